@@ -20,9 +20,9 @@ from recipe_charts import BOTTOM, DOCS, FONT, LEFT, PANEL, RIGHT, THEMES, TOP, T
 
 import charrnn
 from charrnn.api import training_spectrum
-from charrnn.cells.records import GradientReach
 from charrnn.errors import CharRNNError
-from charrnn.lab.spectrum_records import TrainingSpectrum
+from charrnn.lab.gradients import GradientReach
+from charrnn.lab.spectrum import TrainingSpectrum
 
 CELLS = ("rnn", "irnn", "lstm", "gru", "unitary")
 """Cell types that are compared."""

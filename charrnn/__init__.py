@@ -16,7 +16,7 @@ from charrnn.display import draw_with
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, find_cells, load, match_cells, training_spectrum
+    from charrnn.api import Model, find_cells, load
     from charrnn.cells.records import CellFindings
     from charrnn.cells.trace import Trace
     from charrnn.config import Config
@@ -35,8 +35,6 @@ draw_with("charrnn.apps.notebook")
 _HOMES = {
     "find_cells": "charrnn.api",
     "load": "charrnn.api",
-    "match_cells": "charrnn.api",
-    "training_spectrum": "charrnn.api",
     "Model": "charrnn.api",
     "evaluate": "charrnn.evaluation.comparison",
     "evaluate_runs": "charrnn.evaluation.comparison",
@@ -83,11 +81,9 @@ __all__ = [
     "load",
     "losses_by_char",
     "losses_by_line",
-    "match_cells",
     "resume",
     "run_summaries",
     "train",
-    "training_spectrum",
 ]
 
 

@@ -1,49 +1,33 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
-import codecs
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.cells.directions import NUM_CELLS
 from charrnn.cells.records import (
-    CHARS_SCORED,
-    MAX_LAG,
     Ablation,
     CellFindings,
-    CellHistory,
     ColouredText,
     FoundCell,
-    GradientReach,
 )
 from charrnn.config import Config, resolved
-from charrnn.display import Displayable, RecordTuple
+from charrnn.display import Displayable
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
-from charrnn.evaluation.comparison import distinct_names
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
-from charrnn.generation.options import DEFAULT_UNKNOWN
 from charrnn.generation.records import MIN_COPY_LENGTH, DocumentNovelty, Novelty
-from charrnn.lab.atlas_records import Atlas
-from charrnn.lab.cell_effects_records import Patch
-from charrnn.lab.matching_records import MatchReport
 from charrnn.lab.novelty import HELD_OUT_CHARS, NoveltyReference
-from charrnn.lab.numbers_records import NetworkNumbers
-from charrnn.lab.spectrum_records import TrainingSpectrum
-from charrnn.model.clamping import Direction
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
-from charrnn.runs.logs import MetricsLog
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.overview import text_name
 from charrnn.runs.reader import CHECKPOINTS, RunReader
@@ -61,10 +45,8 @@ if TYPE_CHECKING:
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
     from charrnn.detectors.registry import Detector
-    from charrnn.lab.patching import PassageIds
     from charrnn.model.network import CharRNN
-MAX_UNKNOWN = 0.01
-"""The largest share of unknown characters in a text over which the cells of several models are matched."""
+
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
@@ -148,20 +130,6 @@ class Model(Generating, Displayable):
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
         return self.generator.stepper
 
-    def numbers(self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
-        """Compute every number of a small network that reads `text` from the initial state, in float64.
-
-        For a model of documents the text is the beginning of one. Raises UsageError for more than 16 units per layer,
-        a text of more than 1,000 characters or an empty one, DataError as `sample` does.
-        """
-        from charrnn.lab.numbers import compute_numbers
-
-        ids = self.generator.encode_prime(text, unknown)
-        if not text and self.config.end_id is None:
-            raise UsageError("The text is empty: give at least one character.")
-        check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
-        return compute_numbers(self.config, self.tensors, self.generator.vocabulary(), ids, name=self.name)
-
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
         return self.generator.character(id)
@@ -179,10 +147,9 @@ class Model(Generating, Displayable):
     @property
     def found_cells(self) -> tuple[FoundCell, ...]:
         """The cells saved in the run that follow a built-in detector better than an untrained network, best first."""
-        from charrnn.cells.saved import FOUND_CELLS, found_cells_from_json
+        from charrnn.cells.analysis import found_cells
 
-        kept = self.findings.get(FOUND_CELLS, {})
-        return found_cells_from_json(kept, resolved(self.config.num_layers), resolved(self.config.hidden_size))
+        return found_cells(self.findings, resolved(self.config.num_layers), resolved(self.config.hidden_size))
 
     @cached_property
     def network(self) -> "CharRNN":
@@ -318,7 +285,6 @@ class Model(Generating, Displayable):
         *,
         context: str | bytes = "",
         network: "CharRNN | None" = None,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
         num_guesses: int = 0,
         keeps_hidden: bool = False,
     ) -> "Trace":
@@ -332,7 +298,6 @@ class Model(Generating, Displayable):
         return trace_text(
             network or self.network,
             self.encode(text, context=context),
-            on_progress,
             num_guesses=num_guesses,
             keeps_hidden=keeps_hidden,
         )
@@ -370,7 +335,6 @@ class Model(Generating, Displayable):
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
         at: str = "mean",
-        on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> Ablation:
         """Measure how much the loss rises when a cell is clamped at its `mean` over `text`, or at `zero`.
 
@@ -388,187 +352,7 @@ class Model(Generating, Displayable):
         encoded = self.encode(text, context=context)
         if len(encoded) < 2:
             raise DataError("The text has 1 character; ablating a cell needs at least 2.")
-        return ablate_text(self.network, encoded, found, layer=layer, unit=unit, at=at, on_progress=on_progress)
-
-    def patch(
-        self,
-        cells: Sequence[tuple[int, int] | int],
-        *,
-        source: str | bytes | int | None = None,
-        target: str | bytes | int | None = None,
-        text: Text | None = None,
-        context: str | bytes = "",
-        cached: bool = False,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-    ) -> Patch:
-        """Put the values that cells have after one passage into the end of another one, and return what changes.
-
-        A cell is (layer, unit); a number is a whole layer. A passage is a text by itself, or the position of its last
-        character in `text`, which is read after `context`. Without a `source`, it ends where the first cell is highest
-        in `text`; without a `target`, where it is lowest. Only then all of `text` is read: `on_progress` is called with
-        the number of characters read since its last call; `cached` is that of `study`. Raises UsageError for an
-        unknown cell or position, and for a layer without passages, DataError for an empty text and for characters
-        outside the alphabet.
-        """
-        from charrnn.lab.patching import PassageIds, extreme_positions, patch_cells
-
-        chosen = self._patched_cells(cells)
-        whole = None if text is None else self.encode(text, context=context)
-        if source is None or target is None:
-            if isinstance(cells[0], int):
-                raise UsageError(
-                    f"A layer has no highest passage: give {named('source')} and {named('target')}, or patch a cell."
-                )
-            if whole is None:
-                raise UsageError(f"There is no text to find passages in: give {named('source')} and {named('target')}.")
-            values = self.study(whole, cached=cached).activations(on_progress).of(*chosen[0])
-            highest, lowest = extreme_positions(values)
-            source, target = highest if source is None else source, lowest if target is None else target
-
-        def passage(name: str, value: str | bytes | int) -> PassageIds:
-            if not isinstance(value, int):
-                return self._typed_passage(name, value)
-            num_chars = 0 if whole is None else len(whole)
-            if whole is None or not 0 <= value < num_chars:
-                raise UsageError(
-                    f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
-                    "positions go from 0 to the length less 1."
-                )
-            return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
-
-        excluded = (0,) if self.vocab.has_unknown_symbol else ()
-        return patch_cells(
-            self.network,
-            chosen,
-            passage("source", source),
-            passage("target", target),
-            character=self.character,
-            decode=self.vocab.decode,
-            excluded=excluded,
-        )
-
-    def _patched_cells(self, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
-        """Return every cell of `cells` once, layers replaced by all their cells. Raises UsageError for unknown ones."""
-        if not cells:
-            raise UsageError("There is no cell to patch: give one or more.")
-        found: list[tuple[int, int]] = []
-        for cell in cells:
-            layer, unit = (cell, 0) if isinstance(cell, int) else cell
-            self.stepper.check_unit(layer, unit)
-            units = range(self.stepper.hidden_size) if isinstance(cell, int) else (unit,)
-            found += [(layer, one) for one in units]
-        return list(dict.fromkeys(found))
-
-    def _typed_passage(self, name: str, passage: str | bytes) -> "PassageIds":
-        """Encode a passage that is in no text. Raises DataError for an empty one and for unknown characters."""
-        from charrnn.lab.cell_effects_records import PatchedPassage
-        from charrnn.lab.patching import CHARS_SHOWN, PassageIds
-
-        if not passage:
-            raise DataError(f"{named(name)} is empty: give at least one character.")
-        missing = self.vocab.unknown_characters(passage)
-        if missing:
-            shown = ", ".join(f"{character!r}" for character in missing[:8])
-            raise DataError(
-                f"{named(name)} has characters that are not in the vocabulary of {self.name}: {shown}. Leave them out."
-            )
-        encoded = self.encode(passage)
-        text = PatchedPassage(text=self.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
-        return PassageIds(ids=encoded.ids, following=encoded.ids[:0], shown=text)
-
-    def direction(
-        self,
-        detector: "str | Detector",
-        size: int | None = NUM_CELLS,
-        *,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-    ) -> Direction:
-        """Fit a direction for a detector on the beginning of the run's validation text: `study.direction`.
-
-        It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in the run's folder.
-        Raises UsageError, and DataError as `held_out`.
-        """
-        held_out = self.held_out()
-        study = self.study(held_out[:CHARS_SCORED], context=held_out.context, cached=True)
-        return study.direction(detector, size, on_progress=on_progress)
-
-    def gradients(
-        self,
-        text: Text,
-        *,
-        context: str | bytes = "",
-        max_lag: int = MAX_LAG,
-        network: "CharRNN | None" = None,
-        name: str | None = None,
-        is_untrained: bool = False,
-        on_progress: Callable[[int], object] = lambda _: None,
-    ) -> GradientReach:
-        """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
-
-        `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's;
-        `is_untrained` is recorded.
-        Raises UsageError for a `max_lag` under 1, DataError for a text too short.
-        """
-        from charrnn.lab.gradients import measure_reach
-
-        return measure_reach(
-            network or self.network,
-            self.encode(text, context=context),
-            max_lag=max_lag,
-            name=name or self.name,
-            is_untrained=is_untrained,
-            on_progress=on_progress,
-        )
-
-    def gradients_with(
-        self,
-        others: "Iterable[Model]",
-        text: str | bytes,
-        *,
-        context: str | bytes = "",
-        max_lag: int = MAX_LAG,
-        on_progress: Callable[[int], object] = lambda _: None,
-    ) -> tuple[GradientReach, ...]:
-        """Compute `gradients` of this model and of other models over the same text, each with its untrained baseline.
-
-        Each model encodes the text by its own alphabet. Raises as `gradients`.
-        """
-        reaches = []
-        for model in (self, *others):
-            for is_untrained in (False, True):
-                reaches.append(
-                    model.gradients(
-                        text,
-                        context=context,
-                        max_lag=max_lag,
-                        network=model.untrained_baseline() if is_untrained else model.network,
-                        name=f"{model.name}, untrained" if is_untrained else model.name,
-                        is_untrained=is_untrained,
-                        on_progress=on_progress,
-                    )
-                )
-        return RecordTuple(reaches)
-
-    def history(
-        self,
-        text: Text,
-        *,
-        context: str | bytes = "",
-        detectors: "Sequence[str | Detector] | None" = None,
-        cached: bool = False,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-    ) -> tuple[CellHistory, ...]:
-        """Score the best cell for each detector at every checkpoint of the run, as `CellAnalysis.history` does.
-
-        The cells are those of `survey`. `on_progress` is called with the number of characters read by any of the models
-        since its last call. Raises UsageError for a model that was not loaded from a run, and as `survey`.
-        """
-        if self.path is None:
-            raise UsageError(f"{self.name} was not loaded from a run: it has no checkpoints.")
-        study = self.study(text, context=context, cached=cached)
-        findings = study.findings(detectors, on_progress=on_progress)
-        networks = ((model.step, model.network) for model in load_steps(self.path))
-        return RecordTuple(study.history(findings, networks, detectors, on_progress))
+        return ablate_text(self.network, encoded, found, layer=layer, unit=unit, at=at)
 
     def survey(
         self,
@@ -579,42 +363,18 @@ class Model(Generating, Displayable):
         untrained: bool = True,
         ablations: bool = False,
         cached: bool = False,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-        on_ablation: Callable[[int], object] = lambda num_chars: None,
     ) -> CellFindings:
         """Find the best cell for each named detector (all, if none is named), as `find_cells`, but without a trace.
 
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained baseline
-        unless `untrained` is false; `on_progress` is called with the number of characters read by either since its last
-        call. `ablations` adds the contribution of each of these cells (see `ablate`), on the 16,384 characters of the
-        scoring half in which its labels change most often; `on_ablation` is called as `on_progress`.
+        unless `untrained` is false. `ablations` adds the contribution of each of these cells (see `ablate`), on the
+        16,384 characters of the scoring half in which its labels change most often.
 
         With `cached`, measurements are looked up in the run's folder and saved there (see docs/formats.md). Raises
         UsageError, DataError.
         """
-        return self.study(text, context=context, cached=cached).findings(
-            detectors,
-            untrained=untrained,
-            ablations=ablations,
-            on_progress=on_progress,
-            on_ablation=on_ablation,
-        )
-
-    def atlas(
-        self,
-        text: Text,
-        *,
-        context: str | bytes = "",
-        cached: bool = False,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-        on_cells: Callable[[int], object] = lambda num_cells: None,
-    ) -> Atlas:
-        """Measure all cells over `text`, read after `context`: see `CellAnalysis.atlas`, which says what is raised.
-
-        With `cached` the result is saved in the run's folder. `on_progress` is called with the number of characters
-        read since its last call, `on_cells` with that of cells measured.
-        """
-        return self.study(text, context=context, cached=cached).atlas(on_progress=on_progress, on_cells=on_cells)
+        study = self.study(text, context=context, cached=cached)
+        return study.findings(detectors, untrained=untrained, ablations=ablations)
 
     def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "CellAnalysis":
         """Return a study of the cells over `text`, read after `context`: findings, rankings, passages, values, history.
@@ -668,34 +428,15 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS
 
     For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
     """
-    folder = _open_folder(run, checkpoints)
+    folder = open_folder(run, checkpoints)
     for name in folder.checkpoints():
         loaded = folder.load_checkpoint(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
             yield _model_of(folder, loaded)
 
 
-def training_spectrum(
-    run: str | Path | None = None,
-    *,
-    checkpoints: Path = CHECKPOINTS,
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> TrainingSpectrum:
-    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
-
-    `run` and what is raised as for `load_steps`; `on_progress` is called with the number of matrices since its last
-    call.
-    """
-    from charrnn.lab.spectrum import measure_spectrum
-
-    folder = _open_folder(run, checkpoints)
-    config = folder.load_best().description.config()
-    steps = ((model.step, model.tensors) for model in load_steps(folder.path))
-    log = MetricsLog(folder.path / "metrics.jsonl").read()
-    return measure_spectrum(folder.path.name, config, steps, log, on_progress=on_progress)
-
-
-def _open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
+def open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
+    """Return the folder of a run, of the newest without a name. Raises UsageError for a file, which has one step."""
     found, _ = open_run_to_read(None if run is None else str(run), checkpoints)
     if isinstance(found, ModelFile):
         raise UsageError(f"{found.path} contains one step of a run: name the folder of the run, with all its steps.")
@@ -721,78 +462,6 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
     )
     check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)
     return model
-
-
-def follow_cells(
-    findings: CellFindings,
-    models: Iterable[Model],
-    text: Text,
-    *,
-    context: str | bytes = "",
-    detectors: "Sequence[str | Detector] | None" = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> tuple[CellHistory, ...]:
-    """Score the cells of `findings` in each of `models` (`load_steps`), all of the same run, over a text.
-
-    `detectors` are those that `findings` scored. Raises UsageError, DataError.
-    """
-    from charrnn.cells.scores import label_by_name
-    from charrnn.lab.history import follow
-
-    remaining = iter(models)
-    first = next(remaining, None)
-    if first is None:
-        return follow(findings, (), {})
-    encoded = first.encode(text, context=context)
-    labels = label_by_name(encoded.text, [score.detector for score in findings.scores], detectors)
-    traces = ((model.step, model.trace(encoded, on_progress=on_progress)) for model in chain((first,), remaining))
-    return follow(findings, traces, labels)
-
-
-def match_cells(
-    models: Sequence[Model],
-    text: str | bytes,
-    *,
-    context: str | bytes = "",
-    detectors: "Sequence[str | Detector] | None" = None,
-    cached: bool = False,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> MatchReport:
-    """Find the cells that several models have in common, by correlation over `text`, read after `context`.
-
-    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of rotated
-    activations, and the best cell for each detector (all, if none is named) is listed by model. `on_progress` is called
-    with the number of characters read by any of the models since its last call. With `cached`, results are looked up in
-    the folders of the runs and saved there. Raises UsageError for fewer than two models and for an unknown detector,
-    DataError for a text that one of the models cannot read.
-    """
-    from charrnn.lab import matching
-
-    studies = [
-        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
-    ]
-    for model, study in zip(models, studies, strict=True):
-        num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
-        if num_unknown > MAX_UNKNOWN * len(study.text):
-            raise DataError(
-                f"{model.name} does not know {num_unknown:,} of {counted(len(study.text), 'character')}; at most "
-                f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
-            )
-    return matching.match_cells(studies, distinct_names(models), detectors, on_progress)
-
-
-def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
-    """Return a text as characters where a model reads characters. Raises DataError if it is not UTF-8."""
-    if model.vocab.kind == "byte" or isinstance(text, str):
-        return text
-    try:
-        # The end may be a part of a character, where a text was cut.
-        return codecs.getincrementaldecoder("utf-8")().decode(text)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{model.name} reads characters, and the text is not UTF-8: {error.reason} at byte {error.start:,}. "
-            f"Give another {named('text')}."
-        ) from None
 
 
 def find_cells(

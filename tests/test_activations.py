@@ -12,12 +12,14 @@ import pytest
 import torch
 from encoded_texts import as_text
 from numpy.typing import NDArray
+from progress_reports import reports
 
 from charrnn.cells.trace import Activations, trace_text
 from charrnn.config import Config
 from charrnn.errors import CharRNNError
 from charrnn.lab.gates import count_gates
 from charrnn.model.network import CharRNN
+from charrnn.progress import CallbackProgress, using
 from charrnn.text.encoded import EncodedText
 
 V, H, L = 7, 6, 2
@@ -43,13 +45,13 @@ def make_text(num_chars: int, first: int = 0) -> EncodedText:
 @pytest.mark.parametrize(("cell", "depth"), [("lstm", "stacked"), ("gru", "dilated"), ("rnn", "residual")])
 def test_the_values_are_those_of_a_trace(cell: str, depth: str) -> None:
     network, text = make_network(cell, depth), make_text(LONG + 1, first=30)
-    num_read: list[int] = []
-    activations = Activations(network, text, num_read.append)
+    with reports() as done:
+        activations = Activations(network, text)
     cells = trace_text(network, text).cells.reshape(len(text), L * H)
     # Half precision has 11 significant bits; gates are computed by other functions than those of the trace.
     np.testing.assert_allclose(activations.values, cells.T, atol=1e-3)
     np.testing.assert_array_equal(activations.of(1, 2), activations.values[H + 2].astype(np.float32))
-    assert sum(num_read) == len(text) and activations.half == len(text) // 2
+    assert done == {"reading": len(text)} and activations.half == len(text) // 2
     blocks = list(activations.blocks(5))
     assert [(cells.start, cells.stop) for cells, _ in blocks] == [(0, 5), (5, 10), (10, 12)]
     np.testing.assert_array_equal(np.concatenate([values for _, values in blocks]), activations.values)
@@ -116,11 +118,11 @@ def test_an_interrupted_reading_closes_its_file(monkeypatch: pytest.MonkeyPatch)
     closed = []
     monkeypatch.setattr(Activations, "close", lambda activations: closed.append(activations._file.close()))
 
-    def interrupt(num_chars: int) -> None:
+    def interrupt(task: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        Activations(make_network("rnn"), make_text(50), interrupt)
+    with pytest.raises(KeyboardInterrupt), using(CallbackProgress(interrupt)):
+        Activations(make_network("rnn"), make_text(50))
     assert len(closed) == 1
     gc.collect()
 

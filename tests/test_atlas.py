@@ -11,11 +11,17 @@ from conftest import TrainedRun, copy_run
 import charrnn
 from charrnn.cells import trace as activations
 from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
+from charrnn.cells.saved import decode, encode
 from charrnn.lab import atlas
-from charrnn.lab.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json
-from charrnn.lab.atlas_map import place_cells, spread
-from charrnn.lab.atlas_records import ATLAS_VERSION, Atlas, AtlasCell
-from charrnn.lab.atlas_view import COLUMNS, atlas_entries
+from charrnn.lab.atlas import (
+    ATLAS_VERSION,
+    COLUMNS,
+    Atlas,
+    AtlasCell,
+    atlas_entries,
+    place_cells,
+    spread,
+)
 from charrnn.views.page import Page, chars_on_page, pack, to_page, unpack
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
@@ -96,19 +102,15 @@ def make_cell(unit: int) -> AtlasCell:
     return AtlasCell(layer=0, unit=unit, x=0.25, y=0.75, values=values, scale=scale, levels=levels)
 
 
-def test_saved_cells_are_read_again_and_nothing_else_is() -> None:
-    cells = tuple(make_cell(unit) for unit in range(CELLS_PER_ENTRY + 2))
-    saved = json.loads(json.dumps(cells_to_json(cells)))
-    assert [len(entry) for entry in saved] == [CELLS_PER_ENTRY, 2]
-    num_cells = len(cells)
-    found = cells_from_json(saved, 1, num_cells, 9)
-    assert len(found) == num_cells and found[3].values.mean == 0.12346 and found[3].levels == cells[3].levels
-    assert cells_from_json(saved[:1], 1, num_cells, 9) == () == cells_from_json([None, *saved[1:]], 1, num_cells, 9)
-    assert cells_from_json(saved, 1, num_cells, 5) == (), "a passage ends after the text"
-    wrong = {"x": 1.5, "scale": 2.0, "levels": "AA==", "unit": 7, "y": None}
-    for name, value in wrong.items():
-        one = [[*saved[0][:-1], saved[0][-1] | {name: value}], saved[1]]
-        assert cells_from_json(one, 1, num_cells, 9) == (), name
+def test_only_a_cell_with_its_passages_fits_a_text() -> None:
+    cell = make_cell(3)
+    saved = json.loads(json.dumps(encode(cell)))
+    assert decode(AtlasCell, saved, {"layers": 1, "units": 4, "chars": 9}) == cell
+    assert decode(AtlasCell, saved, {"layers": 1, "units": 3, "chars": 9}) is None
+    assert decode(AtlasCell, saved, {"layers": 1, "units": 4, "chars": 5}) is None, "a passage ends after the text"
+    assert cell.fits(9)
+    for wrong in ({"levels": "AA=="}, {"levels": "?"}, {"values": replace(cell.values, histogram=())}):
+        assert not replace(cell, **wrong).fits(9)
 
 
 @pytest.fixture(scope="module")

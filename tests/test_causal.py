@@ -7,9 +7,10 @@ import pytest
 import torch
 from encoded_texts import as_text
 from numpy.typing import NDArray
+from progress_reports import reports
 from torch import Tensor
 
-from charrnn.cells.ablation import WAYS, _mean_change, ablate_text
+from charrnn.cells.ablation import WAYS, ablate_text, mean_change
 from charrnn.cells.records import Ablation
 from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.config import Config
@@ -103,8 +104,8 @@ def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, dep
 def test_a_long_text_is_read_in_lanes_and_after_its_context(num_chars: int) -> None:
     """Reading without lanes is the same but for what is forgotten in 512 characters."""
     network, ids = make_network("gru"), make_ids(num_chars + 30)
-    told: list[int] = []
-    result = ablate(network, ids, 30, layer=0, unit=2, on_progress=told.append)
+    with reports() as done:
+        result = ablate(network, ids, 30, layer=0, unit=2)
     config = Config(cell="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
     tensors = {name: value.numpy() for name, value in network.state_dict().items()}
     free, held = Stepper(config, tensors), Stepper(config, tensors)
@@ -113,7 +114,7 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context(num_chars: int) -> N
     changes = step_through(held, ids, 0, 2)[0] - losses
     assert result.change == pytest.approx(changes[30:].mean(), abs=1e-5)
     assert result.value == pytest.approx(values[30:].mean(), abs=1e-5)
-    assert sum(told) == 2 * num_chars
+    assert done == {"ablating": 2 * num_chars}
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -210,7 +211,7 @@ def test_the_interval_is_a_bootstrap_over_blocks() -> None:
     # What blocks have in common is what makes their mean uncertain; a bootstrap over characters would not see it.
     changes = np.repeat(generator.normal(size=10), BLOCK_LENGTH) + 0.1 * generator.normal(size=num_chars)
     where = generator.random(num_chars) < np.repeat(generator.random(10), BLOCK_LENGTH)
-    mean, interval = _mean_change(changes, where)
+    mean, interval = mean_change(changes, where)
     assert mean == pytest.approx(changes[where].mean())
     block, draws = draw_blocks(num_chars)
     assert draws.shape == (NUM_RESAMPLES, 10) and set(draws.sum(axis=1)) == {10}
@@ -221,5 +222,5 @@ def test_the_interval_is_a_bootstrap_over_blocks() -> None:
 
 def test_blocks_without_any_character_inside_are_no_trouble() -> None:
     changes, where = np.arange(2000.0), np.arange(2000) < 400
-    mean, (low, high) = _mean_change(changes, where)
+    mean, (low, high) = mean_change(changes, where)
     assert mean == low == high == pytest.approx(199.5)  # the only block that has any

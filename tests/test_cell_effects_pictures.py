@@ -8,19 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.lab.cell_effects_records import (
-    CellInputs,
-    CellOutputs,
-    CharacterEffect,
-    CharacterInput,
-    ClampedCharacter,
-    ClampedPrediction,
-    Driver,
-    EarlierCharacters,
-    ErasedCharacter,
-    InputPassage,
-)
-from charrnn.lab.cell_effects_view import inputs_pictures, outputs_pictures
+from charrnn.lab.inputs import CellInputs, CharacterInput, Driver, EarlierCharacters, ErasedCharacter, InputPassage
+from charrnn.lab.outputs import CellOutputs, CharacterEffect, ClampedCharacter, ClampedPrediction
 
 INPUTS = CellInputs(
     layer=1,
@@ -90,7 +79,7 @@ def draw(pictures: Sequence[RenderableType], *, colour: bool = False, width: int
 
 
 def test_inputs_show_their_figures() -> None:
-    out = draw(inputs_pictures(INPUTS))
+    out = draw(INPUTS.view())
     assert all(cell_len(line) <= 80 for line in out.splitlines())
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     assert rows["f"] == ["itself", "-2.75", "0:511", "+0.50", "1:100", "+0.25", "1:200", "+0.12"]
@@ -102,7 +91,7 @@ def test_inputs_show_their_figures() -> None:
 
 
 def test_the_colours_are_the_measured_effects() -> None:
-    out = draw(inputs_pictures(INPUTS), colour=True)
+    out = draw(INPUTS.view(), colour=True)
     passage = out[out.index("-0.97") :]
     strong, weak = passage.index("↵"), passage.index("a")
     assert "48;2" in passage[passage.rindex("\x1b", 0, strong) : strong]
@@ -137,7 +126,7 @@ def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(
         characters=(CharacterInput(character="x", count=3, attribution=0.0, measured=effect / 2),),
         passages=passages,
     )
-    out = draw(inputs_pictures(replace(INPUTS, earlier=earlier)))
+    out = draw(replace(INPUTS, earlier=earlier).view())
     bound = {0.0: "0.000", 0.0007: "0.001", 0.015: "0.015"}.get(effect)
     line = f"saturated: erasing one character changes it by at most {bound}"
     assert (line in out.splitlines()) != is_drawn
@@ -154,13 +143,13 @@ def test_all_passages_have_one_scale_of_colours() -> None:
         for name, value, effect in (("S", 0.9, 0.8), ("W", 0.99, 0.001))
     )
     assert INPUTS.earlier is not None
-    out = draw(inputs_pictures(replace(INPUTS, earlier=replace(INPUTS.earlier, passages=(strong, weak)))), colour=True)
+    out = draw(replace(INPUTS, earlier=replace(INPUTS.earlier, passages=(strong, weak))).view(), colour=True)
     strong_line, weak_line = (next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99"))
     assert "48;2" in strong_line and "48;2" not in weak_line
 
 
 def test_outputs_show_their_figures() -> None:
-    out = draw(outputs_pictures(OUTPUTS))
+    out = draw(OUTPUTS.view())
     assert all(cell_len(line) <= 80 for line in out.splitlines())
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     assert rows["promotes"] == [word for character in "abcdef" for word in (character, "+0.50")]
@@ -172,10 +161,10 @@ def test_outputs_show_their_figures() -> None:
 
 
 def test_only_what_was_measured_is_shown() -> None:
-    inputs = draw(inputs_pictures(CellInputs(layer=0, unit=0, num_positions=2, drivers=INPUTS.drivers[:1])))
+    inputs = draw(CellInputs(layer=0, unit=0, num_positions=2, drivers=INPUTS.drivers[:1]).view())
     assert "erased" not in inputs and "1:396 -2.75" in inputs
     outputs = CellOutputs(
         layer=0, unit=0, quantity="h", spread=0.0, num_positions=2, promoted=(), suppressed=(), clamped=None
     )
-    out = draw(outputs_pictures(outputs))
+    out = draw(outputs.view())
     assert out.count("nothing") == 2 and "Clamped" not in out

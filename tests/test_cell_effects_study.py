@@ -1,15 +1,13 @@
 """Inputs and outputs of cells from a study: complete, saved in the run, and with one clear error for a bad text."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
-from charrnn.cells import sampled_states
 from charrnn.errors import DataError
-from charrnn.lab.effects_json import inputs_from_json
+from charrnn.lab import sampled_states
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
@@ -56,23 +54,3 @@ def test_a_text_of_two_characters_is_enough_and_one_is_not(lstm: TrainedRun) -> 
     ):
         with pytest.raises(DataError, match=r"The text has 1 character; .* at least 2\. Give a longer `text`\."):
             measure(model.study("a"))
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        [],
-        [[8]],
-        [[8], [8.0]],
-        [[8], [8, ["f", 0, 2, 0.5, 0.5]]],
-        [[8], [8, ["f", 1, 0, 0.5, 0.5]]],
-        [[8], [8, ["f", 0, 0, 0.5]]],
-        [[8], [8, ["f", 0, 0, 0.5, float("nan")]]],
-        [[8], [8, [1, 0, 0, 0.5, 0.5]]],
-        [[8], {}],
-    ],
-)
-def test_other_json_is_not_taken_for_inputs(value: Any) -> None:
-    assert inputs_from_json(value, 1, 2) is None
-    assert inputs_from_json([[8], [8, ["f", 0, 1, 0.5, 0.25]]], 1, 2) is not None

@@ -9,10 +9,9 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 from torch import Tensor
 
-from charrnn.cells.sampled_states import SampledStates, sample_states
 from charrnn.cells.trace import trace_text
 from charrnn.errors import DataError
-from charrnn.lab.cell_inputs import (
+from charrnn.lab.inputs import (
     NUM_LAGS,
     NUM_STRONG,
     attribute,
@@ -23,6 +22,7 @@ from charrnn.lab.cell_inputs import (
     recurrent_weights,
     strong_positions,
 )
+from charrnn.lab.sampled_states import SampledStates, sample_states
 from charrnn.model.cells import Antisymmetric
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN

@@ -13,10 +13,10 @@ from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make
 from torch import Tensor
 
 from charrnn.cells.ablation import clamping
-from charrnn.cells.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.config import Config
 from charrnn.errors import DataError
-from charrnn.lab.cell_outputs import measure_clamped, output_gradients, percentiles, quantities, rank_characters
+from charrnn.lab.outputs import measure_clamped, output_gradients, percentiles, quantities, rank_characters
+from charrnn.lab.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN

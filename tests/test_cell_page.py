@@ -17,11 +17,11 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.explore.app import page_in_stages
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellPage, CellPassage
 from charrnn.errors import UsageError
-from charrnn.lab.rules import RuleSearch
+from charrnn.lab.descriptions.rules import RuleSearch
+from charrnn.progress import CallbackProgress, Task, using
 from charrnn.views.cell_page import PassageList, bars, clipped, page_pictures, timescale_text, values_pictures
 from charrnn.views.svg import to_svg
 
@@ -82,9 +82,9 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, 
     assert drawn(page_pictures(page), 80)
 
 
-@pytest.mark.parametrize("part", ["measuring what it writes", "ablating", "searching a rule"])
+@pytest.mark.parametrize("part", ["clamping", "ablating", "searching rules"])
 def test_every_long_part_of_a_page_can_be_stopped(model: Model, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    num_searched = num_called = 0
+    num_searched = 0
     search = RuleSearch.search
 
     def count(self: RuleSearch, values: Any) -> Any:
@@ -92,18 +92,14 @@ def test_every_long_part_of_a_page_can_be_stopped(model: Model, monkeypatch: pyt
         num_searched += 1
         return search(self, values)
 
-    def on_share(label: str, share: float) -> None:
-        nonlocal num_called
-        num_called += label == part
-        # The first call comes before the part, the second one from inside it, and of a rule the third.
-        if num_called == (3 if part == "searching a rule" else 2):
+    def stop(task: Task) -> None:
+        if task.label == part:
             raise InterruptedError(part)
 
     monkeypatch.setattr(RuleSearch, "search", count)
-    pages = page_in_stages(model.study(TEXT), 0, 7, on_share=on_share)
-    with pytest.raises(InterruptedError, match=part):
-        list(pages)
-    assert num_searched == (part == "searching a rule"), "of a rule and the rules for a hundred control values"
+    with pytest.raises(InterruptedError, match=part), using(CallbackProgress(stop)):
+        model.study(TEXT).page(0, 7)
+    assert num_searched == (part == "searching rules"), "of a rule and the rules for a hundred control values"
 
 
 def test_the_second_page_is_read_from_the_run(

@@ -30,7 +30,7 @@ from charrnn.cli.signals import Signals
 from charrnn.cli.training_view import TrainingView, _look_inside
 from charrnn.config import AUTO_FIELDS, FIELD_NAMES
 from charrnn.errors import UsageError, named
-from charrnn.lab.numbers_records import MAX_UNITS
+from charrnn.lab.numbers import MAX_UNITS
 from charrnn.settings import from_yaml
 from charrnn.training.events import DoneEvent, StartEvent, TrainEvent, WarningEvent
 from charrnn.training.trainer import Trainer

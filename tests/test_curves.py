@@ -7,8 +7,7 @@ import re
 import pytest
 from rich.console import Console, RenderableType
 
-from charrnn.cells.records import GradientReach
-from charrnn.lab.gradients_view import GradientChart, _lags, decades
+from charrnn.lab.gradients import GradientChart, GradientReach, _lags, decades
 from charrnn.views.charts import MARKS, MAX_TICKS
 from charrnn.views.svg import GRID
 

@@ -10,11 +10,9 @@ import pytest
 from charrnn.cells.statistics import auc, average_ranks
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
-from charrnn.lab.conditions import Condition, Conditions, build_conditions
-from charrnn.lab.descriptions import describe_cells, half_precision_ranks
-from charrnn.lab.descriptions_view import description_lines
-from charrnn.lab.monotone import Groups, fit_rising
-from charrnn.lab.rules import RuleSearch, rule_mask, standardized
+from charrnn.lab.descriptions import describe_cells, description_lines, half_precision_ranks
+from charrnn.lab.descriptions.conditions import Condition, Conditions, build_conditions
+from charrnn.lab.descriptions.rules import Groups, RuleSearch, fit_rising, rule_mask, standardized
 from charrnn.text.encoded import EncodedText
 
 WORDS = (
@@ -257,21 +255,6 @@ def test_conditions_without_enough_characters_in_both_halves_are_left_out() -> N
     phrases = {one.phrase for one in build_conditions(encoded, len(text) // 2).conditions}
     assert "on 'a'" in phrases
     assert not {"on 'b'", "on 'c'"} & phrases
-
-
-def test_report_survives_json_and_anything_else_is_refused() -> None:
-    from charrnn.lab.descriptions_json import report_from_json, report_to_json
-
-    values = np.random.default_rng(8).normal(size=(2, len(TEXT)))
-    report = describe_cells(cells_of(values[0], np.zeros(len(TEXT))), TEXT)
-    value = report_to_json(report)
-    assert isinstance(value, dict)
-    assert report_from_json(value, 1, 2) == report
-    assert report_from_json(value, 2, 1) is None
-    assert report_from_json(value | {"level": "high"}, 1, 2) is None
-    first, *others = value["descriptions"]
-    for wrong in ({"kind": "poem"}, {"score": float("nan")}, {"conditions": ["a"] * 4}, {"polarity": 0}, {"unit": 1}):
-        assert report_from_json(value | {"descriptions": [first | wrong, *others]}, 1, 2) is None
 
 
 def test_conditions_of_a_report_can_be_given() -> None:

@@ -14,20 +14,22 @@ import pytest
 import torch
 from conftest import TrainedRun
 from encoded_texts import as_text
+from progress_reports import reports
 from rich.cells import cell_len
 from synthetic import make_corpus
 from test_causal import ARCHITECTURES, make_ids, make_network, spell
 
 import charrnn
 from charrnn.architectures import CELLS
-from charrnn.cells.ablation import ablate_direction, ablate_text
+from charrnn.cells.ablation import ablate_text
 from charrnn.cells.analysis import Study
+from charrnn.cells.saved import encode
 from charrnn.config import Config
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import Detector, get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.lab.directions import outputs_of
+from charrnn.lab.directions import CHARS_OF_DIRECTION, compare_ablations, outputs_of
 from charrnn.model.cells import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum, Direction, clamped_sums, sum_at_means
 from charrnn.model.network import CharRNN
@@ -155,9 +157,11 @@ def test_a_planted_direction_is_found_and_better_than_any_cell() -> None:
 
 def test_ablating_a_planted_direction_costs_inside() -> None:
     study = study_of(plant(), planted_text())
-    num_read: list[int] = []
-    found = study.ablate_direction(study.direction(SPANS, 4), [SPANS], on_progress=num_read.append)
-    assert sum(num_read) == study.num_read_ablating()
+    direction = study.direction(SPANS, 4)
+    with reports() as done:
+        found = study.ablate_direction(direction, [SPANS])
+    # Without a clamp, of the direction, its best cell and three random directions.
+    assert done["ablating"] == 6 * min(CHARS_OF_DIRECTION, len(study.text) - study.half)
     (effect,), (of_cell,) = found.ablation.effects, found.best_cell.effects
     assert effect.change_inside > effect.ci_inside[0] > 0.2
     # Without its best cell, the sum is disturbed everywhere.
@@ -279,7 +283,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
         held.clamp_sum(layer, sum_at_means(direction, layer, means[layer]))
     changes = read(held)[0] - losses
     text = as_text(ids, 0, spell(ids))
-    found = ablate_direction(network, text, get_detectors(["quote"]), direction, num_random=1)
+    found = compare_ablations(network, text, get_detectors(["quote"]), direction, num_random=1)
     # Both sides are float32, and add up their products in another order.
     assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
     inside = label_quotes(text.text)[:-1]
@@ -314,29 +318,25 @@ def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
     again = replace(first, cache=caches[1], network=refuse, untrained_baseline=refuse)
     assert again.direction(SPANS, 3) == direction
     assert again.ablate_direction(direction, [SPANS]) == found
-    key = {"ids": again._ids_digest, "first": 0}
-    assert key.items() <= again._key(again._target(SPANS)).items()
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        {"weights": [1.0]},
-        {"cells": [[0, 0], [0, 99], [0, 1]]},
-        {"cells": [[0, 0], [0, 0], [0, 1]]},
-        {"deviations": [1.0, 0.0, 1.0]},
-        {"gain_ci": [0.1]},
-        {"detector": "other"},
+        {"weights": (1.0,)},
+        {"cells": ((0, 0), (0, 99), (0, 1))},
+        {"cells": ((0, 0), (0, 0), (0, 1))},
+        {"deviations": (1.0, 0.0, 1.0)},
+        {"gain_ci": (0.1,)},
+        {"is_yes_no": False},
         {"score": "high"},
     ],
 )
 def test_a_damaged_direction_is_measured_again(damage: dict[str, Any]) -> None:
     study = study_of(plant(), planted_text())
     direction = study.direction(SPANS, 3)
-    key = study._key(study._target(SPANS)) | {"detector": "span", "size": 3}
-    saved: Any = study.cache.get("direction", key)
-    assert saved is not None
-    study.cache.put("direction", key, saved | damage)
+    (name,) = (name for name in study.cache._new if name.startswith("direction "))
+    study.cache._new[name] = encode(replace(direction, **damage))
     assert study.direction(SPANS, 3) == direction
 
 

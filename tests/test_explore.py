@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
+from progress_reports import reports
 from rich.cells import cell_len
 from rich.style import Style
 
@@ -35,6 +36,7 @@ from charrnn.apps.explore.screens import Comparison, TextView
 from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TypedText, columns
 from charrnn.apps.full_screen import Help, Question, Stopped
 from charrnn.generation.options import SAMPLE_TEMPERATURE
+from charrnn.progress import task
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -186,11 +188,9 @@ def test_it_shows_the_figures_that_visualize_reports(
     text = opened[0]._scored
     assert (text.text, text.first) == (FRESH, 0) and len(FRESH) < visualize.CHARS_SCORED
     study = opened[0].model.study(text, cached=True)
-    shares: list[tuple[str, float]] = []
-    _, *found = measure_in_stages(
-        study, text.part(0, 100), num_guesses=1, on_share=lambda label, share: shares.append((label, share))
-    )
-    assert {("reading", 0.0), ("reading", 1), ("scoring all cells", 1)} <= set(shares)
+    with reports() as done:
+        _, *found = measure_in_stages(study, text.part(0, 100), num_guesses=1)
+    assert done["reading"] == 100 and done["scoring all cells"] == 32
     assert json.loads(json.dumps([score.to_json() for score in found[-1].findings.scores])) == reported
     # The first of a detector's list is that cell, with that score; all cells are there.
     for score in found[-1].findings.scores:
@@ -533,11 +533,13 @@ def test_texts_that_nobody_waits_for_are_not_generated_to_their_end(
 def test_quitting_ends_the_work(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     has_ended = threading.Event()
 
-    def measure(*arguments: Any, on_share: Callable[[str, float], object], **options: Any) -> Iterator[Any]:
+    def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
         try:
-            while True:
-                on_share("at work", 0.5)
-                time.sleep(0.01)
+            with task("at work", 2) as advance:
+                advance(1)
+                while True:
+                    advance(0)
+                    time.sleep(0.01)
         finally:
             has_ended.set()
         yield

@@ -28,6 +28,7 @@ from charrnn.apps.explore.screens import Comparison, Page, TextView
 from charrnn.apps.explore.state import BEST
 from charrnn.apps.full_screen import Help, Question
 from charrnn.cells.analysis import Study
+from charrnn.progress import task
 from charrnn.views.cell_page import contribution_text
 
 if TYPE_CHECKING:
@@ -149,12 +150,12 @@ def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
         assert "promotes" not in whole_page(app) + screen(app)
-        await until(pilot, lambda: "measuring what it writes" in on_page(app, "#status"))
+        await until(pilot, lambda: "ablating" in on_page(app, "#status"))
         await pilot.press("down")
         await until(pilot, lambda: page_of(app).query_one("#pictures").scroll_offset.y == 1)
         go_on.release()
-        await until(pilot, lambda: "promotes" in screen(app))
-        assert "ablated" not in screen(app)
+        await until(pilot, lambda: "ablated" in screen(app))
+        assert "promotes" not in screen(app)
         # A page that is left is not measured any further, and what it measures does not show on another.
         await pilot.press("right")
         go_on.release()
@@ -171,11 +172,13 @@ def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
 def test_a_page_does_not_wait_until_all_cells_are_scored(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     is_page_there = threading.Event()
 
-    def measure(*arguments: Any, on_share: Any, **options: Any) -> Iterator[Any]:
-        trace, *_ = measure_in_stages(*arguments, on_share=on_share, **options)
+    def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
+        trace, *_ = measure_in_stages(*arguments, **options)
         yield trace
-        while not is_page_there.wait(0.01):
-            on_share("scoring", 0.5)
+        with task("scoring", 2) as advance:
+            advance(1)
+            while not is_page_there.wait(0.01):
+                advance(0)
 
     monkeypatch.setattr(explorer, "measure_in_stages", measure)
 

@@ -19,7 +19,10 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model
 from charrnn.cells import analysis as study
-from charrnn.cells import saved as measured_json
+from charrnn.cells import saved
+from charrnn.cells.analysis import FOUND_CELLS, found_cells
+from charrnn.cells.saved import decode, encode
+from charrnn.cells.scores import Measured, choose_targets, measure
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs import findings as findings_module
 from charrnn.runs.findings import MAX_BYTES, MAX_ENTRY_BYTES, FindingsCache, findings_path
@@ -278,10 +281,10 @@ def test_findings_of_another_run_are_not_believed(
 def test_another_program_measures_anew(
     command: Command, kept: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert len(measured_json.program_digest() or "") == 64
-    monkeypatch.setattr(measured_json, "program_digest", lambda: "another")
+    assert len(saved.program_digest() or "") == 64
+    monkeypatch.setattr(saved, "program_digest", lambda: "another")
     assert command(*QUOTE).code == 0 and measured == ["quote"]
-    monkeypatch.setattr(measured_json, "program_digest", lambda: None)
+    monkeypatch.setattr(saved, "program_digest", lambda: None)
     before = kept.read_bytes()
     assert command(*QUOTE).code == 0 and command(*QUOTE).code == 0
     assert measured == ["quote"] * 3 and kept.read_bytes() == before, "a program that is not known keeps nothing"
@@ -374,25 +377,16 @@ def test_two_processes_keep_what_either_found(tmp_path: Path) -> None:
     assert [third.get("score", {"of": number}) for number in (1, 2)] == [1.0, 2.0]
 
 
-def test_numbers_come_back_exactly() -> None:
-    values = np.random.default_rng(0).uniform(-1, 1, 1_000).astype(np.float32)
-    spelled = json.loads(json.dumps(measured_json.floats_to_json(values)))
-    back = measured_json.floats_from_json(spelled, 1_000)
-    assert back is not None and back.dtype == np.float32 and (back == values).all()
-    assert len(json.dumps(spelled)) < 14 * 1_000
-
-
 @pytest.mark.parametrize("name", ["quote", "line-position"])
 def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None:
-    from charrnn.cells.scores import choose_targets, measure
-
     model = charrnn.load(lstm.path)
     targets, _ = choose_targets(TEXT, [DETECTORS[name]])
     one = model.study(TEXT)
-    (measured,) = measure(targets, one._reader(model.network), 32, one._reader(model.untrained_baseline()))
-    spelled = json.loads(json.dumps(measured_json.measured_to_json(measured), allow_nan=False))
-    back = measured_json.measured_from_json(spelled, targets[0], 1, 32)
-    assert back is not None and back.score == measured.score
+    (measured,) = measure(targets, one.reader(model.network), 32, one.reader(model.untrained_baseline()))
+    spelled = json.loads(json.dumps(encode(measured), allow_nan=False))
+    back = decode(Measured, spelled, {"layers": 1, "units": 32, "chars": len(TEXT)})
+    assert back is not None and back.fits(32) and not back.fits(31)
+    assert back.score == measured.score
     assert (back.first_half == measured.first_half).all()
     assert np.abs(measured.first_half).argmax() == measured.score.unit
 
@@ -440,5 +434,7 @@ GOOD_CELL = ["quote", 1, 2, 0.5]
     ],
 )
 def test_only_built_in_detectors_and_cells_of_the_model_are_read_as_found(value: Any, names: list[str]) -> None:
-    found = measured_json.found_cells_from_json(value, 2, 4)
+    cache = FindingsCache(None)
+    cache.put(FOUND_CELLS, {}, value)
+    found = found_cells(cache, 2, 4)
     assert [one.detector for one in found] == names

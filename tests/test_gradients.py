@@ -10,6 +10,7 @@ import pytest
 import torch
 from encoded_texts import as_text
 from numpy.typing import NDArray
+from progress_reports import reports
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -116,9 +117,9 @@ def test_plain_networks_forget_and_gates_do_not() -> None:
 
 def test_losses_are_averaged_over_the_text() -> None:
     network, ids = make_network("lstm", "residual"), make_ids(360)
-    told: list[int] = []
-    together = measure_reach(network, as_text(ids, 320), max_lag=K, on_progress=told.append, name="lamps")
-    assert together.num_losses == 39 > 2 * NUM_AT_ONCE and sum(told) == 39
+    with reports() as done:
+        together = measure_reach(network, as_text(ids, 320), max_lag=K, name="lamps")
+    assert together.num_losses == 39 > 2 * NUM_AT_ONCE and done == {"gradients": 39}
     assert together.name == "lamps"
     apart = [measure_reach(network, as_text(ids[: t + 2], t), max_lag=K).norms for t in range(320, 359)]
     # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300 characters away.

@@ -14,15 +14,14 @@ from rich.console import Console
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.api import Model, match_cells
+from charrnn import match_cells
+from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellFindings
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.lab import matching
-from charrnn.lab.matching import Moments, assign_one_to_one, random_rotation
-from charrnn.lab.matching_records import PairMatch
-from charrnn.lab.matching_view import match_pictures
+from charrnn.lab.matching import Moments, PairMatch, assign_one_to_one, match_pictures, random_rotation
 from charrnn.model.shapes import weight_shapes
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader
@@ -228,9 +227,7 @@ def test_a_text_that_a_model_cannot_read_is_one_clear_error() -> None:
 
 def test_properties_that_most_runs_have_come_first() -> None:
     from charrnn.cells.records import CellScore
-    from charrnn.lab.matching import _order
-    from charrnn.lab.matching_records import PropertyMatch
-    from charrnn.lab.matching_view import cell_text
+    from charrnn.lab.matching import PropertyMatch, _order, cell_text
 
     good = CellScore(
         detector="quote",

@@ -9,44 +9,38 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from charrnn.evaluation.estimate import Estimate
+from charrnn.evaluation.loss import bits
 from conftest import TrainedRun
+from rich.color_triplet import ColorTriplet
 from test_learning_charts import STRAIGHT
 from test_runs_table import RUN, WAR
 from test_tables import FINDINGS, QUOTE
 
 import charrnn
+from charrnn import display
 from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
-from charrnn.cells.directions import DirectionAblation, DirectionContribution, DirectionText
-from charrnn.cells.records import (
-    Ablation,
-    AblationEffect,
-    CellHistory,
-    ColouredText,
-    GateUse,
-    GradientReach,
-    Passage,
-    SurpriseText,
-)
+from charrnn.cells.records import Ablation, AblationEffect, ColouredText, GateUse, Passage, SurpriseText
 from charrnn.display import Displayable, RecordList, RecordTuple
-from charrnn.evaluation.losses import bits
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
-from charrnn.intervals import Estimate
-from charrnn.lab.descriptions_records import Description, DescriptionReport
+from charrnn.lab.descriptions import Description, DescriptionReport
+from charrnn.lab.directions import DirectionAblation, DirectionContribution, DirectionText
 from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.lab.gates import GateReport
+from charrnn.lab.gradients import GradientReach
+from charrnn.lab.history import CellHistory
 from charrnn.lab.long_range import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
-from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
+from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.clamping import Direction
 from charrnn.runs.overview import learning_curves
 from charrnn.runs.records import LearningCurves, ModelDescription
 from charrnn.scale.sweep.table import SweepReport, SweepRow
 from charrnn.views.charts import LearningChart
 from charrnn.views.svg import DARK, to_svg
-from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
-WHITE, BLACK = "#ffffff", "#111111"
+WHITE, BLACK = (255, 255, 255), (17, 17, 17)
 """Backgrounds of light and dark notebooks."""
 LOSS = LossReport(
     protocol="stateful",
@@ -282,9 +276,26 @@ def test_every_object_shows_itself_without_a_script(value: Displayable, part: st
     assert not re.search(r"(?:href|src)=|url\(|@import|[\x00-\x08\x0b-\x1f\x7f]", html)
 
 
+def contrast(ink: tuple[int, int, int], paper: tuple[int, int, int]) -> float:
+    """Return the contrast ratio of WCAG 2.2, from 1 to 21."""
+
+    def luminance(colour: tuple[int, int, int]) -> float:
+        shares = [part / 255 for part in colour]
+        red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted((luminance(ink), luminance(paper)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast_is_that_of_the_standard() -> None:
+    assert contrast((0, 0, 0), WHITE) == pytest.approx(21)
+    assert contrast((119, 119, 119), WHITE) == pytest.approx(4.48, abs=0.01)
+
+
 def test_every_colour_is_legible_on_white_and_on_black() -> None:
     for number in range(16):
-        ink = NOTEBOOK.ansi_colors[number].hex
+        ink = NOTEBOOK.ansi_colors[number]
         assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, (number, ink)
     styles: set[tuple[str | None, str | None]] = set()
     for value, _ in OBJECTS.values():
@@ -293,15 +304,17 @@ def test_every_colour_is_legible_on_white_and_on_black() -> None:
             rules = dict(rule.split(": ") for rule in written.split("; "))
             styles.add((rules.get("color"), rules.get("background-color")))
     assert len(styles) > 4
-    for ink, paper in styles:
-        if paper is not None:
-            assert ink is not None and contrast(ink, paper) >= 3
+    for ink_hex, paper_hex in styles:
+        ink = ColorTriplet(*bytes.fromhex(ink_hex[1:])) if ink_hex else None
+        if paper_hex is not None:
+            assert ink is not None and contrast(ink, ColorTriplet(*bytes.fromhex(paper_hex[1:]))) >= 3
         elif ink is not None:
-            assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, ink
+            assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, ink_hex
 
 
 def test_exported_pictures_are_legible_on_light_and_on_dark_paper() -> None:
-    for paper, ink, grid, *colours in (DARK, DARK.values()):
+    light, dark = ([ColorTriplet(*bytes.fromhex(colour[1:])) for colour in side] for side in (DARK, DARK.values()))
+    for paper, ink, grid, *colours in (light, dark):
         assert min(contrast(colour, paper) for colour in (ink, *colours)) >= 3
         assert 1.2 <= contrast(grid, paper) < 3, "behind the lines"
     svg = to_svg([LearningChart(LearningCurves(curves=(STRAIGHT,)))])
@@ -341,6 +354,20 @@ def test_long_texts_are_cut() -> None:
 def test_what_has_no_picture_is_shown_by_its_repr() -> None:
     assert to_html(object()) is None
     assert RecordList()._repr_html_() is None
+
+
+def test_without_a_module_that_draws_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "_drawing_modules", [])
+    assert RUN._repr_html_() is None
+
+
+def test_records_of_several_kinds_stand_below_each_other() -> None:
+    html = RecordList([RUN, LOSS])._repr_html_() or ""
+    assert html.index("shakespeare-001") < html.index("stateful")
+
+
+def test_a_list_of_records_is_a_list() -> None:
+    assert RecordList([RUN]) == [RUN] and RecordTuple([RUN]) == (RUN,)
 
 
 def test_a_model_describes_itself(alphabet_run: Path) -> None:

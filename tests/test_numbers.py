@@ -20,9 +20,7 @@ from charrnn.api import Model
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.lab.numbers import compute_numbers
-from charrnn.lab.numbers_records import NetworkNumbers, NumberRow
-from charrnn.lab.numbers_view import NumbersTable
+from charrnn.lab.numbers import NetworkNumbers, NumberRow, NumbersTable, compute_numbers
 from charrnn.model.network import CharRNN
 from charrnn.runs.description import Description
 from charrnn.runs.writer import RunWriter

@@ -6,8 +6,7 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from torch import Tensor
 
-from charrnn.lab.cell_effects_records import Patch
-from charrnn.lab.patching import CHARS_READ, NUM_FOLLOWING, PassageIds, extreme_positions, patch_cells
+from charrnn.lab.patching import CHARS_READ, NUM_FOLLOWING, PassageIds, Patch, extreme_positions, patch_cells
 from charrnn.model.network import CharRNN
 
 ALL = [(layer, unit) for layer in range(3) for unit in range(H)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import TrainedRun
+from progress_reports import reports
 from synthetic import make_corpus
 
 import charrnn
@@ -50,6 +51,6 @@ def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Mod
 
 
 def test_it_tells_how_many_cells_are_done(model: Model) -> None:
-    told: list[int] = []
-    model.study(TEXT).ranking([DETECTORS["quote"]], on_cells=told.append)
-    assert sum(told) == 32
+    with reports() as done:
+        model.study(TEXT).ranking([DETECTORS["quote"]])
+    assert done["scoring all cells"] == 32

@@ -102,7 +102,7 @@ def test_visualize_draws_the_matrices_of_runs(command: Command, lab: Path, rnn: 
     assert [matrix["gate"] for matrix in one["matrices"]] == [*"ifgo"] * (len(one["matrices"]) // 4)
     assert len(two["matrices"][0]["spectral_radii"]) == len(two["steps"]) > 0
     assert len(one["gradient_steps"]) == len(one["gradient_norms"]) > 0
-    spectrum = charrnn.api.training_spectrum(rnn.path)
+    spectrum = charrnn.training_spectrum(rnn.path)
     assert two == json.loads(json.dumps(spectrum.to_json()))
     last = next(charrnn.api.load_steps(rnn.path)).tensors["layers.0.weight_hh_l0"]
     assert spectrum.matrices[0].largest_singular_values[0] == pytest.approx(np.linalg.norm(last.astype(float), 2))

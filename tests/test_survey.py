@@ -10,6 +10,7 @@ from encoded_texts import as_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from progress_reports import reports
 from synthetic import make_corpus
 
 from charrnn.cells.records import CellFindings, CellScore
@@ -350,9 +351,11 @@ def test_lanes_change_nothing() -> None:
 
 
 def test_progress_adds_up_to_what_is_read_twin_included() -> None:
-    cells, told = slow_noise(5001, 3), []
-    score_cells("x" * 5001, reader(cells), 3, [fixed(spans(5001, 14))], reader(cells), told.append)
-    assert sum(told) == num_read(5001, has_baseline=True) == 10_002
+    cells = slow_noise(5001, 3)
+    with reports() as done:
+        score_cells("x" * 5001, reader(cells), 3, [fixed(spans(5001, 14))], reader(cells))
+    assert done == {"reading, to score the cells": num_read(5001, has_baseline=True), "scoring": 1}
+    assert num_read(5001, has_baseline=True) == 10_002
     assert num_read(1_000_000, has_baseline=True) == 1_262_144 and num_read(5001, has_baseline=False) == 5001
 
 

@@ -9,10 +9,11 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 
-from charrnn.cells.records import CellFindings, CellHistory, CellScore, Skipped
+from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, Novelty, Prediction
+from charrnn.lab.history import CellHistory, history_table
 from charrnn.runs.records import RunSummary
 from charrnn.settings import merge_settings
 from charrnn.text.catalogue import load_catalogue
@@ -23,7 +24,6 @@ from charrnn.views.tables import (
     catalogue_table,
     contributions_table,
     findings_table,
-    history_table,
     novelty_table,
     plain_table,
     predictions_table,

@@ -5,6 +5,7 @@ import pytest
 import torch
 from encoded_texts import as_text
 from numpy.typing import NDArray
+from progress_reports import reports
 from torch import Tensor
 
 from charrnn.cells.trace import Trace, stream_cells, trace_text
@@ -97,10 +98,10 @@ def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> N
 def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars: int, first: int) -> None:
     network, ids = make_network(cell), make_ids(num_chars)
     lanes = watch_lanes(network)
-    progress: list[int] = []
-    trace = trace_text(network, as_text(ids, first), progress.append)
+    with reports() as done:
+        trace = trace_text(network, as_text(ids, first))
     assert lanes == {3}
-    assert sum(progress) == num_chars - first
+    assert done == {"reading": num_chars - first}
     with torch.inference_mode():
         sequence = torch.from_numpy(ids.astype(np.int64))[:, None]
         logits, cells, _, _ = network.trace(sequence, network.initial_state(1))

@@ -13,35 +13,23 @@ from rich.console import Console, Group, RenderableType
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from charrnn.cells.directions import DirectionContribution, DirectionText
 from charrnn.cells.records import (
     Ablation,
     CellFindings,
-    CellHistory,
     CellPage,
     CellPassage,
     CellValues,
     ColouredText,
-    GradientReach,
     Passage,
     SurpriseText,
 )
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, LossReport
 from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
-from charrnn.lab.cell_effects_records import CellInputs, CellOutputs, Patch
-from charrnn.lab.cell_effects_view import inputs_pictures, outputs_pictures, patch_pictures
-from charrnn.lab.descriptions_records import Description, DescriptionReport
-from charrnn.lab.descriptions_view import description_lines, description_pictures
-from charrnn.lab.directions_view import contribution_pictures, direction_pictures
-from charrnn.lab.gradients_view import GradientChart
-from charrnn.lab.matching_records import MatchReport
-from charrnn.lab.matching_view import match_pictures
+from charrnn.lab.directions import DirectionText, direction_pictures
+from charrnn.lab.gradients import GradientChart, GradientReach
+from charrnn.lab.history import CellHistory, history_table
 from charrnn.lab.novelty import CopiedText
-from charrnn.lab.numbers_records import NetworkNumbers
-from charrnn.lab.numbers_view import NumbersTable
-from charrnn.lab.spectrum_records import TrainingSpectrum
-from charrnn.lab.spectrum_view import NormChart, SpectrumChart
 from charrnn.model.clamping import Direction
 from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
@@ -54,7 +42,6 @@ from charrnn.views.tables import (
     RunsTable,
     ablation_table,
     document_novelty_table,
-    history_table,
     novelty_table,
     plain_table,
     predictions_table,
@@ -194,27 +181,18 @@ for _kind, _draw_several in _TOGETHER.items():
     _show(_kind, lambda record, draw=_draw_several: [draw([record])])  # type: ignore[misc]
 _show(Ablation, lambda ablation: [ablation_table(ablation)])
 _show(CellFindings, _findings_pictures)
-_show(CellInputs, inputs_pictures)
-_show(CellOutputs, outputs_pictures)
 _show(CellPage, page_pictures)
 _show(CellValues, values_pictures)
 _show(ColouredText, _text_pictures)
-_show(Description, description_lines)
-_show(DescriptionReport, lambda report: description_pictures("Cells described by rules", report))
 _show(Direction, direction_pictures)
-_show(DirectionContribution, contribution_pictures)
 _show(DirectionText, lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)])
 _show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
 _show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])
 _show(GeneratedText, _generated_pictures)
 _show(LearningCurve, _curve_pictures)
 _show(LearningCurves, lambda curves: [LearningChart(curves)])
-_show(MatchReport, match_pictures)
 _show(ModelDescription, _model_pictures)
-_show(NetworkNumbers, lambda numbers: [NumbersTable(numbers)])
 _show(Novelty, _novelty_pictures)
-_show(Patch, patch_pictures)
 _show(RecordList, _records_pictures)
 _show(RecordTuple, _records_pictures)
 _show(SurpriseText, _surprise_pictures)
-_show(TrainingSpectrum, lambda spectrum: [SpectrumChart([spectrum]), NormChart([spectrum])])

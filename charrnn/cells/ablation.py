@@ -1,60 +1,61 @@
-"""Ablation: how much the loss of a text rises while one cell, or a direction over several, is clamped.
+"""Ablation: how much the loss of a text rises while one cell is clamped.
 
 Shapes: N characters, T, B and H as in `model.reading`.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from charrnn.cells.directions import DirectionAblation, DirectionContribution
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
-from charrnn.cells.statistics import LEAST_SPREAD, draw_blocks
-from charrnn.cells.trace import score_following
+from charrnn.cells.statistics import draw_blocks
+from charrnn.cells.trace import score_following, torch_ops
 from charrnn.detectors.registry import Detector, why_not_scored
 from charrnn.intervals import percentiles
-from charrnn.model.cells import Cell, Ops
-from charrnn.model.clamping import ClampedSum, Direction, sum_at_means
-from charrnn.model.layer import TORCH
-from charrnn.model.network import CharRNN
+from charrnn.lazy import inference_mode
 from charrnn.model.reading import read_in_lanes
+from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.cells import Ops
+    from charrnn.model.network import CharRNN
 
 Float64Array = NDArray[np.float64]
 WAYS = ("mean", "zero")
 """Values a cell can be clamped at: the mean of its values over the text, or zero."""
-NUM_RANDOM = 3
-"""Random directions that are ablated beside a direction."""
 
 
 def ablate_text(
     network: CharRNN,
     text: EncodedText,
-    detectors: list[Detector],
+    detectors: Sequence[Detector],
     *,
     layer: int,
     unit: int,
     at: str = "mean",
-    on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Ablation:
     """Measure how much the loss rises when one cell is clamped at its mean or at zero.
 
     The first character is not scored, because the character before it has no label. A detector with too few labels is
-    skipped, with the reason. The text must have at least 2 characters and is read twice; `on_progress` is called with
-    the number of characters read since its last call.
+    skipped, with the reason. The text must have at least 2 characters and is read twice.
     """
     # Both readings use the cell's equations step by step, so that a cell without influence changes nothing at all.
-    free, moments = _read(network, text, {layer: TORCH}, on_progress)
-    value = float(moments.means[layer, unit]) if at == "mean" else 0.0
-    memory = network.recurrent_layers()[layer].cell.memory(value)
-    clamped, _ = _read(network, text, {layer: clamping(unit, memory)}, on_progress)
+    with task("ablating", 2 * len(text)) as advance:
+        free, moments = score_with(network, text, {layer: torch_ops()}, advance)
+        value = float(moments.means[layer, unit]) if at == "mean" else 0.0
+        memory = network.recurrent_layers()[layer].cell.memory(value)
+        clamped, _ = score_with(network, text, {layer: clamping(unit, memory)}, advance)
     changes = free - clamped
-    change, ci = _mean_change(changes, np.ones(len(changes), bool))
-    effects, skipped = _effects(changes, text, detectors)
+    change, ci = mean_change(changes, np.ones(len(changes), bool))
+    effects, skipped = effects_of(changes, text, detectors)
     return Ablation(
         layer=layer,
         unit=unit,
@@ -68,77 +69,8 @@ def ablate_text(
     )
 
 
-def ablate_direction(
-    network: CharRNN,
-    text: EncodedText,
-    detectors: list[Detector],
-    direction: Direction,
-    *,
-    num_random: int = NUM_RANDOM,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> DirectionContribution:
-    """Measure how much the loss rises when a direction, its best cell, or a random direction is clamped at its mean.
-
-    The mean is that over `text`. Of a direction over cells of several layers, the part in each layer is clamped at its
-    mean. The text must have at least 2 characters and is read `num_readings` times; see `ablate_text`.
-    """
-    layers = direction.layers
-    free, moments = _read(network, text, dict.fromkeys(layers, TORCH), on_progress)
-    generator = np.random.default_rng(0)
-    best = replace(
-        direction,
-        **{name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")},
-        is_all=False,
-    )
-    skipped: list[Skipped] = []
-
-    def ablate(one: Direction) -> DirectionAblation:
-        clamps: dict[int, Ops[Tensor]] = dict.fromkeys(layers, TORCH)
-        for layer in one.layers:
-            cell = network.recurrent_layers()[layer].cell
-            clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
-        changes = free - _read(network, text, clamps, on_progress)[0]
-        change, ci = _mean_change(changes, np.ones(len(changes), bool))
-        effects, skipped[:] = _effects(changes, text, detectors)
-        return DirectionAblation(cells=one.cells, change=change, ci=ci, num_chars=len(changes), effects=tuple(effects))
-
-    return DirectionContribution(
-        direction=direction,
-        ablation=ablate(direction),
-        best_cell=ablate(best),
-        random=tuple(ablate(_random_direction(direction, moments, generator)) for _ in range(num_random)),
-        skipped=tuple(skipped),
-    )
-
-
-def num_readings(num_random: int = NUM_RANDOM) -> int:
-    """Return how often `ablate_direction` reads its text."""
-    return 3 + num_random
-
-
-def _random_direction(direction: Direction, moments: "_Moments", generator: np.random.Generator) -> Direction:
-    """Draw as many cells of each layer as a direction has, and their weights per standard deviation.
-
-    Cells that hardly move are not drawn: clamping them would change nothing.
-    """
-    cells: list[tuple[int, int]] = []
-    for layer in direction.layers:
-        num_cells = sum(at == layer for at, _ in direction.cells)
-        moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
-        drawn = generator.choice(moving, min(num_cells, len(moving)), replace=False)
-        cells += [(layer, int(unit)) for unit in drawn]
-    deviations = [float(moments.deviations[cell]) for cell in cells]
-    return replace(
-        direction,
-        cells=tuple(cells),
-        weights=tuple(float(generator.normal()) / deviation for deviation in deviations),
-        means=tuple(float(moments.means[cell]) for cell in cells),
-        deviations=tuple(deviations),
-    )
-
-
-def _effects(
-    changes: Float64Array, text: EncodedText, detectors: list[Detector]
+def effects_of(
+    changes: Float64Array, text: EncodedText, detectors: Sequence[Detector]
 ) -> tuple[list[AblationEffect], list[Skipped]]:
     """Average changes (N - 1,) inside and outside the spans of each detector; the others are skipped, with reasons."""
     effects, skipped = [], []
@@ -149,8 +81,8 @@ def _effects(
         if reason is not None or inside is None:
             skipped.append(Skipped(detector=detector.name, reason=reason or ""))
             continue
-        change_inside, ci_inside = _mean_change(changes, inside)
-        change_outside, ci_outside = _mean_change(changes, ~inside)
+        change_inside, ci_inside = mean_change(changes, inside)
+        change_outside, ci_outside = mean_change(changes, ~inside)
         effects.append(
             AblationEffect(
                 detector=detector.name,
@@ -166,44 +98,31 @@ def _effects(
 
 
 def clamping(unit: int, memory: float) -> Ops[Tensor]:
-    """Return `TORCH`, with the memory of one unit clamped at a value."""
+    """Return the functions of torch, with the memory of one unit clamped at a value."""
 
     def clamp(memories: Tensor) -> Tensor:
         memories = memories.clone()
         memories[:, unit] = memory
         return memories
 
-    return replace(TORCH, clamp=clamp)
-
-
-def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
-    """`TORCH`, with a weighted sum of cell values clamped."""
-    units = list(clamped.units)
-
-    def clamp(memories: Tensor) -> Tensor:
-        memories = memories.clone()
-        moved = clamped.apply(cell, memories[:, units].cpu().numpy())
-        memories[:, units] = torch.from_numpy(moved).to(memories)
-        return memories
-
-    return replace(TORCH, clamp=clamp)
+    return replace(torch_ops(), clamp=clamp)
 
 
 @dataclass(frozen=True, slots=True)
-class _Moments:
+class CellMoments:
     """Mean and standard deviation (L, H) of each cell over a text."""
 
     means: Float64Array
     deviations: Float64Array
 
 
-@torch.inference_mode()
-def _read(
-    network: CharRNN, text: EncodedText, ops: Mapping[int, Ops[Tensor]], on_progress: Callable[[int], object]
-) -> tuple[Float64Array, _Moments]:
+@inference_mode
+def score_with(
+    network: CharRNN, text: EncodedText, ops: Mapping[int, Ops[Tensor]], advance: Callable[[int], object]
+) -> tuple[Float64Array, CellMoments]:
     """Return the log-probabilities (N - 1,) in nats of all characters but the first, and the moments of all cells.
 
-    The layers of `ops` compute with these.
+    The layers of `ops` compute with these. `advance` is called with the number of characters read since its last call.
     """
     ids, first = text.ids, text.first
     logprobs = np.empty(len(text))
@@ -219,12 +138,12 @@ def _read(
         sums += values.sum(axis=0), (values**2).sum(axis=0)
         following, scores = score_following(logits, ids, positions)
         logprobs[following - first] = scores
-        on_progress(int(is_text.sum()))
+        advance(int(is_text.sum()))
     means, squares = sums / len(text)
-    return logprobs[1:], _Moments(means, np.sqrt(np.maximum(squares - means**2, 0)))
+    return logprobs[1:], CellMoments(means, np.sqrt(np.maximum(squares - means**2, 0)))
 
 
-def _mean_change(changes: Float64Array, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+def mean_change(changes: Float64Array, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
     """Compute the mean of changes (N,) over the characters `where` (N,), at least one, and its 95 % interval."""
     block, draws = draw_blocks(len(changes))
     totals, counts = (np.bincount(block, weights=parts, minlength=draws.shape[1]) for parts in (changes * where, where))

@@ -1,18 +1,16 @@
 """What is measured of the cells of a model: plain records."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from charrnn.cells.saved import Association, End, Layer, Place, Share, Unit
 from charrnn.display import Displayable
-from charrnn.lab.cell_effects_records import CellInputs, CellOutputs
-from charrnn.lab.descriptions_records import Description
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on, unless a text is given."""
 CHANCE = 0.05
 """Largest p-value of a significant score."""
-MAX_LAG = 200
-"""The longest lag of a gradient, in characters, unless another is asked for."""
 NUM_BINS = 40
 """Bins of a histogram of cell values, of equal width over [-1, 1]."""
 LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
@@ -31,28 +29,28 @@ class CellScore:
     """
 
     detector: str
-    layer: int
-    unit: int
+    layer: Layer
+    unit: Unit
     polarity: int
     num_positive: int
-    auc: float | None = None
-    spearman: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    chosen_on: float | None = None
+    auc: Share | None = None
+    spearman: Association | None = None
+    ci_low: Association | None = None
+    ci_high: Association | None = None
+    chosen_on: Association | None = None
     """The score on the choosing half, computed from values in 512 bins."""
-    untrained: float | None = None
+    untrained: Association | None = None
     r2: float | None = None
     """Count detectors: share of the variance explained by a line in the cell's value, fitted on the choosing half."""
-    threshold: float | None = None
+    threshold: Association | None = None
     """Yes/no detectors: the value that separates inside from outside, selected on the choosing half."""
-    f1: float | None = None
+    f1: Share | None = None
     """Yes/no detectors: harmonic mean of precision and recall at that threshold."""
-    interior: float | None = None
+    interior: Share | None = None
     """Yes/no: AUC over the characters 5 or more after a label changed; low if the cell follows delimiters only."""
-    null_level: float | None = None
+    null_level: Share | None = None
     """AUC or |rho| that the best of all cells stays below for 95 % of circular shifts of the labels, choosing half."""
-    p_value: float | None = None
+    p_value: Share | None = None
     """Share of those shifts for which some cell reaches the association of the best cell without a shift."""
     probe: tuple[tuple[int, float], ...] = ()
     """(number of cells, AUC or R² of the best linear combination of them), for 1 to all cells."""
@@ -105,28 +103,9 @@ class FoundCell:
     """The cell that follows a detector best, and by how much its strength exceeds that of the untrained baseline."""
 
     detector: str
-    layer: int
-    unit: int
-    gain: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CellHistory(Displayable):
-    """The scores that the best cell of the newest checkpoint has at every checkpoint of its run.
-
-    `values[i]` is the score at step `steps[i]`: the AUC if `is_auc`, with the newest checkpoint's polarity, else ρ.
-    """
-
-    detector: str
-    layer: int
-    unit: int
-    is_auc: bool
-    steps: tuple[int, ...]
-    values: tuple[float, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
+    layer: Layer
+    unit: Unit
+    gain: Share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,8 +151,8 @@ class Ablation(Displayable):
     characters, `ci` its 95 % interval.
     """
 
-    layer: int
-    unit: int
+    layer: Layer
+    unit: Unit
     at: str
     value: float
     change: float
@@ -194,29 +173,10 @@ class GateUse:
     `left` and `right` contain for every unit the share of characters at which the gate is below 0.1 or above 0.9.
     """
 
-    layer: int
+    layer: Layer
     gate: str
     left: tuple[float, ...] = field(repr=False)
     right: tuple[float, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GradientReach(Displayable):
-    """How far gradients reach back in a model.
-
-    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
-    characters before, averaged over `num_losses` characters of a text. `is_untrained`: of an untrained baseline.
-    """
-
-    name: str
-    lags: tuple[int, ...]
-    norms: tuple[tuple[float, ...], ...] = field(repr=False)
-    num_losses: int
-    is_untrained: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,9 +221,9 @@ class AfterCharacter:
 class CorrelatedCell:
     """Another cell, and the Pearson correlation of the values of the two."""
 
-    layer: int
-    unit: int
-    correlation: float
+    layer: Layer
+    unit: Unit
+    correlation: Association
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,9 +236,9 @@ class PassagePlace:
 
     kind: str
     rank: int
-    index: int
-    begin: int
-    end: int
+    index: Place
+    begin: Place
+    end: End
     value: float
 
 
@@ -292,13 +252,13 @@ class CellValues(Displayable):
     be measured.
     """
 
-    layer: int
-    unit: int
+    layer: Layer
+    unit: Unit
     num_chars: int
     mean: float
     spread: float
     """Standard deviation."""
-    histogram: tuple[int, ...] = field(repr=False)
+    histogram: tuple[End, ...] = field(repr=False)
     """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower end, the last both."""
     autocorrelation: tuple[float, ...] = field(repr=False)
     """At those of LAGS that are shorter than the text; () for a constant cell."""
@@ -368,21 +328,25 @@ class CellPage(Displayable):
     passages: tuple[CellPassage, ...]
     """Those of `values.passages`."""
     values: CellValues
-    inputs: CellInputs | None = None
-    outputs: CellOutputs | None = None
-    description: Description | None = None
     ablation: Ablation | None = None
     """Clamped at its mean."""
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """The results of `cells.analysis.CellSection` by name, in the order of the page."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the result of a section: `page.inputs` is `page.sections["inputs"]`."""
+        if name.startswith("_") or name not in self.sections:
+            raise AttributeError(f"This page has no section {name!r}.", name=name, obj=self)
+        return self.sections[name]
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, each record as its own `to_json` gives it."""
-        parts = (self.values, self.inputs, self.outputs, self.description, self.ablation)
-        names = ("values", "inputs", "outputs", "description", "ablation")
+        parts = {"values": self.values, **self.sections, "ablation": self.ablation}
         return {
             "layer": self.layer,
             "unit": self.unit,
             "passages": [asdict(passage) for passage in self.passages],
-            **{name: None if part is None else part.to_json() for name, part in zip(names, parts, strict=True)},
+            **{name: None if part is None else part.to_json() for name, part in parts.items()},
         }
 
 

@@ -9,13 +9,13 @@ Shapes: N characters (n of them in a window), C = L * H cells, D detectors, P pr
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.cells.statistics import (
+    SIZES,
     Choice,
     LabelledHistograms,
     Moments,
@@ -28,11 +28,10 @@ from charrnn.cells.statistics import (
     score_from_association,
     spearman,
 )
+from charrnn.cells.trace import Trace
 from charrnn.detectors.registry import Detector, Labels, get_detectors, why_not_scored
 from charrnn.errors import DataError, UsageError, counted, named
-
-if TYPE_CHECKING:
-    from charrnn.cells.trace import Trace
+from charrnn.progress import task
 
 Float64Array = NDArray[np.float64]
 MIN_TEXT = 200
@@ -123,6 +122,17 @@ class Measured:
     first_half: NDArray[np.float32]
     """(C,): associations, 2 * AUC - 1 or Spearman's rho."""
 
+    def fits(self, num_cells: int) -> bool:
+        """Return whether it can be of a model with this number of cells."""
+        sizes = [*(size for size in SIZES if size < num_cells), num_cells]
+        return (
+            len(self.first_half) == num_cells
+            and bool((np.abs(self.first_half) <= 1).all())
+            and (self.score.auc is None) != (self.score.spearman is None)
+            and self.score.polarity in (-1, 1)
+            and [size for size, _ in self.score.probe] == sizes
+        )
+
 
 def num_read(num_chars: int, *, has_baseline: bool) -> int:
     """Return how many characters are read to score the cells: the text itself, and those of the untrained baseline."""
@@ -136,7 +146,6 @@ def score_cells(
     num_units: int,
     detectors: list[Detector],
     read_untrained: Read | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> CellFindings:
     """Find the best cell for each detector, strongest first: chosen on the first half, scored on the second.
 
@@ -146,7 +155,7 @@ def score_cells(
     MIN_TEXT characters.
     """
     targets, skipped = choose_targets(text, detectors)
-    measured = measure(targets, read, num_units, read_untrained, on_progress)
+    measured = measure(targets, read, num_units, read_untrained)
     return CellFindings(
         scores=tuple(sorted((one.score for one in measured), key=lambda score: -score.strength)),
         skipped=tuple(skipped),
@@ -155,7 +164,7 @@ def score_cells(
     )
 
 
-def find_cells(trace: "Trace", detectors: list[Detector], untrained: "Trace | None" = None) -> CellFindings:
+def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None = None) -> CellFindings:
     """Find the best cell for each detector in a trace, strongest first, as `score_cells` does.
 
     `untrained` is the trace of an untrained baseline over the same text. Raises DataError for a text too short.
@@ -164,7 +173,7 @@ def find_cells(trace: "Trace", detectors: list[Detector], untrained: "Trace | No
     return score_cells(trace.text, _read_from(trace), trace.cells.shape[2], detectors, baseline)
 
 
-def _read_from(trace: "Trace") -> Read:
+def _read_from(trace: Trace) -> Read:
     cells = trace.cells.reshape(len(trace.cells), trace.cells.shape[1] * trace.cells.shape[2])
 
     def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
@@ -177,63 +186,57 @@ def _read_from(trace: "Trace") -> Read:
 
 
 def measure(
-    targets: list[Target],
-    read: Read,
-    num_units: int,
-    read_untrained: Read | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-    on_score: Callable[[int], object] = lambda num_targets: None,
+    targets: Sequence[Target], read: Read, num_units: int, read_untrained: Read | None = None
 ) -> list[Measured]:
-    """Measure each target, in their order; the result for one does not depend on the others.
-
-    `on_progress` is called with the number of characters read since its last call, and with 0 between longer
-    computations; `on_score` with 1 after each target.
-    """
+    """Measure each target, in their order; the result for one does not depend on the others."""
     if not targets:
         return []
+    half, num_chars = targets[0].half, len(targets[0].labels)
+    with (
+        task("reading, to score the cells", num_read(num_chars, has_baseline=read_untrained is not None)) as on_chars,
+        task("scoring", len(targets), unit="detectors") as on_target,
+    ):
 
-    def watched(reader: Read) -> Read:
-        def read_on(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], Float32Array]]:
-            for indices, cells in reader(begin, end):
-                yield indices, cells
-                on_progress(len(indices))
+        def watched(reader: Read) -> Read:
+            def read_on(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], Float32Array]]:
+                for indices, cells in reader(begin, end):
+                    yield indices, cells
+                    on_chars(len(indices))
 
-        return read_on
+            return read_on
 
-    half = targets[0].half
-    choosing = _ChoosingHalf(targets, half)
-    choosing.read(watched(read), keeps_moments=True)
-    choices = [choosing.choose(index) for index in range(len(targets))]
-    values, probed = _read_scoring_half(watched(read), targets, choices, choosing.moments)
-    baseline_scores: list[float | None] = [None] * len(targets)
-    if read_untrained is not None:
-        baseline_scores = _score_baseline(watched(read_untrained), targets, half)
-    measured = []
-    for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
-        on_progress(0)
-        labels = target.labels[half:]
-        score = score_cell(target.name, choice, num_units, values[index], labels, interior(target.labels)[half:])
-        p_value, level = choosing.chance(index)
-        first_half = choosing.associations(index)
-        score = replace(
-            score,
-            chosen_on=score_from_association(
-                float(first_half[choice.cell]), choice.polarity, is_yes_no=target.is_yes_no
-            ),
-            untrained=baseline_scores[index],
-            p_value=p_value,
-            null_level=(1 + level) / 2 if target.is_yes_no else level,
-            probe=probed[index],
-        )
-        measured.append(Measured(score, first_half))
-        on_score(1)
+        choosing = _ChoosingHalf(targets, half)
+        choosing.read(watched(read), keeps_moments=True)
+        choices = [choosing.choose(index) for index in range(len(targets))]
+        values, probed = _read_scoring_half(watched(read), targets, choices, choosing.moments)
+        baseline_scores: list[float | None] = [None] * len(targets)
+        if read_untrained is not None:
+            baseline_scores = _score_baseline(watched(read_untrained), targets, half)
+        measured = []
+        for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
+            on_target(0)
+            labels = target.labels[half:]
+            score = score_cell(target.name, choice, num_units, values[index], labels, interior(target.labels)[half:])
+            p_value, level = choosing.chance(index)
+            first_half = choosing.associations(index)
+            chosen_on = float(first_half[choice.cell])
+            score = replace(
+                score,
+                chosen_on=score_from_association(chosen_on, choice.polarity, is_yes_no=target.is_yes_no),
+                untrained=baseline_scores[index],
+                p_value=p_value,
+                null_level=(1 + level) / 2 if target.is_yes_no else level,
+                probe=probed[index],
+            )
+            measured.append(Measured(score, first_half))
+            on_target(1)
     return measured
 
 
 class _ChoosingHalf:
     """Histograms, moments and a sample of every cell's values over the first `num_chars` characters of a text."""
 
-    def __init__(self, targets: list[Target], num_chars: int) -> None:
+    def __init__(self, targets: Sequence[Target], num_chars: int) -> None:
         self._targets, self.num_chars, self.num_cells = targets, num_chars, 0
         scaled, spreads = zip(*(target.scale(num_chars) for target in targets), strict=True)
         self._scaled, self._spreads = np.stack(scaled, axis=1), np.array(spreads)
@@ -290,13 +293,13 @@ class _ChoosingHalf:
         return best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
 
 
-def _raw(targets: list[Target], indices: NDArray[np.int64], first: int = 0) -> Float64Array:
+def _raw(targets: Sequence[Target], indices: NDArray[np.int64], first: int = 0) -> Float64Array:
     """Return the labels (n, D) as numbers."""
     return np.stack([target.labels[first + indices] for target in targets], axis=1).astype(np.float64)
 
 
 def _read_scoring_half(
-    read: Read, targets: list[Target], choices: list[Choice], moments: Moments
+    read: Read, targets: Sequence[Target], choices: list[Choice], moments: Moments
 ) -> tuple[list[Float32Array], list[tuple[tuple[int, float], ...]]]:
     """Read the scoring half: the values (N,) of the selected cells, and each target's probes.
 
@@ -329,7 +332,7 @@ def _read_scoring_half(
     return list(kept), probed
 
 
-def _score_baseline(read: Read, targets: list[Target], half: int) -> list[float | None]:
+def _score_baseline(read: Read, targets: Sequence[Target], half: int) -> list[float | None]:
     """Score the untrained baseline's own choice for each target, on as much of the text as it reads.
 
     Returns the AUC or rho, or None where it reads too few labels.
@@ -355,21 +358,19 @@ def _score_baseline(read: Read, targets: list[Target], half: int) -> list[float 
     return scores
 
 
-def measure_all(
-    cells: Float32Array, targets: Sequence[Target], on_progress: Callable[[int], object] = lambda num_cells: None
-) -> list[Float32Array]:
+def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:
     """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1, or Spearman's rho.
 
-    cells (n, C) are the values over that half. `on_progress` is called with the number of cells measured since its last
-    call.
+    cells (n, C) are the values over that half.
     """
     associations = np.empty((len(targets), cells.shape[1]), np.float32)
-    for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
-        here = slice(begin, begin + CELLS_AT_ONCE)
-        ranks = average_ranks(cells[:, here])
-        for index, target in enumerate(targets):
-            associations[index, here] = _measure(ranks, target.labels[target.half :])
-        on_progress(ranks.shape[1])
+    with task("scoring all cells", cells.shape[1], unit="cells") as advance:
+        for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
+            here = slice(begin, begin + CELLS_AT_ONCE)
+            ranks = average_ranks(cells[:, here])
+            for index, target in enumerate(targets):
+                associations[index, here] = _associate(ranks, target.labels[target.half :])
+            advance(ranks.shape[1])
     return list(associations)
 
 
@@ -402,6 +403,6 @@ def rank(target: Target, measured: Measured, second_half: Float32Array, num_unit
     return tuple(scores)
 
 
-def _measure(ranks: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
+def _associate(ranks: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
     """Compute the association of each column of ranks (n, C): 2 * AUC - 1 for yes/no labels, else Spearman's rho."""
     return 2 * auc(ranks, labels) - 1 if labels.dtype == bool else spearman(ranks, labels)

@@ -3,29 +3,36 @@
 Shapes: N characters, L layers, H units per layer, C = L * H cells, T and B as in `model.reading`.
 """
 
+from __future__ import annotations
+
 import errno
 import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from charrnn.cells.gates import GateCounter
 from charrnn.cells.records import GateUse, SurpriseText
 from charrnn.detectors.registry import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, CheckpointError, counted
-from charrnn.model.network import CharRNN
+from charrnn.lazy import torch
 from charrnn.model.reading import read_in_lanes
+from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.cells import Ops
+    from charrnn.model.network import CharRNN
 
 Float32Array = NDArray[np.float32]
 ZEROS = bytes(1 << 20)
@@ -90,15 +97,14 @@ class Trace(Displayable):
 def trace_text(
     network: CharRNN,
     text: EncodedText,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
     *,
     num_guesses: int = 0,
     keeps_hidden: bool = False,
 ) -> Trace:
     """Trace a text in float32.
 
-    `on_progress` is called with the number of characters read since its last call. `num_guesses` is the number of next
-    characters kept after each character, at most V; `keeps_hidden` keeps the output of every layer.
+    `num_guesses` is the number of next characters kept after each character, at most V; `keeps_hidden` keeps the output
+    of every layer.
     """
     ids, first, num_chars = text.ids, text.first, len(text)
     layers = network.recurrent_layers()
@@ -117,7 +123,7 @@ def trace_text(
 
     # From the last character of the context on, if there is one: its logits predict the first character of the text.
     begin = max(0, first - 1)
-    with torch.inference_mode():
+    with torch.inference_mode(), task("reading", num_chars) as advance:
         for positions, (logits, window_cells, window_hidden) in read_in_lanes(step, network.initial_state, ids, begin):
             is_text = (positions >= first) & (positions < len(ids))
             here = positions[is_text] - first
@@ -130,9 +136,16 @@ def trace_text(
                 guess_probs[here] = most_likely.values.cpu().numpy()[is_text]
             following, scores = score_following(logits, ids, positions)
             logprobs[following - first] = scores
-            on_progress(int(is_text.sum()))
+            advance(int(is_text.sum()))
     guesses = (guess_ids, guess_probs) if num_guesses else (None, None)
     return Trace(text.text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)
+
+
+def torch_ops() -> Ops[Tensor]:
+    """Return the functions by which the equations of cells compute step by step with torch."""
+    from charrnn.model.layer import TORCH  # imports torch
+
+    return TORCH
 
 
 def score_following(
@@ -189,11 +202,10 @@ class Activations:
         self,
         network: CharRNN,
         text: EncodedText,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
         *,
         counts_gates: bool = True,
     ) -> None:
-        """Read the text once. `on_progress` is called with the number of characters read since its last call.
+        """Read the text once.
 
         Without `counts_gates`, `gates` is () and `kept` is None. Raises CharRNNError if there is no room for 2 * N * C
         bytes, CheckpointError for values that are not finite.
@@ -208,7 +220,7 @@ class Activations:
         weakref.finalize(self, self._file.close)
         try:
             counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
-            self._read(network, counter, on_progress)
+            self._read(network, counter)
             self.gates = counter.uses() if counter is not None else ()
             self.kept = counter.kept() if counter is not None else None
         except BaseException:  # an interrupt, too; raised again
@@ -250,7 +262,7 @@ class Activations:
         self._map = None
         self._file.close()
 
-    def _read(self, network: CharRNN, counter: GateCounter | None, on_progress: Callable[[int], object]) -> None:
+    def _read(self, network: CharRNN, counter: GateCounter | None) -> None:
         ids, first, values = self.text.ids, self.text.first, self.values
 
         def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,7 +271,7 @@ class Activations:
             _, cells, _, state = network.trace(inputs, state)
             return cells, state
 
-        with torch.inference_mode():
+        with torch.inference_mode(), task("reading", len(self.text)) as advance:
             for positions, cells in read_in_lanes(step, network.initial_state, ids, first):
                 is_text = positions < len(ids)
                 if counter is not None:
@@ -272,7 +284,7 @@ class Activations:
                     if num_chars:
                         values[:, begin : begin + num_chars] = columns[lane, :, :num_chars]
                 self._release_pages()
-                on_progress(int(is_text.sum()))
+                advance(int(is_text.sum()))
 
     def _release_pages(self) -> None:
         """Take the file out of this process's memory; it stays in the system's file cache as long as there is room."""

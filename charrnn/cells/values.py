@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,11 @@ from charrnn.cells.records import (
     CorrelatedCell,
     PassagePlace,
 )
-from charrnn.cells.saved import floats_from_json
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
+from charrnn.cells.trace import Activations
 from charrnn.detectors.registry import Labels
-from charrnn.files import JSON
-
-if TYPE_CHECKING:
-    from charrnn.cells.trace import Activations
+from charrnn.progress import task
 
 NUM_EXTREMES = 3
 """Top passages, and as many bottom ones."""
@@ -73,13 +69,11 @@ MIN_CONTRAST = 0.5
 def measure_values(
     activations: Activations,
     cells: Sequence[tuple[int, int]] | None = None,
-    on_cells: Callable[[int], object] = lambda num_cells: None,
     correlations: Float32Array | None = None,
 ) -> tuple[CellValues, ...]:
     """Measure the cells (layer, unit), all by default, in their order.
 
-    `correlations` (c, C) are those of `correlate`, if they are known. `on_cells` is called with the number of cells
-    measured since its last call.
+    `correlations` (c, C) are those of `correlate`, if they are known.
     """
     num_units = activations.num_units
     if cells is None:
@@ -89,10 +83,11 @@ def measure_values(
         correlations = correlate(activations, columns)
     text = _Text(activations)
     measured = []
-    for (layer, unit), column, row in zip(cells, columns.tolist(), correlations, strict=True):
-        values = activations.values[column]
-        measured.append(_measure(activations, text, layer, unit, values, row))
-        on_cells(1)
+    with task("measuring values", len(cells), unit="cells") as advance:
+        for (layer, unit), column, row in zip(cells, columns.tolist(), correlations, strict=True):
+            values = activations.values[column]
+            measured.append(_measure(activations, text, layer, unit, values, row))
+            advance()
     return tuple(measured)
 
 
@@ -307,15 +302,6 @@ def read_passages(text: str, places: Sequence[PassagePlace], values: Sequence[Fl
         )
         for place, of_passage in zip(places, values, strict=True)
     )
-
-
-def values_from_json(value: JSON, places: Sequence[PassagePlace]) -> list[Float32Array] | None:
-    """Return the values (n,) of each passage from a list of lists; None if `value` is anything else."""
-    if not isinstance(value, list) or len(value) != len(places):
-        return None
-    found = [floats_from_json(one, place.end - place.begin) for one, place in zip(value, places, strict=True)]
-    known = [one for one in found if one is not None]
-    return known if len(known) == len(found) else None
 
 
 def choose_passages(

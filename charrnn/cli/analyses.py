@@ -107,9 +107,8 @@ class Subject:
         return task(label, total, unit=unit)
 
     def trace(self, **options: Any) -> "Trace":
-        """Trace the text, with a progress bar."""
-        with self.progress(len(self.text), "reading") as advance:
-            return self.model.trace(self.text, on_progress=advance, **options)
+        """Trace the text."""
+        return self.model.trace(self.text, **options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

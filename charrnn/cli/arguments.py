@@ -95,9 +95,9 @@ def parse_direction(
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
     UsageError for another form and for an unknown detector.
     """
-    from charrnn.cells.directions import NUM_CELLS
     from charrnn.detectors.registry import get_detectors
     from charrnn.errors import UsageError
+    from charrnn.model.clamping import NUM_CELLS
 
     known = {detector.name: detector for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @

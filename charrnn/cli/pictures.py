@@ -10,22 +10,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
-    from charrnn.cells.directions import DirectionContribution
-    from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellPage, GradientReach, Passage
+    from charrnn.cells.records import CellFindings, CellPage, Passage
     from charrnn.cells.trace import Trace
     from charrnn.detectors.registry import Detector, Labels
-    from charrnn.lab.atlas_records import Atlas
-    from charrnn.lab.cell_effects_records import Patch
-    from charrnn.lab.descriptions_records import DescriptionReport
-    from charrnn.lab.matching_records import MatchReport
-    from charrnn.lab.spectrum_records import TrainingSpectrum
     from charrnn.views.page import Page, PageRow
     from charrnn.views.svg import Layout
 
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
-FEW_STEPS = 5
-"""A history of fewer checkpoints than this comes with advice on how to save more."""
 ABOUT_COLUMNS = (
     "score: AUC, the probability that the cell ranks a character inside above one outside, or for a count Spearman's ρ",
     "chance: the score that the best of all cells stays below for 95 % of labels that were shifted along the text",
@@ -72,7 +64,7 @@ class FoundCells:
     """Of the beginning of the scoring half with guesses, for an exported page."""
     labels: "Mapping[str, Labels]" = field(default_factory=dict)
     """The labels of the same characters, by detector."""
-    atlas: "Atlas | None" = None
+    atlas: Any = None
     """What an exported page or .json shows of all cells."""
 
 
@@ -197,7 +189,6 @@ def show_findings(
 
 def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str) -> "Page":
     """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
-    from charrnn.lab.atlas_view import COLUMNS, NOTES, atlas_entries
     from charrnn.views.page import PageRow
     from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 
@@ -215,108 +206,7 @@ def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str
         page,
         source=found.atlas.text,
         begin=found.atlas.half,
-        cell_columns=COLUMNS,
-        entries=atlas_entries(found.atlas),
-        notes=[*notes, *NOTES],
+        cell_columns=found.atlas.columns,
+        entries=found.atlas.entries(),
+        notes=[*notes, *found.atlas.notes],
     )
-
-
-def show_descriptions(
-    model: "Model", report: "DescriptionReport", num_listed: int | None, *, lists_all: bool = False
-) -> Shown:
-    """Draw the table of the cells that rules describe best: NUM_LISTED of them, unless a number or all are wanted."""
-    from charrnn.lab.descriptions_view import NUM_LISTED, description_pictures
-    from charrnn.views.theme import all_visible
-
-    num_cells = len(report.descriptions)
-    title = f"{all_visible(model.name)}: {num_cells:,} cells over {report.num_chars:,} characters, described by rules"
-    most = num_listed if num_listed is not None else None if lists_all else NUM_LISTED
-    data = {"run": model.name, **report.to_json()}
-    return Shown(f"Descriptions of the cells of {model.name}", description_pictures(title, report, most), data)
-
-
-def show_gradients(reaches: "Sequence[GradientReach]") -> Shown:
-    """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
-    from charrnn.lab.gradients_view import TITLE, GradientChart
-
-    trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
-    pictures: list[RenderableType] = [GradientChart(reaches)]
-    if len(trained) > 1:
-        pictures = [GradientChart(trained, f"{TITLE}, trained"), GradientChart(untrained, f"{TITLE}, untrained")]
-    return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
-
-
-def show_spectra(spectra: "Sequence[TrainingSpectrum]") -> Shown:
-    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
-    from rich.text import Text
-
-    from charrnn.lab.spectrum_view import NormChart, SpectrumChart, spectra_table
-
-    pictures: list[RenderableType] = [SpectrumChart(spectra), NormChart(spectra), spectra_table(spectra)]
-    if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
-        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
-    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])
-
-
-def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> Shown:
-    """Draw the table of a cell's contribution, clamped at its mean and at zero."""
-    from rich.text import Text
-
-    from charrnn.views.tables import ablation_table, skipped_lines
-    from charrnn.views.theme import all_visible
-
-    name = f"{at_mean.layer}:{at_mean.unit}"
-    caption = Text.assemble(
-        (f"cell {name} of {all_visible(model.name)}, clamped", "bold"),
-        f": rise of the loss over {at_mean.num_chars:,} characters",
-    )
-    pictures: list[RenderableType] = [caption, ablation_table(at_mean, at_zero)]
-    if at_mean.skipped:
-        pictures.append(skipped_lines(at_mean.skipped))
-    return Shown(
-        f"Ablation of cell {name} of {model.name}",
-        pictures,
-        {"run": model.name, "mean": at_mean.to_json(), "zero": at_zero.to_json()},
-    )
-
-
-def show_patch(model: "Model", patch: "Patch") -> Shown:
-    """Draw what changes if cells have the values of another passage."""
-    from charrnn.lab.cell_effects_view import patch_pictures
-
-    return Shown(f"Patch in {model.name}", patch_pictures(patch), {"run": model.name, **patch.to_json()})
-
-
-def show_direction_ablation(model: "Model", found: "DirectionContribution") -> Shown:
-    """Draw a direction and the table of its contribution, beside its best cell and random directions."""
-    from charrnn.lab.directions_view import contribution_pictures
-    from charrnn.views.theme import all_visible
-
-    title = f"direction {found.direction.name} of {model.name}"
-    return Shown(
-        f"Ablation of {title}",
-        contribution_pictures(found, all_visible(title)),
-        {"run": model.name} | found.to_json(),
-    )
-
-
-def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:
-    """Draw the table of the scores of the best cells at every checkpoint, over `num_chars` characters."""
-    from rich.text import Text
-
-    from charrnn.views.tables import history_table
-    from charrnn.views.theme import all_visible
-
-    title = f"Cells of {all_visible(model.name)} over its checkpoints, on {num_chars:,} characters"
-    pictures: list[RenderableType] = [Text(title, style="bold")]
-    pictures.append(history_table(histories))
-    if histories and len(histories[0].steps) < FEW_STEPS:
-        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see how cells develop."))
-    return Shown(title, pictures, [history.to_json() for history in histories])
-
-
-def show_matches(report: "MatchReport") -> Shown:
-    """Draw which cells several runs have in common, and the best cell of each for every detector."""
-    from charrnn.lab.matching_view import match_pictures
-
-    return Shown(f"Cells of {', '.join(report.names)}", match_pictures(report), report.to_json())

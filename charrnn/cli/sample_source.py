@@ -19,7 +19,6 @@ from charrnn.cli.arguments import (
 from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError
 from charrnn.generation.options import DEFAULT_LENGTH, DEFAULT_UNKNOWN, DOCUMENT_LENGTH
-from charrnn.progress import task
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -178,8 +177,7 @@ def _parse_direction_clamp(text: str, what: str, number: str, model: "Model") ->
         value = None if number in ("high", "low") else float(number)
     except ValueError:
         raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
-    with task(f"fitting {what}") as advance:
-        direction = model.direction(detector, size, on_progress=advance)
+    direction = model.direction(detector, size)
     if value is None:
         value = direction.high if number == "high" else direction.low
     return direction, value

@@ -291,7 +291,7 @@ def _best_loss(event: "DoneEvent") -> str:
 def _look_inside(run: str, start: "StartEvent | None") -> str:
     """Return the command that shows what the trained network does, without `charrnn`; `run` is its name, or ""."""
     from charrnn.cells.scores import MIN_TEXT
-    from charrnn.lab.numbers_records import MAX_UNITS
+    from charrnn.lab.numbers import MAX_UNITS
 
     if start is None or _num_val_chars(start) >= MIN_TEXT:
         return f"visualize{run}"

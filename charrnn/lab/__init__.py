@@ -7,7 +7,7 @@ from charrnn.extensions import CommandEntry, module_names
 
 COMMANDS = (
     CommandEntry(
-        name="predict", summary="Print the most likely next characters.", function="charrnn.lab.predict:predict"
+        name="predict", summary="Print the most likely next characters.", function="charrnn.lab.numbers:predict"
     ),
 )
 """The commands of this room."""

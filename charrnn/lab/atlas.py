@@ -1,25 +1,40 @@
-"""Measure the values of all cells, their places on a map, and their values in the passages that show them.
+"""The atlas: the values of all cells, their places on a map, and the page of each, for exported pages and .json.
 
-Shapes: N characters, L layers, H units per layer.
+Near cells of the map carry the same information: their values correlate.
+
+Shapes: N characters, L layers, H units per layer, C cells.
 """
+
+from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from charrnn.cells.records import CellValues, PassagePlace
-from charrnn.cells.saved import record_from_json
+from charrnn.api import Model
+from charrnn.api import Text as TextOrIds
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, unless_too_short
+from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
+from charrnn.cells.saved import Layer, Share, Unit
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import LARGEST_SNAP, correlate, measure_values
-from charrnn.files import JSON
-from charrnn.lab.atlas_map import place_cells
-from charrnn.lab.atlas_records import AtlasCell
-from charrnn.views.page import pack
+from charrnn.display import Displayable
+from charrnn.extensions import ModelMethod
+from charrnn.lab.descriptions import Description, DescriptionReport, descriptions
+from charrnn.lab.inputs import CellInputs, inputs
+from charrnn.lab.outputs import CellOutputs, outputs
+from charrnn.views.page import CellColumn, CellEntry, CellSection, ShownPassage, pack, unpack
+from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
+ATLAS_VERSION = 1
+"""Version of the JSON of an atlas; a new one if a key changes its meaning or disappears."""
 NUM_AFTER = 12
 """Characters that are kept of those a cell was measured after: those that change its mean most."""
 MIN_AFTER = 5
@@ -32,18 +47,192 @@ CELLS_PER_ENTRY = 128
 """Cells of one entry of the findings of a run, whose size is limited."""
 NUM_DIGITS = 5
 """Significant digits of the numbers that are saved."""
+NUM_ITERATIONS = 200
+"""Steps of the subspace iteration that finds the two axes of the map."""
+SUBSPACE = 8
+"""Vectors of the subspace iteration: more than two, so that it converges although eigenvalues are close."""
+DISTANCE = 0.75
+"""Least distance of two cells on the map, in units of 1 / sqrt(C), which a grid of all cells would have."""
+NUM_SPREADS = 120
+"""Steps in which cells that are too close move apart."""
+COLUMNS = (
+    CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
+    CellColumn(name="description", about="the best rule of at most three conditions", is_number=False),
+    CellColumn(name="score", about="R² of the description on the half of the text that did not choose it"),
+    CellColumn(
+        name="follows",
+        about=f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}: {MEANINGS[NO_GAIN_MARK]}",
+        is_number=False,
+    ),
+    CellColumn(name="timescale", about="characters after which the memory has decayed to 1/e"),
+    CellColumn(name="mean", about="mean value"),
+    CellColumn(name="spread", about="standard deviation of the values"),
+)
+"""The columns of the table of all cells."""
+KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
+"""How the kinds of passages are called on a page."""
+NOTES = (
+    "All cells: click a column to sort by it. The filter takes words and comparisons: score>0.5, timescale>50.",
+    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r², spread out).",
+    "Selection: a cell is on where its value is far enough above its mean over this text (high) or below it (low).",
+)
+"""What a page with an atlas says of its parts."""
 
 
-def measure_cells(
-    activations: Activations, on_cells: Callable[[int], object] = lambda num_cells: None
-) -> tuple[AtlasCell, ...]:
-    """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS digits.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AtlasCell:
+    """What was measured of the cell `layer`:`unit`; None for what the text is too short for.
 
-    `on_cells` is called with the number of cells measured since its last call.
+    `x` and `y` are its place on the map, from 0 to 1. `levels` are the cell's values in its passages, one after the
+    other: 4 bits each, in units of `scale` / 7, as base64.
     """
+
+    layer: Layer
+    unit: Unit
+    x: Share
+    y: Share
+    values: CellValues
+    """Without all but the characters that change the cell's mean most."""
+    inputs: CellInputs | None = None
+    outputs: CellOutputs | None = None
+    description: Description | None = None
+    scale: Share = field(default=0.0, repr=False)
+    levels: str = field(default="", repr=False)
+
+    def fits(self, num_chars: int) -> bool:
+        """Return whether it can be of a text of N characters: its passages are in it and have their values."""
+        places = self.values.passages
+        size = sum(place.end - place.begin for place in places)
+        is_there = all(place.begin <= place.index < place.end for place in places)
+        try:
+            num_bytes = len(base64.b64decode(self.levels, validate=True))
+        except (binascii.Error, ValueError):
+            return False
+        return is_there and len(self.values.histogram) == NUM_BINS and num_bytes == (size + 1) // 2
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields but the values in the passages as one object."""
+        parts = {"values": self.values, "inputs": self.inputs, "outputs": self.outputs, "description": self.description}
+        return {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y} | {
+            name: None if part is None else part.to_json() for name, part in parts.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Atlas(Displayable):
+    """All cells of a model over a text, in the order of their numbers, with the findings of the detectors.
+
+    `half` is the index at which the scoring half begins.
+    """
+
+    text: str = field(repr=False)
+    """One character per id, as in `EncodedText.text`: the positions of passages count these."""
+    half: int
+    num_layers: int
+    num_units: int
+    findings: CellFindings
+    cells: tuple[AtlasCell, ...] = field(repr=False)
+    report: DescriptionReport | None = field(default=None, repr=False)
+    """What the descriptions explain in all; None for a text that is too short."""
+
+    @property
+    def columns(self) -> Sequence[CellColumn]:
+        """The columns of the table of all cells on a page."""
+        return COLUMNS
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a page says of its parts."""
+        return NOTES
+
+    def entries(self) -> list[CellEntry]:
+        """Return what a page shows of every cell."""
+        return atlas_entries(self)
+
+    def of(self, layer: int, unit: int) -> AtlasCell:
+        """Return a cell. Raises IndexError if there is none."""
+        return self.cells[layer * self.num_units + unit]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
+        about = None
+        if self.report is not None:
+            about = {name: value for name, value in self.report.to_json().items() if name != "descriptions"}
+        return {
+            "version": ATLAS_VERSION,
+            "num_chars": len(self.text),
+            "half": self.half,
+            "num_layers": self.num_layers,
+            "num_units": self.num_units,
+            "findings": [score.to_json() for score in self.findings.scores],
+            "skipped": [asdict(skipped) for skipped in self.findings.skipped],
+            "descriptions": about,
+            "cells": [cell.to_json() for cell in self.cells],
+            "text": self.text,
+        }
+
+
+def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas:
+    """Measure all cells: values, places on a map, descriptions, inputs and outputs; with findings, by default all.
+
+    The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and `outputs_of`.
+    Descriptions and effects are None for a text too short for them. Raises DataError for a text too short for findings.
+    """
+    findings = findings or analysis.findings()
+    cells = _measured_cells(analysis)
+    report = unless_too_short(lambda: descriptions(analysis))
+    driven, written = unless_too_short(lambda: inputs(analysis)), unless_too_short(lambda: outputs(analysis))
+    return Atlas(
+        text=analysis.text.text,
+        half=analysis.half,
+        num_layers=analysis.num_layers,
+        num_units=analysis.num_units,
+        findings=findings,
+        report=report,
+        cells=tuple(
+            replace(
+                cell,
+                description=None if report is None else report.descriptions[column],
+                inputs=None if driven is None else driven[column],
+                outputs=None if written is None else written[column],
+            )
+            for column, cell in enumerate(cells)
+        ),
+    )
+
+
+def model_atlas(model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> Atlas:
+    """Measure all cells over `text`, read after `context`: see `atlas`, which says what is raised.
+
+    With `cached` the result is saved in the run's folder.
+    """
+    return atlas(model.study(text, context=context, cached=cached))
+
+
+def _measured_cells(analysis: CellAnalysis) -> tuple[AtlasCell, ...]:
+    """Return the values of all cells and their places, from several entries of the findings."""
+    names = [divmod(column, analysis.num_units) for column in range(analysis.num_cells)]
+    parts = [slice(begin, begin + CELLS_PER_ENTRY) for begin in range(0, len(names), CELLS_PER_ENTRY)]
+
+    def measure(missing: list[int]) -> list[tuple[AtlasCell, ...]]:
+        cells = measure_cells(analysis.activations())
+        return [cells[parts[place]] for place in missing]
+
+    def fits(cells: tuple[AtlasCell, ...]) -> bool:
+        return all(cell.fits(len(analysis.text)) for cell in cells)
+
+    keys = [analysis.text_key | {"entry": entry} for entry in range(len(parts))]
+    cells = [cell for part in analysis.kept_each("atlas", keys, tuple[AtlasCell, ...], measure, fits) for cell in part]
+    if [(cell.layer, cell.unit) for cell in cells] != names:  # a run from anybody
+        return measure_cells(analysis.activations())
+    return tuple(cells)
+
+
+def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
+    """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS digits."""
     correlations = correlate(activations)
     places = place_cells(correlations)
-    measured = measure_values(activations, None, on_cells, correlations)
+    measured = measure_values(activations, None, correlations)
     cells = []
     for found, (x, y) in zip(measured, places.tolist(), strict=True):
         kept = _shortened(found, activations.text.text)
@@ -51,9 +240,7 @@ def measure_cells(
         shown = [values[one.begin : one.end] for one in kept.passages]
         scale, levels = pack(np.concatenate(shown) if shown else values[:0])
         cell = AtlasCell(layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, scale=scale, levels=levels)
-        rounded = record_from_json(AtlasCell, _rounded(asdict(cell)))
-        assert rounded is not None
-        cells.append(rounded)
+        cells.append(_rounded(cell))
     return tuple(cells)
 
 
@@ -74,43 +261,220 @@ def _cropped(place: PassagePlace, text: str) -> PassagePlace:
     return replace(place, begin=begin, end=min(place.end, place.index + CHARS_AFTER))
 
 
-def _rounded(value: JSON) -> JSON:
-    if isinstance(value, Mapping):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
+def _rounded(value: Any) -> Any:
+    """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
     return float(f"{value:.{NUM_DIGITS}g}") if isinstance(value, float) else value
 
 
-def cells_to_json(cells: Sequence[AtlasCell]) -> list[JSON]:
-    """Return cells in several values, each of CELLS_PER_ENTRY cells."""
-    return [
-        [_rounded(asdict(cell)) for cell in cells[begin : begin + CELLS_PER_ENTRY]]
-        for begin in range(0, len(cells), CELLS_PER_ENTRY)
-    ]
+def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Place cells with correlations (C, C) on a map: returns (C, 2) in [0, 1].
+
+    Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a cell does not matter.
+    Then each axis is stretched halfway to equal spacing, and cells that overlap move apart.
+    """
+    num_cells = len(correlations)
+    products = correlations.astype(np.float64) ** 2 / 2
+    products -= products.mean(axis=0)
+    products -= products.mean(axis=1, keepdims=True)
+    axes = _leading_axes(products)
+    ranks = np.argsort(np.argsort(axes, axis=0, kind="stable"), axis=0, kind="stable") / max(1, num_cells - 1)
+    lengths = np.ptp(axes, axis=0)
+    scaled = (axes - axes.min(axis=0)) / np.where(lengths > 0, lengths, 1)
+    return spread((ranks + scaled) / 2, DISTANCE / num_cells**0.5)
 
 
-def cells_from_json(values: Sequence[JSON], num_layers: int, num_units: int, num_chars: int) -> tuple[AtlasCell, ...]:
-    """Return the cells of L layers of H units over a text of N characters; () if `values` are anything else."""
-    listed = [one for value in values if isinstance(value, list) for one in value]
-    cells = [record_from_json(AtlasCell, one) for one in listed]
-    known = tuple(cell for cell in cells if cell is not None and _is_whole(cell, num_chars))
-    names = [divmod(column, num_units) for column in range(num_layers * num_units)]
-    found = [(cell.layer, cell.unit) for cell in known]
-    return known if found == names else ()
+def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their eigenvalues.
+
+    The largest entry of each is positive, so that the map of a model is always the same.
+    """
+    size = min(SUBSPACE, len(products))
+    basis = np.random.default_rng(0).normal(size=(len(products), size))
+    for _ in range(NUM_ITERATIONS):
+        basis, _ = np.linalg.qr(products @ basis)
+    values, vectors = np.linalg.eigh(basis.T @ products @ basis)
+    axes = np.zeros((len(products), 2))
+    leading = basis @ vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
+    axes[:, : leading.shape[1]] = leading
+    signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
+    return np.asarray(axes * np.where(signs == 0, 1, signs))
 
 
-def _is_whole(cell: AtlasCell, num_chars: int) -> bool:
-    """Return whether the passages are in the text and have their values."""
+def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
+    """Move places (C, 2) in [0, 1] apart until hardly any two are closer than `distance`."""
+    # Cells at the same place start in different directions.
+    angles = np.arange(len(places)) * np.pi * (3 - 5**0.5)
+    moved = places + 1e-3 * distance * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    moved = np.clip(moved, 0, 1)
+    for _ in range(NUM_SPREADS):
+        order = np.argsort(moved[:, 0], kind="stable")
+        ordered, pushes = moved[order], np.zeros_like(moved)
+        # Only cells near in the first coordinate can be near: each with the one after it, the second after it, …
+        for step in range(1, len(places)):
+            between = ordered[step:] - ordered[:-step]
+            if (between[:, 0] >= distance).all():
+                break
+            lengths = np.sqrt((between**2).sum(axis=1))
+            lacking = np.where((lengths > 0) & (lengths < distance), distance - lengths, 0)
+            push = between * (lacking / np.where(lengths > 0, lengths, 1) / 2)[:, None]
+            pushes[step:] += push
+            pushes[:-step] -= push
+        if not pushes.any():
+            break
+        moved[order] = np.clip(ordered + pushes, 0, 1)
+    return np.asarray(moved)
+
+
+def atlas_entries(atlas: Atlas) -> list[CellEntry]:
+    """Return what a page shows of every cell."""
+    found: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
+    for score in atlas.findings.scores:
+        if score.is_significant:
+            found[score.layer, score.unit].append(score)
+    return [_entry(cell, found.get((cell.layer, cell.unit), ())) for cell in atlas.cells]
+
+
+def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
+    description, values = cell.description, cell.values
+    text = "" if description is None else description.text
+    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
+    found = next((score.detector for score in scores if not score.is_no_better_than_untrained), "")
+    is_explained = description is not None and description.explained
+    return CellEntry(
+        cell=(cell.layer, cell.unit),
+        shown=(
+            text,
+            description.score if description is not None and is_explained else None,
+            follows,
+            values.timescale,
+            values.mean,
+            values.spread,
+        ),
+        label="; ".join(filter(None, (follows and f"follows {follows}", text if is_explained else ""))),
+        found=found,
+        place=(cell.x, cell.y),
+        sections=tuple(_sections(cell)),
+    )
+
+
+def _sections(cell: AtlasCell) -> Iterator[CellSection]:
+    if cell.description is not None:
+        yield from _description(cell.description)
+    passages = _passages(cell)
+    for kind in ("top", "bottom"):
+        if passages[kind]:
+            yield CellSection(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
+    yield from _values(cell.values)
+    if cell.inputs is not None:
+        yield from _inputs(cell.inputs)
+    if cell.outputs is not None:
+        yield from _outputs(cell.outputs)
+    if passages["decile"]:
+        yield CellSection(
+            title="A passage of each tenth of its values",
+            about="the largest first; chosen at random within each tenth",
+            draw_as="passages",
+            content=passages["decile"],
+        )
+
+
+def _description(description: Description) -> Iterator[CellSection]:
+    yield CellSection(title="Description", draw_as="text", content=description.text)
+    if description.kind == "none":
+        return
+    figures: list[tuple[str, str | float]] = []
+    if not description.explained:
+        figures.append(("best rule", " and ".join(description.conditions)))
+    interval = ""
+    if description.ci_low is not None and description.ci_high is not None:
+        interval = f" [{description.ci_low:.2f}, {description.ci_high:.2f}]"
+    figures.append(("R²", f"{description.score:.2f}{interval}"))
+    for name, number in (
+        ("AUC", description.auc),
+        ("Spearman's ρ", description.spearman),
+        ("R², untrained baseline", description.untrained),
+        ("R², control values", description.control),
+        ("share of the characters", description.share),
+        ("mean where it holds", description.mean_inside),
+        ("mean elsewhere", description.mean_outside),
+    ):
+        if number is not None:
+            figures.append((name, number))
+    yield CellSection(title="How well it predicts the value", draw_as="figures", content=figures)
+
+
+def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
+    """Return the passages of a cell by kind."""
+    found: dict[str, list[ShownPassage]] = defaultdict(list)
     places = cell.values.passages
-    if (cell.values.layer, cell.values.unit) != (cell.layer, cell.unit) or not cell.values.histogram:
-        return False
-    if not all(0 <= number <= 1 for number in (cell.x, cell.y, cell.scale)):
-        return False
-    if not all(0 <= one.begin <= one.index < one.end <= num_chars for one in places):
-        return False
-    size = sum(one.end - one.begin for one in places)
-    try:
-        return len(base64.b64decode(cell.levels, validate=True)) == (size + 1) // 2
-    except (binascii.Error, ValueError):
-        return False
+    values = unpack(cell.levels, cell.scale, sum(place.end - place.begin for place in places))
+    begin = 0
+    for place in places:
+        title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}".replace("-", "−")
+        size = place.end - place.begin
+        shown = ShownPassage(title=title, begin=place.begin, values=values[begin : begin + size])
+        found[place.kind].append(shown)
+        begin += size
+    return found
+
+
+def _values(values: CellValues) -> Iterator[CellSection]:
+    figures: list[tuple[str, str | float]] = [("mean", values.mean), ("standard deviation", values.spread)]
+    if values.timescale is not None:
+        figures.append(("timescale", f"{values.timescale:.3g} characters, from {_gate_name(values.timescale_from)}"))
+    if values.decay is not None:
+        figures.append(("autocorrelation falls to 1/e after", f"{values.decay:.3g} characters"))
+    figures += [
+        (f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %"))
+        for gate in values.gates
+    ]
+    yield CellSection(title="Values", draw_as="figures", content=figures)
+    yield CellSection(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
+    if values.after_characters:
+        yield CellSection(
+            title="Mean value after a character",
+            about="the characters after which it is farthest from its mean",
+            draw_as="bars",
+            content=[(one.character, one.mean) for one in values.after_characters],
+        )
+    yield CellSection(
+        title="Most correlated cells",
+        draw_as="cells",
+        content=[((one.layer, one.unit), one.correlation) for one in values.correlated],
+    )
+
+
+def _gate_name(name: str) -> str:
+    return f"gate {name}" if len(name) == 1 else f"the {name}"
+
+
+def _inputs(inputs: CellInputs) -> Iterator[CellSection]:
+    for gate in dict.fromkeys(driver.gate for driver in inputs.drivers):
+        yield CellSection(
+            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
+            about="weight times the standard deviation of the driving cell's output",
+            draw_as="cells",
+            content=[((one.layer, one.unit), one.strength) for one in inputs.drivers if one.gate == gate],
+        )
+
+
+def _outputs(outputs: CellOutputs) -> Iterator[CellSection]:
+    effects = [(one.character, one.effect) for one in (*outputs.promoted, *reversed(outputs.suppressed))]
+    if effects:
+        yield CellSection(
+            title="Characters that it promotes and suppresses",
+            about="change of the log-probability in nats, to first order, if it rises by one standard deviation",
+            draw_as="bars",
+            content=effects,
+        )
+
+
+EXTENSIONS = (
+    ModelMethod(name="atlas", function=model_atlas),
+    AnalysisMethod(name="atlas", function=atlas),
+)
+"""`Model.atlas` and `CellAnalysis.atlas`."""

@@ -1,25 +1,205 @@
-"""Directions: fit a linear probe on a few cells, or on all, and score it beside the best cell.
+"""`visualize --ablate`: how much the loss rises while a cell, or a direction over several cells, is clamped.
 
-Shapes: N characters, C = L * H cells, k cells of the direction.
+A direction is a linear probe on a few cells, or on all. It is fitted, scored and ablated beside its best cell.
+
+Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as in `model.reading`.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from charrnn.cells.directions import DirectionContribution
-from charrnn.cells.records import CellScore
-from charrnn.cells.saved import record_from_json
-from charrnn.cells.scores import Read, Target
-from charrnn.cells.statistics import Moments, measure_score, resample_score
-from charrnn.errors import DataError
+from charrnn.api import Model
+from charrnn.cells.ablation import CellMoments, effects_of, mean_change, score_with
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
+from charrnn.cells.records import CHARS_SCORED, Ablation, AblationEffect, CellScore, ColouredText, Skipped
+from charrnn.cells.saved import encode
+from charrnn.cells.scores import Read, Target, choose_targets
+from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
+from charrnn.cells.trace import torch_ops
+from charrnn.cells.values import most_changes
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import is_cell, parse_cell, parse_direction
+from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.display import Displayable
+from charrnn.errors import DataError, UsageError, named
+from charrnn.extensions import ModelMethod
 from charrnn.files import JSON
 from charrnn.intervals import percentiles
-from charrnn.model.clamping import Direction
+from charrnn.lazy import torch
+from charrnn.model.cells import Cell
+from charrnn.model.clamping import NUM_CELLS, ClampedSum, Direction, sum_at_means
+from charrnn.progress import task
+from charrnn.text.encoded import EncodedText
+from charrnn.views.tables import ablation_table, plain_table, skipped_lines
+from charrnn.views.theme import all_visible
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.cells import Ops
+    from charrnn.model.network import CharRNN
+
+CHARS_OF_DIRECTION = 32_768
+"""Characters of the scoring half on which a direction is ablated, at most."""
+NUM_RANDOM = 3
+"""Random directions that are ablated beside a direction."""
 
 PERCENTILES = (2, 98)
 """Percentiles of the output that are its `low` and `high`."""
+MOST_CELLS = 8
+"""Cells of a direction whose weights are shown, those with the largest."""
+ABOUT_DIRECTIONS = (
+    "A direction is a weighted sum of cells that predicts the label, fitted on the first half of the text and scored "
+    "on the second. Weights are per standard deviation, as a share of all"
+)
+"""What stands under directions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionAblation:
+    """The rise of the loss while a weighted sum of cell values is clamped at its mean, as in `Ablation`."""
+
+    cells: tuple[tuple[int, int], ...]
+    change: float
+    ci: tuple[float, float]
+    num_chars: int
+    effects: tuple[AblationEffect, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionContribution(Displayable):
+    """What a direction contributes to the prediction, beside its best cell and random directions.
+
+    Each random direction has as many cells of each layer, drawn at random like their weights.
+    """
+
+    direction: Direction
+    ablation: DirectionAblation
+    best_cell: DirectionAblation
+    random: tuple[DirectionAblation, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self) | {"direction": self.direction.to_json()}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the direction, and the table of its contribution."""
+        return contribution_pictures(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionText(Displayable):
+    """A text with the output of a direction, from -1 (its `low`) to 1 (its `high`), at each character."""
+
+    direction: Direction
+    coloured: ColouredText
+
+
+def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
+    """Fit a direction: the `size` cells that predict a detector's labels best together, None for all cells.
+
+    The best cell of `findings` is its first. It is fitted on the choosing half and scored on the other half. Raises
+    UsageError for an unknown detector or a `size` out of range, DataError if the detector cannot be scored.
+    """
+    num_cells = analysis.num_cells
+    size = num_cells if size is None else size
+    if not 1 <= size <= num_cells:
+        raise UsageError(f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or all.")
+    target = _target(analysis, detector)
+
+    def fit() -> Direction:
+        (measured,) = analysis.measure([target])
+        read = analysis.reader(analysis.network())
+        return fit_direction(target, measured.score, size, analysis.num_units, read)
+
+    def fits(found: Direction) -> bool:
+        columns = (found.weights, found.means, found.deviations)
+        return (
+            found.is_yes_no == target.is_yes_no
+            and len(set(found.cells)) == len(found.cells) > 0
+            and all(0 <= layer < analysis.num_layers and 0 <= unit < analysis.num_units for layer, unit in found.cells)
+            and all(len(column) == len(found.cells) for column in columns)
+            and min(found.deviations) > 0
+        )
+
+    key = analysis.target_key(target) | {"detector": target.name, "size": size}
+    return analysis.kept("direction", key, Direction, fit, fits)
+
+
+def model_direction(model: Model, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
+    """Fit a direction for a detector on the beginning of the run's validation text, as `direction` does.
+
+    It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in the run's folder.
+    Raises UsageError, and DataError as `Model.held_out`.
+    """
+    held_out = model.held_out()
+    return direction(model.study(held_out[:CHARS_SCORED], context=held_out.context, cached=True), detector, size)
+
+
+def ablate_direction(
+    analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None = None
+) -> DirectionContribution:
+    """Measure the contribution of a direction of this analysis, beside its best cell and random directions.
+
+    On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most often; inside and
+    outside the spans of each of `detectors` (its own, if none is named). Raises as `direction`.
+    """
+    own = _target(analysis, direction.detector if detectors is None else _named(direction.detector, detectors))
+    targets, skipped = choose_targets(analysis.text.text, [] if detectors is None else get_detectors(detectors))
+    targets = [own, *(target for target in targets if target.name != own.name)]
+    num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
+
+    def ablate() -> DirectionContribution:
+        begin = most_changes(own.labels, analysis.half, num_chars)
+        part = slice(begin, begin + num_chars)
+        labels = [labelled(target, part) for target in targets]
+        text = analysis.text.part(part.start, part.stop)
+        contribution = compare_ablations(analysis.network(), text, labels, direction)
+        return replace(contribution, skipped=(*skipped, *contribution.skipped))
+
+    def fits(found: DirectionContribution) -> bool:
+        ablations = (found.ablation, found.best_cell, *found.random)
+        names = {tuple(effect.detector for effect in one.effects) for one in ablations}
+        return found.direction == direction and bool(found.best_cell.cells) and len(names) == 1
+
+    key: dict[str, JSON] = {
+        "direction": encode(direction),
+        **analysis.text_key,
+        "labels": [[target.name, analysis.target_key(target)] for target in targets],
+    }
+    return analysis.kept("direction ablation", key, DirectionContribution, ablate, fits)
+
+
+def direction_text(analysis: CellAnalysis, direction: Direction, part: slice = slice(None)) -> DirectionText:
+    """Return a part of the text, all of it by default, with the output of a direction at each character."""
+    outputs = outputs_of(direction, analysis.values(direction.cells, part))
+    values = tuple(scaled_outputs(direction, outputs).tolist())
+    return DirectionText(direction=direction, coloured=ColouredText(text=analysis.text.text[part], values=values))
+
+
+def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
+    """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be scored."""
+    targets, skipped = choose_targets(analysis.text.text, get_detectors([detector]))
+    if not targets:
+        reasons = ", ".join(one.reason for one in skipped)
+        raise DataError(f"No direction for {skipped[0].detector}: {reasons}. Give another {named('text')}.")
+    return targets[0]
+
+
+def _named(name: str, detectors: Sequence[str | Detector]) -> str | Detector:
+    """Return the detector of a name among `detectors`, or the name itself."""
+    return next((one for one in detectors if not isinstance(one, str) and one.name == name), name)
 
 
 def fit_direction(
@@ -28,27 +208,26 @@ def fit_direction(
     size: int,
     num_units: int,
     read: Read,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Direction:
     """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on the other half.
 
-    `num_units` is H. The text is read once; `on_progress` is called with the number of characters read since its last
-    call. Raises DataError if no cell's value changes.
+    `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
     """
     moments, labels = Moments(), target.labels.astype(np.float64)
-    for indices, cells in read(0, target.half):
-        moments.add(cells, labels[indices, None])
-        on_progress(len(indices))
-    first = best.layer * num_units + best.unit
-    chosen, weights, deviations, intercept = moments.direction(size, first)
-    if not chosen:
-        raise DataError("No cell's value changes in this text: there is no direction. Give a longer one.")
-    outputs = np.empty(len(labels) - target.half)
-    values = np.empty(len(outputs), np.float32)
-    for indices, cells in read(target.half, len(labels)):
-        outputs[indices] = cells[:, chosen].astype(np.float64) @ weights + intercept
-        values[indices] = cells[:, first]
-        on_progress(len(indices))
+    with task("fitting the direction", len(labels)) as advance:
+        for indices, cells in read(0, target.half):
+            moments.add(cells, labels[indices, None])
+            advance(len(indices))
+        first = best.layer * num_units + best.unit
+        chosen, weights, deviations, intercept = moments.direction(size, first)
+        if not chosen:
+            raise DataError("No cell's value changes in this text: there is no direction. Give a longer one.")
+        outputs = np.empty(len(labels) - target.half)
+        values = np.empty(len(outputs), np.float32)
+        for indices, cells in read(target.half, len(labels)):
+            outputs[indices] = cells[:, chosen].astype(np.float64) @ weights + intercept
+            values[indices] = cells[:, first]
+            advance(len(indices))
     scoring = target.labels[target.half :]
     estimates = resample_score(outputs, scoring, 1)
     of_cell = resample_score(values, scoring, best.polarity)
@@ -74,7 +253,7 @@ def fit_direction(
     )
 
 
-def outputs_of(direction: Direction, values: "list[NDArray[np.float32]]") -> NDArray[np.float64]:
+def outputs_of(direction: Direction, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Return the output (N,) of a direction from the values (N,) of each of its cells."""
     outputs = np.full(len(values[0]), direction.intercept)
     for weight, of_cell in zip(direction.weights, values, strict=True):
@@ -88,28 +267,197 @@ def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArra
     return np.asarray(np.clip(2 * (outputs - direction.low) / spread - 1, -1, 1))
 
 
-def direction_from_json(value: JSON, target: Target, num_layers: int, num_units: int) -> Direction | None:
-    """Return the direction of a target over cells of a model; None if `value` is anything else."""
-    direction = record_from_json(Direction, value)
-    if direction is None or direction.detector != target.name or direction.is_yes_no != target.is_yes_no:
-        return None
-    num_cells = len(set(direction.cells))
-    columns = (direction.cells, direction.weights, direction.means, direction.deviations)
-    pairs = (*direction.cells, direction.ci, direction.gain_ci)
-    if num_cells == 0 or any(len(column) != num_cells for column in columns) or any(len(pair) != 2 for pair in pairs):
-        return None
-    is_there = all(0 <= layer < num_layers and 0 <= unit < num_units for layer, unit in direction.cells)
-    return direction if is_there and min(direction.deviations) > 0 else None
+def compare_ablations(
+    network: CharRNN,
+    text: EncodedText,
+    detectors: Sequence[Detector],
+    direction: Direction,
+    *,
+    num_random: int = NUM_RANDOM,
+) -> DirectionContribution:
+    """Measure how much the loss rises when a direction, its best cell, or a random direction is clamped at its mean.
+
+    The mean is that over `text`. Of a direction over cells of several layers, the part in each layer is clamped at its
+    mean. The text must have at least 2 characters; see `ablate_text`.
+    """
+    layers = direction.layers
+    generator = np.random.default_rng(0)
+    best = replace(
+        direction,
+        **{name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")},
+        is_all=False,
+    )
+    skipped: list[Skipped] = []
+
+    def ablate(one: Direction) -> DirectionAblation:
+        clamps: dict[int, Ops[Tensor]] = dict.fromkeys(layers, torch_ops())
+        for layer in one.layers:
+            cell = network.recurrent_layers()[layer].cell
+            clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
+        changes = free - score_with(network, text, clamps, advance)[0]
+        change, ci = mean_change(changes, np.ones(len(changes), bool))
+        effects, skipped[:] = effects_of(changes, text, detectors)
+        return DirectionAblation(cells=one.cells, change=change, ci=ci, num_chars=len(changes), effects=tuple(effects))
+
+    with task("ablating", (3 + num_random) * len(text)) as advance:
+        free, moments = score_with(network, text, dict.fromkeys(layers, torch_ops()), advance)
+        return DirectionContribution(
+            direction=direction,
+            ablation=ablate(direction),
+            best_cell=ablate(best),
+            random=tuple(ablate(_random_direction(direction, moments, generator)) for _ in range(num_random)),
+            skipped=tuple(skipped),
+        )
 
 
-def contribution_from_json(value: JSON, direction: Direction) -> DirectionContribution | None:
-    """Return what a direction contributes; None if `value` is anything else."""
-    found = record_from_json(DirectionContribution, value)
-    if found is None or found.direction != direction or not found.best_cell.cells:
-        return None
-    names = [effect.detector for effect in found.ablation.effects]
-    for one in (found.ablation, found.best_cell, *found.random):
-        pairs = (one.ci, *(ci for effect in one.effects for ci in (effect.ci_inside, effect.ci_outside)), *one.cells)
-        if [effect.detector for effect in one.effects] != names or any(len(pair) != 2 for pair in pairs):
-            return None
-    return found
+def _random_direction(direction: Direction, moments: CellMoments, generator: np.random.Generator) -> Direction:
+    """Draw as many cells of each layer as a direction has, and their weights per standard deviation.
+
+    Cells that hardly move are not drawn: clamping them would change nothing.
+    """
+    cells: list[tuple[int, int]] = []
+    for layer in direction.layers:
+        num_cells = sum(at == layer for at, _ in direction.cells)
+        moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
+        drawn = generator.choice(moving, min(num_cells, len(moving)), replace=False)
+        cells += [(layer, int(unit)) for unit in drawn]
+    deviations = [float(moments.deviations[cell]) for cell in cells]
+    return replace(
+        direction,
+        cells=tuple(cells),
+        weights=tuple(float(generator.normal()) / deviation for deviation in deviations),
+        means=tuple(float(moments.means[cell]) for cell in cells),
+        deviations=tuple(deviations),
+    )
+
+
+def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
+    """Return the functions of torch, with a weighted sum of cell values clamped."""
+    units = list(clamped.units)
+
+    def clamp(memories: Tensor) -> Tensor:
+        memories = memories.clone()
+        moved = clamped.apply(cell, memories[:, units].cpu().numpy())
+        memories[:, units] = torch.from_numpy(moved).to(memories)
+        return memories
+
+    return replace(torch_ops(), clamp=clamp)
+
+
+def cells_text(direction: Direction) -> str:
+    """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40 %."""
+    largest = sorted(zip(direction.cells, direction.shares, strict=True), key=lambda pair: -abs(pair[1]))
+    shown = ", ".join(f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS])
+    num_others = len(largest) - MOST_CELLS
+    return shown + (f", and {num_others:,} others" if num_others > 0 else "")
+
+
+def score_line(direction: Direction) -> str:
+    """Return the score of a direction beside that of its best cell, with the interval of the difference."""
+    kind, sign = ("AUC", "") if direction.is_yes_no else ("ρ", "+")
+    low, high = direction.gain_ci
+    return (
+        f"{kind} {direction.score:{sign}.3f}, best cell {direction.cell_score:{sign}.3f}: {direction.gain:+.3f} "
+        f"({low:+.3f}…{high:+.3f})"
+    )
+
+
+def direction_pictures(direction: Direction, title: str = "") -> list[RenderableType]:
+    """Draw the score of a direction, and its cells; `title` is its name by default."""
+    title = title or f"direction {all_visible(direction.name)}"
+    return [
+        Text.assemble((title, "bold"), f": {score_line(direction)}"),
+        Text(f"cells: {cells_text(direction)}", style="dim"),
+    ]
+
+
+def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
+    """Draw a direction, and the table of its contribution beside its best cell and random directions."""
+    pictures = [
+        *direction_pictures(found.direction, title),
+        Text(),
+        Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
+        contribution_table(found),
+    ]
+    return [*pictures, skipped_lines(found.skipped)] if found.skipped else pictures
+
+
+def contribution_table(found: DirectionContribution) -> Table:
+    """Build the table of the rise of the loss: of the direction, of its best cell, and of random directions on average.
+
+    Over the whole text, then inside and outside the spans of each detector: its own first, then by the contribution
+    inside.
+    """
+    layer, unit = found.best_cell.cells[0]
+    numbers = ("direction", "95 % interval", f"cell {layer}:{unit}", "random")
+    table = plain_table("nats/character", *numbers, right=numbers)
+    ablations = (found.ablation, found.best_cell, *found.random)
+
+    def row(name: str, changes: Sequence[float], ci: tuple[float, float]) -> None:
+        whole, best, *random = changes
+        average = f"{fmean(random):+.4f}" if random else ""
+        table.add_row(name, f"{whole:+.4f}", f"{ci[0]:+.4f}…{ci[1]:+.4f}", f"{best:+.4f}", average)
+
+    row("whole text", [one.change for one in ablations], found.ablation.ci)
+    own = found.direction.detector
+    for effect in sorted(found.ablation.effects, key=lambda one: (one.detector != own, -one.change_inside)):
+        name = all_visible(effect.detector)
+        inside, outside = (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
+        effects = [_effect(one, effect.detector) for one in ablations]
+        row(inside, [one.change_inside for one in effects], effect.ci_inside)
+        row(outside, [one.change_outside for one in effects], effect.ci_outside)
+    return table
+
+
+def _effect(ablation: DirectionAblation, detector: str) -> AblationEffect:
+    return next(effect for effect in ablation.effects if effect.detector == detector)
+
+
+ABLATE = Option(
+    flag="--ablate",
+    help="Show how much the loss rises when this cell is ablated, or the direction of a detector over 4 cells "
+    "(quote), of another number (quote@8) or all (quote@all).",
+    metavar="L:U|DETECTOR",
+)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> tuple[Ablation, Ablation] | DirectionContribution:
+    """Ablate a cell at its mean and at zero, or a direction at its mean."""
+    ablated, detectors = subject.value(ABLATE) or "", subject.options.detectors
+    if is_cell(ablated):
+        layer, unit = parse_cell(ABLATE.flag, ablated, subject.model)
+        at_mean, at_zero = (
+            subject.model.ablate(layer, unit, subject.text, detectors=detectors, at=at) for at in ("mean", "zero")
+        )
+        return at_mean, at_zero
+    detector, size = parse_direction(ABLATE.flag, ablated, detectors)
+    return ablate_direction(subject.study, direction(subject.study, detector, size), [detector, *detectors])
+
+
+def _show(subject: Subject, measured: tuple[Ablation, Ablation] | DirectionContribution) -> Shown:
+    name = subject.model.name
+    if isinstance(measured, DirectionContribution):
+        title = f"direction {measured.direction.name} of {name}"
+        pictures = contribution_pictures(measured, all_visible(title))
+        return Shown(f"Ablation of {title}", pictures, {"run": name} | measured.to_json())
+    at_mean, at_zero = measured
+    cell = f"{at_mean.layer}:{at_mean.unit}"
+    caption = Text.assemble(
+        (f"cell {cell} of {all_visible(name)}, clamped", "bold"),
+        f": rise of the loss over {at_mean.num_chars:,} characters",
+    )
+    pictures = [caption, ablation_table(at_mean, at_zero)]
+    pictures += [skipped_lines(at_mean.skipped)] if at_mean.skipped else []
+    data = {"run": name, "mean": at_mean.to_json(), "zero": at_zero.to_json()}
+    return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
+
+
+EXTENSIONS = (
+    ModelMethod(name="direction", function=model_direction),
+    AnalysisMethod(name="direction", function=direction),
+    AnalysisMethod(name="ablate_direction", function=ablate_direction),
+    AnalysisMethod(name="direction_text", function=direction_text),
+    Analysis(option=ABLATE, measure=_measure, show=_show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
+)
+"""`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too."""

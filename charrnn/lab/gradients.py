@@ -1,28 +1,119 @@
-"""How far gradients reach back in time (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013).
+"""`visualize --gradients`: how far gradients reach back in time (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013).
 
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import cross_entropy
+from rich.console import RenderableType
 
-from charrnn.cells.records import MAX_LAG, GradientReach
+from charrnn.api import Model, load
+from charrnn.api import Text as TextOrIds
+from charrnn.cli.analyses import WITH, Analysis, Option, Shown, Subject
+from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, UsageError, named
-from charrnn.model.network import CharRNN
+from charrnn.extensions import ModelMethod
+from charrnn.lazy import torch
 from charrnn.model.reading import WARM_UP
+from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
+from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.views.theme import all_visible
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.network import CharRNN
+
+MAX_LAG = 200
+"""The longest lag of a gradient, in characters, unless another is asked for."""
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
 NUM_AT_ONCE = 16
 """B: windows that are differentiated at once; each keeps the activations of all its K steps."""
+TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
+"""Title of the chart."""
+EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
+"""Shown instead of an empty chart."""
+LOWEST, HIGHEST = -12, 12
+"""Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all other lines."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientReach(Displayable):
+    """How far gradients reach back in a model.
+
+    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
+    characters before, averaged over `num_losses` characters of a text. `is_untrained`: of an untrained baseline.
+    """
+
+    name: str
+    lags: tuple[int, ...]
+    norms: tuple[tuple[float, ...], ...] = field(repr=False)
+    num_losses: int
+    is_untrained: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self)
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the chart of the norms."""
+        return [GradientChart([self])]
+
+
+def gradients(
+    model: Model,
+    text: TextOrIds,
+    *,
+    context: str | bytes = "",
+    max_lag: int = MAX_LAG,
+    network: CharRNN | None = None,
+    name: str | None = None,
+    is_untrained: bool = False,
+) -> GradientReach:
+    """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
+
+    `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's;
+    `is_untrained` is recorded. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    """
+    encoded = model.encode(text, context=context)
+    name = name or model.name
+    return measure_reach(network or model.network, encoded, max_lag=max_lag, name=name, is_untrained=is_untrained)
+
+
+def gradients_with(
+    model: Model, others: Iterable[Model], text: str | bytes, *, context: str | bytes = "", max_lag: int = MAX_LAG
+) -> tuple[GradientReach, ...]:
+    """Compute `gradients` of a model and of other models over the same text, each with its untrained baseline.
+
+    Each model encodes the text by its own alphabet. Raises as `gradients`.
+    """
+    reaches = []
+    for one in (model, *others):
+        reaches.append(gradients(one, text, context=context, max_lag=max_lag))
+        reaches.append(
+            gradients(
+                one,
+                text,
+                context=context,
+                max_lag=max_lag,
+                network=one.untrained_baseline(),
+                name=f"{one.name}, untrained",
+                is_untrained=True,
+            )
+        )
+    return RecordTuple(reaches)
 
 
 def measure_reach(
@@ -32,7 +123,6 @@ def measure_reach(
     max_lag: int = MAX_LAG,
     name: str = "model",
     is_untrained: bool = False,
-    on_progress: Callable[[int], object] = lambda _: None,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 
@@ -41,8 +131,7 @@ def measure_reach(
     states), with the states of the other layers fixed. Each window is warmed up on up to 512 characters in float32; the
     rest is computed in float64, because the norms fall far below the resolution of float32.
 
-    `on_progress` is called with the number of losses computed since its last call. Raises UsageError for a `max_lag`
-    under 1, DataError for a text too short.
+    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
     ids, first = text.ids, text.first
     if max_lag < 1:
@@ -60,12 +149,13 @@ def measure_reach(
     chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
-    for some in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
-        windows = _windows(ids, some, warm_up + max_lag)
-        with torch.no_grad():
-            _, state = network(windows[:warm_up], network.initial_state(len(some)))
-        total += _norms(exact, windows[warm_up:], state.double()).sum(-1)
-        on_progress(len(some))
+    with task("gradients", len(chosen), unit="losses") as advance:
+        for some in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
+            windows = _windows(ids, some, warm_up + max_lag)
+            with torch.no_grad():
+                _, state = network(windows[:warm_up], network.initial_state(len(some)))
+            total += _norms(exact, windows[warm_up:], state.double()).sum(-1)
+            advance(len(some))
     return GradientReach(
         name=name,
         lags=tuple(range(1, max_lag + 1)),
@@ -90,6 +180,91 @@ def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
     for char in ids[:-1]:
         states.append(state)
         logits, state = network(char[None], state)
-    loss = cross_entropy(logits[0], ids[-1], reduction="sum")
+    loss = torch.nn.functional.cross_entropy(logits[0], ids[-1], reduction="sum")
     gradients = torch.autograd.grad(loss, states[::-1])
     return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
+
+
+@dataclass(frozen=True)
+class GradientChart(ChartOfRecords):
+    """A renderable of the mean gradient norm of the loss by each layer's state k characters before, against k.
+
+    Lines differ in their marks and, if the console has colours, in colour. A straight falling line is a gradient that
+    vanishes by the same factor at every character; a rising one explodes. Norms below 1e-12 or above 1e12 are not
+    drawn.
+    """
+
+    reaches: Sequence[GradientReach]
+    title: str = TITLE
+
+    def chart(self, *, ascii_only: bool) -> LineChart:
+        curves = [curve for reach in self.reaches for curve in _curves(reach, ascii_only=ascii_only)]
+        lines = [Line(name, segments, number) for number, (name, segments) in enumerate(curves)]
+        points = [point for line in lines for segment in line.segments for point in segment]
+        heights = [height for _, height in points] or [0.0]
+        furthest = max([2, *(round(lag) for lag, _ in points)])
+        return LineChart(
+            title=self.title,
+            lines=lines,
+            across=(1, furthest),
+            across_label="characters before",
+            across_ticks=lambda most: ((lag, str(lag)) for lag in _lags(furthest, most)),
+            up_ticks=[(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))],
+            empty_notice=EMPTY_NOTICE,
+        )
+
+
+def _curves(reach: GradientReach, *, ascii_only: bool) -> Iterator[tuple[str, list[list[Point]]]]:
+    """Yield for each layer its name and log10 of the norm by lag, in one segment for each part inside the chart."""
+    name = all_visible(reach.name, ascii_only=ascii_only)
+    for layer, norms in enumerate(reach.norms):
+        segments: list[list[Point]] = []
+        before = None
+        for lag, norm in zip(reach.lags, norms, strict=True):
+            if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
+                if before is None or lag != before + 1:
+                    segments.append([])
+                segments[-1].append((lag, math.log10(norm)))
+                before = lag
+        yield name if len(reach.norms) == 1 else f"{name}, layer {layer}", segments
+
+
+def decades(lowest: float, highest: float) -> list[int]:
+    """Return at most `MAX_TICKS` equidistant powers of ten that enclose the given ones."""
+    low, high = math.floor(lowest), math.ceil(highest)
+    high = max(high, low + 1)
+    step = math.ceil((high - low) / (MAX_TICKS - 1))
+    return list(range(high - step * math.ceil((high - low) / step), high + 1, step))
+
+
+def _lags(furthest: int, most: int) -> list[int]:
+    """Return 1 and about `most` round numbers up to `furthest`."""
+    step = max(1, round(round_step(furthest, most)))
+    return [1, *range(step, furthest + 1, step)] if step > 1 else list(range(1, furthest + 1))
+
+
+def _measure(subject: Subject) -> tuple[GradientReach, ...]:
+    others = [load(name) for name in subject.value(WITH) or ()]
+    return gradients_with(subject.model, others, subject.content, context=subject.context)
+
+
+def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
+    trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
+    pictures: list[RenderableType] = [GradientChart(reaches)]
+    if len(trained) > 1:
+        pictures = [GradientChart(trained, f"{TITLE}, trained"), GradientChart(untrained, f"{TITLE}, untrained")]
+    return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
+
+
+EXTENSIONS = (
+    ModelMethod(name="gradients", function=gradients),
+    ModelMethod(name="gradients_with", function=gradients_with),
+    Analysis(
+        option=Option(flag="--gradients", help="Show how the gradient decays or grows with distance.", kind=bool),
+        measure=_measure,
+        show=_show,
+        options=(WITH,),
+    ),
+)
+"""`Model.gradients`, `Model.gradients_with` and `visualize --gradients`."""

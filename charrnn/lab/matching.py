@@ -1,4 +1,4 @@
-"""Match the cells of several trainings by correlation over one text, beside a null of rotated activations.
+"""`visualize --same`: match the cells of several trainings by correlation over one text, beside a null.
 
 The runs read the text side by side, one window at a time, and only sums of products are kept: memory grows with the
 number of cells, not with the text. The null needs no further reading, because the covariance of rotated activations
@@ -7,30 +7,259 @@ follows from that of the activations.
 Shapes: n characters of a window, C and D cells of two runs, H units of a layer, R rotations.
 """
 
+from __future__ import annotations
+
+import codecs
 import contextlib
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
-from charrnn.cells.saved import floats_from_json, floats_to_json
+from charrnn.api import Model
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.records import CellScore
+from charrnn.cells.saved import encode
 from charrnn.cells.statistics import LEAST_SPREAD
-from charrnn.errors import DataError, UsageError, named
+from charrnn.cells.trace import stream_cells
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import load_models
+from charrnn.detectors.registry import Detector
+from charrnn.display import Displayable
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.comparison import distinct_names
+from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
-from charrnn.lab.matching_records import CellMatch, MatchReport, PairMatch, PropertyMatch
+from charrnn.lazy import torch
+from charrnn.progress import task
+from charrnn.views.charts import ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.views.tables import MEANINGS, plain_table, score_mark
+from charrnn.views.theme import all_visible
 
-if TYPE_CHECKING:
-    from charrnn.cells.analysis import CellAnalysis
-    from charrnn.detectors.registry import Detector
+MAX_UNKNOWN = 0.01
+"""The largest share of unknown characters in a text over which the cells of several models are matched."""
 
+LARGE_EXCESS = 0.5
+"""Excess correlation above which Gurnee et al. call a neuron universal."""
+SHARED = 0.01
+"""Largest p-value of a cell that another run has as well."""
 NUM_ROTATIONS = 99
 """R: rotations that the null is measured on: the fewest by which a cell can reach p = 0.01."""
 NUM_BINS = 20
 """Bins of the histograms of best correlations, from 0 to 1."""
 Float64Array = NDArray[np.float64]
+HISTOGRAM_TITLE = "Share of the cells by their best |r| with a cell of the other run; without marks: with rotations"
+"""Title of the chart."""
+SAME_MARK = "="
+"""Follows a cell that correlates best with that of the first run."""
+ABOUT_PAIRS = (
+    "null: the best |r| with the other run's activations, each layer rotated at random; p: the cells whose best |r| is "
+    f"above 95 and 99 % of their own null; excess: those that exceed it by {LARGE_EXCESS:g}; mutual: those whose best "
+    "cell is theirs one to one"
+)
+"""The columns of the table of pairs, in short."""
+ABOUT_PROPERTIES = (
+    f"score: AUC, or |ρ| of a count; {SAME_MARK}: the cell that correlates best with the first run's; "
+    + "; ".join(f"{mark}: {meaning}" for mark, meaning in MEANINGS.items())
+)
+"""The marks of the table of properties, in short."""
+NUM_TICKS = 6
+"""Numbers on the vertical axis at the most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellMatch:
+    """The cell `other_layer`:`other_unit` of another run that correlates best with the cell `layer`:`unit`."""
+
+    layer: int
+    unit: int
+    other_layer: int
+    other_unit: int
+    correlation: float
+    """Pearson's r over the text, with its sign; 0 for a cell that is constant."""
+    null: float
+    """The best |r| with the other run's rotated activations, averaged over the rotations."""
+    p_value: float
+    """Share of the rotations for which the best |r| is at least as large; no rotation counts as one of them."""
+    partner: tuple[int, int] | None
+    """The cell (layer, unit) of the one-to-one assignment, which takes the strongest pairs first; None if none is
+    left."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the other run has the cell as well: p is at most SHARED."""
+        return self.p_value <= SHARED
+
+    @property
+    def excess(self) -> float:
+        """How far |r| exceeds the null: the excess correlation of Gurnee et al. 2024."""
+        return abs(self.correlation) - self.null
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairMatch(Displayable):
+    """The cells of the run `name`, each with the cell of the run `other` that correlates best with it.
+
+    The null is that of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the best |r| with the other
+    run's activations after a rotation, which keeps what its layers contain and mixes the cells.
+    """
+
+    name: str
+    other: str
+    matches: tuple[CellMatch, ...] = field(repr=False)
+    """In the order of the cells."""
+    null_median: float
+    """The median of the best |r| of all cells under all rotations."""
+    null_95: float
+    """The |r| that 95 % of them stay below."""
+    null_99: float
+    histogram: tuple[float, ...] = field(repr=False)
+    """The share of the cells by their best |r|, in equal bins from 0 to 1."""
+    null_histogram: tuple[float, ...] = field(repr=False)
+    """The same under rotation."""
+
+    @property
+    def median(self) -> float:
+        """The median of the best |r|."""
+        return statistics.median(abs(match.correlation) for match in self.matches)
+
+    @property
+    def share_95(self) -> float:
+        """The share of the cells whose best |r| is above 95 % of their null: p at most 0.05."""
+        return sum(match.p_value <= 0.05 for match in self.matches) / len(self.matches)
+
+    @property
+    def share_99(self) -> float:
+        """The share of the cells whose best |r| is above 99 % of their null: cells that the other run has as well."""
+        return sum(match.is_shared for match in self.matches) / len(self.matches)
+
+    @property
+    def share_excess(self) -> float:
+        """The share of the cells whose excess correlation is above LARGE_EXCESS."""
+        return sum(match.excess > LARGE_EXCESS for match in self.matches) / len(self.matches)
+
+    @property
+    def share_mutual(self) -> float:
+        """The share of the cells whose best cell is assigned to them, so that no other cell claims it."""
+        mutual = sum(match.partner == (match.other_layer, match.other_unit) for match in self.matches)
+        return mutual / len(self.matches)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields and shares as one object."""
+        names = ("median", "share_95", "share_99", "share_excess", "share_mutual")
+        return asdict(self) | {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PropertyMatch:
+    """The cell of every run that follows a detector best."""
+
+    detector: str
+    scores: tuple[CellScore | None, ...]
+    """By run; None where the text cannot be scored."""
+    is_same: tuple[bool, ...]
+    """By run: whether this cell is the one that correlates best with the first run's, and shared with it."""
+
+    @property
+    def num_found(self) -> int:
+        """The number of runs in which the score is significant."""
+        return sum(score is not None and score.is_significant for score in self.scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as those of `visualize --find --json`, null where there is none."""
+        return {
+            "detector": self.detector,
+            "num_found": self.num_found,
+            "scores": [None if score is None else score.to_json() for score in self.scores],
+            "is_same": list(self.is_same),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchReport(Displayable):
+    """The cells that several runs have in common, over one text of `num_chars` characters."""
+
+    names: tuple[str, ...]
+    """Of the runs."""
+    num_chars: int
+    num_rotations: int
+    """Rotations of each pair that its null is measured on."""
+    pairs: tuple[PairMatch, ...]
+    """Every run with every later one: first those of the first run."""
+    properties: tuple[PropertyMatch, ...]
+    """Those that most runs have come first."""
+
+    def num_sharing(self) -> tuple[int, ...]:
+        """Count the cells of the first run by how many of the other runs have them: entry k is for k other runs."""
+        own = self.pairs[: len(self.names) - 1]
+        counts = [0] * len(self.names)
+        for of_cell in zip(*(pair.matches for pair in own), strict=True):
+            counts[sum(match.is_shared for match in of_cell)] += 1
+        return tuple(counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all as one object."""
+        return {
+            "runs": list(self.names),
+            "num_chars": self.num_chars,
+            "num_rotations": self.num_rotations,
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "num_sharing": list(self.num_sharing()),
+            "properties": [found.to_json() for found in self.properties],
+        }
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the table of pairs, the histograms of the first run's pairs, and the table of detectors by run."""
+        return match_pictures(self)
+
+
+def match_cells(
+    models: Sequence[Model],
+    text: str | bytes,
+    *,
+    context: str | bytes = "",
+    detectors: Sequence[str | Detector] | None = None,
+    cached: bool = False,
+) -> MatchReport:
+    """Find the cells that several models have in common, by correlation over `text`, read after `context`.
+
+    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of rotated
+    activations, and the best cell for each detector (all, if none is named) is listed by model. With `cached`, results
+    are looked up in the folders of the runs and saved there. Raises UsageError for fewer than two models and for an
+    unknown detector, DataError for a text that one of the models cannot read.
+    """
+    studies = [
+        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
+    ]
+    for model, study in zip(models, studies, strict=True):
+        num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
+        if num_unknown > MAX_UNKNOWN * len(study.text):
+            raise DataError(
+                f"{model.name} does not know {num_unknown:,} of {counted(len(study.text), 'character')}; at most "
+                f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
+            )
+    return match_analyses(studies, distinct_names(models), detectors)
+
+
+def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
+    """Return a text as characters where a model reads characters. Raises DataError if it is not UTF-8."""
+    if model.vocab.kind == "byte" or isinstance(text, str):
+        return text
+    try:
+        # The end may be a part of a character, where a text was cut.
+        return codecs.getincrementaldecoder("utf-8")().decode(text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{model.name} reads characters, and the text is not UTF-8: {error.reason} at byte {error.start:,}. "
+            f"Give another {named('text')}."
+        ) from None
 
 
 class Moments:
@@ -76,11 +305,11 @@ class Moments:
         return np.asarray(scaled.clip(-1, 1))
 
     def rotated_best(
-        self, runs: Sequence[int], j: int, layer_size: int, on_progress: Callable[[int], object]
+        self, runs: Sequence[int], j: int, layer_size: int, advance: Callable[[int], object]
     ) -> list[Float64Array]:
         """Return the best |r| (R, C) of every cell of each of `runs` with the rotated activations of run j.
 
-        Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix. `on_progress` is
+        Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix. `advance` is
         called with 0 after every rotation.
         """
         own, across = self.covariance(j, j), [self.covariance(i, j) for i in runs]
@@ -96,7 +325,7 @@ class Moments:
                 for reached, covariances, scale in zip(best, across, scales, strict=True):
                     found = np.abs(covariances[:, here] @ rotation).max(axis=1) * scale
                     reached[number] = np.maximum(reached[number], found)
-            on_progress(0)
+            advance(0)
         return [reached.clip(0, 1) for reached in best]
 
 
@@ -141,7 +370,7 @@ class _Matched:
     null_histogram: NDArray[np.float32]
 
     @classmethod
-    def of(cls, correlations: Float64Array, null: Float64Array) -> "_Matched":
+    def of(cls, correlations: Float64Array, null: Float64Array) -> _Matched:
         """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|."""
         strengths = np.abs(correlations)
         best = strengths.argmax(axis=1)
@@ -157,46 +386,27 @@ class _Matched:
             _histogram(null),
         )
 
-    def to_json(self) -> JSON:
-        """Return it as one object."""
-        floats = {name: floats_to_json(getattr(self, name)) for name in _FLOATS}
-        return {**floats, "best": self.best.tolist(), "partners": self.partners.tolist()}
-
-    @classmethod
-    def from_json(cls, value: JSON, num_cells: int, num_others: int) -> "_Matched | None":
-        """Return the matches of `num_cells` with `num_others` cells; None if `value` is anything else."""
-        if not isinstance(value, Mapping) or value.keys() != {*_FLOATS, "best", "partners"}:
-            return None
-        sizes = {
-            "correlations": num_cells,
-            "nulls": num_cells,
-            "p_values": num_cells,
-            "levels": 3,
-            "null_histogram": NUM_BINS,
-        }
-        floats = {name: floats_from_json(value[name], size) for name, size in sizes.items()}
-        columns = {name: _columns_from_json(value[name], num_cells, num_others) for name in ("best", "partners")}
-        found: dict[str, Any] = floats | columns
-        if any(array is None for array in found.values()) or (found["best"] < 0).any():
-            return None
-        return cls(**found)
+    def fits(self, num_cells: int, num_others: int) -> bool:
+        """Return whether it can be of `num_cells` cells, matched with `num_others`."""
+        of_cells = (self.best, self.correlations, self.partners, self.nulls, self.p_values)
+        return (
+            all(len(column) == num_cells for column in of_cells)
+            and (len(self.levels), len(self.null_histogram)) == (3, NUM_BINS)
+            and bool((self.best >= 0).all() and (self.partners >= -1).all())
+            and bool((self.best < num_others).all() and (self.partners < num_others).all())
+        )
 
 
-_FLOATS = ("correlations", "nulls", "p_values", "levels", "null_histogram")
-
-
-def match_cells(
-    studies: "Sequence[CellAnalysis]",
+def match_analyses(
+    studies: Sequence[CellAnalysis],
     names: Sequence[str],
-    detectors: "Sequence[str | Detector] | None" = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    detectors: Sequence[str | Detector] | None = None,
 ) -> MatchReport:
     """Match the cells of every run with those of every later one, and list the best cell for each detector by run.
 
     The runs read the same text, each in its own alphabet. Correlations and findings are looked up in the studies'
-    caches. `on_progress` is called with the number of characters read by any of the runs since its last call. Raises
-    UsageError for fewer than two runs and for an unknown detector, DataError for a text too short and for one that
-    does not have the same number of characters in all alphabets.
+    caches. Raises UsageError for fewer than two runs and for an unknown detector, DataError for a text too short and
+    for one that does not have the same number of characters in all alphabets.
     """
     if len(studies) < 2:
         raise UsageError(f"Matching cells takes at least two runs, not {len(studies)}: name another run.")
@@ -206,9 +416,9 @@ def match_cells(
                 f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as {len(study.text):,}, "
                 f"because one of them reads bytes.\nCompare runs of one alphabet, or give a {named('text')} of ASCII."
             )
-    findings = [study.findings(detectors, on_progress=on_progress) for study in studies]
+    findings = [study.findings(detectors) for study in studies]
     places = list(combinations(range(len(studies)), 2))
-    matched = _match_all(studies, places, on_progress)
+    matched = _match_all(studies, places)
     pairs = tuple(
         _pair(matched[i, j], (names[i], names[j]), (studies[i].num_units, studies[j].num_units)) for i, j in places
     )
@@ -224,48 +434,41 @@ def match_cells(
     )
 
 
-def _match_all(
-    studies: "Sequence[CellAnalysis]", places: Sequence[tuple[int, int]], on_progress: Callable[[int], object]
-) -> dict[tuple[int, int], _Matched]:
+def _match_all(studies: Sequence[CellAnalysis], places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], _Matched]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
     matched = {}
     for i, j in places:
-        sizes = [study.num_layers * study.num_units for study in (studies[i], studies[j])]
-        key = _key(studies[i], studies[j])
-        known = None if key is None else _Matched.from_json(studies[i].cache.get("match", key), sizes[0], sizes[1])
-        if known is not None:
-            matched[i, j] = known
+        found = studies[i].look_up("match", _key(studies[i], studies[j]), _Matched)
+        if found is not None and found.fits(studies[i].num_cells, studies[j].num_cells):
+            matched[i, j] = found
     missing = [pair for pair in places if pair not in matched]
     if not missing:
         return matched
     runs = sorted({run for pair in missing for run in pair})
     moments = Moments([(runs.index(i), runs.index(j)) for i, j in missing])
-    with contextlib.closing(read_together([studies[run] for run in runs])) as windows:
-        for cells in windows:
-            moments.add(cells)
-            on_progress(len(cells[0]) * len(runs))
-    for j in sorted({j for _, j in missing}):
-        others = [i for i, other in missing if other == j]
-        places_of = [runs.index(i) for i in others]
-        nulls = moments.rotated_best(places_of, runs.index(j), studies[j].num_units, on_progress)
-        for i, place, null in zip(others, places_of, nulls, strict=True):
-            matched[i, j] = found = _Matched.of(moments.correlations(place, runs.index(j)), null)
-            if (key := _key(studies[i], studies[j])) is not None:
-                studies[i].cache.put("match", key, found.to_json())
+    with task("reading, to match the cells", len(runs) * len(studies[0].text)) as advance:
+        with contextlib.closing(read_together([studies[run] for run in runs])) as windows:
+            for cells in windows:
+                moments.add(cells)
+                advance(len(cells[0]) * len(runs))
+        for j in sorted({j for _, j in missing}):
+            others = [i for i, other in missing if other == j]
+            places_of = [runs.index(i) for i in others]
+            nulls = moments.rotated_best(places_of, runs.index(j), studies[j].num_units, advance)
+            for i, place, null in zip(others, places_of, nulls, strict=True):
+                matched[i, j] = _Matched.of(moments.correlations(place, runs.index(j)), null)
+                if studies[i].cache.identity and studies[j].cache.identity:  # else a model belongs to no run
+                    studies[i].cache.put("match", _key(studies[i], studies[j]), encode(matched[i, j]))
     for i in {i for i, _ in missing}:
         studies[i].cache.save()
     return matched
 
 
-def read_together(studies: "Sequence[CellAnalysis]") -> Generator[list[NDArray[np.float32]], None, None]:
+def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.float32]], None, None]:
     """Yield, window by window, the cells (n, C) of every study at the same characters.
 
     All texts must have the same number of characters: then they are read in the same lanes.
     """
-    import torch
-
-    from charrnn.cells.trace import stream_cells
-
     with contextlib.ExitStack() as stack:
         # Every reader restores the mode that it found when it began. They do not end in the reverse order of their
         # beginning, so the last one would leave inference mode on.
@@ -279,10 +482,8 @@ def read_together(studies: "Sequence[CellAnalysis]") -> Generator[list[NDArray[n
             yield [cells for _, cells in windows]
 
 
-def _key(study: "CellAnalysis", other: "CellAnalysis") -> "dict[str, JSON] | None":
-    """Return what a match is cached by; None if one of the models belongs to no run."""
-    if not study.cache.identity or not other.cache.identity:
-        return None
+def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
+    """Cache key: the texts of both, the weights and the program of the other one, and the number of rotations."""
     return {
         **study.text_key,
         "other": other.cache.identity,
@@ -318,7 +519,7 @@ def _pair(found: _Matched, names: tuple[str, str], num_units: tuple[int, int]) -
     )
 
 
-def _property(detector: str, scores: "Sequence[Any]", pairs: Sequence[PairMatch]) -> PropertyMatch:
+def _property(detector: str, scores: Sequence[CellScore | None], pairs: Sequence[PairMatch]) -> PropertyMatch:
     """Compose the row of a detector; `pairs` begin with those of the first run."""
     first = scores[0]
     is_same = [first is not None]
@@ -342,10 +543,141 @@ def _histogram(values: NDArray[Any]) -> NDArray[np.float32]:
     return (counts / values.size).astype(np.float32)
 
 
-def _columns_from_json(value: JSON, size: int, num_columns: int) -> "NDArray[np.int64] | None":
-    """Return columns (size,), -1 for none; None if `value` is anything else."""
-    if not isinstance(value, list) or len(value) != size:
-        return None
-    if not all(type(column) is int and -1 <= column < num_columns for column in value):
-        return None
-    return np.array(value, np.int64)
+def match_pictures(report: MatchReport) -> list[RenderableType]:
+    """Draw the table of pairs, the histograms of the first run's pairs, and the table of detectors by run."""
+    title = (
+        f"Cells of {len(report.names)} runs over the same {report.num_chars:,} characters, matched by correlation; "
+        f"null of {report.num_rotations} rotations"
+    )
+    names = short_names(report.names)
+    return [
+        Text(title, style="bold"),
+        Text("\n".join(f"{short}: {all_visible(name)}" for short, name in zip(names, report.names, strict=True))),
+        pairs_table(report, names),
+        Text(ABOUT_PAIRS, style="dim"),
+        Text(),
+        Text(sharing_sentence(report)),
+        Text(),
+        MatchChart(report),
+        Text(),
+        Text("The best cell for each detector, by run", style="bold"),
+        properties_table(report, names),
+        Text(ABOUT_PROPERTIES, style="dim"),
+    ]
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return a letter for each run, which heads its column: A, B, … or, from the 27th on, a number."""
+    return [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(names))]
+
+
+def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
+    """Build the table of pairs of runs: the best correlations of the first one's cells, beside their null."""
+    columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess", "mutual")
+    table = plain_table("runs", *columns, right=columns)
+    for pair in report.pairs:
+        table.add_row(
+            f"{names[report.names.index(pair.name)]} in {names[report.names.index(pair.other)]}",
+            f"{len(pair.matches):,}",
+            f"{pair.median:.3f}",
+            f"{pair.null_median:.3f}",
+            *(f"{share:.1%}" for share in (pair.share_95, pair.share_99, pair.share_excess, pair.share_mutual)),
+        )
+    return table
+
+
+def sharing_sentence(report: MatchReport) -> str:
+    """Say how many cells of the first run all, some and none of the other runs have."""
+    counts = report.num_sharing()
+    num_cells, num_others = sum(counts), len(counts) - 1
+    if num_others == 1:
+        return f"Of the {num_cells:,} cells of A, B has {counts[1]:,} (p ≤ {SHARED:g})."
+    return (
+        f"Of the {num_cells:,} cells of A, all {num_others} other runs have {counts[-1]:,}, some of them "
+        f"{sum(counts[1:-1]):,}, none {counts[0]:,} (p ≤ {SHARED:g})."
+    )
+
+
+def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
+    """Build the table of detectors by run: the best cell with its score, and in how many runs it is significant."""
+    table = plain_table("detector", *names, "found", right=(*names, "found"))
+    for found in report.properties:
+        same = (False, *found.is_same[1:])  # the first run's cell is the one that the others are compared with
+        cells = [cell_text(score, is_same=is_same) for score, is_same in zip(found.scores, same, strict=True)]
+        table.add_row(
+            found.detector,
+            *cells,
+            f"{found.num_found} of {len(report.names)}",
+            style=None if found.num_found else "dim",
+        )
+    return table
+
+
+def cell_text(score: CellScore | None, *, is_same: bool) -> str:
+    """Return a cell with its AUC or |ρ| in three digits, and marks; a dash if the text cannot be scored."""
+    if score is None:
+        return "-"
+    reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
+    marks = (SAME_MARK if is_same else "") + score_mark(score)
+    return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
+
+
+@dataclass(frozen=True)
+class MatchChart(ChartOfRecords):
+    """A renderable of how the best correlations of the first run's cells are distributed, for each other run."""
+
+    report: MatchReport
+
+    def chart(self, *, ascii_only: bool) -> LineChart:
+        pairs = self.report.pairs[: len(self.report.names) - 1]
+        highest = max(max(*pair.histogram, *pair.null_histogram) for pair in pairs)
+        step = round_step(highest, NUM_TICKS - 1)
+        num_steps = max(1, -int(-highest // step))
+        lines = [line for number, pair in enumerate(pairs) for line in _lines(pair, number, ascii_only=ascii_only)]
+        return LineChart(
+            title=HISTOGRAM_TITLE,
+            lines=lines,
+            across=(0.0, 1.0),
+            across_label="best |r|",
+            across_ticks=lambda most: [(tick / 5, f"{tick / 5:g}") for tick in range(6)],
+            up_ticks=[(step * tick, f"{step * tick:.3g}") for tick in range(num_steps + 1)],
+            empty_notice="No cell.",
+        )
+
+
+def _lines(pair: PairMatch, number: int, *, ascii_only: bool) -> list[Line]:
+    name = f"{pair.name} in {pair.other}"
+    shown = all_visible(name, ascii_only=ascii_only)
+    return [
+        Line(shown, [_steps(pair.histogram)], number),
+        Line(f"{shown}, null", [_steps(pair.null_histogram)], number, is_marked=False),
+    ]
+
+
+def _steps(shares: Sequence[float]) -> list[Point]:
+    """Return a point in the middle of each bin from 0 to 1."""
+    return [((place + 0.5) / len(shares), share) for place, share in enumerate(shares)]
+
+
+def _measure(subject: Subject) -> MatchReport:
+    options = subject.options
+    others = load_models(options.runs, quiet=options.quiet)
+    if options.ignores_saved:
+        for other in others:
+            other.findings.ignore_saved()
+    models, detectors = [subject.model, *others], options.detectors
+    return match_cells(models, subject.content, context=subject.context, detectors=detectors, cached=True)
+
+
+EXTENSIONS = (
+    PackageFunction(name="match_cells", function=match_cells),
+    Analysis(
+        option=Option(flag="--same", help="Match the cells of several runs: visualize --same RUN RUN …", kind=bool),
+        measure=_measure,
+        show=lambda subject, report: Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json()),
+        takes=DETECTOR_OPTIONS,
+        example="--same RUN RUN",
+        takes_runs=True,
+    ),
+)
+"""`charrnn.match_cells` and `visualize --same`."""

@@ -1,29 +1,48 @@
-"""Every number of a small network while it reads a text: products, gates, states, logits, losses. In NumPy, float64.
+"""`charrnn predict`: the most likely next characters, or every number of a small network, in NumPy and float64.
 
-The equations are those of `model.walk`, called with products and functions that record arguments and results.
+The numbers are products, gates, states, logits and losses. The equations are those of `model.walk`,
+called with products and functions that record arguments and results.
 
 Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have one row, (1, …).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
 
+from charrnn.api import Model
 from charrnn.cells.gates import INPUT_BLOCKS
+from charrnn.cli.arguments import load_model, to_content
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
+from charrnn.cli.streams import print_json, result_console
 from charrnn.config import Config, resolved
+from charrnn.display import Displayable
 from charrnn.errors import UsageError, counted, named
-from charrnn.lab.numbers_records import MAX_STEPS, MAX_UNITS, LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
+from charrnn.extensions import ModelMethod
+from charrnn.generation.generator import check_vocab_size
+from charrnn.generation.options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
 from charrnn.model.portable_math import NUMPY
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
+from charrnn.views.tables import predictions_table
+from charrnn.views.theme import all_visible, visible
 
+MAX_UNITS = 16
+"""Units per layer of the largest network whose numbers are listed."""
+MAX_STEPS = 1_000
+"""Characters of the longest text."""
 Doubles = NDArray[np.float64]
 """An array of float64."""
-
 TANH = {
     "rnn": (("a", ""),),
     "gru": (("a_n", "n"),),
@@ -38,6 +57,103 @@ RELU = {"irnn": (("a", ""),), "unitary": (("|z|+b", "|h|"),)}
 """The same for each relu."""
 ARGUMENTS = {"mlstm": {"hh": "m"}}
 """What a recurrent weight is multiplied with, if it is not h."""
+COLUMN_WIDTH = 9
+"""Columns of the terminal for the numbers of a time step."""
+MAX_ROWS = 16
+"""Entries of a vector that are shown: of a larger one over the vocabulary, the most likely characters."""
+DIGITS = 3
+"""Decimals of a number."""
+HIDDEN_ROWS = ("h before", "c before")
+"""Rows that repeat the column before."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRow:
+    """A vector of the network at one time step."""
+
+    name: str
+    """Its formula or symbol: `W_ih x`, `b_ih`, `h`, `logits`."""
+    labels: tuple[str, ...]
+    """The name of each entry: a unit, a gate block and a unit (`i0`), or a character."""
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNumbers:
+    """The vectors of one layer at one time step, in the order in which they are computed.
+
+    `W_ih x`, `b_ih`, and for each recurrent weight its product and bias (`W_hh h`, `b_hh`); each gate before (`a_f`)
+    and after its sigmoid (`f`); the new memory `c`, if there is one, and the output `h`; then what the depth adds. The
+    state before the step is `h before`, `c before`.
+    """
+
+    rows: tuple[NumberRow, ...]
+
+    def row(self, name: str) -> NumberRow:
+        """Return the first row of that name. Raises KeyError."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepNumbers:
+    """Every number of one time step."""
+
+    character: str
+    """The character that is read; "" for the unknown symbol."""
+    target: str | None
+    """The next character of the text, which is to be predicted; None at the end."""
+    input: NumberRow
+    """x: the character's embedding, or its one-hot vector."""
+    layers: tuple[LayerNumbers, ...]
+    output: tuple[NumberRow, ...]
+    """`W_hy h` and `b_y`, of which the logits are the sum; before them, with `sum_outputs`, the sum of the layers."""
+    logits: NumberRow
+    probabilities: NumberRow
+    """The softmax of the logits."""
+    loss: float | None
+    """-ln of the probability of the target, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkNumbers(Displayable):
+    """Every number of a network while it reads a text from the initial state."""
+
+    name: str
+    """Name of the run."""
+    cell: str
+    depth: str
+    vocabulary: tuple[str, ...]
+    steps: tuple[StepNumbers, ...]
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Mean loss in nats of all characters but the first; None if there is only one."""
+        losses = [step.loss for step in self.steps if step.loss is not None]
+        return sum(losses) / len(losses) if losses else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers as one object."""
+        return {**asdict(self), "mean_loss": self.mean_loss}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the table of all numbers, a column per time step."""
+        return [NumbersTable(self)]
+
+
+def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
+    """Compute every number of a small network that reads `text` from the initial state, in float64.
+
+    For a model of documents the text is the beginning of one. Raises UsageError for more than MAX_UNITS units per
+    layer, a text of more than MAX_STEPS characters or an empty one, DataError as `Model.sample` does.
+    """
+    ids = model.generator.encode_prime(text, unknown)
+    if not text and model.config.end_id is None:
+        raise UsageError("The text is empty: give at least one character.")
+    check_vocab_size(check_shapes(model.config, model.tensors), model.vocab, model.name)
+    return compute_numbers(model.config, model.tensors, model.generator.vocabulary(), ids, name=model.name)
 
 
 def compute_numbers(
@@ -263,3 +379,152 @@ _FOURIER: dict[str, Any] = {
 }
 DOUBLE: Ops[Any] = replace(NUMPY, **_FOURIER)
 """The equations' functions in float64."""
+
+
+@dataclass(frozen=True)
+class NumbersTable:
+    """A renderable of a network's numbers: input, layers, output and target by time step, folded to the width."""
+
+    numbers: NetworkNumbers
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        steps = self.numbers.steps
+        shown = _shown_characters(steps)
+        names = [row.name for row, _ in _rows(steps[0], shown, repeats_state=self._repeats_state)]
+        labels = [
+            label
+            for row, entries in _rows(steps[0], shown, repeats_state=self._repeats_state)
+            for label in (row.labels[entry] for entry in entries)
+        ]
+        name_width = max(map(len, names))
+        margin = name_width + 1 + max(len(_character(label)) for label in labels) + 1
+        num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
+        for first in range(0, len(steps), num_columns):
+            if first:
+                yield Text()
+            for line in self._block(first, steps[first : first + num_columns], shown, margin, name_width):
+                line.no_wrap, line.overflow = True, "crop"
+                yield line
+        yield Text()
+        yield from self._captions(len(shown))
+
+    @property
+    def _repeats_state(self) -> bool:
+        # There the state before a step is not that of the column before.
+        return self.numbers.depth == "dilated"
+
+    def _block(
+        self, first: int, steps: Sequence[StepNumbers], shown: Sequence[int], margin: int, name_width: int
+    ) -> Iterator[Text]:
+        """Yield the lines of some time steps, of which `first` is the number of the first."""
+
+        def line(name: str, label: str, cells: Sequence[str], style: str = "") -> Text:
+            start = set_cell_size(f"{name:<{name_width}} {label}", margin)
+            padded = "".join(" " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in cells)
+            return Text(start, style=style or "dim").append_text(Text(padded, style=style or "default"))
+
+        yield line("step", "", [str(first + number + 1) for number in range(len(steps))], "bold")
+        yield line("input", "", [_character(step.character) for step in steps], "bold")
+        all_rows = [list(_rows(step, shown, repeats_state=self._repeats_state)) for step in steps]
+        for number, (row, entries) in enumerate(all_rows[0]):
+            for place, entry in enumerate(entries):
+                values = [_number(rows[number][0].values[entry]) for rows in all_rows]
+                name = row.name if place == 0 else ""
+                yield line(name, _character(row.labels[entry]), values)
+        yield line("target", "", ["" if step.target is None else _character(step.target) for step in steps], "bold")
+        yield line("loss", "", ["" if step.loss is None else _number(step.loss) for step in steps], "bold")
+
+    def _captions(self, num_shown: int) -> Iterator[Text]:
+        if self.numbers.mean_loss is not None:
+            yield Text(f"mean loss {self.numbers.mean_loss:.4f} nats per character")
+        num_hidden = len(self.numbers.vocabulary) - num_shown
+        if num_hidden:
+            yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
+
+
+def _rows(step: StepNumbers, shown: Sequence[int], *, repeats_state: bool) -> Iterator[tuple[NumberRow, Sequence[int]]]:
+    """Yield the vectors of a time step, from the input to the output, and which of their entries are shown."""
+    is_one_hot = len(step.input.labels) == len(step.logits.labels) and step.input.labels == step.logits.labels
+    yield step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
+    for number, layer in enumerate(step.layers):
+        prefix = f"{number}: " if len(step.layers) > 1 else ""
+        for row in _rows_of(layer, repeats_state=repeats_state):
+            yield NumberRow(prefix + row.name, row.labels, row.values), range(len(row.values))
+    for row in (*step.output, step.logits, step.probabilities):
+        yield row, shown if row.labels == step.logits.labels else range(len(row.values))
+
+
+def _rows_of(layer: LayerNumbers, *, repeats_state: bool) -> Iterator[NumberRow]:
+    for row in layer.rows:
+        if repeats_state or row.name not in HIDDEN_ROWS:
+            yield row
+
+
+def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
+    """Return the entries of the vocabulary that are shown, in order: all, or the text's and the most likely ones."""
+    labels = steps[0].logits.labels
+    in_text = {character for step in steps for character in (step.character, step.target)}
+    best = [max(step.probabilities.values[entry] for step in steps) for entry in range(len(labels))]
+    ranked = sorted(range(len(labels)), key=lambda entry: (labels[entry] not in in_text, -best[entry]))
+    return sorted(ranked[:MAX_ROWS])
+
+
+def _character(label: str) -> str:
+    if len(label) != 1:
+        return all_visible(label) or "?"
+    return "␣" if label == " " else visible(label).strip()
+
+
+def _number(value: float) -> str:
+    text = f"{value:.{DIGITS}f}"
+    if len(text) >= COLUMN_WIDTH:
+        return f"{value:.2g}"
+    return text.replace("-0.000", "0.000") if float(text) == 0 else text
+
+
+def predict(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="[RUN] TEXT", help="The text before the character; before it, optionally, a run."),
+    ],
+    top: Annotated[
+        int | None,
+        typer.Option("--top", help="Number of characters.", metavar="N", show_default=str(DEFAULT_TOP)),
+    ] = None,
+    numbers: Annotated[
+        bool,
+        typer.Option("--numbers", help=f"Print every number of each step, for networks of at most {MAX_UNITS} units."),
+    ] = False,
+    unknown: UnknownOption = DEFAULT_UNKNOWN,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print the most likely next characters.
+
+    Each character that may follow TEXT with its probability. With --numbers, how the network computes it, step by
+    step: input, products, gates, hidden state, logits, softmax, target and loss.
+    """
+    if len(arguments) > 2:
+        raise UsageError(f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text.")
+    if numbers and top is not None:
+        raise UsageError("--top does not apply to --numbers: leave out one of them.")
+    *run, text = arguments
+    model = load_model(run[0] if run else None, quiet=quiet)
+    content = to_content(text, model.vocab.kind)
+    if numbers:
+        computed = model_numbers(model, content, unknown=unknown)
+        if json:
+            print_json(computed.to_json())
+            return
+        result_console().print(NumbersTable(computed))
+        return
+    predictions = model.predict(content, top=DEFAULT_TOP if top is None else top, unknown=unknown)
+    if json:
+        print_json([{"character": p.character, "probability": p.probability} for p in predictions])
+        return
+    result_console().print(predictions_table(predictions))
+
+
+EXTENSIONS = (ModelMethod(name="numbers", function=model_numbers),)
+"""`Model.numbers`."""

@@ -1,24 +1,50 @@
-"""Patching: give cells the values they have after one passage at the end of another one, and see what changes.
+"""`visualize --patch`: give cells the values they have after one passage at the end of another one; see what changes.
 
 An interchange intervention (Geiger et al. 2021), or activation patching (Vig et al. 2020), of single cells.
 
 Shapes: N characters of a passage, V, L, S and H as in `model.network`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from rich.console import RenderableType
+from rich.text import Text
 
-from charrnn.lab.cell_effects_records import Patch, PatchedCell, PatchedCharacter, PatchedLoss, PatchedPassage
-from charrnn.model.cells import Ops
-from charrnn.model.layer import TORCH
-from charrnn.model.network import CharRNN
+from charrnn.api import Model
+from charrnn.api import Text as TextOrIds
+from charrnn.cells.records import ColouredText
+from charrnn.cells.trace import torch_ops
+from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
+from charrnn.cli.arguments import parse_patched, parse_position, to_content
+from charrnn.display import Displayable
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.extensions import ModelMethod
+from charrnn.lazy import inference_mode, torch
+from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible, shown_character
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.cells import Ops
+    from charrnn.model.network import CharRNN
+
+NUM_PATCHED = 4
+"""Patched cells whose values are shown."""
+MAX_CHANGE = 1.0
+"""Change of a character's loss, in nats, from which on its colour no longer changes."""
+
+Passage = str | bytes | int
+"""A passage: a text by itself, or the position of its last character in a text."""
 CHARS_READ = 1_024
 """Characters of a passage in a text that are read, at most: twice what warms up a state elsewhere."""
 CHARS_SHOWN = 60
@@ -27,6 +53,160 @@ NUM_FOLLOWING = 64
 """Characters after the target passage whose losses are measured, and characters of a continuation."""
 NUM_CHARACTERS = 8
 """Next characters that are reported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedCell:
+    """A cell that is patched: its value at the end of the source passage, and what it was in the target passage."""
+
+    layer: int
+    unit: int
+    source: float
+    target: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedPassage:
+    """The end of a passage that a model read; `position` is the index of its last character in the text, if in one."""
+
+    text: str
+    position: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedCharacter:
+    """The probability of a next character before and after the patch."""
+
+    character: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedLoss:
+    """The loss of a character that follows the target passage in the text, in nats, before and after the patch."""
+
+    character: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch(Displayable):
+    """What changes if cells have, at the end of the target passage, the memory that they have after the source passage.
+
+    The memory is set at that one character; what follows is computed as usual. `divergence` is the Kullback-Leibler
+    divergence of the free prediction of the next character from the patched one, KL(before ‖ after), in nats.
+    """
+
+    cells: tuple[PatchedCell, ...]
+    source: PatchedPassage
+    target: PatchedPassage
+    divergence: float
+    characters: tuple[PatchedCharacter, ...]
+    """Next characters whose probability changes most, largest change first."""
+    following: tuple[PatchedLoss, ...]
+    """The characters that follow in the text; none for a passage that is in no text."""
+    continuation_before: str
+    """What the model writes after the target passage if it always takes the most likely character."""
+    continuation_after: str
+
+    @property
+    def loss_change(self) -> float | None:
+        """The mean rise of the loss of the following characters, in nats per character; None if there are none."""
+        if not self.following:
+            return None
+        return sum(one.after - one.before for one in self.following) / len(self.following)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, with `loss_change`."""
+        return asdict(self) | {"loss_change": self.loss_change}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return what is patched, the next characters before and after, and what follows."""
+        return patch_pictures(self)
+
+
+def patch(
+    model: Model,
+    cells: Sequence[tuple[int, int] | int],
+    *,
+    source: Passage | None = None,
+    target: Passage | None = None,
+    text: TextOrIds | None = None,
+    context: str | bytes = "",
+    cached: bool = False,
+) -> Patch:
+    """Put the values that cells have after one passage into the end of another one, and return what changes.
+
+    A cell is (layer, unit); a number is a whole layer. A passage is a text by itself, or the position of its last
+    character in `text`, which is read after `context`. Without a `source`, it ends where the first cell is highest in
+    `text`; without a `target`, where it is lowest. Only then all of `text` is read; `cached` is that of `study`. Raises
+    UsageError for an unknown cell or position, and for a layer without passages, DataError for an empty text and for
+    characters outside the alphabet.
+    """
+    chosen = _chosen_cells(model, cells)
+    whole = None if text is None else model.encode(text, context=context)
+    if source is None or target is None:
+        if isinstance(cells[0], int):
+            raise UsageError(
+                f"A layer has no highest passage: give {named('source')} and {named('target')}, or patch a cell."
+            )
+        if whole is None:
+            raise UsageError(f"There is no text to find passages in: give {named('source')} and {named('target')}.")
+        values = model.study(whole, cached=cached).activations().of(*chosen[0])
+        highest, lowest = extreme_positions(values)
+        source, target = highest if source is None else source, lowest if target is None else target
+    return patch_cells(
+        model.network,
+        chosen,
+        _passage(model, whole, "source", source),
+        _passage(model, whole, "target", target),
+        character=model.character,
+        decode=model.vocab.decode,
+        excluded=(0,) if model.vocab.has_unknown_symbol else (),
+    )
+
+
+def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
+    """Return every cell of `cells` once, layers replaced by all their cells. Raises UsageError for unknown ones."""
+    if not cells:
+        raise UsageError("There is no cell to patch: give one or more.")
+    chosen: list[tuple[int, int]] = []
+    for cell in cells:
+        layer, unit = (cell, 0) if isinstance(cell, int) else cell
+        model.stepper.check_unit(layer, unit)
+        units = range(model.stepper.hidden_size) if isinstance(cell, int) else (unit,)
+        chosen += [(layer, one) for one in units]
+    return list(dict.fromkeys(chosen))
+
+
+def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage) -> PassageIds:
+    """Return the passage `source` or `target` as ids: a part of the whole text, or a text by itself."""
+    if not isinstance(value, int):
+        return _typed_passage(model, name, value)
+    num_chars = 0 if whole is None else len(whole)
+    if whole is None or not 0 <= value < num_chars:
+        raise UsageError(
+            f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
+            "positions go from 0 to the length less 1."
+        )
+    return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
+
+
+def _typed_passage(model: Model, name: str, passage: str | bytes) -> PassageIds:
+    """Encode a passage that is in no text. Raises DataError for an empty one and for unknown characters."""
+    if not passage:
+        raise DataError(f"{named(name)} is empty: give at least one character.")
+    missing = model.vocab.unknown_characters(passage)
+    if missing:
+        listed = ", ".join(f"{character!r}" for character in missing[:8])
+        raise DataError(
+            f"{named(name)} has characters that are not in the vocabulary of {model.name}: {listed}. Leave them out."
+        )
+    encoded = model.encode(passage)
+    text = PatchedPassage(text=model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
+    return PassageIds(ids=encoded.ids, following=encoded.ids[:0], shown=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +220,7 @@ class PassageIds:
     shown: PatchedPassage
 
     @classmethod
-    def in_text(cls, ids: IdArray, position: int, index: int, text: str) -> "PassageIds":
+    def in_text(cls, ids: IdArray, position: int, index: int, text: str) -> PassageIds:
         """Cut the passage that ends at `position` of ids, which is character `index` of a text."""
         begin = max(0, position + 1 - CHARS_READ)
         return cls(
@@ -50,7 +230,7 @@ class PassageIds:
         )
 
 
-@torch.inference_mode()
+@inference_mode
 def patch_cells(
     network: CharRNN,
     cells: Sequence[tuple[int, int]],
@@ -72,7 +252,7 @@ def patch_cells(
     units = {layer: [unit for at, unit in cells if at == layer] for layer in layers}
     memories: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     taken = _read(network, source.ids, {layer: _recording(memories[layer]) for layer in layers})
-    free = _read(network, target.ids, dict.fromkeys(layers, TORCH))
+    free = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
     patched = _read(network, target.ids, {layer: _replacing(units[layer], memories[layer]) for layer in layers})
     before, after = (one.logits.double().log_softmax(-1) for one in (free, patched))
     changes = (after.exp() - before.exp()).abs()
@@ -123,17 +303,17 @@ def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> _Re
 
 
 def _recording(memories: list[Tensor]) -> Ops[Tensor]:
-    """Return `TORCH`, with every memory (1, H) that passes `clamp` kept: with zoneout, two per character."""
+    """Return the functions of torch, which keep every memory (1, H) that passes `clamp`: with zoneout two for each."""
 
     def clamp(memory: Tensor) -> Tensor:
         memories.append(memory)
         return memory
 
-    return replace(TORCH, clamp=clamp)
+    return replace(torch_ops(), clamp=clamp)
 
 
 def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
-    """Return `TORCH`, with some units of each memory (1, H) replaced by those of `memories`, in the same order."""
+    """Return the functions of torch, with some units of each memory (1, H) replaced by the next of `memories`."""
     remaining = iter(memories)
 
     def clamp(memory: Tensor) -> Tensor:
@@ -141,7 +321,7 @@ def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
         memory[:, units] = next(remaining)[:, units]
         return memory
 
-    return replace(TORCH, clamp=clamp)
+    return replace(torch_ops(), clamp=clamp)
 
 
 def _losses(network: CharRNN, reading: _Reading, following: IdArray) -> list[float]:
@@ -180,3 +360,113 @@ def extreme_positions(values: NDArray[np.float32]) -> tuple[int, int]:
     """
     inner = values[: max(1, len(values) - 1)]
     return int(inner.argmax()), int(inner.argmin())
+
+
+def patch_pictures(patch: Patch) -> list[RenderableType]:
+    """Draw what is patched, the next characters before and after, and what follows."""
+    first = patch.cells[0]
+    shown = ", ".join(
+        f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in patch.cells[:NUM_PATCHED]
+    )
+    others = f" and {len(patch.cells) - NUM_PATCHED:,} others" if len(patch.cells) > NUM_PATCHED else ""
+    name = f"cell {first.layer}:{first.unit}" if len(patch.cells) == 1 else f"{len(patch.cells):,} cells"
+    numbers = ("before", "after", "change")
+    table = plain_table("next character", *numbers, right=numbers)
+    for one in patch.characters:
+        table.add_row(
+            shown_character(one.character),
+            f"{100 * one.before:.2f} %",
+            f"{100 * one.after:.2f} %",
+            f"{100 * (one.after - one.before):+.2f}",
+        )
+    pictures: list[RenderableType] = [
+        Text(f"Patch of {name}: {shown}{others}", style="bold"),
+        _passage_line("from", patch.source),
+        _passage_line("into", patch.target),
+        table,
+        Text(f"KL(before ‖ after) {patch.divergence:.4f} nats"),
+    ]
+    if patch.loss_change is not None:
+        pictures += [
+            Text(f"rise of the loss of the next {len(patch.following)} characters {patch.loss_change:+.4f} nats each"),
+            HeatMap(_following(patch)),
+            Text("red: the patch makes it less likely; blue: more likely", style="dim"),
+        ]
+    return [
+        *pictures,
+        Text("most likely continuation", style="bold"),
+        Text(f"  before  {all_visible(patch.continuation_before)}", overflow="fold"),
+        Text(f"  after   {all_visible(patch.continuation_after)}", overflow="fold"),
+    ]
+
+
+def _passage_line(name: str, passage: PatchedPassage) -> Text:
+    place = "" if passage.position is None else f"  (character {passage.position:,})"
+    return Text(f"  {name}  …{all_visible(passage.text)}{place}", overflow="fold")
+
+
+def _following(patch: Patch) -> ColouredText:
+    """Return the characters after the patch with the fall of their losses; MAX_CHANGE is a full colour."""
+    text, values = "", []
+    for one in patch.following:
+        shown = all_visible(one.character) or "�"
+        text += shown
+        values += [max(-1.0, min(1.0, (one.before - one.after) / MAX_CHANGE))] * len(shown)
+    return ColouredText(text=text, values=tuple(values))
+
+
+PATCH = Option(
+    flag="--patch",
+    help="Show what changes if this cell has its value from another passage (a layer: L; repeatable).",
+    metavar="L:U",
+    repeatable=True,
+)
+"""Selects the analysis."""
+FROM = Option(
+    flag="--from",
+    name="source",
+    help="With --patch: the passage the value is from, or @N for the one that ends at character N of the text.",
+    metavar="TEXT|@N",
+)
+"""The source passage; by default where the cell is highest."""
+INTO = Option(flag="--into", name="target", help="With --patch: the passage whose end is patched.", metavar="TEXT|@N")
+"""The target passage; by default where the cell is lowest."""
+
+
+def _reads_text(options: Options) -> bool:
+    """Whether another text is needed than the passages that were typed."""
+    passages = ((option.flag, options.values[option.flag]) for option in (FROM, INTO))
+    return any(typed is None or parse_position(flag, typed) is not None for flag, typed in passages)
+
+
+def _measure(subject: Subject) -> Patch:
+    model = subject.model
+
+    def passage(option: Option) -> Passage | None:
+        typed = subject.value(option)
+        if typed is None:
+            return None
+        position = parse_position(option.flag, typed)
+        return to_content(typed, model.vocab.kind) if position is None else position
+
+    cells = [parse_patched(cell, model) for cell in subject.value(PATCH)]
+    text = subject.text if _reads_text(subject.options) else None
+    return patch(model, cells, source=passage(FROM), target=passage(INTO), text=text)
+
+
+def _show(subject: Subject, found: Patch) -> Shown:
+    return Shown(f"Patch in {subject.model.name}", found.view(), {"run": subject.model.name, **found.to_json()})
+
+
+EXTENSIONS = (
+    ModelMethod(name="patch", function=patch),
+    Analysis(
+        option=PATCH,
+        measure=_measure,
+        show=_show,
+        options=(FROM, INTO),
+        example="--patch 0:17",
+        reads_text=_reads_text,
+    ),
+)
+"""`Model.patch` and `visualize --patch`."""

@@ -1,4 +1,4 @@
-"""The largest singular value and the spectral radius of recurrent matrices, from checkpoint to checkpoint.
+"""`visualize --spectrum`: the largest singular value and the spectral radius of recurrent matrices during training.
 
 A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh' <= 1, it vanishes
 if the largest singular value of W_hh is below 1; that it is above 1 is necessary for it to explode (Pascanu, Mikolov &
@@ -7,25 +7,101 @@ Bengio 2013, section 2.1).
 Shapes: H units.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
+from charrnn.api import load_steps, open_folder
 from charrnn.cells.gates import INPUT_BLOCKS
+from charrnn.cli.analyses import WITH, Analysis, Option, Shown, Subject
 from charrnn.config import Config, resolved
+from charrnn.display import Displayable
+from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
+from charrnn.lab.gradients import HIGHEST, LOWEST, decades
+from charrnn.lab.history import FEW_STEPS, run_folder
 from charrnn.lab.numbers import DOUBLE, Doubles
-from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.cells import Unitary
 from charrnn.model.registry import cell_type
+from charrnn.progress import task
+from charrnn.runs.logs import MetricsLog
+from charrnn.runs.reader import CHECKPOINTS
+from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible
 
 MAX_NORMS = 1_000
 """Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
-
 Place = tuple[int, str, str]
 """Layer, matrix and gate, as in `MatrixSpectrum`."""
+SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
+"""Title of the first chart."""
+NORM_TITLE = "Norm of the gradient of a step, before clipping"
+"""Title of the second chart."""
+NO_CHECKPOINT = "No checkpoint is whole."
+"""Shown instead of the first chart without a point."""
+NO_NORM = "No gradient norm is logged."
+"""Shown instead of the second chart without a point."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatrixSpectrum:
+    """The largest singular value and the spectral radius of one recurrent matrix (H, H) at every checkpoint."""
+
+    layer: int
+    matrix: str
+    """`W_hh`, `W_mh`, or `U` for the matrix of a unitary cell."""
+    gate: str
+    """The letter of the gate or candidate whose block of rows it is; "" for a cell type without gates."""
+    largest_singular_values: tuple[float, ...] = field(repr=False)
+    spectral_radii: tuple[float, ...] = field(repr=False)
+    """The largest absolute eigenvalues."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSpectrum(Displayable):
+    """The recurrent matrices of a run at its checkpoints, and the norms of its gradients."""
+
+    name: str
+    cell: str
+    clip_norm: float
+    """Norm to which larger gradients are clipped."""
+    steps: tuple[int, ...]
+    """The steps of the checkpoints."""
+    matrices: tuple[MatrixSpectrum, ...]
+    gradient_steps: tuple[int, ...] = field(repr=False)
+    gradient_norms: tuple[float, ...] = field(repr=False)
+    """Norms before clipping; of a long training the largest of each group of steps."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self)
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the charts of the singular values and of the gradient norms."""
+        return [SpectrumChart([self]), NormChart([self])]
+
+
+def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> TrainingSpectrum:
+    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
+
+    `run` and what is raised as for `load_steps`.
+    """
+    folder = open_folder(run, checkpoints)
+    config = folder.load_best().description.config()
+    steps = ((model.step, model.tensors) for model in load_steps(folder.path))
+    log = MetricsLog(folder.path / "metrics.jsonl").read()
+    return measure_spectrum(folder.path.name, config, steps, log)
 
 
 def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Place, Doubles]]:
@@ -57,22 +133,18 @@ def measure_spectrum(
     config: Config,
     checkpoints: Iterable[tuple[int, Mapping[str, NDArray[Any]]]],
     log: Iterable[Mapping[str, JSON]],
-    *,
-    on_progress: Callable[[int], object] = lambda _: None,
 ) -> TrainingSpectrum:
-    """Measure the recurrent matrices of (step, tensors) in `checkpoints`; the gradient norms are those of a run's log.
-
-    `on_progress` is called with the number of matrices measured since its last call.
-    """
+    """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the run."""
     steps: list[int] = []
     found: dict[Place, tuple[list[float], list[float]]] = {}
-    for step, tensors in checkpoints:
-        steps.append(step)
-        for place, matrix in recurrent_matrices(config, tensors):
-            singular_values, radii = found.setdefault(place, ([], []))
-            singular_values.append(float(np.linalg.norm(matrix, 2)))
-            radii.append(float(np.abs(np.linalg.eigvals(matrix)).max()))
-            on_progress(1)
+    with task("singular values", unit="matrices") as advance:
+        for step, tensors in checkpoints:
+            steps.append(step)
+            for place, matrix in recurrent_matrices(config, tensors):
+                singular_values, radii = found.setdefault(place, ([], []))
+                singular_values.append(float(np.linalg.norm(matrix, 2)))
+                radii.append(float(np.abs(np.linalg.eigvals(matrix)).max()))
+                advance()
     gradient_steps, norms = gradient_norms(log)
     return TrainingSpectrum(
         name=name,
@@ -106,3 +178,119 @@ def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], 
     size = max(1, -(-len(logged) // MAX_NORMS))
     largest = [max(logged[first : first + size], key=lambda one: one[1]) for first in range(0, len(logged), size)]
     return tuple(step for step, _ in largest), tuple(norm for _, norm in largest)
+
+
+@dataclass(frozen=True)
+class SpectrumChart(ChartOfRecords):
+    """A renderable of the largest singular value of every run's recurrent matrices against the step."""
+
+    spectra: Sequence[TrainingSpectrum]
+
+    def chart(self, *, ascii_only: bool) -> LineChart:
+        curves = [curve for spectrum in self.spectra for curve in _largest(spectrum, ascii_only=ascii_only)]
+        lines = [Line(name, [points], number) for number, (name, points) in enumerate(curves)]
+        values = [value for _, points in curves for _, value in points] or [1.0]
+        step = round_step(max(*values, 1e-9), MAX_TICKS - 1)
+        ticks = [step * number for number in range(math.ceil(max(values) / step) + 1)]
+        return LineChart(
+            title=SPECTRUM_TITLE,
+            lines=lines,
+            across=(0, _last_step(curves)),
+            across_label="step",
+            across_ticks=lambda most: _step_ticks(_last_step(curves), most),
+            up_ticks=[(tick, f"{tick:g}") for tick in ticks],
+            empty_notice=NO_CHECKPOINT,
+        )
+
+
+@dataclass(frozen=True)
+class NormChart(ChartOfRecords):
+    """A renderable of every run's gradient norms against the step, on a log scale."""
+
+    spectra: Sequence[TrainingSpectrum]
+
+    def chart(self, *, ascii_only: bool) -> LineChart:
+        curves: list[tuple[str, list[Point]]] = []
+        for spectrum in self.spectra:
+            pairs = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
+            points: list[Point] = [
+                (step, math.log10(norm)) for step, norm in pairs if 10.0**LOWEST <= norm <= 10.0**HIGHEST
+            ]
+            name = all_visible(spectrum.name, ascii_only=ascii_only)
+            curves.append((f"{name}, clipped at {spectrum.clip_norm:g}", points))
+        heights = [height for _, points in curves for _, height in points] or [0.0]
+        return LineChart(
+            title=NORM_TITLE,
+            lines=[Line(name, [points], number) for number, (name, points) in enumerate(curves)],
+            across=(0, _last_step(curves)),
+            across_label="step",
+            across_ticks=lambda most: _step_ticks(_last_step(curves), most),
+            up_ticks=[(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))],
+            empty_notice=NO_NORM,
+        )
+
+
+def _largest(spectrum: TrainingSpectrum, *, ascii_only: bool) -> Iterator[tuple[str, list[Point]]]:
+    """Yield for each layer its name and the largest singular value of its matrices by step."""
+    layers = sorted({matrix.layer for matrix in spectrum.matrices})
+    for layer in layers:
+        values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
+        name = all_visible(spectrum.name, ascii_only=ascii_only)
+        yield (
+            name if len(layers) == 1 else f"{name}, layer {layer}",
+            [(step, max(at_step)) for step, at_step in zip(spectrum.steps, zip(*values, strict=True), strict=True)],
+        )
+
+
+def _last_step(curves: Sequence[tuple[str, Sequence[Point]]]) -> float:
+    return max([1.0, *(step for _, points in curves for step, _ in points)])
+
+
+def _step_ticks(last: float, most: int) -> Iterator[tuple[float, str]]:
+    step = max(1, round(round_step(last, most)))
+    for tick in range(0, math.floor(last) + 1, step):
+        yield tick, f"{tick:,}"
+
+
+def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
+    """Build the table of recurrent matrices at the first and the last checkpoint of each run."""
+    numbers = ("σ first", "σ last", "ρ first", "ρ last")
+    table = plain_table("run", "matrix", *numbers, right=numbers)
+    for spectrum in spectra:
+        for matrix in spectrum.matrices:
+            layer = f"{matrix.layer}: " if any(other.layer for other in spectrum.matrices) else ""
+            values = matrix.largest_singular_values, matrix.spectral_radii
+            table.add_row(
+                spectrum.name,
+                f"{layer}{matrix.matrix} {matrix.gate}".rstrip(),
+                *(f"{series[place]:.3f}" for series in values for place in (0, -1)),
+            )
+    table.caption = "σ: largest singular value, ρ: largest absolute eigenvalue, at the first and the last checkpoint"
+    return table
+
+
+def _measure(subject: Subject) -> list[TrainingSpectrum]:
+    return [training_spectrum(run) for run in (run_folder(subject.model), *(subject.value(WITH) or ()))]
+
+
+def _show(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
+    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
+    pictures: list[RenderableType] = [SpectrumChart(spectra), NormChart(spectra), spectra_table(spectra)]
+    if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
+        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
+    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])
+
+
+EXTENSIONS = (
+    PackageFunction(name="training_spectrum", function=training_spectrum),
+    Analysis(
+        option=Option(
+            flag="--spectrum", help="Show the recurrent matrices' largest singular values during training.", kind=bool
+        ),
+        measure=_measure,
+        show=_show,
+        options=(WITH,),
+        reads_text=False,
+    ),
+)
+"""`charrnn.training_spectrum` and `visualize --spectrum`."""

@@ -18,6 +18,8 @@ EXACTNESS = 1e-12
 Float64Array = NDArray[np.float64]
 LEAST_GAIN = 0.01
 """A direction is shown beside the best cell if its score is higher by at least this much."""
+NUM_CELLS = 4
+"""Cells of a direction, unless another number is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

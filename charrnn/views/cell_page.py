@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.cells.analysis import sections
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.records import (
     FROM_AUTOCORRELATION,
@@ -20,12 +21,12 @@ from charrnn.cells.records import (
     CellValues,
     ColouredText,
 )
-from charrnn.lab.cell_effects_view import effects_text, inputs_pictures, outputs_pictures, shown_character
-from charrnn.lab.descriptions_view import description_lines
 from charrnn.views.heatmap import HeatMap, Legend, fold
 from charrnn.views.tables import ablation_table
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, all_visible, visible
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, all_visible, shown_character, visible
 
+PLACE_OF_ABLATION = 50
+"""The place of the ablation among the sections of a page: see `CellSection.place`."""
 LABEL_WIDTH = 27
 """Columns beside a passage that say which one it is, where it is, and the value it was chosen for."""
 LINES_OF_EXTREMES = 2
@@ -51,29 +52,29 @@ def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[Render
         Text(),
         *values_pictures(page.values),
     ]
-    if page.inputs is not None:
-        pictures += [Text(), *inputs_pictures(page.inputs)]
-    if page.outputs is not None:
-        pictures += [Text(), *outputs_pictures(page.outputs)]
-    if page.ablation is not None:
-        pictures += [Text(), *ablation_pictures(page.ablation)]
-    if page.description is not None:
-        pictures += [Text(), Text("Described by a rule", style="bold"), *description_lines(page.description)]
+    drawn = [(PLACE_OF_ABLATION, [] if page.ablation is None else ablation_pictures(page.ablation))]
+    for section in sections():
+        if (result := page.sections.get(section.name)) is not None:
+            title = [Text(section.title, style="bold")] if section.title else []
+            drawn.append((section.place, [*title, *result.view()]))
+    for _, of_section in sorted(drawn, key=lambda pair: pair[0]):
+        pictures += [Text(), *of_section] if of_section else []
     correlated = "   ".join(f"{one.layer}:{one.unit} {one.correlation:+.2f}" for one in page.values.correlated)
     return [*pictures, Text(), Text("Most correlated cells", style="bold"), Text(f"  {correlated or 'none'}")]
 
 
 def summary_pictures(page: CellPage, detector: str | None = None) -> list[RenderableType]:
-    """Draw the contribution of a cell, and the characters it promotes and suppresses, in a line each.
+    """Draw the contribution of a cell and the lines with which the results of sections summarize it.
 
     The contribution is also that inside the spans of `detector`, or else of the one where it is largest.
     """
     grid = Table.grid(padding=(0, 2, 0, 0))
     if page.ablation is not None:
         grid.add_row("ablated", Text(contribution_text(page.ablation, detector)))
-    if page.outputs is not None:
-        grid.add_row("promotes", Text(effects_text(page.outputs.promoted), overflow="fold"))
-        grid.add_row("suppresses", Text(effects_text(page.outputs.suppressed), overflow="fold"))
+    for section in sections():
+        if section.summary is not None and (result := page.sections.get(section.name)) is not None:
+            for name, line in section.summary(result).items():
+                grid.add_row(name, Text(line, overflow="fold"))
     return [grid] if grid.row_count else []
 
 

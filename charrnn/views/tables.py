@@ -12,12 +12,12 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellScore, Skipped
+from charrnn.cells.records import Ablation, CellFindings, CellScore, Skipped
 from charrnn.errors import counted
 from charrnn.generation.records import DocumentNovelty, Novelty, Prediction
 from charrnn.runs.records import RunSummary, comparison_notes
 from charrnn.text.catalogue import CatalogueEntry
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, all_visible, block, short_number, visible
+from charrnn.views.theme import all_visible, short_number, visible
 
 _EXCERPT_WIDTH = 20
 """Columns of the beginning of a copy."""
@@ -122,20 +122,6 @@ class Bar:
         yield Text(("#" if options.ascii_only else "█") * length, style="blue")
 
 
-@dataclass(frozen=True)
-class _Blocks:
-    """One block per share from 0 to 1: the higher, the fuller."""
-
-    shares: Sequence[float]
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(1, max(1, len(self.shares)))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        yield Text("".join(block(2 * share - 1, blocks) for share in self.shares), overflow="fold")
-
-
 NOT_SIGNIFICANT_MARK = "?"
 """Follows a score that is not significant."""
 NO_GAIN_MARK = "~"
@@ -235,20 +221,6 @@ def contributions_table(findings: CellFindings) -> Table:
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def history_table(histories: Sequence[CellHistory]) -> Table:
-    """Build the table of the best cell's score at every checkpoint: a block each, from chance to perfect."""
-    steps = histories[0].steps if histories else ()
-    span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
-    table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
-    for history in histories:
-        chance = 0.5 if history.is_auc else 0.0
-        shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
-        name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
-        first, last = (f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1]))
-        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last)
-    return table
 
 
 def unscored(skipped: Sequence[Skipped]) -> list[str]:

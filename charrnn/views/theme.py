@@ -356,3 +356,8 @@ def short_number(value: float) -> str:
         if abs(value) < 999.5 * size:
             return f"{value / size:.3g}{unit}"
     return f"{value / 1e12:.4g}T"
+
+
+def shown_character(character: str) -> str:
+    """Return how a character is shown by itself: a space as ␣."""
+    return "␣" if character == " " else all_visible(character)

@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
@@ -13,83 +14,47 @@ from charrnn.apps.explore.browser import Browser
 from charrnn.apps.explore.screens import COMMAND, Comparison, Page, Subject
 from charrnn.apps.explore.state import NUM_GUESSES, Clamp, RankedFindings, TracedText
 from charrnn.apps.full_screen import FullScreenApp, Stopped
-from charrnn.cells.analysis import PAGE_PARTS, CellAnalysis
-from charrnn.cells.directions import NUM_CELLS
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellPage
-from charrnn.cells.scores import num_read
+from charrnn.cells.trace import Trace, trace_text
 from charrnn.cli.flags import with_flags
 from charrnn.config import resolved
 from charrnn.errors import CharRNNError, DataError
-from charrnn.lab.directions_view import ABOUT_DIRECTIONS, contribution_pictures
-from charrnn.model.clamping import Direction
+from charrnn.lab.directions import ABOUT_DIRECTIONS, ablate_direction, direction
+from charrnn.model.clamping import NUM_CELLS, Direction
+from charrnn.progress import CallbackProgress, Task, using
 from charrnn.text.encoded import EncodedText
 from charrnn.views.cell_page import page_pictures, summary_pictures
 
-if TYPE_CHECKING:
-    from charrnn.cells.trace import Trace
-
-
-OnShare = Callable[[str, float], object]
-"""Called with the name of what is being measured and the share in [0, 1] that is done."""
-_LABELS = {
-    "outputs": "measuring what it writes",
-    "ablation": "ablating",
-    "inputs": "measuring what sets it",
-    "description": "searching a rule",
-}
-"""What is said while a part of a page is measured."""
-
 
 def measure_in_stages(
-    study: CellAnalysis, shown: EncodedText, *, num_guesses: int, on_share: OnShare
+    study: CellAnalysis, shown: EncodedText, *, num_guesses: int
 ) -> "Iterator[Trace | RankedFindings]":
     """Yield the trace of `shown`, then the findings of `study`, then the same with all cells ranked.
 
-    What `on_share` raises ends the work. Raises DataError if the text of the study is too short to score.
+    Raises DataError if the text of the study is too short to score.
     """
-
-    from charrnn.cells.trace import trace_text
-
-    yield trace_text(study.network(), shown, share_of("reading", len(shown), on_share), num_guesses=num_guesses)
-    num_chars = len(study.text)
-    total = num_read(num_chars, has_baseline=True)
-    findings = study.findings(on_progress=share_of("reading, to score the cells", total, on_share))
+    yield trace_text(study.network(), shown, num_guesses=num_guesses)
+    findings = study.findings()
     yield RankedFindings(findings, {})
     if findings.scores:
-        advance = share_of("reading, to score all cells", num_chars - study.half, on_share)
-        on_cells = share_of("scoring all cells", study.num_layers * study.num_units, on_share)
-        yield RankedFindings(findings, study.ranking([score.detector for score in findings.scores], advance, on_cells))
+        yield RankedFindings(findings, study.ranking([score.detector for score in findings.scores]))
 
 
-def page_in_stages(study: CellAnalysis, layer: int, unit: int, *, on_share: OnShare) -> Iterator[CellPage]:
-    """Yield the page of a cell with its passages and values, and again with each of PAGE_PARTS.
-
-    What `on_share` raises ends the work.
-    """
-    label = ""
-
-    def check() -> None:
-        on_share(label, 0.0)
-
-    pages = study.page_in_parts(layer, unit, share_of("reading", len(study.text), on_share), check)
-    yield next(pages)
-    for part in PAGE_PARTS:
-        label = _LABELS[part]
-        check()
-        yield next(pages)
+def page_in_stages(study: CellAnalysis, layer: int, unit: int) -> Iterator[CellPage]:
+    """Yield the page of a cell with its passages and values, and again with each other part as it is measured."""
+    yield from study.page_in_parts(layer, unit)
 
 
-def share_of(label: str, total: int, on_share: OnShare) -> Callable[[int], object]:
-    """Return a callback that takes how many of `total` were done since its last call, and calls `on_share`."""
-    num_done = 0
+def progress_to(say: Callable[[str], object], pause: Callable[[], None]) -> CallbackProgress:
+    """Return what says the progress of a job, and lets newer jobs run first."""
 
-    def advance(num: int) -> None:
-        nonlocal num_done
-        num_done += num
-        on_share(label, min(1, num_done / max(1, total)))
+    def show_task(task: Task) -> None:
+        pause()
+        share = min(1, task.done / task.total) if task.total else 0
+        say(f"{task.label} {share:.0%}" if share else f"{task.label} ...")
 
-    on_share(label, 0.0)
-    return advance
+    return CallbackProgress(show_task)
 
 
 Job = Callable[[Callable[[], None]], None]
@@ -208,21 +173,16 @@ class Explorer(FullScreenApp[None]):
         # The cache is that of `charrnn visualize`: the same figures are measured once for both.
         return self.model.study(self._scored, cached=True)
 
-    def _reporter(self, say: Callable[[str], object], pause: Callable[[], None]) -> OnShare:
-        """Return a callback that says the progress of a job, and lets newer jobs run first."""
-
-        def show_share(label: str, share: float) -> None:
-            pause()
-            self.call_later(say, f"{label} {share:.0%}" if share else f"{label} ...")
-
-        return show_share
+    def _progress(self, say: Callable[[str], object], pause: Callable[[], None]) -> AbstractContextManager[None]:
+        """Say the progress of a job, and let newer jobs run first."""
+        return using(progress_to(lambda message: self.call_later(say, message), pause))
 
     def _measure(self, pause: Callable[[], None]) -> None:
         """Measure the cells and show each result."""
         try:
-            on_share = self._reporter(self.browser.say, pause)
-            for result in measure_in_stages(self._study, self._shown, num_guesses=NUM_GUESSES, on_share=on_share):
-                self.call_later(self.browser.take, result)
+            with self._progress(self.browser.say, pause):
+                for result in measure_in_stages(self._study, self._shown, num_guesses=NUM_GUESSES):
+                    self.call_later(self.browser.take, result)
             self.call_later(self.browser.say, "")
         except DataError as error:
             self.call_later(self.browser.say, f"cells are not scored: {with_flags(error.message, COMMAND)}")
@@ -234,17 +194,17 @@ class Explorer(FullScreenApp[None]):
             page.say(subject, message)
 
         def measure(pause: Callable[[], None]) -> None:
-            on_share = self._reporter(say, pause)
-            if isinstance(subject.what, Direction):
-                advance = share_of("ablating", self._study.num_read_ablating(), on_share)
-                contribution = self._study.ablate_direction(subject.what, on_progress=advance)
-                self.call_later(page.take, subject, [], [*contribution_pictures(contribution), Text(ABOUT_DIRECTIONS)])
-            else:
-                for found in page_in_stages(self._study, *subject.what, on_share=on_share):
-                    summary = summary_pictures(found, subject.detector)
-                    self.call_later(page.take, subject, summary, page_pictures(found))
-                    if page.subject is not subject:
-                        return
+            with self._progress(say, pause):
+                if isinstance(subject.what, Direction):
+                    contribution = ablate_direction(self._study, subject.what)
+                    pictures = [*contribution.view(), Text(ABOUT_DIRECTIONS)]
+                    self.call_later(page.take, subject, [], pictures)
+                else:
+                    for found in page_in_stages(self._study, *subject.what):
+                        summary = summary_pictures(found, subject.detector)
+                        self.call_later(page.take, subject, summary, page_pictures(found))
+                        if page.subject is not subject:
+                            return
             self.call_later(say, "")
 
         self.work.start(measure)
@@ -253,13 +213,11 @@ class Explorer(FullScreenApp[None]):
         """Fit the direction of a detector and call `show` with it."""
 
         def measure(pause: Callable[[], None]) -> None:
-            on_share = self._reporter(self.browser.say, pause)
             config = self.model.config
             size = min(NUM_CELLS, resolved(config.num_layers) * resolved(config.hidden_size))
-            # The findings have read the text already: it is read once more.
-            advance = share_of(f"fitting {detector}@{size}", len(self._scored), on_share)
             try:
-                self.call_later(show, self._study.direction(detector, size, on_progress=advance))
+                with self._progress(self.browser.say, pause):
+                    self.call_later(show, direction(self._study, detector, size))
             except DataError as error:
                 self.call_later(self.browser.say, with_flags(error.message, COMMAND))
             else:

@@ -20,7 +20,7 @@ from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.options import SAMPLE_TEMPERATURE
-from charrnn.lab.directions_view import cells_text, score_line
+from charrnn.lab.directions import cells_text, outputs_of, scaled_outputs, score_line
 from charrnn.model.clamping import Direction
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import undo_decode_each
@@ -62,9 +62,6 @@ class ViewedText(ABC):
 
     def outputs(self, direction: Direction) -> NDArray[np.float64] | None:
         """Return the output (N,) of a direction, from -1 at its low to 1 at its high; None as `values`."""
-        # Imported late, because it takes a tenth of a second that the first screen does not need.
-        from charrnn.lab.directions import outputs_of, scaled_outputs
-
         of_cells = [values for cell in direction.cells if (values := self.values(cell)) is not None]
         if len(of_cells) < len(direction.cells):
             return None

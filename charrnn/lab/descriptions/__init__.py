@@ -1,26 +1,37 @@
-"""Describe cells by rules in words, chosen on one half of a text and scored on the other.
+"""`visualize --describe`: cells in words, by rules chosen on one half of a text and scored on the other.
 
 Shapes: N characters (n of them in a half), C = L * H cells (c of them in a block), K conditions, Q counts.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from statistics import NormalDist
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection, detectors_key
+from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.statistics import average_ranks, spearman
-from charrnn.detectors.registry import MIN_POSITIVES
+from charrnn.cells.trace import Activations
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.detectors.registry import MIN_POSITIVES, Detector
+from charrnn.display import Displayable
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, t_quantile
-from charrnn.lab.conditions import Conditions, build_conditions
-from charrnn.lab.descriptions_records import Description, DescriptionReport
-from charrnn.lab.monotone import Groups, fit_monotone
-from charrnn.lab.rules import Rule, RuleSearch, explained, rule_mask, standardized
+from charrnn.lab.descriptions.conditions import Conditions, build_conditions
+from charrnn.lab.descriptions.rules import Groups, Rule, RuleSearch, explained, fit_monotone, rule_mask, standardized
+from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -39,6 +50,174 @@ MIN_CONTROLS = 100
 """Control values, at least: where there are fewer cells, each is shifted several times."""
 MIN_SHIFT = 0.05
 """The smallest shift of control values, as a share of the text."""
+NUM_LISTED = 20
+"""Cells that the table lists, unless another number is asked for."""
+COLUMNS = ("cell", "R²", "interval", "untrained", "rule")
+"""Columns of `description_row`. Further figures of a cell are in `Description.to_json`."""
+LEGEND = (
+    "R²: share of the cell's variance that the rule predicts, chosen on the first half and scored on the second; "
+    "untrained: R² of the same rule for the cell of the untrained baseline that follows it best"
+)
+"""The columns in short."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description(Displayable):
+    """The rule that predicts the values of a cell best, and how well it does on text it was not chosen on.
+
+    All figures but `chosen_on` and the two means are of the scoring half. The score is R², the share of the variance
+    of the cell's values that the rule explains; a rule that is worse than the mean has a negative score.
+    """
+
+    layer: Layer
+    unit: Unit
+    kind: str
+    """`rule` for conditions that all hold, `count` for a count that the value follows, `none` for a constant cell."""
+    conditions: tuple[str, ...] = ()
+    """At most three phrases such as `inside double quotation marks`, or the name of the count."""
+    polarity: int = 1
+    """+1 if the cell is high where the conditions hold, or rises with the count; else -1."""
+    score: float = 0.0
+    """R²: of the two means, or of a monotone function of the count, both fitted on the choosing half."""
+    ci_low: float | None = None
+    ci_high: float | None = None
+    auc: float | None = None
+    """Kind `rule`: the AUC of polarity * values where the conditions hold against where they do not."""
+    spearman: float | None = None
+    """Kind `count`: Spearman's ρ of values and count."""
+    chosen_on: float | None = None
+    """R² on the choosing half."""
+    untrained: float | None = None
+    """R² that the same conditions reach for the cell of the untrained baseline that follows them best."""
+    control: float | None = None
+    """R² of the best rule for control values: those of the cell, shifted along the text."""
+    share: float | None = None
+    """Kind `rule`: the share of the characters at which all conditions hold."""
+    mean_inside: float | None = None
+    """Kind `rule`: the mean value where all conditions hold, on the choosing half."""
+    mean_outside: float | None = None
+    explained: bool = False
+    """Whether the score has an interval above 0 and exceeds both the level that rules reach by chance and `control`."""
+
+    @property
+    def selectivity(self) -> float | None:
+        """The score minus that of control values (Hewitt & Liang 2019)."""
+        return None if self.control is None else self.score - self.control
+
+    @property
+    def text(self) -> str:
+        """The description in words; it says so if no rule explains the cell."""
+        if not self.explained:
+            return "constant" if self.kind == "none" else "no rule explains it"
+        if self.kind == "count":
+            return f"{'rises' if self.polarity > 0 else 'falls'} with {self.conditions[0]}"
+        return f"{'high' if self.polarity > 0 else 'low'}: {' and '.join(self.conditions)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, with `selectivity` and `text`."""
+        return asdict(self) | {"conditions": list(self.conditions), "selectivity": self.selectivity, "text": self.text}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the rule in words, and its scores in a line."""
+        return description_lines(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DescriptionReport(Displayable):
+    """The descriptions of cells, and how much of them their rules explain, beside the untrained baseline."""
+
+    descriptions: tuple[Description, ...] = field(repr=False)
+    """In the order of the cells."""
+    num_chars: int
+    num_conditions: int
+    """Conditions that rules were made of, each or its negation."""
+    control_level: float
+    """The score that 95 % of the rules found for control values stay below."""
+    level: float
+    """The score that an explained cell exceeds: `control_level`, or 0.1 if that is higher."""
+    share_of_variance: float
+    """The share of the variance of all cells that the rules of the explained cells account for."""
+    untrained_share_explained: float | None = None
+    """The same share of explained cells in the untrained baseline, None without one."""
+    untrained_share_of_variance: float | None = None
+
+    @property
+    def num_explained(self) -> int:
+        """The number of cells that a rule explains."""
+        return sum(one.explained for one in self.descriptions)
+
+    @property
+    def share_explained(self) -> float:
+        """The share of the cells that a rule explains."""
+        return self.num_explained / max(1, len(self.descriptions))
+
+    def fits(self, analysis: CellAnalysis) -> bool:
+        """Return whether it can be of all cells of an analysis, each with as many conditions as its kind has."""
+        cells = [divmod(column, analysis.num_units) for column in range(analysis.num_cells)]
+        kinds = {"rule": (1, 2, 3), "count": (1,), "none": (0,)}
+        return [(one.layer, one.unit) for one in self.descriptions] == cells and all(
+            len(one.conditions) in kinds.get(one.kind, ()) for one in self.descriptions
+        )
+
+    def of(self, layer: int, unit: int) -> Description | None:
+        """Return the description of a cell, None if it was not described."""
+        return next((one for one in self.descriptions if (one.layer, one.unit) == (layer, unit)), None)
+
+    def by_score(self) -> tuple[Description, ...]:
+        """Return the descriptions, explained cells first, the highest score first."""
+        return tuple(sorted(self.descriptions, key=lambda one: (not one.explained, -one.score)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, with the shares; the descriptions are those of `by_score`."""
+        fields = asdict(self) | {"descriptions": [one.to_json() for one in self.by_score()]}
+        return fields | {"num_explained": self.num_explained, "share_explained": self.share_explained}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the shares that rules explain, and the table of the cells."""
+        return description_pictures("Cells described by rules", self)
+
+
+def descriptions(
+    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None, *, untrained: bool = True
+) -> DescriptionReport:
+    """Describe all cells by rules in words, as `describe_cells` does; `detectors` give conditions (all, if None).
+
+    Raises UsageError for an unknown detector, DataError for a text too short.
+    """
+    conditions = build_conditions(analysis.text, analysis.half, detectors)
+
+    def describe() -> DescriptionReport:
+        activations = analysis.activations()
+        if not untrained:
+            return describe_cells(activations, analysis.text, conditions=conditions)
+        baseline = Activations(analysis.untrained_baseline(), analysis.text, counts_gates=False)
+        try:
+            return describe_cells(activations, analysis.text, None, baseline, conditions=conditions)
+        finally:
+            baseline.close()
+
+    key = analysis.text_key | {"conditions": conditions.digest, "untrained": untrained}
+    return analysis.kept("descriptions", key, DescriptionReport, describe, lambda found: found.fits(analysis))
+
+
+def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description:
+    """Describe a cell by a rule in words: as `descriptions` did, if it was called, else without a baseline.
+
+    Raises DataError for a text too short.
+    """
+
+    def describe() -> Description:
+        conditions = build_conditions(analysis.text, analysis.half, None)
+        column = layer * analysis.num_units + unit
+        key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
+        report = analysis.look_up("descriptions", key, DescriptionReport)
+        if report is not None and report.fits(analysis):
+            return report.descriptions[column]
+        report = describe_cells(analysis.activations(), analysis.text, [column], conditions=conditions)
+        return report.descriptions[0]
+
+    key = analysis.cell_key(layer, unit) | {"detectors": detectors_key()}
+    return analysis.kept("description of", key, Description, describe)
 
 
 class CellArray(Protocol):
@@ -241,44 +420,34 @@ def describe_cells(
     baseline: CellArray | None = None,
     *,
     conditions: Conditions | None = None,
-    on_progress: Callable[[int], object] = lambda num_cells: None,
 ) -> DescriptionReport:
     """Describe the cells (columns layer * H + unit; all if None) by rules chosen on the first half of a text.
 
     The same search runs for the `baseline`, the untrained network over the same text, and for control values: those of
-    each cell, shifted along the text. `conditions` are those of `build_conditions` if None. `on_progress` is called
-    with the number of cells searched since its last call, `num_searches` of them in all. Raises DataError for a text
+    each cell, shifted along the text. `conditions` are those of `build_conditions` if None. Raises DataError for a text
     that is too short.
     """
     halves = _Halves(conditions or build_conditions(text, len(text) // 2))
     columns = list(range(len(activations.values))) if cells is None else list(cells)
-    scored, controls = _search_all(halves, activations, columns, _num_shifts(len(columns)), on_progress)
-    control_level = _control_level(controls)
-    level = max(MIN_SCORE, control_level)
-    descriptions = [
-        _describe(halves, column, activations, one, float(np.mean(control)), level)
-        for column, one, control in zip(columns, scored, controls, strict=True)
-    ]
-    report = DescriptionReport(
-        descriptions=tuple(descriptions),
-        num_chars=len(text),
-        num_conditions=len(halves.conditions.conditions),
-        control_level=control_level,
-        level=level,
-        share_of_variance=_share_of_variance(scored, [one.explained for one in descriptions]),
-    )
-    if baseline is None:
-        return report
-    return _beside_baseline(halves, report, scored, baseline, on_progress)
-
-
-def num_searches(num_cells: int, *, has_baseline: bool) -> int:
-    """Return how many cells `describe_cells` searches in all: with their control values, and as many of a baseline."""
-    return num_cells * (1 + _num_shifts(num_cells) + has_baseline)
-
-
-def _num_shifts(num_cells: int) -> int:
-    return max(1, -(-MIN_CONTROLS // max(1, num_cells)))
+    num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
+    num_searches = len(columns) * (1 + num_shifts) + (0 if baseline is None else len(baseline.values))
+    with task("searching rules", num_searches, unit="cells") as advance:
+        scored, controls = _search_all(halves, activations, columns, num_shifts, advance)
+        control_level = _control_level(controls)
+        level = max(MIN_SCORE, control_level)
+        descriptions = [
+            _describe(halves, column, activations, one, float(np.mean(control)), level)
+            for column, one, control in zip(columns, scored, controls, strict=True)
+        ]
+        report = DescriptionReport(
+            descriptions=tuple(descriptions),
+            num_chars=len(text),
+            num_conditions=len(halves.conditions.conditions),
+            control_level=control_level,
+            level=level,
+            share_of_variance=_share_of_variance(scored, [one.explained for one in descriptions]),
+        )
+        return report if baseline is None else _beside_baseline(halves, report, scored, baseline, advance)
 
 
 def _search_all(
@@ -286,7 +455,7 @@ def _search_all(
     activations: CellArray,
     columns: Sequence[int],
     num_shifts: int,
-    on_progress: Callable[[int], object],
+    advance: Callable[[int], object],
 ) -> tuple[list[_Scored], list[list[float]]]:
     """Return the scored rule of every cell, and the scores of the rules for its values shifted `num_shifts` times."""
     scored: list[_Scored] = []
@@ -295,13 +464,13 @@ def _search_all(
         values = np.asarray(activations.values[block], np.float32)
         fits = halves.fit(values)
         scored += [_score(halves, fit, row, has_interval=True) for fit, row in zip(fits, values, strict=True)]
-        on_progress(len(block))
+        advance(len(block))
         of_block: list[list[float]] = [[] for _ in block]
         for number in range(num_shifts):
             shifted = np.array([_shifted(row, (column, number)) for column, row in zip(block, values, strict=True)])
             for found, fit, row in zip(of_block, halves.fit(shifted), shifted, strict=True):
                 found.append(_score(halves, fit, row, has_interval=False).score)
-            on_progress(len(block))
+            advance(len(block))
         controls += of_block
     return scored, controls
 
@@ -401,14 +570,14 @@ def _beside_baseline(
     report: DescriptionReport,
     scored: Sequence[_Scored],
     baseline: CellArray,
-    on_progress: Callable[[int], object],
+    advance: Callable[[int], object],
 ) -> DescriptionReport:
     """Add what the same search explains of the baseline, and how well its best cell follows the rule of each cell.
 
     A cell of the baseline has no control values of its own: it counts as explained if it would be with a control of 0.
     This can only make the baseline appear better.
     """
-    of_baseline, _ = _search_all(halves, baseline, list(range(len(baseline.values))), 0, on_progress)
+    of_baseline, _ = _search_all(halves, baseline, list(range(len(baseline.values))), 0, advance)
     is_explained = [_is_explained(one, 0.0, report.level) for one in of_baseline]
     untrained = _follow(halves, [one.fit for one in scored], baseline)
     return replace(
@@ -446,3 +615,107 @@ def _follow(halves: _Halves, fits: Sequence[_Fit | None], baseline: CellArray) -
         fit = halves.fit_with(*key, values[: halves.half])
         scores[key] = _score(halves, fit, values, has_interval=False).score
     return [None if fit is None else scores[fit.rule, fit.count] for fit in fits]
+
+
+def description_row(one: Description) -> list[str]:
+    """Return the row of COLUMNS for a cell."""
+    interval = "" if one.ci_low is None or one.ci_high is None else f"{one.ci_low:.2f}…{one.ci_high:.2f}"
+    return [
+        f"{one.layer}:{one.unit}",
+        "" if one.kind == "none" else f"{one.score:.3f}",
+        interval,
+        "" if one.untrained is None else f"{one.untrained:.3f}",
+        one.text,
+    ]
+
+
+def descriptions_table(report: DescriptionReport, num_listed: int | None = NUM_LISTED) -> Table:
+    """Build the table of the cells with the highest scores, of all if None; cells that no rule explains are dim."""
+    table = plain_table(*COLUMNS, right=COLUMNS[:-1])
+    table.padding = (0, 1, 0, 0)  # to leave room for the rules in 80 columns
+    for one in report.by_score()[:num_listed]:
+        table.add_row(*description_row(one), style=None if one.explained else "dim")
+    return table
+
+
+def description_pictures(
+    title: str, report: DescriptionReport, num_listed: int | None = NUM_LISTED
+) -> list[RenderableType]:
+    """Draw the shares that rules explain, the table, and what its columns mean."""
+    pictures: list[RenderableType] = [Text(title, style="bold"), Text(shares_text(report))]
+    pictures += [descriptions_table(report, num_listed), Text(LEGEND, style="dim")]
+    if num_listed is not None and num_listed < len(report.descriptions):
+        pictures.append(Text(f"{num_listed:,} of {len(report.descriptions):,} cells are listed.", style="dim"))
+    return pictures
+
+
+def shares_text(report: DescriptionReport) -> str:
+    """Say how many cells a rule explains, and which share of the variance, beside the untrained baseline."""
+    num_cells = len(report.descriptions)
+    said = (
+        f"A rule explains {report.num_explained:,} of {num_cells:,} cells ({report.share_explained:.0%}) "
+        f"and {report.share_of_variance:.0%} of the variance of all cells"
+    )
+    if report.untrained_share_explained is not None and report.untrained_share_of_variance is not None:
+        said += (
+            f"; of the untrained baseline {report.untrained_share_explained:.0%} and "
+            f"{report.untrained_share_of_variance:.0%}"
+        )
+    return (
+        f"{said}. Of rules for the same values, shifted along the text, 95% have R² below {report.control_level:.3f}."
+    )
+
+
+def description_lines(one: Description) -> list[RenderableType]:
+    """Draw the description of one cell: its rule in words, and its scores in a line."""
+    lines: list[RenderableType] = [Text(all_visible(one.text), style="bold" if one.explained else "dim")]
+    if one.kind == "none":
+        return lines
+    if not one.explained:
+        lines.append(Text(all_visible(f"the best was: {' and '.join(one.conditions)}"), style="dim"))
+    parts = [f"R² {one.score:.3f}"]
+    if one.ci_low is not None and one.ci_high is not None:
+        parts[0] += f" ({one.ci_low:.3f}…{one.ci_high:.3f})"
+    if one.auc is not None:
+        parts.append(f"AUC {one.auc:.3f}")
+    if one.spearman is not None:
+        parts.append(f"ρ {one.spearman:+.3f}")
+    if one.untrained is not None:
+        parts.append(f"untrained {one.untrained:.3f}")
+    if one.selectivity is not None:
+        # Without it a selectivity above R² looks like an error.
+        negative = f" (R² of control values {one.control:.3f})" if one.control is not None and one.control < 0 else ""
+        parts.append(f"selectivity {one.selectivity:.3f}{negative}")
+    return [*lines, Text(", ".join(parts))]
+
+
+def _show(subject: Subject, report: DescriptionReport) -> Shown:
+    """Draw the table of the cells that rules describe best: NUM_LISTED of them, or another number; a file lists all."""
+    name, options = subject.model.name, subject.options
+    title = (
+        f"{all_visible(name)}: {len(report.descriptions):,} cells over {report.num_chars:,} characters, "
+        "described by rules"
+    )
+    most = NUM_LISTED if options.num_listed is None and options.export is None else options.num_listed
+    pictures = description_pictures(title, report, most)
+    return Shown(f"Descriptions of the cells of {name}", pictures, {"run": name, **report.to_json()})
+
+
+EXTENSIONS = (
+    AnalysisMethod(name="descriptions", function=descriptions),
+    AnalysisMethod(name="description_of", function=description_of),
+    CellSection(
+        name="description",
+        place=60,
+        message="searching a rule",
+        measure=description_of,
+        title="Described by a rule",
+    ),
+    Analysis(
+        option=Option(flag="--describe", help="Describe every cell by a rule in words, with its score.", kind=bool),
+        measure=lambda subject: descriptions(subject.study, subject.options.detectors),
+        show=_show,
+        takes=DETECTOR_OPTIONS,
+    ),
+)
+"""Methods of `CellAnalysis`, a section of the page of a cell, and `visualize --describe`."""

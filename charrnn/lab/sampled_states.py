@@ -3,24 +3,50 @@
 Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.trace import check_finite
 from charrnn.errors import DataError, named
-from charrnn.model.network import CharRNN
+from charrnn.lazy import torch
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.network import CharRNN
+
+Parameters = ParamSpec("Parameters")
+"""The parameters of a decorated function."""
+Result = TypeVar("Result")
+"""The type of the result of a decorated function."""
+DIGITS = 4
+"""Significant digits of an effect that is measured for every cell."""
 
 NUM_POSITIONS = 256
 """Positions of a sample, at most."""
 WARM_UP = 128
 """Characters that are read before each position, at most."""
+
+
+def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function to run in `torch.no_grad()` without importing torch before."""
+
+    @wraps(function)
+    def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        with torch.no_grad():
+            return function(*arguments, **options)
+
+    return call
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +80,7 @@ class SampledStates:
         return [one[0] for one in self.network.layer_inputs(self.ids, self.outputs[None])]
 
 
-@torch.no_grad()
+@no_grad
 def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS) -> SampledStates:
     """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a text, and that one.
 
@@ -98,3 +124,13 @@ def characters_of(text: EncodedText) -> dict[int, str]:
         int(id): f"\\x{ord(character):02x}" if is_byte and ord(character) > 127 else character
         for id, character in zip(ids, shown, strict=True)
     }
+
+
+def states_of(analysis: CellAnalysis) -> SampledStates:
+    """Return the states of an analysis, which are read once. Raises as `sample_states`."""
+    return analysis.shared("sampled states", lambda: sample_states(analysis.network(), analysis.text))
+
+
+def rounded(value: float) -> float:
+    """Return a number with DIGITS significant digits."""
+    return float(f"{value:.{DIGITS}g}")

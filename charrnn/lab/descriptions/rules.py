@@ -4,10 +4,16 @@ A rule predicts one mean where all its conditions hold and another where they do
 of a cell's variance that this explains. A beam search with one round of refinement, for many cells at once: the sums
 of all rules that extend a rule by one condition are one product of matrices.
 
-Shapes: n characters of a sample, K conditions, c cells, P distinct rules, J pairs of a cell and a rule.
+The value of a cell may also rise or fall with a count: isotonic regression, for many cells at once.
+
+Shapes: n characters of a sample, K conditions, c cells, P distinct rules, J pairs of a cell and a rule, G groups of
+neighbouring counts.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +32,9 @@ NUM_KEPT = 3
 """Rules of each length that a search returns, at most."""
 ALIKE = 8
 """Rules that are looked at for each rule of the beam, because many are variants of each other."""
+Float64Array = NDArray[np.float64]
+NUM_GROUPS = 32
+"""Groups into which the values of a count are divided, at most."""
 
 
 def rule_mask(flags: Flags, rule: Rule) -> Flags:
@@ -186,3 +195,52 @@ def _parts_of_best(rules: Sequence[tuple[float, Rule]]) -> list[Rule]:
         return []
     best = rules[0][1]
     return [tuple(other for other in best if other != literal) for literal in best]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Groups of neighbouring values of a count: group g begins at `starts[g]`."""
+
+    starts: NDArray[np.int64]
+    """(G,), rising."""
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64]) -> Groups:
+        """Divide the different values of counts (n,) into groups that occur about equally often."""
+        different = np.unique(counts)
+        if len(different) > NUM_GROUPS:
+            different = np.unique(np.quantile(counts, np.linspace(0, 1, NUM_GROUPS + 1)[:-1], method="nearest"))
+        return cls(different.astype(np.int64))
+
+    def of_each(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the group (n,) of each count; the first or last one for a count outside all groups."""
+        return np.maximum(np.searchsorted(self.starts, counts, side="right") - 1, 0)
+
+
+def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
+    """Return the rising sequences (c, G) closest to values with sums (c, G) in groups of sizes (G,), none empty.
+
+    Entry g is the largest over i <= g of the smallest over j >= g of the mean of groups i to j (Robertson, Wright &
+    Dykstra 1988, Order restricted statistical inference, section 1.4).
+    """
+    num_groups = len(sizes)
+    totals = np.concatenate((np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)), axis=1)
+    ends = np.append(0, np.cumsum(sizes))
+    widths = ends[None, 1:] - ends[:-1, None]  # of groups i to j (G, G)
+    is_range = widths > 0
+    means = np.where(is_range, (totals[:, None, 1:] - totals[:, :-1, None]) / np.where(is_range, widths, 1), np.inf)
+    smallest = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
+    largest = np.maximum.accumulate(smallest, axis=1)
+    groups = np.arange(num_groups)
+    return np.asarray(largest[:, groups, groups])
+
+
+def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return the closest rising or falling sequences (c, G), and the sum of squares (c,) that each of them explains.
+
+    `sums` (c, G) are those of values with mean 0.
+    """
+    rising, falling = fit_rising(sums, sizes), -fit_rising(-sums, sizes)
+    gains = [(fitted**2) @ sizes for fitted in (rising, falling)]
+    is_rising = gains[0] >= gains[1]
+    return np.where(is_rising[:, None], rising, falling), np.maximum(*gains)

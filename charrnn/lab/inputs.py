@@ -1,38 +1,62 @@
 """What sets the value of a cell: the cells that drive its gates, and the characters before it.
 
-Shapes: n positions, k lags, L, H, S and E as in `model.network`, G gate blocks.
+Shapes: n positions, k lags, C = L * H cells, L, H, S and E as in `model.network`, G gate blocks.
 """
 
+from __future__ import annotations
+
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import linear
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.gates import INPUT_BLOCKS
-from charrnn.cells.sampled_states import SampledStates, characters_of, windows_before
+from charrnn.cells.records import ColouredText
+from charrnn.cells.saved import Layer, Place, Unit
+from charrnn.cells.trace import torch_ops
+from charrnn.display import Displayable
 from charrnn.errors import DataError, named
-from charrnn.lab.cell_effects_records import (
-    CellInputs,
-    CharacterInput,
-    Driver,
-    EarlierCharacters,
-    ErasedCharacter,
-    InputPassage,
-)
-from charrnn.lab.effects_json import rounded
+from charrnn.lab.sampled_states import SampledStates, characters_of, no_grad, rounded, states_of, windows_before
+from charrnn.lazy import torch
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
-from charrnn.model.layer import TORCH, RecurrentLayer
-from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import LINE_ENDS, shown_character, visible
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.layer import RecurrentLayer
+    from charrnn.model.network import CharRNN
 
 Float32Array = NDArray[np.float32]
+LEAST_EFFECT = 0.01
+"""Share of a cell's range that erasing some character must change its value by; else the cell is saturated."""
+LAGS = (0, 1, 2, 4, 8, 16, 23)
+"""Distances from the strong positions whose mean effects are shown."""
+ABOUT_DRIVERS = (
+    "weight × standard deviation of the driver's output: how far it moves the gate before the sigmoid or tanh"
+)
+"""What the numbers of drivers are."""
+ABOUT_EARLIER = (
+    "attribution: gradient × (input - mean input); erased: the value minus that with the character replaced by the mean"
+)
+"""What the columns of the earlier characters are."""
+NUM_DRIVERS_SHOWN = 4
+"""Drivers of a gate that are shown: more do not fit a line of 80 columns."""
+
 NUM_DRIVERS = 5
 """Drivers of each gate that are kept."""
 NUM_STRONG = 32
@@ -51,7 +75,129 @@ MIN_COUNT = 3
 """Occurrences before the positions that a character needs to be reported."""
 
 
-@torch.no_grad()
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Driver:
+    """A cell whose output drives a gate, or the candidate, of another cell.
+
+    `gate` is the letter of the block of rows (f, i, o, g, …), "" for a cell type without gates. `weight` is what the
+    driver's output h is multiplied by. `strength` is the weight times the standard deviation of that h: how far the
+    driver moves the pre-activation.
+    """
+
+    gate: str
+    layer: Layer
+    unit: Unit
+    weight: float
+    strength: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasedCharacter:
+    """A character before a position, and what it contributes to the cell's value there.
+
+    `attribution` is gradient × (input - mean input), `measured` the value minus the value with the character erased.
+    """
+
+    character: str
+    attribution: float
+    measured: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputPassage:
+    """The characters up to a position at which the cell is strong, the last one at the position, with their effects."""
+
+    position: Place
+    """The index in the text."""
+    value: float
+    """The cell's value after the last character."""
+    characters: tuple[ErasedCharacter, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CharacterInput:
+    """The mean effect of a character on the cell's value, over `count` occurrences before its strong positions."""
+
+    character: str
+    count: int
+    attribution: float
+    measured: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EarlierCharacters:
+    """Which of the last characters set a cell's value, at `num_positions` positions where it is strong.
+
+    `attribution_by_lag[k]` and `measured_by_lag[k]` are mean absolute effects of the character k before the position
+    (0: the character at the position). `correlation` is Pearson's, between attribution and measured effect over all of
+    them; None if one of the two is constant.
+    """
+
+    num_positions: int
+    attribution_by_lag: tuple[float, ...]
+    measured_by_lag: tuple[float, ...]
+    correlation: float | None
+    characters: tuple[CharacterInput, ...]
+    """Those with the largest measured effects, positive or negative."""
+    passages: tuple[InputPassage, ...] = field(repr=False)
+    """Where the cell is highest, and where it is lowest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellInputs(Displayable):
+    """What sets the value of the cell `layer`:`unit`: the cells that drive it, and the characters before.
+
+    `drivers` are the strongest of each gate, in the order of the gates, strongest first. `earlier` is None unless it
+    was asked for.
+    """
+
+    layer: Layer
+    unit: Unit
+    num_positions: int
+    """Positions of the text over which standard deviations were computed."""
+    drivers: tuple[Driver, ...]
+    earlier: EarlierCharacters | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self)
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the cells that drive the cell and, if measured, the earlier characters that set its value."""
+        pictures: list[RenderableType] = [
+            Text(f"Driven by, over {self.num_positions:,} positions", style="bold"),
+            drivers_table(self),
+            Text(ABOUT_DRIVERS, style="dim"),
+        ]
+        return pictures if self.earlier is None else [*pictures, Text(), *_earlier_pictures(self.earlier)]
+
+
+def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
+    """Rank the cells that drive each of the C cells, as `rank_drivers` does. Raises DataError for a text too short."""
+    return analysis.kept(
+        "inputs",
+        analysis.text_key,
+        tuple[CellInputs, ...],
+        lambda: rank_drivers(states_of(analysis)),
+        fits=lambda found: len(found) == analysis.num_cells,
+    )
+
+
+def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
+    """Return what drives a cell, and which of the earlier characters set its value, as `measure_earlier` finds.
+
+    Raises DataError for a text too short.
+    """
+
+    def measure() -> CellInputs:
+        values = analysis.activations().of(layer, unit)
+        earlier = measure_earlier(analysis.network(), analysis.text, values, layer, unit)
+        return replace(inputs(analysis)[layer * analysis.num_units + unit], earlier=earlier)
+
+    return analysis.kept("inputs of", analysis.cell_key(layer, unit), CellInputs, measure)
+
+
+@no_grad
 def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple[CellInputs, ...]:
     """Rank the drivers of every cell, gate by gate, by weight × standard deviation of the driver's output.
 
@@ -97,9 +243,10 @@ def recurrent_weights(layer: RecurrentLayer, inputs: Tensor) -> dict[str, Tensor
     if cell is Unitary:
         extras = {name: getattr(layer, name) for name in cell.extras(size)}
         eye = torch.eye(size, dtype=inputs.dtype, device=inputs.device)
-        return {"": torch.cat(Unitary.rotate(TORCH, eye, extras), dim=-1).T}
+        return {"": torch.cat(Unitary.rotate(torch_ops(), eye, extras), dim=-1).T}
     if cell is Mlstm:
-        factors = linear(inputs, layer.weight("ih"), layer.bias("ih")).chunk(cell.input_blocks, dim=-1)[-1].mean(0)
+        products = torch.nn.functional.linear(inputs, layer.weight("ih"), layer.bias("ih"))
+        factors = products.chunk(cell.input_blocks, dim=-1)[-1].mean(0)
         whole = (layer.weight("hh") * factors) @ layer.weight("mh")
         return dict(zip(gates, whole.chunk(len(gates)), strict=True))
     if cell is Antisymmetric:
@@ -142,24 +289,24 @@ def _driving_weights(
         yield gate, weights, torch.cat([outputs.std(0, correction=0) for _, outputs in some])
 
 
-@torch.enable_grad()
 def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
     """Compute how a layer's input depends on the outputs of each layer below, as mean derivatives (I, H) by layer.
 
     The outputs of the layers in between are fixed, so a layer whose outputs pass through these only is left out.
     """
     paths: dict[int, Tensor] = {}
-    for source in range(layer):
-        shift = torch.zeros(states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True)
-        outputs = states.outputs.clone()
-        outputs[:, source] += shift
-        total = states.network.layer_inputs(states.ids, outputs[None])[layer].sum(dim=(0, 1)) / len(states)
-        if not total.requires_grad:
-            continue
-        rows = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]
-        path = torch.stack(rows)
-        if path.any():
-            paths[source] = path
+    with torch.enable_grad():
+        for source in range(layer):
+            shift = torch.zeros(states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True)
+            outputs = states.outputs.clone()
+            outputs[:, source] += shift
+            total = states.network.layer_inputs(states.ids, outputs[None])[layer].sum(dim=(0, 1)) / len(states)
+            if not total.requires_grad:
+                continue
+            rows = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]
+            path = torch.stack(rows)
+            if path.any():
+                paths[source] = path
     return paths
 
 
@@ -228,7 +375,7 @@ def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArr
     return np.array(chosen, np.int64)
 
 
-@torch.no_grad()
+@no_grad
 def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
     """Compute the mean vector (E,) of the characters of a text."""
     counts = np.bincount(text.ids[text.first :].astype(np.int64), minlength=network.output.out_features)
@@ -251,7 +398,7 @@ def attribute(
     return effects
 
 
-@torch.no_grad()
+@no_grad
 def erase(network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int) -> Tensor:
     """Compute a cell's value minus that with one of the vectors (k, n, E) replaced by `mean` (E,), for each: (k, n).
 
@@ -272,7 +419,7 @@ def _step(network: CharRNN, ids: Tensor, vectors: Tensor, state: Tensor) -> tupl
     if network.end_id is not None:
         state = torch.where((ids == network.end_id)[:, None], network.initial_state(len(ids)).detach(), state)
     # The equations step by step: faster implementations compute the values of an LSTM without gradients.
-    ops = dict.fromkeys(range(len(network.layers)), TORCH)
+    ops = dict.fromkeys(range(len(network.layers)), torch_ops())
     _, values, _, state = network.trace_vectors(vectors[None], state, ops)
     return values[0], state
 
@@ -320,3 +467,88 @@ def _summarize(
             for column in shown
         ),
     )
+
+
+def drivers_table(inputs: CellInputs) -> Table:
+    """Build the table of the strongest drivers of a cell, one row per gate."""
+    has_gates = any(driver.gate for driver in inputs.drivers)
+    table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
+    by_gate: dict[str, list[Driver]] = {}
+    for driver in inputs.drivers:
+        by_gate.setdefault(driver.gate, []).append(driver)
+    for gate, drivers in by_gate.items():
+        shown = [f"{_driver_name(driver, inputs):>6} {driver.strength:+.2f}" for driver in drivers[:NUM_DRIVERS_SHOWN]]
+        table.add_row(gate or "all", "   ".join(shown))
+    return table
+
+
+def _driver_name(driver: Driver, inputs: CellInputs) -> str:
+    is_itself = (driver.layer, driver.unit) == (inputs.layer, inputs.unit)
+    return "itself" if is_itself else f"{driver.layer}:{driver.unit}"
+
+
+def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
+    agreement = "" if earlier.correlation is None else f"; correlation with the attribution {earlier.correlation:.2f}"
+    largest = _largest_effect(earlier)
+    if largest < LEAST_EFFECT * _range(earlier):
+        bound = math.ceil(1000 * largest) / 1000
+        return [
+            Text("Set by the last characters", style="bold"),
+            Text(f"saturated: erasing one character changes it by at most {bound:.3f}"),
+        ]
+    title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions{agreement}"
+    table = plain_table("character", "times", "attribution", "erased", right=("times", "attribution", "erased"))
+    for one in earlier.characters:
+        table.add_row(
+            shown_character(one.character), f"{one.count:,}", f"{one.attribution:+.3f}", f"{one.measured:+.3f}"
+        )
+    shown = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
+    by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in shown)
+    distance = f"mean absolute effect of erasing, by characters back: {by_lag}"
+    caption = "where it is strongest: coloured by the effect of erasing each character (blue: it raises the value)"
+    passages = [Padding(_passage_row(passage, largest), (0, 0, 0, 2)) for passage in earlier.passages]
+    return [
+        Text(title, style="bold"),
+        table,
+        Text(ABOUT_EARLIER, style="dim"),
+        Text(distance),
+        Text(caption),
+        *passages,
+    ]
+
+
+def _largest_effect(earlier: EarlierCharacters) -> float:
+    """Return the largest effect of erasing a character that was kept, without its sign."""
+    of_passages = (abs(one.measured) for passage in earlier.passages for one in passage.characters)
+    means = (abs(one.measured) for one in earlier.characters)
+    return max((*of_passages, *means, *earlier.measured_by_lag), default=0.0)
+
+
+def _range(earlier: EarlierCharacters) -> float:
+    """Return by how much the highest value of the cell at a strong position, or 0 before a text, exceeds the lowest."""
+    values = [0.0, *(passage.value for passage in earlier.passages)]
+    return max(values) - min(values)
+
+
+def _passage_row(passage: InputPassage, largest: float) -> Table:
+    """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
+    scale = largest or 1.0
+    text, values = "", []
+    for one in passage.characters:
+        # A line end would begin another line.
+        shown = "".join(visible(part) if part in LINE_ENDS else part for part in one.character)
+        text += shown
+        values += [one.measured / scale] * len(shown)
+    row = Table.grid(padding=(0, 1))
+    row.add_column(justify="right", no_wrap=True, min_width=6)
+    row.add_column()
+    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(ColouredText(text=text, values=tuple(values))))
+    return row
+
+
+EXTENSIONS = (
+    AnalysisMethod(name="inputs", function=inputs),
+    AnalysisMethod(name="inputs_of", function=inputs_of),
+    CellSection(name="inputs", place=30, message="measuring what sets it", measure=inputs_of),
+)
+"""`CellAnalysis.inputs`, `CellAnalysis.inputs_of` and a section of the page of a cell."""

@@ -1,0 +1,366 @@
+"""What a cell does to the prediction of the next character: to first order, and measured with the cell clamped.
+
+Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network`, B lanes, T time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.cells.ablation import clamping
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
+from charrnn.cells.saved import Layer, Unit
+from charrnn.cells.trace import torch_ops
+from charrnn.display import Displayable
+from charrnn.errors import DataError, named
+from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of
+from charrnn.lazy import inference_mode, torch
+from charrnn.model.reading import read_in_lanes
+from charrnn.progress import task
+from charrnn.text.encoded import EncodedText
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import shown_character
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.cells import Ops
+    from charrnn.model.layer import RecurrentLayer
+    from charrnn.model.network import CharRNN
+
+NUM_EFFECTS = 6
+"""Characters that are shown of those a cell promotes, and of those it suppresses."""
+ABOUT_PROMOTED = "change of the log-probability, in nats, if the cell rises by one standard deviation, to first order"
+"""What the numbers of promoted and suppressed characters are."""
+
+NUM_CHARACTERS = 8
+"""Promoted characters that are kept, and suppressed ones."""
+LOW, HIGH = 0.02, 0.98
+"""Quantiles of a cell's values at which it is clamped."""
+CHARS_CLAMPED = 8_192
+"""Characters that are predicted with the cell clamped, at most."""
+LEAST_SLOPE = 1e-12
+"""Smallest derivative of tanh(c) by c that another quantity than tanh(c) itself is divided by."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CharacterEffect:
+    """The mean change of a character's log-probability, in nats, if the cell rises by one standard deviation."""
+
+    character: str
+    effect: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClampedCharacter:
+    """The mean probability of a character without a clamp and with the cell clamped low and high."""
+
+    character: str
+    free: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClampedPrediction:
+    """How the predictions of `num_chars` characters change while a cell is clamped at a low and at a high value.
+
+    `low` and `high` are the 2nd and the 98th percentile of the cell's values. Losses are in nats per character;
+    `divergence_low` and `divergence_high` are the mean Kullback-Leibler divergences of the free predictions from the
+    clamped ones, KL(free ‖ clamped), in nats.
+    """
+
+    low: float
+    high: float
+    num_chars: int
+    loss_free: float
+    loss_low: float
+    loss_high: float
+    divergence_low: float
+    divergence_high: float
+    characters: tuple[ClampedCharacter, ...]
+    """Those whose mean probability differs most between high and low, largest difference first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellOutputs(Displayable):
+    """What the cell `layer`:`unit` does to the prediction of the next character.
+
+    `promoted` and `suppressed` are the characters whose log-probability rises and falls most with the cell, to first
+    order: the mean gradient over `num_positions` positions by `quantity`, times its standard deviation `spread`. It has
+    the sign of the cell's value. `clamped` is None unless it was asked for.
+    """
+
+    layer: Layer
+    unit: Unit
+    quantity: str
+    """What the gradient is taken by: tanh(c), or h."""
+    spread: float
+    num_positions: int
+    promoted: tuple[CharacterEffect, ...]
+    suppressed: tuple[CharacterEffect, ...]
+    clamped: ClampedPrediction | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self)
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the characters that the cell promotes and suppresses and, if measured, what clamping it changes."""
+        pictures: list[RenderableType] = [
+            Text(f"Writes: what it promotes as {self.quantity} rises", style="bold"),
+            Text(f"  promotes    {effects_text(self.promoted)}", overflow="fold"),
+            Text(f"  suppresses  {effects_text(self.suppressed)}", overflow="fold"),
+            Text(ABOUT_PROMOTED, style="dim"),
+        ]
+        return pictures if self.clamped is None else [*pictures, Text(), *_clamped_pictures(self.clamped)]
+
+
+def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
+    """Rank the characters that each of the C cells promotes and suppresses, as `rank_characters` does.
+
+    Raises DataError for a text too short.
+    """
+    return analysis.kept(
+        "outputs",
+        analysis.text_key,
+        tuple[CellOutputs, ...],
+        lambda: rank_characters(states_of(analysis), analysis.text),
+        fits=lambda found: len(found) == analysis.num_cells,
+    )
+
+
+def outputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellOutputs:
+    """Return the characters that a cell promotes, and what clamping it changes, as `measure_clamped` measures it.
+
+    It is clamped at its 2nd and 98th percentile over CHARS_CLAMPED characters of the scoring half. Raises DataError for
+    a text too short.
+    """
+
+    def measure() -> CellOutputs:
+        ranked = outputs(analysis)[layer * analysis.num_units + unit]
+        low, high = percentiles(analysis.activations().of(layer, unit))
+        # Of a text of a few characters the scoring half may be one, which nothing predicts.
+        part = analysis.text.part(min(analysis.half, max(0, len(analysis.text) - 2)))
+        clamped = measure_clamped(analysis.network(), part.part(0, CHARS_CLAMPED), layer, unit, low, high)
+        return replace(ranked, clamped=clamped)
+
+    return analysis.kept("outputs of", analysis.cell_key(layer, unit), CellOutputs, measure)
+
+
+def rank_characters(
+    states: SampledStates, text: EncodedText, num_characters: int = NUM_CHARACTERS
+) -> tuple[CellOutputs, ...]:
+    """Find the characters of a text that every cell promotes and suppresses most, to first order.
+
+    The effect of a cell on a character is the mean, over the positions, of the gradient of the character's
+    log-probability by the cell, times the cell's standard deviation. The gradient of a logit differs from that of the
+    log-probability by a number that all characters of a position share. It follows every path to the logits at the
+    same character: for the top layer of a stacked LSTM it is that of output weight × output gate, as h = o * tanh(c).
+    Where the cell value is tanh(h), the gradient is by h itself. Numbers have four significant digits.
+    """
+    written = characters_of(text)
+    names = list(written.values())
+    gradients = output_gradients(states, list(written)).numpy()
+    spreads = quantities(states).std(0, correction=0).numpy()
+    found = []
+    for layer, recurrent in enumerate(states.network.recurrent_layers()):
+        for unit in range(spreads.shape[1]):
+            effects = gradients[:, layer, unit] * spreads[layer, unit]
+            order = np.argsort(effects, kind="stable")
+            ranked = [(names[place], rounded(float(effects[place]))) for place in order]
+            found.append(
+                CellOutputs(
+                    layer=layer,
+                    unit=unit,
+                    quantity=_quantity(recurrent),
+                    spread=rounded(float(spreads[layer, unit])),
+                    num_positions=len(states),
+                    promoted=_effects([pair for pair in ranked[::-1] if pair[1] > 0][:num_characters]),
+                    suppressed=_effects([pair for pair in ranked if pair[1] < 0][:num_characters]),
+                )
+            )
+    return tuple(found)
+
+
+def quantities(states: SampledStates) -> Tensor:
+    """Return what the gradients are taken by, (n, L, H): the cell values or, where these are tanh(h), the outputs h."""
+    layers = states.network.recurrent_layers()
+    parts = [
+        (states.outputs if layer.cell.shows == "tanh(h)" else states.values)[:, index]
+        for index, layer in enumerate(layers)
+    ]
+    return torch.stack(parts, dim=1)
+
+
+def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
+    """Compute the mean gradients (V, L, H) of the log-probabilities of some ids by the `quantities` of all cells."""
+    network = states.network
+    layers = network.recurrent_layers()
+    # One shift for all positions: its gradient is the sum of theirs.
+    shifts = [states.before.new_zeros(network.hidden_size).requires_grad_() for _ in layers]
+    ops = {index: _shifting(layer, shift) for index, (layer, shift) in enumerate(zip(layers, shifts, strict=True))}
+    weight = network.output.weight.detach()
+    with torch.enable_grad():
+        features, _ = network.features(states.ids, states.before, ops=ops)
+        mean = features[0].mean(0)
+        shared = network.output(features[0]).logsumexp(-1).mean()
+
+        def by_shifts(total: Tensor) -> Tensor:
+            return torch.stack(torch.autograd.grad(total, shifts, retain_graph=True))
+
+        # Logits are linear in the features: of many characters, the gradients are those of the H features, weighted.
+        if len(ids) <= network.hidden_size:
+            of_logits = torch.stack([by_shifts(weight[id] @ mean) for id in ids])
+        else:
+            of_logits = torch.einsum("vh,hlk->vlk", weight[ids], torch.stack([by_shifts(one) for one in mean]))
+        return of_logits - by_shifts(shared)
+
+
+def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
+    """Return the functions of torch, with `shift` (H,), which must be zero, added to h, or to tanh(c) if there is a c.
+
+    Where tanh(c) is nearly 1 its derivative vanishes, so the shift is added after the tanh. What else reads c, as a
+    peephole does, reads a c that is shifted by as much as corresponds.
+    """
+    has_memory = layer.cell.shows == "tanh(c)"
+    shifted: dict[int, tuple[Tensor, Tensor]] = {}
+    num_calls = 0
+
+    def clamp(memory: Tensor) -> Tensor:
+        nonlocal num_calls
+        num_calls += 1
+        if not has_memory:
+            # With zoneout there is a second call per step, for a memory that moved 1 - zoneout of the way already.
+            is_second = layer.zoneout > 0 and num_calls % 2 == 0
+            return memory + (layer.zoneout if is_second else 1) * shift
+        slope = (1 - memory.detach().tanh() ** 2).clamp(min=LEAST_SLOPE)
+        moved = memory + shift / slope
+        shifted[id(moved)] = moved, memory
+        return moved
+
+    def tanh(x: Tensor) -> Tensor:
+        found = shifted.get(id(x))
+        return x.tanh() if found is None else found[1].tanh() + shift
+
+    return replace(torch_ops(), clamp=clamp, tanh=tanh)
+
+
+@inference_mode
+def measure_clamped(
+    network: CharRNN,
+    text: EncodedText,
+    layer: int,
+    unit: int,
+    low: float,
+    high: float,
+) -> ClampedPrediction:
+    """Measure how the predictions in a text change while a cell is clamped at the values `low` and `high`.
+
+    The text is read three times, as for an ablation (`cells.ablation`). Raises DataError for a text under 2 characters.
+    """
+    if len(text) < 2:
+        raise DataError(f"The text has 1 character; clamping a cell needs at least 2. Give a longer {named('text')}.")
+    cell = network.recurrent_layers()[layer].cell
+    ways = [{layer: torch_ops()}, *({layer: clamping(unit, cell.memory(value))} for value in (low, high))]
+    num_chars = len(text) - 1
+    size = network.output.out_features
+    probabilities, losses, divergences = np.zeros((3, size)), np.zeros(3), np.zeros(3)
+
+    def step(inputs: Tensor, state: Tensor) -> tuple[list[Tensor], Tensor]:
+        # The three readings share a tensor for their states: (L, 3 S, B, H).
+        read = [network(inputs, part, ops=ops) for part, ops in zip(state.chunk(3, dim=1), ways, strict=True)]
+        logprobs = [logits.double().log_softmax(-1) for logits, _ in read]
+        return logprobs, torch.cat([part for _, part in read], dim=1)
+
+    def initial_state(num_lanes: int) -> Tensor:
+        return network.initial_state(num_lanes).repeat(1, 3, 1, 1)
+
+    with task("clamping", len(text)) as advance:
+        for positions, logprobs in read_in_lanes(step, initial_state, text.ids, text.first):
+            is_scored = torch.from_numpy(positions < len(text.ids) - 1)
+            following = torch.from_numpy(text.ids[np.minimum(positions + 1, len(text.ids) - 1)].astype(np.int64))
+            free = logprobs[0][is_scored]
+            for way, one in enumerate(logprobs):
+                scored = one[is_scored]
+                probabilities[way] += scored.exp().sum(0).numpy()
+                losses[way] -= float(scored.gather(-1, following[is_scored][:, None]).sum())
+                divergences[way] += float((free.exp() * (free - scored)).sum())
+            advance(int((positions < len(text.ids)).sum()))
+    probabilities, losses, divergences = probabilities / num_chars, losses / num_chars, divergences / num_chars
+    written = characters_of(text)
+    most = sorted(written, key=lambda id: -abs(probabilities[2, id] - probabilities[1, id]))[:NUM_CHARACTERS]
+    return ClampedPrediction(
+        low=low,
+        high=high,
+        num_chars=num_chars,
+        loss_free=float(losses[0]),
+        loss_low=float(losses[1]),
+        loss_high=float(losses[2]),
+        divergence_low=float(divergences[1]),
+        divergence_high=float(divergences[2]),
+        characters=tuple(
+            ClampedCharacter(character=written[id], free=free, low=at_low, high=at_high)
+            for id, (free, at_low, at_high) in zip(most, probabilities[:, most].T.tolist(), strict=True)
+        ),
+    )
+
+
+def percentiles(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the 2nd and the 98th percentile of a cell's values (N,)."""
+    low, high = np.quantile(values, [LOW, HIGH]).tolist()
+    return low, high
+
+
+def _quantity(layer: RecurrentLayer) -> str:
+    return "h" if layer.cell.shows == "tanh(h)" else layer.cell.shows
+
+
+def _effects(ranked: list[tuple[str, float]]) -> tuple[CharacterEffect, ...]:
+    return tuple(CharacterEffect(character=character, effect=effect) for character, effect in ranked)
+
+
+def effects_text(effects: Sequence[CharacterEffect]) -> str:
+    """Return the first NUM_EFFECTS characters with their effects."""
+    shown = (f"{shown_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
+    return "   ".join(shown) or "nothing"
+
+
+def _clamped_pictures(clamped: ClampedPrediction) -> list[RenderableType]:
+    title = f"Clamped low ({clamped.low:+.2f}) and high ({clamped.high:+.2f}), over {clamped.num_chars:,} characters"
+    numbers = ("free", "low", "high", "high - low")
+    table = plain_table("next character", *numbers, right=numbers)
+    for one in clamped.characters:
+        table.add_row(
+            shown_character(one.character),
+            *(f"{100 * share:.2f} %" for share in (one.free, one.low, one.high)),
+            f"{100 * (one.high - one.low):+.2f}",
+        )
+    rise_low, rise_high = (loss - clamped.loss_free for loss in (clamped.loss_low, clamped.loss_high))
+    table.add_row("rise of the loss, nats", "", f"{rise_low:+.4f}", f"{rise_high:+.4f}", "")
+    table.add_row("KL(free ‖ clamped), nats", "", f"{clamped.divergence_low:.4f}", f"{clamped.divergence_high:.4f}", "")
+    return [Text(title, style="bold"), table]
+
+
+EXTENSIONS = (
+    AnalysisMethod(name="outputs", function=outputs),
+    AnalysisMethod(name="outputs_of", function=outputs_of),
+    CellSection(
+        name="outputs",
+        place=40,
+        message="measuring what it writes",
+        measure=outputs_of,
+        summary=lambda found: {
+            "promotes": effects_text(found.promoted),
+            "suppresses": effects_text(found.suppressed),
+        },
+    ),
+)
+"""`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""

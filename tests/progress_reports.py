@@ -1,0 +1,22 @@
+"""How much work was reported while a test measured something."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from charrnn.progress import CallbackProgress, Task, using
+
+
+@contextmanager
+def reports() -> Iterator[dict[str, int]]:
+    """Yield the amounts that are done by the label of the work, tasks of the same label together."""
+    tasks: dict[int, Task] = {}
+    done: dict[str, int] = {}
+
+    def note(task: Task) -> None:
+        tasks[id(task)] = task
+        done.clear()
+        for one in tasks.values():
+            done[one.label] = done.get(one.label, 0) + one.done
+
+    with using(CallbackProgress(note)):
+        yield done
