@@ -17,7 +17,7 @@ from conftest import SMALL_RUN, Ran
 from saved_runs import FILES
 
 import charrnn
-from charrnn.apps.explore.incremental import IncrementalReader
+from charrnn.apps.explore.state import IncrementalReader
 from charrnn.errors import DataError
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hand_built import hand_built_stepper, hand_built_tensors
 
-from charrnn.apps.explore.incremental import IncrementalReader
+from charrnn.apps.explore.state import IncrementalReader
 from charrnn.config import Config
 from charrnn.generation.distribution import log_softmax
 from charrnn.model.stepper import Stepper
