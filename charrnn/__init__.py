@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from charrnn.evaluation.lines import losses_by_char, losses_by_line
     from charrnn.evaluation.records import Evaluation, LossReport
     from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
-    from charrnn.runs.overview import learning_curves, run_summaries
-    from charrnn.runs.records import LearningCurves, RunSummary
+    from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -50,8 +49,8 @@ _HOMES = {
     "Novelty": "charrnn.generation.records",
     "Prediction": "charrnn.generation.records",
     "CellFindings": "charrnn.cells.records",
-    "LearningCurves": "charrnn.runs.records",
-    "RunSummary": "charrnn.runs.records",
+    "LearningCurves": "charrnn.runs.overview",
+    "RunSummary": "charrnn.runs.overview",
     "TrainEvent": "charrnn.training.events",
     "learning_curves": "charrnn.runs.overview",
     "run_summaries": "charrnn.runs.overview",

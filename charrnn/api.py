@@ -29,9 +29,8 @@ from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.model_file import ModelFile
-from charrnn.runs.overview import text_name
+from charrnn.runs.overview import ModelDescription, text_name
 from charrnn.runs.reader import CHECKPOINTS, RunReader
-from charrnn.runs.records import ModelDescription
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text

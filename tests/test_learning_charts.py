@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from charrnn.runs.logs import MAX_VALUE
-from charrnn.runs.records import LearningCurve, LearningCurves, LossCurve
+from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.charts import (
     ASCII_MARKS,
     EMPTY_NOTICE,

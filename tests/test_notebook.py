@@ -33,8 +33,7 @@ from charrnn.lab.history import CellHistory
 from charrnn.lab.long_range import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.clamping import Direction
-from charrnn.runs.overview import learning_curves
-from charrnn.runs.records import LearningCurves, ModelDescription
+from charrnn.runs.overview import LearningCurves, ModelDescription, learning_curves
 from charrnn.scale.sweep.table import SweepReport, SweepRow
 from charrnn.views.charts import LearningChart
 from charrnn.views.svg import DARK, to_svg

@@ -12,10 +12,12 @@ from built_runs import build_chain
 
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.network import load_network
+from charrnn.progress import CallbackProgress, using
 from charrnn.runs.description import seal
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import (
     SORT_KEYS,
+    comparison_notes,
     learning_curves,
     read_learning_curve,
     run_summaries,
@@ -24,7 +26,6 @@ from charrnn.runs.overview import (
     text_name,
 )
 from charrnn.runs.reader import RunReader
-from charrnn.runs.records import comparison_notes
 from charrnn.settings import to_yaml
 
 Build = Callable[..., Path]
@@ -187,7 +188,7 @@ def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build: Build, tmp
         os.utime(path / "latest", (age, age))
 
     def names(*runs: str, most: int, **options: Any) -> tuple[list[str], int]:
-        paths, num = select_runs(runs, most=most, checkpoints=checkpoints, **options)
+        paths, num, _ = select_runs(runs, most=most, checkpoints=checkpoints, **options)
         return [path.name for path in paths], num
 
     assert names(most=2) == (["c", "d"], 3)
@@ -203,12 +204,13 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Pat
     build("whole", validation(1, 1.0, 2.0))
     (build("damaged") / "config.yaml").write_text("hidden_size: [")
     checkpoints = tmp_path / "checkpoints"
+    reported: list[tuple[int, int]] = []
     for read in (run_summaries, learning_curves):
-        skipped: list[str] = []
-        done: list[int] = []
-        found = list(read(checkpoints=checkpoints, on_skipped=skipped.append, on_progress=done.append))
-        assert len(found) == 1 and len(skipped) == 1 and skipped[0].startswith("damaged: ")
-        assert sum(done) == 2
+        reported.clear()
+        with using(CallbackProgress(lambda task: reported.append((task.done, task.total)))):
+            found = read(checkpoints=checkpoints)
+        assert len(found) == 1 and len(found.skipped) == 1 and found.skipped[0].startswith("damaged: ")
+        assert reported == [(1, 2), (2, 2)]
         with pytest.raises(CheckpointError):
             read(["damaged"], checkpoints=checkpoints)
         with pytest.raises(CheckpointError, match="did you mean whole"):
@@ -224,10 +226,9 @@ def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None
         learning_curves(checkpoints=checkpoints)
     assert learning_curves(training=True, checkpoints=checkpoints).curves[0].training.steps == (1,)
     build("validated", validation(1, 1.0, 2.0))
-    skipped: list[str] = []
-    found = learning_curves(["started", "validated"], checkpoints=checkpoints, on_skipped=skipped.append)
+    found = learning_curves(["started", "validated"], checkpoints=checkpoints)
     assert [curve.run for curve in found] == ["validated"]
-    assert skipped == ["started: no validation loss is logged yet"]
+    assert found.skipped == ("started: no validation loss is logged yet",)
 
 
 def test_runs_that_must_not_be_compared_say_why(build: Build, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.runs.records import RunSummary
+from charrnn.runs.overview import RunSummary
 from charrnn.views.tables import DISPENSABLE_RUN_COLUMNS, RunsTable
 from charrnn.views.theme import short_number
 

@@ -14,7 +14,7 @@ from charrnn.config import FIELD_NAMES, Config
 from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, Novelty, Prediction
 from charrnn.lab.history import CellHistory, history_table
-from charrnn.runs.records import RunSummary
+from charrnn.runs.overview import RunSummary
 from charrnn.settings import merge_settings
 from charrnn.text.catalogue import load_catalogue
 from charrnn.views.findings import findings_pictures

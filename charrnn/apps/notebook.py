@@ -31,7 +31,7 @@ from charrnn.lab.gradients import GradientChart, GradientReach
 from charrnn.lab.history import CellHistory, history_table
 from charrnn.lab.novelty import CopiedText
 from charrnn.model.clamping import Direction
-from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
+from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import LearningChart
 from charrnn.views.findings import findings_pictures, passage_pictures

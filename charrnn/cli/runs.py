@@ -9,7 +9,6 @@ import typer
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.rules import check_rules
 from charrnn.cli.streams import print_csv, print_json, result_console, warn
-from charrnn.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,13 +67,10 @@ def runs(
 
 def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, quiet: bool) -> None:
     """Print the summaries of the runs as a table, CSV or JSON."""
-    from charrnn.runs.overview import find_runs, run_summaries
-    from charrnn.runs.records import RunSummary
+    from charrnn.runs.overview import RunSummary, run_summaries
 
-    with task("runs", len(find_runs(names)), unit="runs") as on_progress:
-        skipped: list[str] = []
-        summaries = run_summaries(names, sort=sort, on_skipped=skipped.append, on_progress=on_progress)
-    warn((*skipped, *(problem for summary in summaries for problem in summary.warnings)), quiet=quiet)
+    summaries = run_summaries(names, sort=sort)
+    warn((*summaries.skipped, *(problem for summary in summaries for problem in summary.warnings)), quiet=quiet)
     if json:
         print_json([asdict(summary) for summary in summaries])
     elif csv:
@@ -104,22 +100,13 @@ def _plot(
     """Draw the learning curves of the runs, or write them as JSON or to a file."""
     from charrnn.cli.exporting import check_export, deliver
     from charrnn.cli.pictures import Shown
-    from charrnn.runs.overview import find_runs, learning_curves, select_runs
+    from charrnn.runs.overview import learning_curves, select_runs
     from charrnn.views.charts import LearningChart
 
     check_export(export, None, no_arrays="learning curves have")
-    skipped: list[str] = []
-    with task("runs", len(find_runs(names)), unit="runs") as on_progress:
-        folders, num_listed = select_runs(
-            names,
-            most=MAX_CURVES,
-            sort=sort,
-            training=training,
-            on_skipped=skipped.append,
-            on_progress=on_progress,
-        )
-    found = learning_curves(folders or names, against=against, training=training, on_skipped=skipped.append)
-    warn((*skipped, *(problem for curve in found for problem in curve.warnings)), quiet=quiet)
+    folders, num_listed, problems = select_runs(names, most=MAX_CURVES, sort=sort, training=training)
+    found = learning_curves(folders or names, against=against, training=training)
+    warn((*problems, *found.skipped, *(problem for curve in found for problem in curve.warnings)), quiet=quiet)
     if num_listed > len(folders) > 0:
         which = "last" if sort is None else "first"
         warn((f"drawing the {which} {len(found)} of {num_listed:,} runs; name others to draw them",), quiet=quiet)

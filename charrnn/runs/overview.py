@@ -2,22 +2,181 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from charrnn.config import resolved
-from charrnn.display import RecordList
+from charrnn.display import Displayable, RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped
 from charrnn.model.shapes import num_parameters
+from charrnn.progress import task
 from charrnn.runs.checkpoint import read_state
 from charrnn.runs.description import VOCAB
 from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
 from charrnn.runs.logs import LoggedLoss, MetricsLog
 from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import CHECKPOINTS, RunReader
-from charrnn.runs.records import AGAINST, LearningCurve, LearningCurves, LossCurve, RunSummary
 from charrnn.text.vocab import Vocab
+
+AGAINST = ("steps", "characters", "seconds")
+"""What learning curves can be drawn against."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary(Displayable):
+    """One line of `charrnn runs`."""
+
+    name: str
+    cell: str
+    num_layers: int
+    hidden_size: int
+    corpus: str
+    text: str
+    """The corpus in short: the name of its first file without folder and suffix, and how many others there are."""
+    digest: str | None
+    """SHA-256 of the text; None if no checkpoint says it."""
+    alphabet: str
+    split: tuple[float, ...]
+    seed: int
+    num_parameters: int | None
+    """Number of trained weights; None if the alphabet is damaged, whose size they depend on."""
+    step: int
+    num_steps: int
+    num_chars: int
+    """Characters that were read up to this step, all batch rows together."""
+    best_nats: float | None
+    minutes: float
+    warnings: tuple[str, ...] = ()
+    """Damaged lines of its log, or a damaged alphabet; the figures are computed without them."""
+
+
+class RunSummaries(RecordList[RunSummary]):
+    """The summaries of several runs."""
+
+    skipped: tuple[str, ...] = ()
+    """Why damaged runs of the folder are left out, one sentence each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDescription(Displayable):
+    """What a person wants to know of a loaded model."""
+
+    name: str
+    cell: str
+    depth: str
+    num_layers: int
+    hidden_size: int
+    num_parameters: int
+    alphabet: str
+    vocab_size: int
+    """Entries of the vocabulary, the unknown symbol among them."""
+    text: str
+    step: int
+    val_nats: float | None
+    """The validation loss at this step; None if it was not validated."""
+
+    @property
+    def architecture(self) -> str:
+        """The cell type, layers and units, such as `lstm 2×512` or `gru 4×128 residual`."""
+        depth = "" if self.depth == "stacked" else f" {self.depth}"
+        return f"{self.cell} {self.num_layers}×{self.hidden_size}{depth}"
+
+    @property
+    def symbols(self) -> str:
+        """The size of the vocabulary, with what it consists of."""
+        return f"{self.vocab_size:,} {'bytes' if self.alphabet == 'byte' else 'characters'}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the names and values of a table, without what is unknown."""
+        loss = "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character"
+        found = (
+            ("cells", self.architecture),
+            ("weights", f"{self.num_parameters:,}"),
+            ("alphabet", self.symbols),
+            ("text", self.text),
+            ("step", f"{self.step:,}"),
+            ("validation loss", loss),
+        )
+        return [(name, value) for name, value in found if value]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossCurve:
+    """Losses in nats per character, and after how many steps, characters and seconds each was measured."""
+
+    steps: tuple[int, ...]
+    characters: tuple[int, ...] = field(repr=False)
+    """Characters of the training text that were read, all batch rows together."""
+    seconds: tuple[float, ...] = field(repr=False)
+    """Seconds since the start of training, without the time between a stop and a resumption."""
+    nats: tuple[float, ...]
+
+    def against(self, axis: str) -> tuple[float, ...]:
+        """Return the steps, the characters or the seconds: one of AGAINST."""
+        return {"steps": self.steps, "characters": self.characters, "seconds": self.seconds}[axis]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningCurve(Displayable):
+    """The losses that a run logged, with an ascending step each."""
+
+    run: str
+    text: str
+    """The corpus in short, as in `RunSummary`."""
+    digest: str | None
+    """SHA-256 of the text; None if no checkpoint says it."""
+    alphabet: str
+    split: tuple[float, ...]
+    validation: LossCurve
+    """The stateful loss on the validation text, at every validation."""
+    training: LossCurve
+    """The mean loss of every optimizer step; empty unless asked for."""
+    warnings: tuple[str, ...] = ()
+    """Damaged lines of its log, which are left out."""
+
+
+def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
+    """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
+    # A run without a digest is known by the name of its text.
+    texts = {run.digest or run.text for run in runs}
+    alphabets = {run.alphabet for run in runs}
+    splits = {run.split for run in runs}
+    notes = []
+    if len(texts) > 1:
+        notes.append("These runs learned different texts: their losses must not be compared.")
+    if len(alphabets) > 1:
+        notes.append("Losses per character and losses per byte must not be compared.")
+    if len(splits) > 1:
+        notes.append("These runs split their text differently: their validation losses must not be compared.")
+    return tuple(notes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearningCurves(Displayable):
+    """The learning curves of several runs, and against what they are drawn: steps, characters or seconds."""
+
+    curves: tuple[LearningCurve, ...]
+    against: str = "steps"
+    skipped: tuple[str, ...] = ()
+    """Why runs are left out, one sentence each."""
+
+    def __iter__(self) -> Iterator[LearningCurve]:
+        return iter(self.curves)
+
+    def __len__(self) -> int:
+        return len(self.curves)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why some of these losses must not be compared with each other, one sentence for each reason."""
+        return comparison_notes(self.curves)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return one object per run."""
+        return [asdict(curve) for curve in self.curves]
+
 
 WILDCARDS = frozenset("*?[")
 """Characters that make a name a pattern of names."""
@@ -168,20 +327,18 @@ def run_summaries(
     *,
     sort: str | None = None,
     checkpoints: Path = CHECKPOINTS,
-    on_skipped: Callable[[str], object] = lambda message: None,
-    on_progress: Callable[[int], object] = lambda num_runs: None,
-) -> RecordList[RunSummary]:
+) -> RunSummaries:
     """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`, the smallest first.
 
-    A run without the value it is sorted by comes last. A damaged run of a folder is left out, and `on_skipped` is
-    called with the reason. Raises UsageError for an unknown `sort`, CheckpointError for a run that is named and does
-    not exist or is damaged.
+    A run without the value it is sorted by comes last. A damaged run of a folder is left out and is one of those
+    `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist or is
+    damaged.
     """
     _check_sort(sort)
     folders = find_runs(runs, checkpoints=checkpoints)
-    found = RecordList(
-        _read_each(folders, summarize, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress)
-    )
+    read, skipped = _read_each(folders, summarize, is_named=bool(runs))
+    found = RunSummaries(read)
+    found.skipped = tuple(skipped)
     if sort is not None:
         found.sort(key=lambda run: _none_last(SORT_KEYS[sort](run)))
     return found
@@ -194,30 +351,28 @@ def select_runs(
     sort: str | None = None,
     training: bool = False,
     checkpoints: Path = CHECKPOINTS,
-    on_skipped: Callable[[str], object] = lambda message: None,
-    on_progress: Callable[[int], object] = lambda num_runs: None,
-) -> tuple[list[Path], int]:
-    """Return the folders of the runs whose learning curves are drawn, and how many runs they were selected from.
+) -> tuple[list[Path], int, list[str]]:
+    """Return the folders of the runs whose learning curves are drawn, how many they were selected from, and problems.
 
     Of the named runs, or of all in a folder, these are the `most` newest ones with a validation loss (or with
     `training`, with a step); with `sort` the first ones by one of `SORT_KEYS`. As many as are named are selected in any
-    case. Damaged runs are left out, and `on_skipped` is called with the reason. Raises UsageError for an unknown
-    `sort`, CheckpointError for a run that is named and does not exist.
+    case. A problem says why a damaged run is left out. Raises UsageError for an unknown `sort`, CheckpointError for a
+    run that is named and does not exist.
     """
     _check_sort(sort)
     folders, most = find_runs(runs, checkpoints=checkpoints), max(most, len(runs))
     if runs and sort is None and len(folders) <= most:
-        return [folder.path for folder in folders], len(folders)
+        return [folder.path for folder in folders], len(folders), []
 
     def read(folder: RunReader) -> tuple[Path, RunSummary]:
         return folder.path, summarize(folder)
 
-    found = _read_each(folders, read, is_named=False, on_skipped=on_skipped, on_progress=on_progress)
+    found, problems = _read_each(folders, read, is_named=False)
     logged = [(path, run) for path, run in found if run.best_nats is not None or (training and run.step)]
     if sort is None:
-        return [path for path, _ in logged[-most:]], len(logged)
+        return [path for path, _ in logged[-most:]], len(logged), problems
     logged.sort(key=lambda pair: _none_last(SORT_KEYS[sort](pair[1])))
-    return [path for path, _ in logged[:most]], len(logged)
+    return [path for path, _ in logged[:most]], len(logged), problems
 
 
 def learning_curves(
@@ -226,15 +381,13 @@ def learning_curves(
     against: str = "steps",
     training: bool = False,
     checkpoints: Path = CHECKPOINTS,
-    on_skipped: Callable[[str], object] = lambda message: None,
-    on_progress: Callable[[int], object] = lambda num_runs: None,
 ) -> LearningCurves:
     """Read the learning curves of the named runs, or of all in a folder, oldest first.
 
     `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss of every step. A
-    run without a loss is left out, as is a damaged run of a folder; `on_skipped` is called with the reason. Raises
-    UsageError for another `against`, CheckpointError for a run that is named and does not exist or is damaged, and if
-    no run has logged a loss.
+    run without a loss is left out, as is a damaged run of a folder: both are among those `skipped`. Raises UsageError
+    for another `against`, CheckpointError for a run that is named and does not exist or is damaged, and if no run has
+    logged a loss.
     """
     if against not in AGAINST:
         near = did_you_mean(against, AGAINST)
@@ -247,11 +400,12 @@ def learning_curves(
         return read_learning_curve(folder, training=training)
 
     curves = []
-    for curve in _read_each(folders, read, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress):
+    found, skipped = _read_each(folders, read, is_named=bool(runs))
+    for curve in found:
         if curve.validation.steps or curve.training.steps:
             curves.append(curve)
         else:
-            on_skipped(f"{curve.run}: no {'' if training else 'validation '}loss is logged yet")
+            skipped.append(f"{curve.run}: no {'' if training else 'validation '}loss is logged yet")
     if not curves:
         what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
         remedy = "" if training else f", or give {named('training')} to draw the losses of the optimizer steps"
@@ -259,25 +413,24 @@ def learning_curves(
             f"there is nothing to draw: {what} logged no {'' if training else 'validation '}loss yet\n"
             f"train until the first validation{remedy}"
         )
-    return LearningCurves(curves=tuple(curves), against=against)
+    return LearningCurves(curves=tuple(curves), against=against, skipped=tuple(skipped))
 
 
 def _read_each(
-    folders: Sequence[RunReader],
-    read: Callable[[RunReader], Read],
-    *,
-    is_named: bool,
-    on_skipped: Callable[[str], object],
-    on_progress: Callable[[int], object],
-) -> Iterator[Read]:
-    for folder in folders:
-        try:
-            yield read(folder)
-        except CharRNNError as error:
-            if is_named:
-                raise
-            on_skipped(f"{folder.name}: {error.marked}")
-        on_progress(1)
+    folders: Sequence[RunReader], read: Callable[[RunReader], Read], *, is_named: bool
+) -> tuple[list[Read], list[str]]:
+    """Return what is read of each run, and why damaged runs are left out. Raises CharRNNError for one that is named."""
+    found, problems = [], []
+    with task("runs", len(folders), unit="runs") as advance:
+        for folder in folders:
+            try:
+                found.append(read(folder))
+            except CharRNNError as error:
+                if is_named:
+                    raise
+                problems.append(f"{folder.name}: {error.marked}")
+            advance()
+    return found, problems
 
 
 def _check_sort(sort: str | None) -> None:

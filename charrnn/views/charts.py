@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.runs.records import LearningCurve, LearningCurves, LossCurve
+from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
 from charrnn.views.theme import all_visible, is_plain, short_number
 

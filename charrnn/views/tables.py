@@ -15,7 +15,7 @@ from rich.text import Text
 from charrnn.cells.records import Ablation, CellFindings, CellScore, Skipped
 from charrnn.errors import counted
 from charrnn.generation.records import DocumentNovelty, Novelty, Prediction
-from charrnn.runs.records import RunSummary, comparison_notes
+from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.catalogue import CatalogueEntry
 from charrnn.views.theme import all_visible, short_number, visible
 

@@ -26,7 +26,7 @@ from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Stepper
-from charrnn.runs.records import ModelDescription
+from charrnn.runs.overview import ModelDescription
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 from charrnn.views.theme import NUM_SHADES, shade_rules
