@@ -43,7 +43,7 @@ Text = str | bytes | EncodedText
 if TYPE_CHECKING:
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
-    from charrnn.detectors.registry import Detector
+    from charrnn.detectors.detector import Detector
     from charrnn.model.network import CharRNN
 
 FEW_UNKNOWN = 0.001

@@ -3,7 +3,8 @@
 In a text ¶ stands for a newline and → for a tab. Labels: Q inside, . outside, ? either; counts are digits, a = 10.
 """
 
-from charrnn.detectors.registry import DETECTORS, Labels
+from charrnn.detectors.detector import Labels
+from charrnn.detectors.registry import DETECTORS
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 

@@ -14,8 +14,9 @@ from charrnn.cells.ablation import WAYS, ablate_text, mean_change
 from charrnn.cells.records import Ablation
 from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.config import Config
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.stepper import Stepper

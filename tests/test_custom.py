@@ -12,7 +12,7 @@ from conftest import Ran
 
 import charrnn
 from charrnn.detectors.custom import custom_detector
-from charrnn.detectors.registry import why_not_scored
+from charrnn.detectors.detector import why_not_scored
 from charrnn.errors import UsageError
 
 PATTERNS = {

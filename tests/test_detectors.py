@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label, rows
 
-from charrnn.detectors.registry import (
-    DETECTORS,
-    MIN_POSITIVES,
-    MIN_SPANS,
-    Detector,
-    Labels,
-    get_detectors,
-    why_not_scored,
-)
+from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, Detector, Labels, why_not_scored
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)

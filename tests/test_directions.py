@@ -26,8 +26,9 @@ from charrnn.cells.analysis import Study
 from charrnn.cells.saved import encode
 from charrnn.config import Config
 from charrnn.detectors.custom import custom_detector
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.lab.directions import CHARS_OF_DIRECTION, compare_ablations, outputs_of
 from charrnn.model.cells import CLAMP_LIMIT

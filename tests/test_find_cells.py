@@ -13,7 +13,8 @@ from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.scores import MIN_TEXT, find_cells
 from charrnn.cells.statistics import auc, average_ranks, spearman
 from charrnn.cells.trace import Trace
-from charrnn.detectors.registry import DETECTORS, Detector, Labels, get_detectors, why_not_scored
+from charrnn.detectors.detector import Detector, Labels, why_not_scored
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)

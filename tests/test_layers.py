@@ -126,7 +126,7 @@ def test_no_import_points_up_or_sideways() -> None:
         ("training/loop.py", "from charrnn.evaluation.losses import bits", False),
         ("detectors/prose.py", "from charrnn.text.vocab import Vocab", True),
         ("detectors/prose.py", "from charrnn.model.network import CharRNN", True),
-        ("cells/scores.py", "from charrnn.detectors.registry import Detector", False),
+        ("cells/scores.py", "from charrnn.detectors.detector import Detector", False),
         ("config.py", "from charrnn.errors import UsageError", False),
         ("config.py", "from charrnn.text.vocab import Vocab", True),
         ("__init__.py", "from charrnn.api import load", False),

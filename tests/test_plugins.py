@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from fake_packages import install
 
-from charrnn.detectors.registry import DETECTORS, GROUP, Detector, get_detectors
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import DETECTORS, GROUP, get_detectors
 from charrnn.errors import UsageError
 
 FUNCTION = '''

@@ -30,7 +30,8 @@ from charrnn.cells.statistics import (
 )
 from charrnn.cells.trace import stream_cells
 from charrnn.config import Config
-from charrnn.detectors.registry import Detector, Labels, get_detectors
+from charrnn.detectors.detector import Detector, Labels
+from charrnn.detectors.registry import get_detectors
 from charrnn.model.network import CharRNN
 
 Cells = NDArray[np.float32]

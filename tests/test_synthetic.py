@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import SyntheticCorpus, make_corpus
 
-from charrnn.detectors.registry import DETECTORS, why_not_scored
+from charrnn.detectors.detector import why_not_scored
+from charrnn.detectors.registry import DETECTORS
 from charrnn.detectors.source import looks_like_source
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
 from charrnn.cells.statistics import draw_blocks
 from charrnn.cells.trace import score_following, torch_ops
-from charrnn.detectors.registry import Detector, why_not_scored
+from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.intervals import percentiles
 from charrnn.lazy import inference_mode
 from charrnn.model.reading import read_in_lanes

@@ -41,7 +41,8 @@ from charrnn.cells.scores import (
 )
 from charrnn.cells.trace import Activations, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
-from charrnn.detectors.registry import DETECTORS, Detector, Labels, get_detectors
+from charrnn.detectors.detector import Detector, Labels
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.display import RecordTuple
 from charrnn.errors import DataError
 from charrnn.extensions import offered

@@ -29,7 +29,8 @@ from charrnn.cells.statistics import (
     spearman,
 )
 from charrnn.cells.trace import Trace
-from charrnn.detectors.registry import Detector, Labels, get_detectors, why_not_scored
+from charrnn.detectors.detector import Detector, Labels, why_not_scored
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.progress import task
 

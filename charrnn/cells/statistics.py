@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.records import CellScore
-from charrnn.detectors.registry import Labels
+from charrnn.detectors.detector import Labels
 from charrnn.intervals import draw_counts, percentiles
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from charrnn.cells.gates import GateCounter
 from charrnn.cells.records import GateUse, SurpriseText
-from charrnn.detectors.registry import Detector
+from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.lazy import torch

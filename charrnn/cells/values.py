@@ -27,7 +27,7 @@ from charrnn.cells.records import (
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import Activations
-from charrnn.detectors.registry import Labels
+from charrnn.detectors.detector import Labels
 from charrnn.progress import task
 
 NUM_EXTREMES = 3

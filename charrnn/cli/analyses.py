@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
-    from charrnn.detectors.registry import Detector
+    from charrnn.detectors.detector import Detector
     from charrnn.text.encoded import EncodedText
     from charrnn.views.svg import Layout
 

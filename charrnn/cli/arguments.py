@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
     from charrnn.config import Config
-    from charrnn.detectors.registry import Detector
+    from charrnn.detectors.detector import Detector
     from charrnn.lab.mixing import MixMode, Mixture
 from charrnn.cli.streams import printable, warn
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cells.records import CellFindings, CellPage, Passage
     from charrnn.cells.trace import Trace
-    from charrnn.detectors.registry import Detector, Labels
+    from charrnn.detectors.detector import Detector, Labels
     from charrnn.views.page import Page, PageRow
     from charrnn.views.svg import Layout
 

@@ -19,7 +19,7 @@ from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
 
 if TYPE_CHECKING:
-    from charrnn.detectors.registry import Detector, Labels
+    from charrnn.detectors.detector import Detector, Labels
     from charrnn.views.svg import Layout
 
 COLOURS, EXPORTS = "Coloured text", "Exported pictures"

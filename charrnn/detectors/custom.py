@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.detectors.detector import Detector, Label, Labels
 from charrnn.detectors.prose import label_spans
-from charrnn.detectors.registry import Detector, Label, Labels
 from charrnn.errors import UsageError
 from charrnn.extensions import Plugin, run_foreign
 

@@ -1,57 +1,19 @@
-"""Detectors: functions that label every character of a text, by name.
+"""The detectors by name: those that come with charrnn, and those that installed packages offer.
 
-Some come with charrnn, others are offered by installed packages. This module imports neither NumPy nor the code of any
-detector, so that the help texts can list them at no cost.
-
-A label says what holds *after reading* its character: the opening quotation mark is inside, the closing one is not.
-An opening mark of several characters (`//`, `if`, `http://`) is inside from its first.
+This module imports neither NumPy nor the code of any detector, so that the help texts can list them at no cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from charrnn.errors import UsageError, counted, did_you_mean
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from charrnn.detectors.detector import Detector
+from charrnn.errors import UsageError, did_you_mean
 
 GROUP = "charrnn.detectors"
 """The entry point group in which a package offers detectors."""
-
-Labels: TypeAlias = "NDArray[Any]"
-"""Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
-Label = Callable[[str], "Labels | None"]
-"""A function from a text of N characters to its labels (N,), or to None where the detector does not apply."""
-MIN_POSITIVES = 50
-"""A yes/no detector is scored if at least so many characters are inside, and as many outside."""
-MIN_SPANS = 5
-"""A yes/no detector is scored if there are at least so many spans; a count detector, if twice as many changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detector:
-    """A named function that labels every character of a text."""
-
-    name: str
-    looks_for: str
-    """What the labels mean, in a few words."""
-    label: Label
-    absence: str = "this text has nothing of the kind"
-    """Why `label` returns None for a text."""
-    label_any: Label | None = None
-    """What labels a text of any kind, if the detector is named; None if `label` does. The kind decides the defaults."""
-
-    def for_any_text(self) -> Detector:
-        """Return this detector for a text of any kind, as it is used where its name is given."""
-        return self if self.label_any is None else replace(self, label=self.label_any)
-
-    def label_documents(self, text: str) -> Labels | None:
-        """Label a text whose documents, if it has any, end with END (U+0000), as if END were a newline."""
-        return self.label(text.replace("\0", "\n"))
 
 
 def _function(place: str) -> Callable[[str], Any]:
@@ -142,36 +104,3 @@ def _find(name: str) -> Detector:
             f"There is no detector {name!r}.{did_you_mean(name, names)} The detectors are {', '.join(names)}."
         )
     return DETECTORS[name].for_any_text()
-
-
-def why_not_scored(labels: Labels | None, absence: str = "it does not apply to this text") -> str | None:
-    """Return why these labels (N,) cannot be scored, or None if they can. `absence` is the reason if there are none."""
-    if labels is None:
-        return absence
-    if labels.dtype != bool:
-        return _why_count_not_scored(labels)
-    import numpy as np
-
-    num_inside = int(labels.sum())
-    num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
-    if num_inside == 0:
-        return "there are none in this text"
-    if num_inside < MIN_POSITIVES or num_spans < MIN_SPANS:
-        return f"too few: {counted(num_spans, 'span')}, {counted(num_inside, 'character')} inside"
-    if len(labels) - num_inside < MIN_POSITIVES:
-        return "nearly every character is inside"
-    return None
-
-
-def _why_count_not_scored(counts: Labels) -> str | None:
-    import numpy as np
-
-    num_changes = int(np.count_nonzero(np.diff(counts)))
-    if num_changes == 0:
-        return "it never changes in this text"
-    num_unusual = len(counts) - int(np.unique(counts, return_counts=True)[1].max())
-    # A segment with another value is two changes.
-    if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-        unusual = counted(num_unusual, "character")
-        return f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
-    return None

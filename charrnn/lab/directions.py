@@ -29,7 +29,8 @@ from charrnn.cells.trace import torch_ops
 from charrnn.cells.values import most_changes
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import is_cell, parse_cell, parse_direction
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, named
 from charrnn.extensions import ModelMethod

@@ -24,7 +24,7 @@ from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.modes import find_best_cells
-from charrnn.detectors.registry import Detector, Labels
+from charrnn.detectors.detector import Detector, Labels
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod

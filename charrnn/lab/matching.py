@@ -31,7 +31,7 @@ from charrnn.cells.statistics import LEAST_SPREAD
 from charrnn.cells.trace import stream_cells
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import load_models
-from charrnn.detectors.registry import Detector
+from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names

@@ -23,7 +23,7 @@ from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.statistics import average_ranks, spearman
 from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
-from charrnn.detectors.registry import MIN_POSITIVES, Detector
+from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, t_quantile
 from charrnn.lab.descriptions.conditions import Conditions, build_conditions

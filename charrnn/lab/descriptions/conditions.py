@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import MIN_POSITIVES, Detector, Labels, get_detectors
+from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, counted, named
 from charrnn.text.encoded import EncodedText, undo_decode_each
 
