@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from charrnn.evaluation.estimate import Estimate
 from charrnn.evaluation.loss import bits
 from conftest import TrainedRun
 from rich.color_triplet import ColorTriplet
@@ -24,6 +23,7 @@ from charrnn.cells.records import Ablation, AblationEffect, ColouredText, GateUs
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.intervals import Estimate
 from charrnn.lab.descriptions import Description, DescriptionReport
 from charrnn.lab.directions import DirectionAblation, DirectionContribution, DirectionText
 from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
