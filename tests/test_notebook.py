@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from charrnn.evaluation.loss import bits
 from conftest import TrainedRun
 from rich.color_triplet import ColorTriplet
 from test_learning_charts import STRAIGHT
@@ -21,6 +20,7 @@ from charrnn import display
 from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.cells.records import Ablation, AblationEffect, ColouredText, GateUse, Passage, SurpriseText
 from charrnn.display import Displayable, RecordList, RecordTuple
+from charrnn.evaluation.losses import bits
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.intervals import Estimate
