@@ -11,6 +11,7 @@ from encoded_texts import as_text
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from progress_reports import reports
 
 from charrnn.cells.records import LAGS, NUM_BINS, CellValues, PassagePlace
 from charrnn.cells.trace import Activations
@@ -59,9 +60,9 @@ def measured() -> tuple[Activations, tuple[CellValues, ...]]:
 def test_every_cell_is_measured_in_order(measured: tuple[Activations, tuple[CellValues, ...]]) -> None:
     activations, cells = measured
     assert [(one.layer, one.unit) for one in cells] == [(layer, unit) for layer in range(L) for unit in range(H)]
-    calls: list[int] = []
-    again = measure_values(activations, [(1, 2), (0, 3)], calls.append)
-    assert sum(calls) == 2
+    with reports() as done:
+        again = measure_values(activations, [(1, 2), (0, 3)])
+    assert done == {"measuring values": 2}
     for one, expected in zip(again, (cells[H + 2], cells[3]), strict=True):
         assert [other.correlation for other in one.correlated] == pytest.approx(
             [other.correlation for other in expected.correlated], abs=1e-5

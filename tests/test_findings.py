@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from charrnn.api import Model
 from charrnn.cells import analysis as study
 from charrnn.cells import saved
 from charrnn.cells.analysis import FOUND_CELLS, found_cells
+from charrnn.cells.records import CellScore
 from charrnn.cells.saved import decode, encode
 from charrnn.cells.scores import Measured, choose_targets, measure
 from charrnn.detectors.registry import DETECTORS
@@ -206,29 +208,35 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "format": lambda it: it.update(format=2),
     "identity": lambda it: it.update(identity="0" * 64),
     "no entries": lambda it: it.update(entries=[]),
-    "no score": lambda it: entry(it, "score").update(score=None),
-    "a field more": lambda it: entry(it, "score")["score"].update(more=1.0),
-    "a field less": lambda it: entry(it, "score")["score"].pop("p_value"),
-    "unit": lambda it: entry(it, "score")["score"].update(unit=32),
-    "layer": lambda it: entry(it, "score")["score"].update(layer=-1),
-    "polarity": lambda it: entry(it, "score")["score"].update(polarity=0),
-    "yes": lambda it: entry(it, "score")["score"].update(layer=False),
-    "nan": lambda it: entry(it, "score")["score"].update(auc=float("nan")),
-    "text": lambda it: entry(it, "score")["score"].update(auc="\x1b[31m0.9"),
-    "no auc": lambda it: entry(it, "score")["score"].update(auc=None, spearman=0.5),
-    "both": lambda it: entry(it, "score")["score"].update(spearman=0.5),
-    "no interval": lambda it: entry(it, "score")["score"].update(ci_low=None),
-    "large auc": lambda it: entry(it, "score")["score"].update(auc=7.5),
-    "negative p": lambda it: entry(it, "score")["score"].update(p_value=-0.5),
-    "large untrained": lambda it: entry(it, "score")["score"].update(untrained=1e300),
-    "ablation": lambda it: entry(it, "score")["score"].update(ablation_inside=0.5, ablation_outside=0.5),
-    "large probe": lambda it: entry(it, "score")["score"]["probe"][0].__setitem__(1, 1.5),
-    "probe": lambda it: entry(it, "score")["score"].update(probe=[[1, 0.5]]),
-    "probe sizes": lambda it: entry(it, "score")["score"].update(probe=[["1", 0.5]] * 5),
-    "probe pairs": lambda it: entry(it, "score")["score"].update(probe=[1, 2, 3, 4, 5]),
-    "strengths": lambda it: entry(it, "score").update(first_half=[0.5] * 31),
-    "large strength": lambda it: entry(it, "score").update(first_half=[1.5] * 32),
+    "no score": lambda it: entry(it, "score").__setitem__(0, None),
+    "a field more": lambda it: entry(it, "score")[0].append(1.0),
+    "a field less": lambda it: entry(it, "score")[0].pop(),
+    "unit": lambda it: change_score(it, unit=32),
+    "layer": lambda it: change_score(it, layer=-1),
+    "polarity": lambda it: change_score(it, polarity=0),
+    "yes": lambda it: change_score(it, layer=False),
+    "nan": lambda it: change_score(it, auc=float("nan")),
+    "text": lambda it: change_score(it, auc="\x1b[31m0.9"),
+    "no auc": lambda it: change_score(it, auc=None),
+    "both": lambda it: change_score(it, spearman=0.5),
+    "no interval": lambda it: change_score(it, ci_low=None),
+    "large auc": lambda it: change_score(it, auc=7.5),
+    "negative p": lambda it: change_score(it, p_value=-0.5),
+    "large untrained": lambda it: change_score(it, untrained=1e300),
+    "ablation": lambda it: change_score(it, ablation_inside=0.5, ablation_outside=0.5),
+    "probe": lambda it: change_score(it, probe=[[1, 0.5]]),
+    "large probe": lambda it: change_score(it, probe=[[1, 1.5], [2, 0.5], [4, 0.5], [8, 0.5], [32, 0.5]]),
+    "probe sizes": lambda it: change_score(it, probe=[["1", 0.5]] * 5),
+    "probe pairs": lambda it: change_score(it, probe=[1, 2, 3, 4, 5]),
+    "strengths": lambda it: entry(it, "score").__setitem__(1, [0.5] * 31),
+    "large strength": lambda it: entry(it, "score").__setitem__(1, [1.5] * 32),
 }
+
+
+def change_score(findings: dict[str, Any], **values: Any) -> None:
+    names = [field.name for field in fields(CellScore)]
+    for name, value in values.items():
+        entry(findings, "score")[0][names.index(name)] = value
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -258,7 +266,7 @@ def test_what_is_signed_but_no_picture_is_read_anew(command: Command, kept: Path
 def test_a_forged_finding_is_shown_until_it_is_measured_again(command: Command, kept: Path) -> None:
     """Whoever can write a run can write its findings, as the weights (docs/reliability.md): --recompute tells."""
     shown = command(*QUOTE, "--json").out
-    rewrite(kept, lambda it: entry(it, "score")["score"].update(auc=0.875))
+    rewrite(kept, lambda it: change_score(it, auc=0.875))
     assert json.loads(command(*QUOTE, "--json").out)[0]["auc"] == 0.875
     assert command(*QUOTE, "--json", "--recompute").out == shown
     assert command(*QUOTE, "--json").out == shown, "and the measured one takes its place"

@@ -95,7 +95,7 @@ def test_the_layers_are_those_of_the_contributing_guide() -> None:
     assert set().union(*rows[len(upper) :]) == bottom
 
 
-MOST_WRONG_IMPORTS = 131
+MOST_WRONG_IMPORTS = 14
 """Imports that still point up; each change may only lower the number."""
 
 

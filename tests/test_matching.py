@@ -18,6 +18,7 @@ from charrnn import match_cells
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellFindings
+from charrnn.cells.saved import decode
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.lab import matching
@@ -285,22 +286,21 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran
     second = command("visualize", "--same", *runs, "--detector", "quote", "--detector", "line-position", "--json")
     assert second.code == 0 and json.loads(second.out) == report
     # A cache from elsewhere is checked.
-    good = matching._Matched.from_json
     models = [charrnn.load(run) for run in runs]
     entry = next(v for k, v in models[0].findings._read().items() if k.startswith("match "))
-    assert isinstance(entry, dict) and good(entry, 32, 64) is not None
+    good = decode(matching._Matched, entry, {})
     num_cells = [int(model.config.num_layers) * int(model.config.hidden_size) for model in models]
-    for damage in (
-        {"best": [0] * 31},
-        {"best": [-1] * 32},
-        {"best": [num_cells[1]] * 32},
-        {"partners": [0.5] * 32},
-        {"correlations": [2.0] * 32},
-        {"levels": [0.1]},
-        {"p_values": None},
-    ):
-        assert good({**entry, **damage}, *num_cells) is None
-    assert good([], *num_cells) is None and good({**entry, "more": 1}, *num_cells) is None
+    assert good is not None and good.fits(*num_cells)
+    damages: tuple[dict[str, Any], ...] = (
+        {"best": np.zeros(31, np.int64)},
+        {"best": np.full(32, -1)},
+        {"best": np.full(32, num_cells[1])},
+        {"correlations": np.full(32, 2, np.float32)},
+        {"levels": np.zeros(1, np.float32)},
+    )
+    for damage in damages:
+        assert not replace(good, **damage).fits(*num_cells)
+    assert decode(matching._Matched, [], {}) is None
 
 
 def test_the_pictures_fit_80_columns_and_are_exported(

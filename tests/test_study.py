@@ -15,7 +15,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model, load, load_steps
-from charrnn.cells import ablation as causal
+from charrnn.cells import analysis
 from charrnn.cells.analysis import Study
 from charrnn.cli.modes import analyses
 from charrnn.detectors.custom import custom_detector
@@ -42,13 +42,13 @@ def study(model: Model) -> Study:
 
 def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     ablated: list[tuple[int, int]] = []
-    real = causal.ablate_text
+    real = analysis.ablate_text
 
     def ablate_text(network: Any, text: Any, *arguments: Any, **options: Any) -> Any:
         ablated.append((text.first - study.text.first, len(text)))
         return real(network, text, *arguments, **options)
 
-    monkeypatch.setattr(causal, "ablate_text", ablate_text)
+    monkeypatch.setattr(analysis, "ablate_text", ablate_text)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 500)
     study.findings([custom_detector("b")], untrained=False, ablations=True)
     ((begin, length),) = ablated

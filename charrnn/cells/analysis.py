@@ -34,6 +34,7 @@ from charrnn.cells.scores import (
     Read,
     Target,
     choose_targets,
+    is_bounded,
     label_by_name,
     measure,
     measure_all,
@@ -208,7 +209,7 @@ class CellAnalysis:
             [self.target_key(target) for target in targets],
             Floats,
             lambda missing: measure_all(self._read_scoring_half(), [targets[place] for place in missing]),
-            fits=lambda found: len(found) == self.num_cells and bool((np.abs(found) <= 1).all()),
+            fits=lambda found: is_bounded(found, self.num_cells),
         )
         return {
             target.name: rank(target, one, associations, self.num_units)
@@ -258,7 +259,7 @@ class CellAnalysis:
         keys: list[dict[str, JSON]] = [
             {"ids": _digest(text.ids), "length": len(text), "layer": layer, "unit": unit} for layer, unit in cells
         ]
-        return self.kept_each("values", keys, Floats, trace, fits=lambda found: len(found) == len(text))
+        return self.kept_each("values", keys, Floats, trace, fits=lambda found: is_bounded(found, len(text)))
 
     def values_of(self, layer: int, unit: int) -> CellValues:
         """Return what the values of a cell look like, as `measure_values` finds."""
@@ -279,7 +280,10 @@ class CellAnalysis:
             self.cell_key(layer, unit),
             tuple[Floats, ...],
             lambda: tuple(self.activations().of(layer, unit)[place.begin : place.end] for place in places),
-            fits=lambda found: [len(one) for one in found] == [place.end - place.begin for place in places],
+            fits=lambda found: (
+                len(found) == len(places)
+                and all(is_bounded(one, place.end - place.begin) for one, place in zip(found, places, strict=True))
+            ),
         )
         return RecordTuple(read_passages(self.text.text, places, values))
 

@@ -27,6 +27,7 @@ from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellScore
 from charrnn.cells.saved import encode
+from charrnn.cells.scores import is_bounded
 from charrnn.cells.statistics import LEAST_SPREAD
 from charrnn.cells.trace import stream_cells
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
@@ -388,10 +389,12 @@ class _Matched:
 
     def fits(self, num_cells: int, num_others: int) -> bool:
         """Return whether it can be of `num_cells` cells, matched with `num_others`."""
-        of_cells = (self.best, self.correlations, self.partners, self.nulls, self.p_values)
+        bounded = (self.correlations, self.nulls, self.p_values)
         return (
-            all(len(column) == num_cells for column in of_cells)
-            and (len(self.levels), len(self.null_histogram)) == (3, NUM_BINS)
+            len(self.best) == len(self.partners) == num_cells
+            and all(is_bounded(column, num_cells) for column in bounded)
+            and is_bounded(self.levels, 3)
+            and is_bounded(self.null_histogram, NUM_BINS)
             and bool((self.best >= 0).all() and (self.partners >= -1).all())
             and bool((self.best < num_others).all() and (self.partners < num_others).all())
         )
