@@ -12,7 +12,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from charrnn.display import draw_with
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
-
-draw_with("charrnn.apps.notebook")
 
 _HOMES = {
     "find_cells": "charrnn.api",

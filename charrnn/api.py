@@ -1,7 +1,7 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from types import MethodType
@@ -21,8 +21,6 @@ from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
-from charrnn.generation.records import MIN_COPY_LENGTH, DocumentNovelty, Novelty
-from charrnn.lab.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
@@ -102,6 +100,10 @@ class Model(Generating, Displayable):
         if function is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         return MethodType(function, self)
+
+    def origin(self) -> dict[str, Any]:
+        """Return the text that the model was adapted to, for JSON; nothing for another model."""
+        return {} if self.adaptation is None else {"adaptation": asdict(self.adaptation)}
 
     def displayed(self) -> ModelDescription:
         """Return what a notebook shows of the model: its `description`."""
@@ -198,7 +200,7 @@ class Model(Generating, Displayable):
                 f"{self.name} has no test text: it was trained without {named('split', '80/10/10')}. "
                 f"Leave {named('part')} out."
             )
-        return self._read_parts(instead=f" or give {named('text')}")[index]
+        return self.read_parts(instead=f" or give {named('text')}")[index]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
         """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its context).
@@ -208,47 +210,17 @@ class Model(Generating, Displayable):
         found = self.held_out(part)
         return found[:], found.context
 
-    def novelty(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-        """Find what `text` copies from the run's training text, which is read again; see `find_copies`.
-
-        `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line ends or, for the
-        byte alphabet, as bytes. Characters outside the model's alphabet are compared like any other.
-        `held_out_share` is what the first `HELD_OUT_CHARS` characters of the validation text share with the training
-        text: names, idioms and licences recur without any copying. A share near it is no sign of copying.
-        Raises DataError as `held_out_text` does and for a text too long, UsageError for a `min_length` under 1.
-        """
-        return self.novelty_reference().compare(text, min_length=min_length)
-
-    def document_novelty(self, documents: Sequence[str]) -> DocumentNovelty:
-        """Find how many of `documents` are new: not one of the documents that the model was trained on.
-
-        Raises DataError as `held_out_text` does, UsageError for a model without documents.
-        """
-        if self.config.end_id is None:
-            raise UsageError(f"{self.name} was not trained on documents: use novelty, which finds copied passages.")
-        return self.novelty_reference().compare_documents(documents)
-
-    def novelty_reference(self) -> NoveltyReference:
-        """Read and verify the run's training text, so that `compare` can compare several texts with it.
-
-        Raises DataError as `held_out_text` does.
-        """
-        training, validation, *_ = self._read_parts(
-            reason=" What is copied shows only beside the text it learned from."
-        )
-        return NoveltyReference(training, validation[:HELD_OUT_CHARS])
-
     def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
         """Return the run's training text in its corpus, which is read again unless it is that of `part`.
 
         `instead` is another way for the message if it cannot be read. Raises DataError as `held_out` does.
         """
         if part is None or part.corpus.vocab != self.vocab:
-            return self._read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
+            return self.read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
         training, *_ = split_text(part.corpus.ids, self.config)
         return CorpusPart(part.corpus, training.start, training.stop)
 
-    def _read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
+    def read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text. Raises DataError if it is missing or changed; see `RecordedCorpus.read`."""
         otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:

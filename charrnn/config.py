@@ -35,6 +35,8 @@ DOCUMENTS = ("none", "files", "lines", "blank-lines", "column")
 """What the documents of a corpus are; `none`: it is one text."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
+SMALL_NETWORK = 16
+"""Units per layer of a network whose every number can be listed, at most."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 WIDTHS = ("hidden_size", "parameters")

@@ -1,25 +1,20 @@
 """Objects that show themselves in a notebook.
 
-Records are plain data; what draws them stands in a higher layer, which they may not import. So the package names that
-module here, and it is imported when the first object is shown.
+Records are plain data; what draws them stands in a room, which they may not import: it is found when the first object
+is shown.
 """
 
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from charrnn.extensions import NotebookDrawing, offered_by_rooms
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_drawing_modules: list[str] = []
-
 Record = TypeVar("Record")
 """The type of the records of a list."""
-
-
-def draw_with(module: str) -> None:
-    """Name the module whose function `to_html` returns the HTML of an object, or None if it draws no such object."""
-    _drawing_modules[:] = [module]
 
 
 class Displayable:
@@ -37,10 +32,8 @@ class Displayable:
 
     def _repr_html_(self) -> str | None:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws it."""
-        for module in _drawing_modules:
-            html: str | None = import_module(module).to_html(self.displayed())
-            return html
-        return None
+        drawn = (import_module(one.module).to_html(self.displayed()) for one in offered_by_rooms(NotebookDrawing))
+        return next((html for html in drawn if html is not None), None)
 
 
 class RecordList(list[Record], Displayable):

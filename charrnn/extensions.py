@@ -169,6 +169,16 @@ class CompiledSampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotebookDrawing:
+    """A module whose function `to_html` returns the HTML of an object, or None if it draws no such object.
+
+    A room declares it in its own EXTENSIONS.
+    """
+
+    module: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMethod:
     """A method of `charrnn.Model`: a function that takes the model as its first argument."""
 

@@ -356,7 +356,7 @@ def test_what_has_no_picture_is_shown_by_its_repr() -> None:
 
 
 def test_without_a_module_that_draws_nothing_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(display, "_drawing_modules", [])
+    monkeypatch.setattr(display, "offered_by_rooms", lambda kind: ())
     assert RUN._repr_html_() is None
 
 

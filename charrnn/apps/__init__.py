@@ -1,6 +1,6 @@
 """Programs around a model: explorer, editor, exported page, ONNX, notebook."""
 
-from charrnn.extensions import CommandEntry
+from charrnn.extensions import CommandEntry, NotebookDrawing
 
 COMMANDS = (
     CommandEntry(
@@ -16,5 +16,7 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
+EXTENSIONS = (NotebookDrawing(module="charrnn.apps.notebook"),)
+"""What draws objects in a notebook."""
 MODULES = ("charrnn.apps.export", "charrnn.apps.write.assistant")
 """The modules that declare EXTENSIONS."""

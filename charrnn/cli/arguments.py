@@ -4,7 +4,7 @@ import os
 import re
 import stat
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.config import Config
     from charrnn.detectors.detector import Detector
-    from charrnn.lab.mixing import MixMode, Mixture
 from charrnn.cli.streams import printable, warn
 
 
@@ -251,13 +250,13 @@ def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def load_mixture(first: "Model", mix: "Sequence[str]", mode: str | None, *, quiet: bool) -> "Mixture":
-    """Load the runs of --mix and mix them with the `first` one. Raises as `parse_mix` and `mix`."""
-    from charrnn.lab.mixing import mix as mix_models
+def load_mixture(first: "Model", mix: "Sequence[str]", mode: str | None, *, quiet: bool) -> Any:
+    """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as `parse_mix` and that."""
+    import charrnn
 
     names, weights = parse_mix(mix)
     models = [first, *(load_model(name, quiet=quiet) for name in names)]
-    return mix_models(models, weights, mode=cast("MixMode", mode or "mixture"))
+    return charrnn.mix(models, weights, mode=mode or "mixture")
 
 
 def read_common_text(source: str, models: "Sequence[Model]", *, quiet: bool = False) -> str | bytes:

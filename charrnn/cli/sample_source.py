@@ -22,8 +22,6 @@ from charrnn.generation.options import DEFAULT_LENGTH, DEFAULT_UNKNOWN, DOCUMENT
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.lab.mixing import Mixture
-    from charrnn.lab.novelty import NoveltyReference
     from charrnn.model.clamping import Direction
 
 SLOW_PRIME = 20_000
@@ -36,14 +34,14 @@ class Source:
 
     first: "Model"
     """The run, adapted if --adapt is given."""
-    model: "Model | Mixture"
-    """What generates: that one, or its mixture with the runs of --mix."""
+    model: Any
+    """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates in the same way."""
     prime: str | bytes
     """The text to continue: the typed prime, the content of a file, or what the model was adapted to."""
     length: int
     """Characters to generate."""
-    reference: "NoveltyReference | None"
-    """The training text for --novelty."""
+    reference: Any
+    """The training text for --novelty (`Model.novelty_reference`), or None."""
 
 
 def load_source(run: str | None, values: Mapping[str, Any], *, quiet: bool) -> Source:
@@ -59,12 +57,12 @@ def load_source(run: str | None, values: Mapping[str, Any], *, quiet: bool) -> S
     if length is None:  # A search keeps all its texts.
         is_document = first.config.end_id is not None and values["--beam"] is None
         length = DOCUMENT_LENGTH if is_document else DEFAULT_LENGTH
-    reference = _novelty_reference(first, length) if values["--novelty"] else None
+    reference = first.novelty_reference(length=length) if values["--novelty"] else None
     learned = None
     if values["--adapt"] is not None:
         learned = read_text(values["--adapt"], first.config, quiet=quiet)
         first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN, quiet=quiet)
-    model: Model | Mixture = first
+    model: Any = first
     if values["--mix"]:
         model = load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
         warn(model.warnings, quiet=quiet)
@@ -80,17 +78,6 @@ def _check_count_of_new(model: "Model", min_copy: int | None) -> None:
         )
     if min_copy is not None:
         raise UsageError("--min-copy does not go with --count, which compares whole documents. Leave one of them out.")
-
-
-def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
-    """Return the training text for --novelty. Raises DataError or UsageError before anything is drawn."""
-    from charrnn.lab.novelty import longest_comparable
-
-    longest = longest_comparable(model.vocab.kind)
-    if length > longest:
-        unit = "bytes" if model.vocab.kind == "byte" else "characters"
-        raise UsageError(f"--length is {length:,}; --novelty compares {longest:,} {unit} at most. Shorten it.")
-    return model.novelty_reference()
 
 
 def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
@@ -110,9 +97,7 @@ def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "
     return model
 
 
-def _load_prime(
-    typed: str, file: str | None, learned: str | bytes | None, model: "Model | Mixture", *, quiet: bool
-) -> str | bytes:
+def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model: Any, *, quiet: bool) -> str | bytes:
     """Return the prime that was typed or that a file contains, else the text that the model has learned from, if any.
 
     Bytes for the byte alphabet.

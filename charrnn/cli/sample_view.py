@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,12 +17,9 @@ from charrnn.progress import task
 from charrnn.views.export import replace_non_finite
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
     from charrnn.generation.options import SampleOptions, SearchOptions
     from charrnn.generation.records import GeneratedText
     from charrnn.generation.writing import Piece
-    from charrnn.lab.mixing import Mixture
-    from charrnn.lab.novelty import NoveltyReference
 
 Part = TypeVar("Part")
 """A part of a text: some characters, or a piece with the value of a cell."""
@@ -40,14 +37,14 @@ LOOP_CHARS = 2_000
 class Page:
     """Shows the text that one call of `charrnn sample` generates."""
 
-    model: "Model | Mixture"
+    model: Any
     prime: str
     """The prime that was typed; it is printed before the text."""
     before: str | bytes
     """The prime that the model reads: the typed one, or the content of a file."""
     show_as_json: bool
     quiet: bool
-    reference: "NoveltyReference | None" = None
+    reference: Any = None
     """The training text to compare with; None: do not compare."""
     min_copy: int = MIN_COPY_LENGTH
     """Characters of the shortest copy that counts."""
@@ -193,7 +190,6 @@ class Page:
 
     def _write_novelty(self, text: "GeneratedText") -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        from charrnn.lab.novelty import CopiedText
         from charrnn.views.tables import ABOUT_NOVELTY, novelty_table
 
         assert self.reference is not None
@@ -204,7 +200,7 @@ class Page:
         console = result_console()
         if self.prime:
             sys.stdout.write(printable(self.prime) + "\n")
-        console.print(CopiedText(found))
+        console.print(self.reference.picture(found))
         console.print(novelty_table(found))
         if found.held_out_share is not None:
             console.print(ABOUT_NOVELTY, style="dim")
@@ -365,7 +361,7 @@ def write_side_by_side(titles: list[str], texts: list[str]) -> None:
     console.print(table)
 
 
-def as_json(model: "Model | Mixture", text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
+def as_json(model: Any, text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
     """Return the object of `sample --json`."""
     return {
         "run": model.name,
@@ -375,11 +371,11 @@ def as_json(model: "Model | Mixture", text: "GeneratedText", prime: str | bytes)
         "logprob": text.logprob,
         "logprobs": text.logprobs,
         **_end_as_json(text),
-        **_origin_as_json(model),
+        **model.origin(),
     }
 
 
-def beams_as_json(model: "Model | Mixture", texts: Sequence["GeneratedText"], prime: str | bytes) -> dict[str, Any]:
+def beams_as_json(model: Any, texts: Sequence["GeneratedText"], prime: str | bytes) -> dict[str, Any]:
     """Return the object of `sample --beam --json`."""
     beams = [
         {"text": text.text, "logprob": text.logprob, "score": text.score, "stop": text.stop, "logprobs": text.logprobs}
@@ -387,19 +383,8 @@ def beams_as_json(model: "Model | Mixture", texts: Sequence["GeneratedText"], pr
         for text in texts
     ]
     best = {"text": texts[0].text, "logprob": texts[0].logprob}
-    return {"run": model.name, "prime": _decoded(prime), "seed": texts[0].seed, **best, "beams": beams} | (
-        _origin_as_json(model)
-    )
-
-
-def _origin_as_json(model: "Model | Mixture") -> dict[str, Any]:
-    """Return the models and weights of a mixture, or what a model was adapted to; nothing for another model."""
-    from charrnn.lab.mixing import Mixture
-
-    if isinstance(model, Mixture):
-        parts = zip(model.models, model.weights, strict=True)
-        return {"mix": {"mode": model.mode, "runs": [{"run": one.name, "weight": weight} for one, weight in parts]}}
-    return {} if model.adaptation is None else {"adaptation": asdict(model.adaptation)}
+    seed = texts[0].seed
+    return {"run": model.name, "prime": _decoded(prime), "seed": seed, **best, "beams": beams, **model.origin()}
 
 
 def _end_as_json(text: "GeneratedText") -> dict[str, Any]:

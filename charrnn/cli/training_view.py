@@ -291,11 +291,11 @@ def _best_loss(event: "DoneEvent") -> str:
 def _look_inside(run: str, start: "StartEvent | None") -> str:
     """Return the command that shows what the trained network does, without `charrnn`; `run` is its name, or ""."""
     from charrnn.cells.scores import MIN_TEXT
-    from charrnn.lab.numbers import MAX_UNITS
+    from charrnn.config import SMALL_NETWORK
 
     if start is None or _num_val_chars(start) >= MIN_TEXT:
         return f"visualize{run}"
-    is_small = start.config["hidden_size"] <= MAX_UNITS
+    is_small = start.config["hidden_size"] <= SMALL_NETWORK
     return f"predict{run} TEXT --numbers" if is_small else f"visualize{run} --text FILE"
 
 

@@ -115,6 +115,11 @@ class Mixture(Generating):
             return " × ".join(f"{name}^{weight}" for weight, name in parts)
         return " + ".join(f"{weight} {name}" for weight, name in parts)
 
+    def origin(self) -> dict[str, Any]:
+        """Return the mode and the weight of each run, for JSON."""
+        parts = zip(self.models, self.weights, strict=True)
+        return {"mix": {"mode": self.mode, "runs": [{"run": one.name, "weight": weight} for one, weight in parts]}}
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of figures of this mixture, one sentence each."""

@@ -7,11 +7,13 @@ matches what passes the filter. It is exact and takes linear time: a hash collis
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,12 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 
 from charrnn.errors import DataError, UsageError, named
+from charrnn.extensions import ModelMethod
 from charrnn.generation.records import MIN_COPY_LENGTH, Copy, DocumentNovelty, Novelty
 from charrnn.views.heatmap import draw
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 MAX_CHARS = 1_000_000
 """Longest text that is compared, in characters."""
@@ -84,6 +90,10 @@ class NoveltyReference:
         # Without the lines of its copies, which take another pass over the corpus.
         expected = _as_novelty(self.held_out, min_length, _find_spans(self.held_out, self.training, min_length), {})
         return replace(found, held_out_share=expected.share_copied)
+
+    def picture(self, found: Novelty) -> CopiedText:
+        """Return a renderable of a compared text with its copies marked."""
+        return CopiedText(found)
 
     def compare_documents(self, documents: Sequence[str]) -> DocumentNovelty:
         """Find which of the documents are also documents of the training text, and how often validation ones are.
@@ -390,3 +400,48 @@ def _marks(novelty: Novelty) -> Iterator[int]:
         if start != last_start:
             mark, last_start = 3 - mark, start
         yield mark
+
+
+def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
+    """Find what `text` copies from the run's training text, which is read again; see `find_copies`.
+
+    `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line ends or, for the byte
+    alphabet, as bytes. Characters outside the model's alphabet are compared like any other. `held_out_share` is what
+    the first `HELD_OUT_CHARS` characters of the validation text share with the training text: names, idioms and
+    licences recur without any copying. A share near it is no sign of copying. Raises DataError as `Model.held_out`
+    does and for a text too long, UsageError for a `min_length` under 1.
+    """
+    return novelty_reference(model).compare(text, min_length=min_length)
+
+
+def document_novelty(model: Model, documents: Sequence[str]) -> DocumentNovelty:
+    """Find how many of `documents` are new: not one of the documents that the model was trained on.
+
+    Raises DataError as `Model.held_out` does, UsageError for a model without documents.
+    """
+    if model.config.end_id is None:
+        raise UsageError(f"{model.name} was not trained on documents: use novelty, which finds copied passages.")
+    return novelty_reference(model).compare_documents(documents)
+
+
+def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
+    """Read and verify the run's training text, so that `compare` can compare several texts with it.
+
+    Raises DataError as `Model.held_out` does, UsageError if a sample of `length` characters is too long to be compared.
+    """
+    longest = longest_comparable(model.vocab.kind)
+    if length > longest:
+        unit = "bytes" if model.vocab.kind == "byte" else "characters"
+        raise UsageError(
+            f"{named('length')} is {length:,}; {named('novelty')} compares {longest:,} {unit} at most. Shorten it."
+        )
+    training, validation, *_ = model.read_parts(reason=" What is copied shows only beside the text it learned from.")
+    return NoveltyReference(training, validation[:HELD_OUT_CHARS])
+
+
+EXTENSIONS = (
+    ModelMethod(name="novelty", function=novelty),
+    ModelMethod(name="document_novelty", function=document_novelty),
+    ModelMethod(name="novelty_reference", function=novelty_reference),
+)
+"""The methods of `Model` that compare texts with what it has learned."""
