@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.generation.records import Copy, Novelty
 from charrnn.lab import novelty as room
@@ -234,7 +233,7 @@ def test_a_model_compares_with_what_it_learned_from_and_nothing_else(lstm: Train
 def test_the_held_out_share_is_of_the_beginning_of_the_validation_text(
     lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "HELD_OUT_CHARS", 1_000)
+    monkeypatch.setattr("charrnn.lab.novelty.HELD_OUT_CHARS", 1_000)
     begin = int(0.9 * len(corpus.text))
     expected = find_copies(corpus.text[begin : begin + 1_000], corpus.text[:begin], min_length=12).share_copied
     assert charrnn.load(lstm.path).novelty("", min_length=12).held_out_share == expected
