@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cells.records import CHARS_SCORED
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
@@ -29,6 +28,7 @@ def explore(
     blue where it is high. Type a text and watch the cells follow, or clamp a cell at a value and compare what the
     model generates. ? lists the keys.
     """
+    from charrnn.cells.records import CHARS_SCORED
     from charrnn.errors import UsageError
 
     check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
