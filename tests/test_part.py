@@ -104,7 +104,7 @@ def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, m
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
     monkeypatch.setattr("charrnn.lab.novelty.SLICE_CHARS", 500)
-    monkeypatch.setattr("charrnn.api.HELD_OUT_CHARS", 400)
+    monkeypatch.setattr("charrnn.lab.novelty.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
     for line in ("evaluate run", "visualize run --cell 0:1 --chars 300", "sample run --seed 0 --length 99 --novelty"):
         lengths.clear()
