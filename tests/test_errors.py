@@ -94,7 +94,9 @@ def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
     declared = {
         id(part)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("option", "Option")
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("option", "Option", "Analysis")
         for part in ast.walk(node)
     }
     for node in ast.walk(tree):
@@ -111,12 +113,14 @@ COMMANDS_OF_ROOMS = (
     "apps/full_screen",
     "apps/keyboard",
     "apps/write/",
-    "lab/predict",
+    "lab/history.",
+    "lab/numbers.",
+    "lab/spectrum.",
     "scale/processes/launcher",
     "scale/processes/launched",
     "scale/sweep/command",
 )
-"""Modules of rooms that belong to the command line."""
+"""Modules of rooms that belong to the command line: commands, and pictures that say how to train for more of them."""
 
 STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""

@@ -162,12 +162,13 @@ def test_every_path_in_the_documentation_exists(page: Path) -> None:
 
 
 def constants_without_docstring(source: str) -> Iterator[str]:
-    """Yield the public constants of a module that no string literal follows."""
+    """Yield the public constants of a module that no string literal follows, except options: they have a help text."""
     body = ast.parse(source).body
     for node, following in pairwise([*body, ast.Pass()]):
         if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
-        is_described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        is_option = isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "Option"
+        is_described = is_option or (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
         yield from (name for name in names if name.isupper() and not name.startswith("_") and not is_described)

@@ -193,3 +193,4 @@ def export(
 
 
 EXTENSIONS = (ModelMethod(name="export", function=export_model),)
+"""The method `Model.export`."""

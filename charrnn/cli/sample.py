@@ -35,6 +35,7 @@ MAX_JSON_CHARS = 5_000_000
 MAX_TABLE_CHARS = 1_000_000
 """Longest texts side by side, in total: about 50 bytes of memory for each character."""
 COPIES = "Copies of the training text"
+"""Panel of the options that compare a text with what the model has learned."""
 OWN_OPTIONS = (
     Option(flag="--temps", help="Several temperatures side by side: 0.2,0.5,1.", metavar="T,T", panel=TEXT),
     Option(flag="--prime-file", help="Continue a file, or - for stdin; not printed.", metavar="F", panel=TEXT),

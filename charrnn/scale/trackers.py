@@ -351,3 +351,4 @@ def _finite(values: Mapping[str, float]) -> dict[str, float]:
 
 
 EXTENSIONS = (PackageFunction(name="tracked", function=tracked),)
+"""`charrnn.tracked`."""

@@ -156,3 +156,4 @@ def exit_code(codes: Mapping[int, int], number: int) -> int:
 
 
 EXTENSIONS = (ProcessSupport(connect=connect, launched=launched, check_number=check_processes, launch=launch),)
+"""What training needs of several processes."""

@@ -506,3 +506,4 @@ def _num_cores() -> int:
 EXTENSIONS = tuple(
     PackageFunction(name=function.__name__, function=function) for function in (sweep, read_sweep, SweepReport)
 )
+"""`charrnn.sweep`, `charrnn.read_sweep` and the class of their result."""
