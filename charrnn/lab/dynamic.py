@@ -355,7 +355,7 @@ def _measure(model: Model, content: Content, text: MeasuredText, max_chars: int 
     return text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
 
 
-def _prepare(comparison: Comparison, is_wanted: bool) -> Callable[[], None]:
+def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
     num_runs = len(comparison.runs)
 
     def add_rows() -> None:
