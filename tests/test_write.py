@@ -26,6 +26,7 @@ from rich.style import Style
 from textual.widgets import Input
 
 from charrnn.apps.full_screen import Choice, Help, Question, StatusLine, Stopped
+from charrnn.apps.write.assistant import assistant_of
 from charrnn.apps.write.drafts import (
     Draft,
     DraftFile,
@@ -338,7 +339,7 @@ def test_only_the_search_that_was_asked_for_last_counts(model: Model, path: Path
     play(model, path, script)
 
 
-def test_a_search_says_how_far_it_has_read_and_that_it_found_nothing() -> None:
+def test_a_search_says_how_far_it_has_read_and_that_it_found_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[Job] = []
     messages: list[str | None] = []
 
@@ -349,7 +350,8 @@ def test_a_search_says_how_far_it_has_read_and_that_it_found_nothing() -> None:
             on_step()
             return SimpleNamespace(take=lambda count: [])
 
-    model: Any = SimpleNamespace(name="tiny", assistant=Assistant())
+    model: Any = SimpleNamespace(name="tiny")
+    monkeypatch.setattr("charrnn.apps.write.offers.assistant_of", lambda model: Assistant())
     worker: Any = SimpleNamespace(submit=jobs.append, cancel=lambda kind: None)
     search = OfferSearch(model, worker, "offers", lambda call, *arguments: call(*arguments), messages.append)
     search.look("x" * 5_000, Settings("line"))
@@ -389,9 +391,9 @@ def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
         await until(pilot, lambda: any(colours(app)))
         await pilot.press("s")
         if isinstance(colour, tuple):
-            styles = [palette.value(value) for value in model.assistant.cell_values(text, colour, 0, len(text))]
+            styles = [palette.value(value) for value in assistant_of(model).cell_values(text, colour, 0, len(text))]
         else:
-            bits = model.assistant.surprise(text, 0, len(text)) / MAX_BITS
+            bits = assistant_of(model).surprise(text, 0, len(text)) / MAX_BITS
             styles = [palette.surprise(value) for value in bits]
         await until(pilot, lambda: colours(app) == [style or None for style in styles])
         while app.draft_screen.settings.colour is not None:
@@ -465,9 +467,9 @@ def test_characters_are_hidden_and_revealed() -> None:
 
 
 def test_notes_name_what_is_read_as_something_else(model: Model) -> None:
-    notes = describe_reading(model.assistant.read("\u00a0\u00a0語"), "lstm-001")
+    notes = describe_reading(assistant_of(model).read("\u00a0\u00a0語"), "lstm-001")
     assert notes == ["lstm-001 does not know 3 characters: no-break space is read as space (2), 語 stays unknown (1)"]
-    assert describe_reading(model.assistant.read("plain"), "lstm-001") == []
+    assert describe_reading(assistant_of(model).read("plain"), "lstm-001") == []
 
 
 @pytest.mark.parametrize(
