@@ -106,7 +106,7 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --cell 0:1:2", USAGE, ("--cell 0:1:2", "layer:unit")),
     ("visualize --detector qoute", USAGE, ("'qoute'", "indentation", "Did you mean quote?")),
     ("visualize --surprise --find", USAGE, ("--surprise", "--find")),
-    ("visualize --gates --gradients", USAGE, ("--gradients and --gates", "different pictures")),
+    ("visualize --gates --gradients", USAGE, ("--gates and --gradients", "different pictures")),
     ("visualize --gates --detect zib", USAGE, ("--detect does not apply to --gates", "leave out")),
     ("visualize --gradients --with folder", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
     ("visualize --ablate quote@x", USAGE, ("--ablate quote@x", "a number of cells, or all")),
