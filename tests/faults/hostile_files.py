@@ -87,7 +87,7 @@ def assert_is_safe(path: Path) -> None:
         assert not {name for name in page.attributes if name.startswith("on")} | ({"href", "src"} & page.attributes)
         if page.scripts:
             data, script = page.scripts
-            template = (Path(charrnn.__file__).parent / "render" / "page.html").read_text()
+            template = (Path(charrnn.__file__).parent / "views" / "page.html").read_text()
             assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), "the page's own, to the character"
             assert steering(json.dumps(json.loads(data), ensure_ascii=False)) == []
     elif path.suffix == ".svg":
