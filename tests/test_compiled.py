@@ -367,10 +367,16 @@ def test_every_call_has_the_types_that_were_compiled(choose: Callable[[bool], No
 
 
 @pytest.fixture
-def kept_code() -> Path:
-    """The compiled loop that writes, as this checkout keeps it."""
-    loop = compiled.prepare("write", may_compile=True, on_compile=lambda: None, on_warning=pytest.fail)
-    return Path(loop.path(compiled.arguments_of("write")))
+def kept_code(process: Callable[..., Any]) -> Path:
+    """The compiled loop that writes, as this checkout keeps it.
+
+    A new process looks for it: this one may have loaded it before another test had it removed.
+    """
+    done = process(
+        "-c", "from charrnn.scale import compiled as c; c.LOOPS['write'].load(c.arguments_of('write'), print)"
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    return Path(compiled.LOOPS["write"].path(compiled.arguments_of("write")))
 
 
 LONG = ("--length", "2500", "--seed", "3")
