@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from synthetic import make_corpus
 
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
-from charrnn.runs.logs import MetricsLog
 from charrnn.text.vocab import Vocab
-from charrnn.training.events import StepEvent
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -149,44 +146,6 @@ def test_the_charts_of_the_recipe_are_those_of_its_summary_and_its_rule(
         assert path.read_bytes() == (committed / path.name).read_bytes(), "run benchmarks/recipe_charts.py again"
 
 
-def test_a_point_of_the_sweep_that_is_stopped_continues_as_if_it_was_not(load: Any, tmp_path: Path) -> None:
-    sweep = load("recipe_sweep")
-    (tmp_path / "play.txt").write_text("the lamp by the river was lit\n" * 3000, encoding="utf-8")
-    point = sweep.Point(kind="play", chars=40_000, units=8, read=30 * 8 * 16, lanes=8, window=16)
-    far = float("inf")
-    whole = sweep.train_point(tmp_path, tmp_path / "whole.npz", point, far)
-    parts = tmp_path / "parts.npz"
-    for _ in range(29):
-        assert sweep.train_point(tmp_path, parts, point, deadline=0.0) is None
-    record = sweep.train_point(tmp_path, parts, point, far)
-    assert {**record, "cpu_seconds": 0} == {**whole, "cpu_seconds": 0} and len(record["curve"]) == 8
-
-
-@pytest.fixture
-def paper(load: Any) -> tuple[ModuleType, Any, Any]:
-    """The benchmark of the paper's table, a small text as bytes, and an entry that takes a few steps."""
-    paper_table = load("paper_table")
-    ids = np.frombuffer(b"one two three four five six seven. " * 150, dtype=np.uint8)
-    return paper_table, ids, paper_table.Entry(size=64, cell="gru", layers=2, epochs=2.0, seed=1, text="0")
-
-
-@pytest.mark.trained
-def test_an_entry_of_the_papers_table_that_is_stopped_at_every_step_is_the_same(
-    paper: tuple[ModuleType, Any, Any], tmp_path: Path
-) -> None:
-    paper_table, ids, entry = paper
-    with on_threads(1):
-        whole = paper_table.train_entry(ids, entry, tmp_path / "unused.npz", float("inf"))
-        found, num_stops = None, 0
-        while found is None:
-            found = paper_table.train_entry(ids, entry, tmp_path / entry.name, 0.0)
-            num_stops += found is None
-    assert num_stops == whole["steps"] - 1 > 2
-    assert {**found, "cpu_seconds": 0} == {**whole, "cpu_seconds": 0}
-    assert whole["val_nats"] == min(nats for _, nats in whole["curve"])
-    assert not list(tmp_path.glob("unused*"))
-
-
 @pytest.mark.parametrize("cell", ["lstm", "rnn", "gru"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_models_in_a_row_of_the_papers_table_have_nearly_equal_numbers_of_parameters(
@@ -232,38 +191,3 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load
     index, column = tested[len(tested) // 2]
     logits[index, column] = 1.0  # all are equally likely: no answer
     assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
-
-
-@pytest.mark.trained
-def test_a_seed_is_continued_after_the_time_is_over_and_after_a_kill(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seeds = load("gallery_seeds")
-    monkeypatch.setattr(seeds, "SAVE_EVERY", 1)
-    novel = tmp_path / "novel.txt"
-    novel.write_text(make_corpus(num_chars=4_000).text, encoding="utf-8")
-    folder = tmp_path / "seeds"
-    options = [str(folder), "--novel", str(novel), "--texts", "war-and-peace", "--seeds", "7", "--threads", "1"]
-    options += ["--units", "8", "--steps", "4", "--detectors", "line-position"]
-
-    def call(*more: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["gallery_seeds.py", *options, *more])
-        with on_threads(1):
-            return seeds.main(), capsys.readouterr().out
-
-    training = seeds.Training(text="war-and-peace", seed=7, units=8, steps=4)
-    events = seeds.loop.train(training.config(str(novel), 1), out=folder / training.name)
-    for event in events:
-        if isinstance(event, StepEvent) and event.step == 2:
-            events.close()  # as if the process ended here
-    assert call("--seconds", "0")[0] == 1
-    assert call("--table") == (1, "\nwar-and-peace\n\nSo far 0 of 1 seeds.\n")
-    code, table = call()
-    assert code == 0 and "All 1 seeds, 8 units, 4 steps each" in table
-    (record,) = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
-    assert record["seed"] == 7 and "line-position" in {score["detector"] for score in record["scores"]}
-    # Continued where it was, not started again.
-    log = MetricsLog(folder / training.name / "metrics.jsonl").read()
-    steps = [event["step"] for event in log if event["event"] == "step"]
-    assert steps == [1, 2, 3, 4]
-    assert call() == (0, table)
