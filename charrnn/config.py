@@ -67,20 +67,17 @@ class Config:
     corpus: tuple[str, ...] = ()
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
     alphabet: str = option(
-        "char", "--alphabet", help="char (rare ones become one symbol), exact (all that occur) or byte.", metavar="KIND"
+        "char", "--alphabet KIND", "char (rare ones become one symbol), exact (all that occur) or byte."
     )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters that occur, without an
     unknown symbol) or `byte` (the file's bytes as they are)."""
-    encoding: str = option(
-        "utf-8", "--encoding", help="Encoding of the text: utf-8, latin-1, utf-16, …", metavar="NAME", panel=TEXT
-    )
+    encoding: str = option("utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT)
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
     order: str = option(
         "shuffled",
-        "--order",
-        help="Join the files of a folder in shuffled order (the default) or sorted.",
-        metavar="HOW",
-        panel=TEXT,
+        "--order HOW",
+        "Join the files of a folder in shuffled order (the default) or sorted.",
+        TEXT,
         is_hidden=True,
     )
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
@@ -91,55 +88,41 @@ class Config:
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every character); the
     alphabet `exact` keeps all."""
     split: tuple[float, ...] = option(
-        (0.9, 0.1), "--split", help="Training/validation[/test] shares; default: 90/10.", metavar="A/B", panel=TEXT
+        (0.9, 0.1), "--split A/B", "Training/validation[/test] shares; default: 90/10.", TEXT
     )
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
     documents: str = option(
         "none",
-        "--documents",
-        help="Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
-        metavar="KIND",
-        panel=TEXT,
+        "--documents KIND",
+        "Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
+        TEXT,
     )
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between blank lines) or
     column (the values of `column`); the state is reset between them, so `reset_probability` has no effect."""
-    column: str | None = option(
-        None, "--column", help="CSV files: each value of this column is a document.", metavar="NAME", panel=TEXT
-    )
+    column: str | None = option(None, "--column NAME", "CSV files: each value of this column is a document.", TEXT)
     """Column of CSV files whose values are the documents."""
 
-    cell: str = option(
-        "auto", "--cell", help=f"{', '.join(CELLS)}, a cell of an installed package, or auto.", metavar="CELL"
-    )
+    cell: str = option("auto", "--cell CELL", f"{', '.join(CELLS)}, a cell of an installed package, or auto.")
     """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides."""
-    depth: str = option("stacked", "--depth", help=f"{', '.join(DEPTHS)}.", metavar="HOW", panel=MODEL)
+    depth: str = option("stacked", "--depth HOW", f"{', '.join(DEPTHS)}.", MODEL)
     """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
-    num_layers: int | Auto = option("auto", "--layers", help="Number of recurrent layers.", metavar="L")
+    num_layers: int | Auto = option("auto", "--layers L", "Number of recurrent layers.")
     """Number of recurrent layers."""
-    hidden_size: int | Auto = option("auto", "--hidden-size", help="Units per layer.", metavar="H")
+    hidden_size: int | Auto = option("auto", "--hidden-size H", "Units per layer.")
     """Units per layer."""
     parameters: int | None = option(
-        None, "--parameters", help="Instead of --hidden-size: at most N weights (300k, 1.5M).", metavar="N", panel=MODEL
+        None, "--parameters N", "Instead of --hidden-size: at most N weights (300k, 1.5M).", MODEL
     )
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
     size, and null here."""
     embedding_size: int | Auto | OneHot = option(
-        "auto",
-        "--embedding-size",
-        help="Size of a character's embedding, or one-hot for none.",
-        metavar="E",
-        panel=MODEL,
+        "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
     dropout: float | Auto = option(
-        "auto",
-        "--dropout",
-        help="Share of units dropped at the output of every layer.",
-        metavar="P",
-        panel=TRAINING,
-        is_hidden=True,
+        "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
     )
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
@@ -154,26 +137,23 @@ class Config:
     """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = option(
         None,
-        "--init-from",
-        help="Start a new run from this run's best weights, or from a .zip of charrnn export.",
-        metavar="RUN",
-        panel=MODEL,
+        "--init-from RUN",
+        "Start a new run from this run's best weights, or from a .zip of charrnn export.",
+        MODEL,
     )
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
     extend_alphabet: bool = option(
-        False, "--extend-alphabet", help="With --init-from: learn the new characters of the text, too.", panel=MODEL
+        False, "--extend-alphabet", "With --init-from: learn the new characters of the text, too.", MODEL
     )
     """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
     forget_bias: float = 1.0
     """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
 
-    minutes: float | None = option(None, "--minutes", help="Train for about M minutes (default: 3).", metavar="M")
+    minutes: float | None = option(None, "--minutes M", "Train for about M minutes (default: 3).")
     """Budget in minutes; converted to a number of steps after a few seconds of measuring."""
-    epochs: float | None = option(
-        None, "--epochs", help="Train for E passes over the text.", metavar="E", panel=TRAINING
-    )
+    epochs: float | None = option(None, "--epochs E", "Train for E passes over the text.", TRAINING)
     """Budget in passes over the training text."""
-    steps: int | None = option(None, "--steps", help="Train for N optimizer steps.", metavar="N", panel=TRAINING)
+    steps: int | None = option(None, "--steps N", "Train for N optimizer steps.", TRAINING)
     """Budget in optimizer steps."""
     num_lanes: int | Auto = "auto"
     """B: segments of the text that are read in parallel, one per batch row. `batch_size` is another name of it."""
@@ -187,9 +167,7 @@ class Config:
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
     warmup_steps: int = 50
     """Steps of linear warm-up (at most a tenth of all steps)."""
-    optimizer: str = option(
-        "muon", "--optimizer", help=f"{', '.join(OPTIMIZERS)}. Default: muon.", metavar="NAME", panel=TRAINING
-    )
+    optimizer: str = option("muon", "--optimizer NAME", f"{', '.join(OPTIMIZERS)}. Default: muon.", TRAINING)
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or sgd."""
     muon_scale: float = 2.0
     """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`, of older runs."""
@@ -203,42 +181,34 @@ class Config:
     """Largest global gradient norm (Pascanu 2013)."""
     sync_every: int = option(
         1,
-        "--sync-every",
-        help="For slow networks: processes agree on the weights every K steps, not on every gradient.",
-        metavar="K",
-        panel=MACHINE,
+        "--sync-every K",
+        "For slow networks: processes agree on the weights every K steps, not on every gradient.",
+        MACHINE,
     )
     """K: steps that each of several processes takes on its own batch rows before they agree on the weights by an outer
     step (DiLoCo, Douillard 2023); 1: their gradients are summed at every step."""
     weight_average: float = 0.99
     """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no averaging."""
 
-    seed: int = option(
-        0, "--seed", help="Seed of the weights, the dropout and the samples.", metavar="N", panel=TRAINING
-    )
+    seed: int = option(0, "--seed N", "Seed of the weights, the dropout and the samples.", TRAINING)
     """Seed of the initial weights, the dropout and the samples."""
-    device: str = option("auto", "--device", help="auto, cpu, cuda or mps.", metavar="DEVICE", panel=MACHINE)
+    device: str = option("auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE)
     """auto, cpu, cuda or mps."""
-    precision: str = option("auto", "--precision", help="auto, fp32, bf16 or fp16.", metavar="P", panel=MACHINE)
+    precision: str = option("auto", "--precision P", "auto, fp32, bf16 or fp16.", MACHINE)
     """fp32, bf16 or fp16 (autocast); auto: bf16 if the processor has instructions for it and it is faster."""
     threads: int | Auto = "auto"
     """Processor threads; auto: the number that measures fastest (fewer if other processes use the cores)."""
     evaluate_every: int | Auto = option(
-        "auto",
-        "--evaluate-every",
-        help="Validate every N steps; default: about eight times.",
-        metavar="N",
-        panel=TRAINING,
-        is_hidden=True,
+        "auto", "--evaluate-every N", "Validate every N steps; default: about eight times.", TRAINING, is_hidden=True
     )
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"
     """Characters of the validation text that each validation reads, in segments spread evenly over it; null: all."""
     save_every: int | Auto = option(
-        "auto", "--save-every", help="Save every N steps; default: at every validation.", metavar="N", panel=FOLDER
+        "auto", "--save-every N", "Save every N steps; default: at every validation.", FOLDER
     )
     """Steps between two checkpoints."""
-    keep: int = option(2, "--keep", help="Checkpoints to keep besides best and latest.", metavar="N", panel=FOLDER)
+    keep: int = option(2, "--keep N", "Checkpoints to keep besides best and latest.", FOLDER)
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
@@ -363,6 +333,28 @@ _CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
 }
 
+_NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("min_count evaluate_every validation_chars save_every", "at least 1", lambda n: n >= 1),
+    ("warmup_steps keep", "at least 0", lambda n: n >= 0),
+    ("num_layers", "between 1 and 64", lambda n: 1 <= n <= 64),
+    ("hidden_size embedding_size", f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
+    ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
+    ("num_lanes bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),
+    ("sync_every", "between 1 and 10^6", lambda n: 1 <= n <= 10**6),
+    ("threads", "between 1 and 1024", lambda n: 1 <= n <= 1024),
+    ("seed order_seed", "between 0 and 2^32 - 1", lambda n: 0 <= n < 2**32),
+    ("minutes epochs", "more than 0 and at most 100000", lambda budget: 0 < budget <= 1e5),
+    ("steps", "between 1 and 10^9", lambda n: 1 <= n <= MAX_STEPS),
+    ("dropout input_dropout weight_drop zoneout", "at least 0 and below 1", lambda p: 0 <= p < 1),
+    ("beta1 beta2 weight_average", "at least 0 and below 1", lambda decay: 0 <= decay < 1),
+    ("reset_probability final_learning_rate", "between 0 and 1", lambda share: 0 <= share <= 1),
+    ("omega muon_scale weight_decay", "at least 0 and finite", lambda x: x >= 0 and math.isfinite(x)),
+    ("learning_rate", "more than 0 and at most 10", lambda rate: 0 < rate <= 10),
+    ("clip_norm", "more than 0", lambda norm: norm > 0),
+    ("forget_bias", "a finite number", math.isfinite),
+)
+"""Fields that are numbers: their names, their range in words, and whether a number is in it."""
+
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "corpus": (
         f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in quotes",
@@ -374,41 +366,12 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
         lambda name: len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS,
     ),
-    "min_count": ("at least 1", lambda n: n >= 1),
     "split": (
         "two or three positive shares, such as 90/10",
         lambda shares: len(shares) in (2, 3) and all(share > 0 and math.isfinite(share) for share in shares),
     ),
     "column": ("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000),
-    "num_layers": ("between 1 and 64", lambda n: 1 <= n <= 64),
-    "hidden_size": (f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
-    "embedding_size": (f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
-    "parameters": ("between 1 and 10^12", lambda n: 1 <= n <= 10**12),
-    "dropout": ("at least 0 and below 1", lambda p: 0 <= p < 1),
-    **{name: ("at least 0 and below 1", lambda p: 0 <= p < 1) for name in ("input_dropout", "weight_drop", "zoneout")},
-    "omega": ("at least 0 and finite", lambda w: w >= 0 and math.isfinite(w)),
-    "forget_bias": ("a finite number", math.isfinite),
-    "minutes": ("more than 0 and at most 100000", lambda m: 0 < m <= 1e5),
-    "epochs": ("more than 0 and at most 100000", lambda e: 0 < e <= 1e5),
-    "steps": ("between 1 and 10^9", lambda n: 1 <= n <= MAX_STEPS),
-    "num_lanes": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
-    "bptt_length": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
-    "reset_probability": ("between 0 and 1", lambda p: 0 <= p <= 1),
-    "learning_rate": ("more than 0 and at most 10", lambda r: 0 < r <= 10),
-    "final_learning_rate": ("between 0 and 1", lambda r: 0 <= r <= 1),
-    "warmup_steps": ("at least 0", lambda n: n >= 0),
-    "muon_scale": ("at least 0 and finite", lambda s: s >= 0 and math.isfinite(s)),
-    **{name: ("at least 0 and below 1", lambda b: 0 <= b < 1) for name in ("beta1", "beta2")},
-    "weight_decay": ("at least 0 and finite", lambda d: d >= 0 and math.isfinite(d)),
-    "clip_norm": ("more than 0", lambda c: c > 0),
-    "sync_every": ("between 1 and 10^6", lambda n: 1 <= n <= 10**6),
-    "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),
-    "threads": ("between 1 and 1024", lambda n: 1 <= n <= 1024),
-    **{name: ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32) for name in ("seed", "order_seed")},
-    "evaluate_every": ("at least 1", lambda n: n >= 1),
-    "validation_chars": ("at least 1", lambda n: n >= 1),
-    "save_every": ("at least 1", lambda n: n >= 1),
-    "keep": ("at least 0", lambda n: n >= 0),
+    **{name: (words, is_allowed) for names, words, is_allowed in _NUMBERS for name in names.split()},
 }
 
 _TYPES: dict[str, Any] = get_type_hints(Config)

@@ -31,16 +31,23 @@ class Option:
 
 def option(
     default: Any,
-    *flags: str,
+    flags: str,
     help: str,
-    metavar: str | None = None,
     panel: str | None = None,
+    *,
     least: float | None = None,
     is_hidden: bool = False,
 ) -> Any:
-    """Make a dataclass field that an option of the command line sets. A class as default, such as dict, is called."""
-    metadata = {KEY: Option(flags=flags, help=help, metavar=metavar, panel=panel, least=least, is_hidden=is_hidden)}
-    return field(metadata=metadata, **{"default_factory" if isinstance(default, type) else "default": default})
+    """Make a dataclass field that an option of the command line sets. A class as default, such as dict, is called.
+
+    `flags` are the spellings and, after them, the placeholder of a value: "--temp, --temperature T".
+    """
+    spellings = [word.rstrip(",") for word in flags.split() if word.startswith("--")]
+    placeholder = flags.rpartition(spellings[-1])[2].strip() or None
+    declared = Option(
+        flags=tuple(spellings), help=help, metavar=placeholder, panel=panel, least=least, is_hidden=is_hidden
+    )
+    return field(metadata={KEY: declared}, **{"default_factory" if isinstance(default, type) else "default": default})
 
 
 def options_of(options: type[Any]) -> Mapping[str, Option]:

@@ -3,8 +3,9 @@
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, wraps
+from inspect import Parameter, signature
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,6 @@ from charrnn.generation.options import (
     Shaping,
     TextOptions,
     check_unknown,
-    takes_fields_of,
 )
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.sampling import Block, Ids, PrimedState, prime_model, sample_ids, start_ids, undrawable_ids
@@ -41,6 +41,8 @@ MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
 Options = TypeVar("Options", bound=TextOptions)
+Fields = ParamSpec("Fields")
+Result = TypeVar("Result")
 Variant = tuple[float, int]
 """What distinguishes a text from the others of one call: its temperature and the number of its random stream."""
 
@@ -141,18 +143,21 @@ class Generator:
         return text
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`).
+        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`); see `sample`.
 
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
         """
         return write_text(self._draw_one(options), self._text_stream(options))
 
     def write(self, options: SampleOptions) -> Iterator[str]:
-        """Yield the text of `stream` in larger chunks, as fast as it can be drawn."""
+        """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
         return write_chunks(self._draw_one(options), self._text_stream(options))
 
     def sample(self, options: SampleOptions) -> GeneratedText:
-        """Draw one text."""
+        """Draw a text. The options are the fields of `generation.options.SampleOptions`.
+
+        Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
+        """
         return next(self.iter_samples(1, options))
 
     def iter_samples(
@@ -194,8 +199,9 @@ class Generator:
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
 
-        Without a seed a stochastic search draws a new one. Raises UsageError also for a stop string with characters
-        that are not in the vocabulary.
+        The options are the fields of `generation.options.SearchOptions`; without a seed a stochastic search draws a new
+        one. Raises UsageError for an option out of range or a stop string with characters outside the vocabulary,
+        DataError for such a prime.
         """
         for stop in options.stops:
             if missing := self.vocab.unknown_characters(stop):
@@ -216,6 +222,13 @@ class Generator:
             banned=self._never_drawn(options.ban),
         )
         return TextSearch(search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id)
+
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
+        """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
+        search = self.search(options)
+        for _ in search:
+            pass
+        return search.best()
 
     def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
         """Return the `top` most likely characters after `text` and their probabilities, most likely first.
@@ -309,6 +322,25 @@ class Generator:
         return self._last_primed[1]
 
 
+def by_fields(
+    options: Callable[Fields, Options], method: Callable[[Generator, Options], Result]
+) -> Callable[Concatenate[Any, Fields], Result]:
+    """Return a method that calls one of the `generator` with the fields of its options as keyword arguments.
+
+    Type checkers, `help` and editors then know the fields, which are declared once.
+    """
+
+    @wraps(method)
+    def call(self: Any, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
+        return method(self.generator, options(*args, **kwargs))
+
+    this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = [this, *signature(options).parameters.values()]
+    call.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {"return": method.__annotations__.get("return")}
+    return call
+
+
 def _variants(count: int, options: SampleOptions, temperatures: Sequence[float] = ()) -> list[Variant]:
     """Return what distinguishes several texts: a temperature each, or a random stream each."""
     if temperatures:
@@ -335,13 +367,11 @@ class Generating:
     generator: Generator
     """Generates text, with options in a dataclass."""
 
-    @takes_fields_of(SampleOptions)
-    def sample(self, options: SampleOptions) -> GeneratedText:
-        """Draw a text. The options are the fields of `generation.options.SampleOptions`.
-
-        Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
-        """
-        return self.generator.sample(options)
+    sample = by_fields(SampleOptions, Generator.sample)
+    stream = by_fields(SampleOptions, Generator.stream)
+    write = by_fields(SampleOptions, Generator.write)
+    search = by_fields(SearchOptions, Generator.search)
+    beam = by_fields(SearchOptions, Generator.beam)
 
     def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
         """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers; see `sample`.
@@ -349,36 +379,6 @@ class Generating:
         Text i is the same however many there are, and the first is that of `sample`. All texts share one seed.
         """
         return RecordList(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
-
-    @takes_fields_of(SampleOptions)
-    def stream(self, options: SampleOptions) -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`); see `sample`.
-
-        A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
-        """
-        return self.generator.stream(options)
-
-    @takes_fields_of(SampleOptions)
-    def write(self, options: SampleOptions) -> Iterator[str]:
-        """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        return self.generator.write(options)
-
-    @takes_fields_of(SearchOptions)
-    def search(self, options: SearchOptions) -> TextSearch:
-        """Return a beam search to iterate over: it yields the best text as far as it is certain.
-
-        The options are the fields of `generation.options.SearchOptions`. Raises UsageError for an option out of range
-        or a stop string with characters outside the vocabulary, DataError for such a prime.
-        """
-        return self.generator.search(options)
-
-    @takes_fields_of(SearchOptions)
-    def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
-        search = self.generator.search(options)
-        for _ in search:
-            pass
-        return search.best()
 
     def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
         """Return the `top` most likely characters after `text` and their probabilities, most likely first.

@@ -4,9 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.options import option
@@ -54,10 +52,6 @@ OnWarning = Callable[[str], object]
 """Called with a message."""
 Clamps = Mapping["tuple[int, int] | Direction", float]
 """Cells (layer, unit) and directions, with the value of each cell and the output of each direction."""
-Fields = ParamSpec("Fields")
-Options = TypeVar("Options")
-Owner = TypeVar("Owner")
-Result = TypeVar("Result")
 
 
 def warn(message: str) -> None:
@@ -103,45 +97,36 @@ class TextOptions:
 
     length: int = option(
         DEFAULT_LENGTH,
-        "--length",
-        help=f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many: {DOCUMENT_LENGTH:,}.",
-        metavar="N",
+        "--length N",
+        f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many: {DOCUMENT_LENGTH:,}.",
     )
     """Number of characters to generate; of bytes, with the byte alphabet."""
     seed: int | None = option(
-        None,
-        "--seed",
-        help="The same seed gives the same text. Default: a new one, printed on stderr.",
-        metavar="N",
-        least=0,
+        None, "--seed N", "The same seed gives the same text. Default: a new one, printed on stderr.", least=0
     )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns."""
-    prime: str | bytes = option("", "--prime", help="Text to continue; printed first.", metavar="TEXT")
+    prime: str | bytes = option("", "--prime TEXT", "Text to continue; printed first.")
     """Text to read first, of any length; not part of the result. An empty one stands for a newline; for a model of
     documents the prime is the beginning of one."""
     unknown: str = option(
         DEFAULT_UNKNOWN,
-        "--unknown",
-        help="Characters not in the alphabet: error, skip, or nearest for a similar one.",
-        metavar="WORD",
-        panel=TEXT,
+        "--unknown WORD",
+        "Characters not in the alphabet: error, skip, or nearest for a similar one.",
+        TEXT,
     )
     """Characters of the prime that are not in the vocabulary: `error`, `skip`, or `nearest` for a similar character."""
-    stops: Sequence[str] = option(
-        (), "--stop", help="Stop before this text. Repeatable; \\n is a newline.", metavar="TEXT"
-    )
+    stops: Sequence[str] = option((), "--stop TEXT", "Stop before this text. Repeatable; \\n is a newline.")
     """Strings that end the text."""
-    keep_stop: bool = option(False, "--keep-stop", help="Stop after the --stop text, not before it.", panel=TEXT)
+    keep_stop: bool = option(False, "--keep-stop", "Stop after the --stop text, not before it.", TEXT)
     """Whether the stop string is part of the result."""
-    ban: str = option("", "--ban", help="Never generate these characters.", metavar="CHARS", panel=DISTRIBUTION)
+    ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
     """Characters that are never generated."""
     clamps: Clamps = option(
         dict,
-        "--clamp",
-        help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output: quote=high, "
+        "--clamp L:U=V|DETECTOR=V",
+        "Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output: quote=high, "
         "quote@8=low, quote=0.5. Repeatable.",
-        metavar="L:U=V|DETECTOR=V",
-        panel=CELLS,
+        CELLS,
     )
     """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford 2017), directions at
     their output."""
@@ -163,45 +148,28 @@ class SampleOptions(TextOptions):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and its range."""
 
     temperature: float = option(
-        1.0,
-        "--temp",
-        "--temperature",
-        help=f"0 is greedy, 1 the model's own distribution. Default: {SAMPLE_TEMPERATURE}.",
-        metavar="T",
+        1.0, "--temp, --temperature T", f"0 is greedy, 1 the model's own distribution. Default: {SAMPLE_TEMPERATURE}."
     )
     """Divisor of the logits: 0 is greedy, 1 the model's own distribution."""
-    top_k: int | None = option(
-        None, "--top-k", help="Draw from the K most likely characters only.", metavar="K", panel=DISTRIBUTION
-    )
+    top_k: int | None = option(None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION)
     """Number of the most likely characters that are kept; None: all."""
     top_p: float | None = option(
-        None,
-        "--top-p",
-        help="Draw from the most likely characters with total probability P.",
-        metavar="P",
-        panel=DISTRIBUTION,
+        None, "--top-p P", "Draw from the most likely characters with total probability P.", DISTRIBUTION
     )
     """Total probability of the most likely characters that are kept (nucleus sampling; Holtzman 2020)."""
     min_p: float | None = option(
-        None,
-        "--min-p",
-        help="Draw from characters at least P times as likely as the most likely one.",
-        metavar="P",
-        panel=DISTRIBUTION,
+        None, "--min-p P", "Draw from characters at least P times as likely as the most likely one.", DISTRIBUTION
     )
     """Probability that a character needs to be kept, as a multiple of that of the most likely one."""
-    max_line: int = option(0, "--max-line", help="End a line after N characters.", metavar="N", panel=TEXT, least=1)
+    max_line: int = option(0, "--max-line N", "End a line after N characters.", TEXT, least=1)
     """Characters after which a line is ended; 0: never."""
-    cell: tuple[int, int] | None = option(
-        None, "--show-cell", help="Colour the text by the value of this cell.", metavar="L:U", panel=CELLS
-    )
+    cell: tuple[int, int] | None = option(None, "--show-cell L:U", "Colour the text by the value of this cell.", CELLS)
     """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
     precision: str = option(
         DEFAULT_PRECISION,
-        "--precision",
-        help="auto or int8: weights in 8 bits, the fastest. fp32: weights as trained.",
-        metavar="WORD",
-        panel=DISTRIBUTION,
+        "--precision WORD",
+        "auto or int8: weights in 8 bits, the fastest. fp32: weights as trained.",
+        DISTRIBUTION,
     )
     """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others; `fp32`: weights as
     they are."""
@@ -237,47 +205,33 @@ class SearchOptions(TextOptions):
 
     length: int = DEFAULT_SEARCH_LENGTH
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet."""
-    width: int = option(
-        DEFAULT_WIDTH, "--beam", help="Search for the most likely text with N beams.", metavar="N", panel=SEARCH
-    )
+    width: int = option(DEFAULT_WIDTH, "--beam N", "Search for the most likely text with N beams.", SEARCH)
     """Number of texts kept at every step, and returned."""
     mode: Mode = option(
         "plain",
-        "--beam-mode",
-        help="plain: most likely texts. diverse: groups that avoid each other. stochastic: different samples.",
-        metavar="WORD",
-        panel=SEARCH,
+        "--beam-mode WORD",
+        "plain: most likely texts. diverse: groups that avoid each other. stochastic: different samples.",
+        SEARCH,
     )
     """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar
     2016). `stochastic`: texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
     groups: int | None = option(
-        None,
-        "--groups",
-        help="Number of groups of a diverse search. Default: one per beam.",
-        metavar="N",
-        panel=SEARCH,
+        None, "--groups N", "Number of groups of a diverse search. Default: one per beam.", SEARCH
     )
     """Number of groups of a diverse search, a divisor of the width. None: one per beam."""
     diversity: float | None = option(
         None,
-        "--diversity",
-        help=f"Penalty for a character that an earlier group chose. Default: {DEFAULT_DIVERSITY}.",
-        metavar="NATS",
-        panel=SEARCH,
+        "--diversity NATS",
+        f"Penalty for a character that an earlier group chose. Default: {DEFAULT_DIVERSITY}.",
+        SEARCH,
     )
     """Nats subtracted in a diverse search for each beam of an earlier group that chose the character at a step. None:
     `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The penalty is not part of a beam's score."""
     length_penalty: float = option(
-        0.0,
-        "--length-penalty",
-        help="With --stop: 0 (default) prefers short texts, 1 neither.",
-        metavar="ALPHA",
-        panel=SEARCH,
+        0.0, "--length-penalty ALPHA", "With --stop: 0 (default) prefers short texts, 1 neither.", SEARCH
     )
     """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short texts."""
-    no_repeat: int | None = option(
-        None, "--no-repeat", help="Never generate the same N characters twice.", metavar="N", panel=SEARCH
-    )
+    no_repeat: int | None = option(None, "--no-repeat N", "Never generate the same N characters twice.", SEARCH)
     """Length of n-grams that occur at most once, those of the prime included; in bytes with the byte alphabet. None:
     any may recur."""
 
@@ -349,36 +303,15 @@ class SearchOptions(TextOptions):
 
 def check_precision(precision: str) -> None:
     """Raise UsageError unless `precision` is one of `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        near = did_you_mean(precision, PRECISIONS)
-        raise UsageError(f"{named('precision')} is {precision}; it must be one of {', '.join(PRECISIONS)}.{near}")
+    _check_word("precision", precision, PRECISIONS)
 
 
 def check_unknown(unknown: str) -> None:
     """Raise UsageError unless `unknown` is one of `UNKNOWN_CHOICES`."""
-    if unknown not in UNKNOWN_CHOICES:
-        near = did_you_mean(unknown, UNKNOWN_CHOICES)
-        raise UsageError(f"{named('unknown')} is {unknown}; it must be one of {', '.join(UNKNOWN_CHOICES)}.{near}")
+    _check_word("unknown", unknown, UNKNOWN_CHOICES)
 
 
-def takes_fields_of(
-    options: Callable[Fields, Options],
-) -> Callable[[Callable[[Owner, Options], Result]], Callable[Concatenate[Owner, Fields], Result]]:
-    """Let a method that takes an options dataclass be called with the fields of that class as keyword arguments.
-
-    Type checkers, `help` and editors then know the fields, which are declared once.
-    """
-
-    def decorate(method: Callable[[Owner, Options], Result]) -> Callable[Concatenate[Owner, Fields], Result]:
-        @wraps(method)
-        def call(self: Owner, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
-            return method(self, options(*args, **kwargs))
-
-        this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-        own = signature(method)
-        fields = signature(options).parameters.values()
-        call.__signature__ = own.replace(parameters=[this, *fields])  # type: ignore[attr-defined]
-        call.__annotations__ = {"return": method.__annotations__.get("return")}
-        return call
-
-    return decorate
+def _check_word(name: str, word: str, words: Sequence[str]) -> None:
+    if word not in words:
+        near = did_you_mean(word, words)
+        raise UsageError(f"{named(name)} is {word}; it must be one of {', '.join(words)}.{near}")
