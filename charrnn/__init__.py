@@ -28,59 +28,27 @@ if TYPE_CHECKING:
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
-_HOMES = {
-    "find_cells": "charrnn.api",
-    "load": "charrnn.api",
-    "Model": "charrnn.api",
-    "evaluate": "charrnn.evaluation.comparison",
-    "evaluate_runs": "charrnn.evaluation.comparison",
-    "losses_by_char": "charrnn.evaluation.lines",
-    "losses_by_line": "charrnn.evaluation.lines",
-    "Config": "charrnn.config",
-    "CharRNNError": "charrnn.errors",
-    "Trace": "charrnn.cells.trace",
-    "Evaluation": "charrnn.evaluation.records",
-    "LossReport": "charrnn.evaluation.records",
-    "DocumentNovelty": "charrnn.generation.records",
-    "GeneratedText": "charrnn.generation.records",
-    "Novelty": "charrnn.generation.records",
-    "Prediction": "charrnn.generation.records",
-    "CellFindings": "charrnn.cells.records",
-    "LearningCurves": "charrnn.runs.overview",
-    "RunSummary": "charrnn.runs.overview",
-    "TrainEvent": "charrnn.training.events",
-    "learning_curves": "charrnn.runs.overview",
-    "run_summaries": "charrnn.runs.overview",
-    "resume": "charrnn.training.loop",
-    "train": "charrnn.training.loop",
-}
+__all__ = ["CellFindings", "CharRNNError", "Config", "DocumentNovelty", "Evaluation", "GeneratedText", "LearningCurves"]
+__all__ += ["LossReport", "Model", "Novelty", "Prediction", "RunSummary", "Trace", "TrainEvent", "evaluate"]
+__all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "losses_by_char", "losses_by_line", "resume"]
+__all__ += ["run_summaries", "train"]
 
-__all__ = [
-    "CellFindings",
-    "CharRNNError",
-    "Config",
-    "DocumentNovelty",
-    "Evaluation",
-    "GeneratedText",
-    "LearningCurves",
-    "LossReport",
-    "Model",
-    "Novelty",
-    "Prediction",
-    "RunSummary",
-    "Trace",
-    "TrainEvent",
-    "evaluate",
-    "evaluate_runs",
-    "find_cells",
-    "learning_curves",
-    "load",
-    "losses_by_char",
-    "losses_by_line",
-    "resume",
-    "run_summaries",
-    "train",
-]
+_NAMES = {
+    "api": "Model find_cells load",
+    "cells.records": "CellFindings",
+    "cells.trace": "Trace",
+    "config": "Config",
+    "errors": "CharRNNError",
+    "evaluation.comparison": "evaluate evaluate_runs",
+    "evaluation.lines": "losses_by_char losses_by_line",
+    "evaluation.records": "Evaluation LossReport",
+    "generation.records": "DocumentNovelty GeneratedText Novelty Prediction",
+    "runs.overview": "LearningCurves RunSummary learning_curves run_summaries",
+    "training.events": "TrainEvent",
+    "training.loop": "resume train",
+}
+_HOMES = {name: f"{__name__}.{module}" for module, names in _NAMES.items() for name in names.split()}
+"""The module of each public name."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MethodType
@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.cells.records import (
-    Ablation,
-    CellFindings,
-    ColouredText,
-    FoundCell,
-)
+from charrnn.cells.records import Ablation, CellFindings, ColouredText, FoundCell
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
@@ -48,43 +43,37 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
 
+@dataclass(eq=False, repr=False)
 class Model(Generating, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
-    Attributes: `config`, `vocab`, `tensors` (the weights by name), `generator` (generates text, with options in a
-    dataclass), `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
-    it was saved at, `recorded_corpus` (None if the run does not say what it learned), `warnings` from loading it,
-    `step_digest` of its weights, configuration and alphabet, `adaptation` (None unless `adapted` made it), `val_nats`
-    (the validation loss at that step; None if it is not known).
+    Its `generator` generates text, with options in a dataclass.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        vocab: Vocab,
-        tensors: dict[str, NDArray[Any]],
-        *,
-        name: str = "model",
-        path: Path | None = None,
-        step: int = 0,
-        recorded_corpus: RecordedCorpus | None = None,
-        warnings: tuple[str, ...] = (),
-        step_digest: str | None = None,
-        adaptation: Adaptation | None = None,
-        val_nats: float | None = None,
-    ) -> None:
-        self.config = config
-        self.vocab = vocab
-        self.tensors = tensors
-        self.name = name
-        self.generator = Generator(config, vocab, tensors, name)
-        self.path = path
-        self.step = step
-        self.recorded_corpus = recorded_corpus
-        self.warnings = warnings
-        self.step_digest = step_digest
-        self.adaptation = adaptation
-        self.val_nats = val_nats
+    config: Config
+    vocab: Vocab
+    tensors: dict[str, NDArray[Any]]
+    """The weights by name."""
+    _: KW_ONLY
+    name: str = "model"
+    """The name of the run."""
+    path: Path | None = None
+    """The folder of the run; None if it was not loaded from one."""
+    step: int = 0
+    """The step at which it was saved."""
+    recorded_corpus: RecordedCorpus | None = None
+    """None if the run does not say what it learned."""
+    warnings: tuple[str, ...] = ()
+    """Warnings from loading it."""
+    step_digest: str | None = None
+    """The digest of its weights, configuration and alphabet."""
+    adaptation: Adaptation | None = None
+    """None unless `adapted` made it."""
+    val_nats: float | None = None
+    """The validation loss at that step; None if it is not known."""
+
+    def __post_init__(self) -> None:
+        self.generator = Generator(self.config, self.vocab, self.tensors, self.name)
 
     def __repr__(self) -> str:
         found = self.description
