@@ -1,6 +1,6 @@
 """What a cell might keep track of, a label under each character: what holds after reading it.
 
-In the tables ¶ stands for a newline and → for a tab. Labels: Q inside, . outside, ? either; counts are digits, a = 10.
+The tables are those of `labelled`.
 """
 
 from __future__ import annotations
@@ -11,163 +11,262 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label, rows
 
-from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, Detector, Labels, why_not_scored
+from charrnn.detectors.detector import MIN_POSITIVES, MIN_SPANS, Labels, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates included
-LINES = st.text("ab \t\n", max_size=40)
+MIXED = st.text(st.sampled_from(list("abAB01_.,'’\"“” \t\r\n:-é\u0301\ud800\x00")), max_size=50)
 SOURCE = "import os\nimport sys\n"
+LATEX = "\\begin{document}\n\\section{Lamps}\n\n" * 3
+PLAY = "ANN:\nIs it lit?\n\nSecond Miller:\nNo.\n\n" * 3
 PROSE = "She said (quietly): 'it is late'.\nNobody # spoke.\n"
+TABLES = {
+    "quote": """
+He said "wait" twice.¶
+........QQQQQ.........  from the opening mark to before the closing one
+He said “wait” twice.¶
+........QQQQQ.........  curly marks
+“One “two” three” four
+QQQQQQQQQ.............  a curly mark says which way
+“One" two "three” four
+QQQQ......QQQQQQ......  either closes the other
+So: "". "a"
+....Q...QQ.  an empty quotation
+"One¶two" three¶
+QQQQQQQQ........  over the end of a line
+"One,¶¶two "three" four
+QQQQQ?.....QQQQQQ......  a blank line ends it
+"One,¶ → ¶two "three"¶
+QQQQQ????.....QQQQQQ..  so does a line of blanks
+One.¶¶¶¶Two "three".¶
+............QQQQQQ...  a blank line opens none
+It's 'so' ‘then’ "isn't it".¶
+.................QQQQQQQQQ...  apostrophes are none
+He said "wait
+........QQQQQ  up to the end
+""",
+    "line-position": """
+¶→a¶by¶
+0120120  each line from its start
+""",
+    "line-length": """
+a¶by¶¶b
+0210010  a newline sees the next line
+""",
+    "indentation": """
+→→a¶ b¶ →
+122211112  of the whole line, its newline included
+""",
+    "newline-next": """
+lamp¶by¶
+...Q..Q.  before each newline
+a¶¶¶b
+QQQ..  an empty line
+a¶b
+Q..  at the end nobody knows
+¶
+.  at the start
+""",
+    "word-position": """
+The lamp, unlit.
+1230123400123450  each word from its start
+don't ‘so’ dogs' 'a'
+12345001230123450012  an apostrophe belongs to its word
+a''b
+1201  only one does
+num_lines2=x1
+123456789a012  names in source code
+by¶the-door
+12012301234  over the end of a line
+вода été हिन्दी
+12340123450123456  letters of any script, with their marks
+""",
+    "capital": """
+ROMEO: O MY
+.QQQQ.....Q  from the second on, until the word ends
+Romeo and I. A
+..............  a capital alone says nothing
+HTTPServer McDONALD
+.QQQQ..............  a small letter ends it
+MAX_2LONG I'M
+.QQQQQQQQ...Q  digits, underscores and apostrophes do not
+X_1Y A1B
+...Q...Q  the second capital, not the second character
+ВОДА Вода
+.QQQ.....  capitals of any script
+""",
+    "digit": """
+In 1812, 3 lamps.
+...QQQQ..Q.......  all of its digits
+1,234.50 and 10_000.
+QQQQQQQQ.....QQQQQQ.  what separates digits
+x=0x1fG 0b
+..QQQQ..Q.  hexadecimal
+5kg 1st 20%
+Q...Q...QQ.  with a unit
+x1 utf8 _3 a1.5
+..............Q  digits of a name are none
+""",
+    "url": """
+see http://a.b/c?d=1#e now
+....QQQQQQQQQQQQQQQQQQ....  from its first character on
+(https://a.b/c). ftp://d,
+.QQQQQQQQQQQQQ...QQQQQQQ.  without the punctuation after it
+https://a.b/c_(d), e
+QQQQQQQQQQQQQQQQQ...  with brackets of its own
+www.a.org or WWW.B.ORG¶
+QQQQQQQQQ....QQQQQQQQQ.  without a scheme
+"http://a.b" <https://c>
+.QQQQQQQQQQ...QQQQQQQQQ.  up to a mark of quotation or markup
+http:// a http:a awww.b x@www.c
+...............................  nothing but a scheme
+""",
+    "speaker": """
+ANN:¶Is it lit?¶
+QQQ.............  the name, up to before its colon
+First Citizen:¶KING RICHARD III:¶
+QQQQQQQQQQQQQ..QQQQQQQQQQQQQQQQ..  several words
+ANN: lit.¶So: ¶ Bob:¶
+..........QQ.........  on a line of its own
+he said:¶They all said it was:¶No, so:¶
+.......................................  not a sentence
+ANN:␍¶
+QQQ...  before a carriage return
+ANN:
+QQQ.  at the end of the text
+ANN¶
+....  before the colon nobody is
+""",
+    "latex-math": r"""
+so $x+1$ is¶
+...QQQQ.....  between dollars
+so $$x$$ is \[y\] and \(z\).
+...QQQQ.....QQQQ......QQQQ..  display
+$x$$y$ $$z$$$w$
+QQ.QQ..QQQQ.QQ.  one formula right after another
+\$5 and $\$5$ \\$x$
+........QQQQ....QQ.  escaped dollars are none
+a \\[2pt] b \\(c)
+.................  a line break with a length opens nothing
+\begin{equation}x\end{equation}y
+QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ..  equations
+a\begin{align*}x\end{align*}y
+.QQQQQQQQQQQQQQQQQQQQQQQQQQ..  with a star
+\begin{math}x\mbox{if $y$}z\end{math}w
+QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ..  dollars in an equation close nothing
+\begin{quote}x\end{quote}
+.........................  other environments are text
+a % $b¶$c$ \% $d$¶
+.......QQ.....QQ..  comments
+\begin{verbatim}$a\end{verbatim} $b$
+.................................QQ.  verbatim
+$a¶b$ c
+QQQQ...  over the end of a line
+$a¶ ¶b $c$
+QQQQ...QQ.  a blank line ends it
+x\] $a$ \end{equation} $b$
+....QQ.................QQ.  an end that was cut off
+a $b
+..QQ  up to the end
+""",
+    "string": """
+f("a", 'b')  # c
+..QQ...QQ.......  from the opening mark to before the closing one
+""",
+    "comment": """
+f("a", 'b')  # c
+.............QQQ  not a hash in a string
+""",
+    "bracket-depth": """
+f("a", [b])  # (
+0111111221000000  outside strings and comments
+""",
+    "if-statement": """
+if a:¶ f(b)¶c
+QQQQQQQQQQQ..  its condition and its body
+""",
+    "a-minus-b": """
+bb¶aabb¶ab
+0001210010  on a line
+""",
+    "b-minus-c": """
+aabbcc¶abc
+0012100010  on a line
+""",
+    "dyck-depth": """
+)(¶([])¶()(
+00012100101  on a line
+""",
+    "parity": """
+1=1¶101=0¶00=0¶11
+QQQ.QQ.........Q.  of the bits before the =
+""",
+    "copy-position": """
+b=ab¶ab=ab¶a=a
+00120000120001  after the =
+""",
+}
+HEADERS = {**dict.fromkeys(("string", "comment", "bracket-depth", "if-statement"), SOURCE), "latex-math": LATEX}
+HEADERS["speaker"] = PLAY
+"""What a text begins with that is of the kind of a detector."""
+FORMAL = ("a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position")
 NOT_EVERYWHERE = {
-    "string": "this text is not source code",
-    "comment": "this text is not source code",
-    "bracket-depth": "this text is not source code",
-    "if-statement": "this text is not source code",
+    **dict.fromkeys(("string", "comment", "bracket-depth", "if-statement"), "this text is not source code"),
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
-    "a-minus-b": "this text is not of that formal language",
-    "b-minus-c": "this text is not of that formal language",
-    "dyck-depth": "this text is not of that formal language",
-    "parity": "this text is not of that formal language",
-    "copy-position": "this text is not of that formal language",
+    **dict.fromkeys(FORMAL, "this text is not of that formal language"),
 }
-UNSTATED = Detector("name", "nothing", lambda text: None).absence
-"""The reason of a detector that states none."""
-FORMAL = ("aabb\nab\n", "aabbcc\n", "(())\n", "11=0\n", "ab=ab\n")
-SAMPLES = (SOURCE, PROSE, "ANN:\nIs it lit?\n\n" * 3, "\\begin{document}\n$x$\n" * 3, *FORMAL)
-KINDS = {
-    name: {labels.dtype for text in SAMPLES if (labels := detector.label(text)) is not None}
-    for name, detector in DETECTORS.items()
-}
-"""The types of the labels of each detector."""
+COUNTS = {"line-position", "line-length", "indentation", "word-position", "bracket-depth", *FORMAL} - {"parity"}
 
 
-QUOTES = rows("""
-from the opening mark to before the closing one
-He said "wait" twice.¶
-........QQQQQ.........
-curly marks
-He said “wait” twice.¶
-........QQQQQ.........
-a curly mark says which way
-“One “two” three” four
-QQQQQQQQQ.............
-either closes the other
-“One" two "three” four
-QQQQ......QQQQQQ......
-an empty quotation
-So: "". "a"
-....Q...QQ.
-over the end of a line
-"One¶two" three¶
-QQQQQQQQ........
-a blank line ends it
-"One,¶¶two "three" four
-QQQQQ?.....QQQQQQ......
-so does a line of blanks
-"One,¶ → ¶two "three"¶
-QQQQQ????.....QQQQQQ..
-a blank line opens none
-One.¶¶¶¶Two "three".¶
-............QQQQQQ...
-apostrophes are none
-It's 'so' ‘then’ "isn't it".¶
-.................QQQQQQQQQ...
-up to the end
-He said "wait
-........QQQQQ
-""")
-LINE_POSITIONS = rows("""
-each line from its start
-lamp¶by the door¶
-12340123456789ab0
-empty lines
-¶¶a¶
-0010
-a tab is one
-→a→¶b
-12301
-""")
-LINE_LENGTHS = rows("""
-how many are left
-lamp¶door¶
-3210432100
-a newline sees the next line
-a¶by the door¶¶b¶
-0ba98765432100100
-up to the end
-a¶door
-043210
-""")
-INDENTATIONS = {
-    "of the whole line, its newline included": (
-        "if a:¶    b = 1¶c¶",
-        "000000123444444400",
-    ),
-    "while reading it, so far": (
-        "   a b¶ c¶",
-        "1233333111",
-    ),
-    "a tab is one": (
-        "→→a¶→ b¶",
-        "12221222",
-    ),
-    "a line of blanks": (
-        "  ¶ ¶¶a",
-        "1221100",
-    ),
-    "spaces further on are none": (
-        "a  b¶  ",
-        "0000012",
-    ),
-}
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        pytest.param(name, *row, id=f"{name}: {what}")
+        for name, table in TABLES.items()
+        for what, row in rows(table).items()
+    ],
+)
+def test_labels(name: str, text: str, expected: str) -> None:
+    check(name, text, expected, header=HEADERS.get(name, ""))
 
 
-@pytest.mark.parametrize(("text", "expected"), QUOTES.values(), ids=QUOTES.keys())
-def test_quote(text: str, expected: str) -> None:
-    check("quote", text, expected)
+def test_every_detector_has_a_table_and_is_found_by_name() -> None:
+    assert TABLES.keys() == DETECTORS.keys()
+    assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
+    assert all(name == detector.name and detector.looks_for for name, detector in DETECTORS.items())
+    assert [detector.name for detector in get_detectors(["comment", "quote"])] == ["comment", "quote"]
+    listed = ", ".join(DETECTORS)
+    with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
+        get_detectors(["quote", "quotes"])
 
 
-@pytest.mark.parametrize(("text", "expected"), LINE_POSITIONS.values(), ids=LINE_POSITIONS.keys())
-def test_line_position(text: str, expected: str) -> None:
-    check("line-position", text, expected)
-
-
-@pytest.mark.parametrize(("text", "expected"), LINE_LENGTHS.values(), ids=LINE_LENGTHS.keys())
-def test_line_length(text: str, expected: str) -> None:
-    check("line-length", text, expected)
-
-
-@pytest.mark.parametrize(("text", "expected"), INDENTATIONS.values(), ids=INDENTATIONS.keys())
-def test_indentation(text: str, expected: str) -> None:
-    check("indentation", text, expected)
-
-
-SOURCES = rows("""
-string
-f("a", 'b')  # c
-..QQ...QQ.......
-comment
-f("a", 'b')  # c
-.............QQQ
-bracket-depth
-f("a", [b])  # (
-0111111221000000
-if-statement
-if a:¶ f(b)¶c
-QQQQQQQQQQQ..
-""")
-
-
-@pytest.mark.parametrize(("name", "text", "expected"), [(name, *row) for name, row in SOURCES.items()])
-def test_source_code_has_labels_of_its_own(name: str, text: str, expected: str) -> None:
-    check(name, text, expected, header=SOURCE)
-
-
-@pytest.mark.parametrize("name", NOT_EVERYWHERE)
-@pytest.mark.parametrize("text", ["", "\n", PROSE])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((name, text) for name in NOT_EVERYWHERE for text in ("", "\n", PROSE)),
+        ("speaker", "Contents:\n\nThe lamp:\n\nIndex:\n"),  # headings come once
+        ("speaker", PLAY + "The rain came over the hill, and nobody spoke.\n" * 200),  # four in two hundred lines
+        ("speaker", "def f():\n    '''Lights it.\n\nArgs:\n    a\n    '''\nReturns:\n" * 9),  # source code
+        ("latex-math", "It was $5, then $6.\n" * 50),
+        ("latex-math", 'print("\\n", "\\t", $HOME)\n' * 9),
+        ("latex-math", "\\item\n" + "The lamp was lit.\n" * 50),
+        ("string", LATEX + "\\emph{lamp}\n\\end{document}\n"),  # though lines end in braces
+        ("a-minus-b", "aabb\nabab\n"),
+        ("a-minus-b", "aaa\n"),
+        ("a-minus-b", "aabb c\n"),
+        ("b-minus-c", "aabb\nab\n"),
+        ("dyck-depth", "(a)\n"),
+        ("dyck-depth", "))\n"),
+        ("parity", "1=01\n"),
+        ("parity", "1==\n"),
+        ("parity", "0101\n"),
+        ("copy-position", "a=a\nab=ba\na=a\n"),
+        ("copy-position", "abab\n"),
+    ],
+)
 def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
     detector = DETECTORS[name]
     assert detector.label(text) is None
@@ -193,32 +292,22 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(name: str, text: str, 
     assert "".join(str(int(label)) for label in labels) == expected
 
 
-@given(ANY_TEXT)
-@EXAMPLES
-def test_named_or_not_the_labels_are_the_same_where_there_are_some(text: str) -> None:
-    for name, detector in DETECTORS.items():
-        (named,) = get_detectors([name])
-        labels, default = named.label(text), detector.label(text)
-        assert (labels is None) == (default is None and NOT_EVERYWHERE[name] == NOT_EVERYWHERE["parity"])
-        assert labels is None or labels.shape == (len(text),)
-        assert default is None or np.array_equal(default, labels)
-
-
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
 @EXAMPLES
-def test_labels_are_as_long_as_their_text(text: str, header: str) -> None:
+def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is_named(text: str, header: str) -> None:
     for name, detector in DETECTORS.items():
-        labels = detector.label(header + text)
-        assert labels is not None or detector.absence != UNSTATED, f"{name} returns None and states no reason"
+        (named,) = get_detectors([name])
+        labels, default = named.label(header + text), detector.label(header + text)
+        assert (labels is None) == (default is None and name in FORMAL)
+        assert default is not None or name in NOT_EVERYWHERE
         # Two lines of source before at most sixty characters are more than the share that makes it source.
-        assert labels is not None or not header or detector.absence != NOT_EVERYWHERE["string"]
+        assert default is not None or not header or HEADERS.get(name) != SOURCE
+        assert default is None or np.array_equal(default, labels)
         if labels is not None:
-            assert labels.shape == (len(header + text),)
-            assert labels.dtype in (bool, np.int64), f"{name} returns {labels.dtype}"
-            assert KINDS[name] <= {labels.dtype}, f"{name} returns yes or no for some texts, counts for others"
+            assert (labels.shape, labels.dtype) == ((len(header + text),), np.int64 if name in COUNTS else bool)
 
 
-@given(LINES)
+@given(st.text("ab \t\n", max_size=40))
 @EXAMPLES
 def test_counts_equal_what_counting_gives(text: str) -> None:
     positions, lengths, depths = [], [], []
@@ -233,13 +322,34 @@ def test_counts_equal_what_counting_gives(text: str) -> None:
     assert label("indentation", text).tolist() == depths
 
 
-def test_detectors_are_found_by_name() -> None:
-    assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
-    assert all(name == detector.name and detector.looks_for for name, detector in DETECTORS.items())
-    assert [detector.name for detector in get_detectors(["comment", "quote"])] == ["comment", "quote"]
-    listed = ", ".join(DETECTORS)
-    with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
-        get_detectors(["quote", "quotes"])
+@given(MIXED)
+@EXAMPLES
+def test_words_and_capitals_equal_what_reading_gives(text: str) -> None:
+    word, positions, capitals = "", [], []
+    for index, character in enumerate(text):
+        is_letter = character.isalnum() or character in "_\u0301"
+        joins = character in "'’" and index > 0 and (text[index - 1].isalnum() or text[index - 1] in "_\u0301")
+        word = word + character if is_letter or joins else ""
+        positions.append(len(word))
+        capitals.append(sum(map(str.isupper, word)) >= 2 and not any(map(str.islower, word)))
+    assert label("word-position", text).tolist() == positions
+    assert label("capital", text).tolist() == capitals
+
+
+@pytest.mark.parametrize(
+    ("name", "num_unsettled"),
+    [
+        *((name, 0) for name in ("quote", "line-position", "indentation", "word-position", "capital")),
+        *((name, 1) for name in ("newline-next", "digit")),
+    ],
+)
+@given(text=MIXED, cut=st.integers(0, 50))
+@EXAMPLES
+def test_what_follows_changes_no_label_but_the_last_of_a_detector_that_looks_ahead(
+    name: str, num_unsettled: int, text: str, cut: int
+) -> None:
+    settled = max(0, len(text[:cut]) - num_unsettled)
+    assert label(name, text[:cut])[:settled].tolist() == label(name, text)[:settled].tolist()
 
 
 def spans(*lengths: int, gap: int = 100) -> Labels:
@@ -253,38 +363,28 @@ def counts(num_stretches: int, length: int) -> Labels:
     return np.r_[np.tile(stretch, num_stretches), np.full(2000, 7)]
 
 
-WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
-    "no source": (None, "it does not apply to this text"),
-    "nothing at all": (np.zeros(0, bool), "there are none in this text"),
-    "none inside": (np.zeros(5000, bool), "there are none in this text"),
-    "enough": (spans(*[MIN_POSITIVES // MIN_SPANS] * MIN_SPANS), None),
-    "one character less": (
-        spans(*[MIN_POSITIVES // MIN_SPANS] * MIN_SPANS)[:-1],
-        "too few: 5 spans, 49 characters inside",
-    ),
-    "one span less": (spans(*[1000] * (MIN_SPANS - 1)), "too few: 4 spans, 4,000 characters inside"),
-    "a span from the first character on": (spans(*[20] * MIN_SPANS)[100:], None),
-    "enough outside": (spans(*[1000] * MIN_SPANS, gap=MIN_POSITIVES // MIN_SPANS), None),
-    "one character less outside": (
-        spans(*[1000] * MIN_SPANS, gap=MIN_POSITIVES // MIN_SPANS)[1:],
-        "nearly every character is inside",
-    ),
-    "counts": (counts(5, 10), None),
-    "counts below zero": (-counts(5, 10), None),
-    "counts that hardly change": (
-        counts(4, 1000),
-        "too few: 8 changes, 4,000 characters with another value than most",
-    ),
-    "counts of which nearly all are one": (
-        counts(49, 1),
-        "too few: 98 changes, 49 characters with another value than most",
-    ),
-    "counts that stay": (np.full(5000, 7), "it never changes in this text"),
-    "one count": (np.array([3]), "it never changes in this text"),
-    "no count": (np.zeros(0, np.int64), "it never changes in this text"),
-}
+ENOUGH = [MIN_POSITIVES // MIN_SPANS] * MIN_SPANS
+MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
 
 
-@pytest.mark.parametrize(("labels", "reason"), WHY_NOT.values(), ids=WHY_NOT.keys())
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (None, "it does not apply to this text"),
+        (np.zeros(0, bool), "there are none in this text"),
+        (np.zeros(5000, bool), "there are none in this text"),
+        (spans(*ENOUGH), None),
+        (spans(*ENOUGH)[:-1], "too few: 5 spans, 49 characters inside"),
+        (spans(*[1000] * (MIN_SPANS - 1)), "too few: 4 spans, 4,000 characters inside"),
+        (spans(*[20] * MIN_SPANS)[100:], None),  # from the first character on
+        (MOSTLY, None),
+        (MOSTLY[1:], "nearly every character is inside"),
+        (-counts(5, 10), None),
+        (counts(4, 1000), "too few: 8 changes, 4,000 characters with another value than most"),
+        (counts(49, 1), "too few: 98 changes, 49 characters with another value than most"),
+        (np.full(5000, 7), "it never changes in this text"),
+        (np.zeros(0, np.int64), "it never changes in this text"),
+    ],
+)
 def test_labels_that_cannot_be_scored_say_why(labels: Labels | None, reason: str | None) -> None:
     assert why_not_scored(labels) == reason

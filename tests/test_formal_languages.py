@@ -10,7 +10,7 @@ import pytest
 from conftest import Ran
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import check, rows
+from test_detectors import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
@@ -26,13 +26,6 @@ from charrnn.text.formal_languages import (
 Command = Callable[..., Ran]
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
-DETECTOR_OF = {
-    "anbn": {"a-minus-b"},
-    "anbncn": {"a-minus-b", "b-minus-c"},
-    "dyck": {"dyck-depth"},
-    "parity": {"parity"},
-    "copy": {"copy-position"},
-}
 
 
 def recognises(name: str, text: str) -> bool:
@@ -59,7 +52,7 @@ def shrink(text: str) -> str:
 
 
 def naive_states(name: str, text: str) -> dict[str, list[int]]:
-    """Count in every prefix from its start."""
+    """Count in every prefix from its start; by detector."""
     prefixes = [text[: index + 1] for index in range(len(text))]
     if name == "dyck":
         return {"dyck-depth": [sum(1 if c in "([{<" else -1 for c in prefix) for prefix in prefixes]}
@@ -79,14 +72,11 @@ def draw(name: str, num: int, *, brackets: int = 1, **options: int) -> list[Form
 
 @given(NAMES, st.integers(1, 4), st.integers(0, 10**6), st.integers(3, 60))
 @EXAMPLES
-def test_strings_belong_to_their_language_and_states_are_what_counting_gives(
-    name: str, brackets: int, seed: int, max_length: int
-) -> None:
+def test_strings_belong_to_their_language(name: str, brackets: int, seed: int, max_length: int) -> None:
     strings = draw(name, 8, brackets=brackets if name == "dyck" else 1, seed=seed, max_length=max_length)
     assert len(strings) == 8
     for string in strings:
         assert recognises(name, string.text) and 1 <= len(string.text) <= max_length
-        assert {state: list(values) for state, values in string.states.items()} == naive_states(name, string.text)
 
 
 @given(NAMES, st.integers(1, 3), st.integers(0, 10**6))
@@ -141,12 +131,11 @@ def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
 def test_detectors_compute_the_states_from_the_text_alone(name: str, seed: int, begin: int, end: int) -> None:
     strings = draw(name, 30, seed=seed, max_length=30)
     text = "".join(string.text + "\n" for string in strings)
-    applying = {
-        detector for detector in set().union(*DETECTOR_OF.values()) if DETECTORS[detector].label(text) is not None
-    }
-    assert applying == DETECTOR_OF[name]
-    for detector in applying:
-        states = np.array([value for string in strings for value in (*string.states[detector], 0)])
+    expected = [naive_states(name, string.text) for string in strings]
+    applying = {one for one in FORMAL if DETECTORS[one].label(text) is not None}
+    assert applying == expected[0].keys() == {*find_language(name).detectors}
+    for detector in expected[0]:
+        states = np.array([value for of_string in expected for value in (*of_string[detector], 0)])
         labels = DETECTORS[detector].label(text)
         assert labels is not None and (labels == states).all()
         assert (labels == DETECTORS[detector].label_documents(text.replace("\n", END))).all()
@@ -157,65 +146,18 @@ def test_detectors_compute_the_states_from_the_text_alone(name: str, seed: int, 
             assert (found[line_end:] == states[begin : len(text) - end][line_end:]).all()
 
 
-TABLES = rows("""
-a-minus-b
-bb¶aabb¶ab
-0001210010
-b-minus-c
-aabbcc¶abc
-0012100010
-dyck-depth
-)(¶([])¶()(
-00012100101
-parity
-1=1¶101=0¶00=0¶11
-QQQ.QQ.........Q.
-copy-position
-b=ab¶ab=ab¶a=a
-00120000120001
-""")
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_labels_of_formal_languages(name: str) -> None:
-    check(name, *TABLES[name])
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("a-minus-b", "aabb\nabab\n"),
-        ("a-minus-b", "aaa\n"),
-        ("a-minus-b", "aabb c\n"),
-        ("b-minus-c", "aabb\nab\n"),
-        ("dyck-depth", "(a)\n"),
-        ("dyck-depth", "))\n"),
-        ("parity", "1=01\n"),
-        ("parity", "1==\n"),
-        ("parity", "0101\n"),
-        ("copy-position", "a=a\nab=ba\na=a\n"),
-        ("copy-position", "abab\n"),
-    ],
-)
-def test_other_texts_have_no_such_labels(name: str, text: str) -> None:
-    assert DETECTORS[name].label(text) is None
-
-
 def test_make_writes_a_file_and_replaces_no_other(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "text.txt"
-    ran = command("corpora", "make", "parity", "--lines", 7, "--out", out)
+    make = ("corpora", "make", "parity", "--lines", 7, "--out", out)
+    ran = command(*make)
     assert (ran.code, ran.out, ran.err) == (0, f"{out}\n", "")
     content = out.read_bytes()
     assert all(recognises("parity", line) for line in content.decode("ascii").splitlines())
-    report = json.loads(command("corpora", "make", "parity", "--lines", 7, "--out", out, "--json").out)
-    assert report == {
-        "language": "parity",
-        "path": str(out),
-        "num_strings": 7,
-        "num_bytes": len(content),
-        "seed": 0,
-    }
-    ran = command("corpora", "make", "parity", "--lines", 7, "--seed", 1, "--out", out)
+    report = json.loads(command(*make, "--json").out)
+    assert report == {"language": "parity", "path": str(out), "num_strings": 7, "num_bytes": len(content), "seed": 0}
+    found = json.loads(command("corpora", "make", "parity", "--lines", 1, "--json").out)
+    assert found == {"text": found["text"], "states": {"parity": naive_states("parity", found["text"])["parity"]}}
+    ran = command(*make, "--seed", 1)
     assert (ran.code, ran.out) == (3, "") and "exists and has another content" in ran.err
     assert out.read_bytes() == content and os.listdir(tmp_path) == ["text.txt"]
 
@@ -223,15 +165,3 @@ def test_make_writes_a_file_and_replaces_no_other(command: Command, tmp_path: Pa
 def test_bad_arguments_are_refused_before_the_first_string() -> None:
     with pytest.raises(UsageError, match="`lines` is 0"):
         make_strings(find_language("anbn"), 0)
-
-
-@pytest.mark.trained
-def test_a_model_of_a_formal_language_is_trained_and_its_cells_are_scored(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert command("corpora", "make", "anbn", "--lines", 1000, "--max-length", 20, "--out", "anbn.txt").code == 0
-    options = ("--documents", "lines", "--hidden-size", 8, "--steps", 20, "--set", "threads=1", "--quiet")
-    assert command("train", "anbn.txt", *options, "--out", "run").code == 0
-    found = json.loads(command("visualize", "run", "--find", "--detector", "a-minus-b", "--json", "--quiet").out)
-    assert [one["detector"] for one in found] == ["a-minus-b"] and -1 <= found[0]["spearman"] <= 1

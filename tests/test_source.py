@@ -9,7 +9,7 @@ import tokenize
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from labelled import rows
+from labelled import characters, check_marks, rows
 
 from charrnn.detectors.source import Region, SourceLabels, looks_like_source, scan_source
 
@@ -17,151 +17,148 @@ EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 PYTHON = "import os\nimport sys\n" * 3
 C = "int a;\nint b;\n" * 3
 PIECES = ["'", '"', "'''", '"""', "\\", "#", "//", "/*", "*/", "(", ")", "[", "]", "{", "}", "\n", "x", ";", "\ud800"]
-
-
-def regions_of(text: str, header: str) -> str:
-    """The labels of `text` where it follows `header`, which tells what language it is."""
-    regions = scan_source(header + text).regions[len(header) :]
-    return "".join({Region.STRING: "S", Region.COMMENT: "C", Region.CODE: "."}[Region(region)] for region in regions)
-
-
-def check(text: str, labels: str, header: str) -> None:
-    assert len(text) == len(labels), "the table is out of step"
-    found = regions_of(text.replace("¶", "\n"), header)
-    hidden = "".join("?" if label == "?" else mark for mark, label in zip(found, labels, strict=True))
-    assert hidden == labels, f"\n{text}\n{found}"
-
-
-PYTHON_REGIONS = {
-    "either mark": (
-        r'''lamp = 'lit' + "low"¶''',
-        r'''.......SSSS....SSSS..''',
-    ),
-    "the other mark inside": (
-        r'''a = "it's" + 'say "so"'¶''',
-        r'''....SSSSS....SSSSSSSSS..''',
-    ),
-    "an empty string": (
-        r'''a = "" + ''¶''',
-        r'''....S....S..''',
-    ),
-    "a prefix is code": (
-        r'''a = f"{b}" + rb'c'¶''',
-        r'''.....SSSS......SS..''',
-    ),
-    "a comment up to its newline": (
-        r'''a = 1  # one 'lamp¶b = 2¶''',
-        r'''.......CCCCCCCCCCC.......''',
-    ),
-    "no comment in a string": (
-        r'''a = 'no # here'  # but 'here'¶''',
-        r'''....SSSSSSSSSS...CCCCCCCCCCCC.''',
-    ),
-    "escapes": (
-        r'''a = 'don\'t' + "\\" + "\"" ¶''',
-        r'''....SSSSSSS....SSS....SSS...''',
-    ),
-    "an open string ends at its line": (
-        r'''a = 'open # ¶b = 'shut'¶''',
-        r'''....SSSSSSSS.....SSSSS..''',
-    ),
-    "a backslash carries it on": (
-        r'''a = 'one\¶two'¶b = 1¶''',
-        r'''....SSSSSSSSS........''',
-    ),
-    "three marks over lines": (
-        r'''"""One "lamp"¶# lit¶""" # out¶''',
-        r'''SSSSSSSSSSSSSSSSSSSSSS..CCCCC.''',
-    ),
-    "three single marks": (
-        r"""a = '''it's ''lit'' '''¶""",
-        r"""....SSSSSSSSSSSSSSSSSS..""",
-    ),
-    "three marks, one escaped": (
-        r'''a = """a \""" b"""¶b''',
-        r'''....SSSSSSSSSSSSS...''',
-    ),
-    "three marks at once and again": (
-        r'''a = """""" + "b"¶''',
-        r'''....SSSSS....SS..''',
-    ),
-    "three open marks go on to the end": (
-        r'''a = """one¶two # 'x'¶''',
-        r'''....SSSSSSSSSSSSSSSSS''',
-    ),
-    "no comment of another language": (
-        r'''a = 7 // 2 /* 'b' */¶''',
-        r'''..............SS.....''',
-    ),
-}  # fmt: skip
-C_REGIONS = rows(r"""
-a comment up to its newline
+PYTHON_REGIONS = (
+    r'''
+lamp = 'lit' + "low"¶
+.......SSSS....SSSS..  either mark
+a = "it's" + 'say "so"'¶
+....SSSSS....SSSSSSSSS..  the other mark inside
+a = "" + ''¶
+....S....S..  an empty string
+a = f"{b}" + rb'c'¶
+.....SSSS......SS..  a prefix is code
+a = 1  # one 'lamp¶b = 2¶
+.......CCCCCCCCCCC.......  a comment up to its newline
+a = 'no # here'  # but 'here'¶
+....SSSSSSSSSS...CCCCCCCCCCCC.  no comment in a string
+a = 'don\'t' + "\\" + "\"" ¶
+....SSSSSSS....SSS....SSS...  escapes
+a = 'open # ¶b = 'shut'¶
+....SSSSSSSS.....SSSSS..  an open string ends at its line
+a = 'one\¶two'¶b = 1¶
+....SSSSSSSSS........  a backslash carries it on
+"""One "lamp"¶# lit¶""" # out¶
+SSSSSSSSSSSSSSSSSSSSSS..CCCCC.  three marks over lines
+a = """a \""" b"""¶b
+....SSSSSSSSSSSSS...  three marks, one escaped
+a = """""" + "b"¶
+....SSSSS....SS..  three marks at once and again
+a = """one¶two # 'x'¶
+....SSSSSSSSSSSSSSSSS  three open marks go on to the end
+a = 7 // 2 /* 'b' */¶
+..............SS.....  no comment of another language
+a = "b\"¶c = 1¶
+....SSSS.......  an open string with an escaped mark
+a = "b\'s \"
+....SSSSSSSS  an escaped mark at the end
+a = """b\"""
+....SSSSSSSS  three marks, the first escaped
+'''
+    r"""a = '''it's ''lit'' '''¶
+....SSSSSSSSSSSSSSSSSS..  three single marks
+"""
+)
+C_REGIONS = r"""
 int a; // don't "stop"¶int b;¶
-.......CCCCCCCCCCCCCCC........
-a comment over lines
+.......CCCCCCCCCCCCCCC........  a comment up to its newline
 /* one¶ "two */ int c;¶
-CCCCCCCCCCCCCC?........
-a comment is not closed by its own star
+CCCCCCCCCCCCCC?........  a comment over lines
 /*/ in */ out;¶
-CCCCCCCC?......
-an open comment goes on to the end
+CCCCCCCC?......  a comment is not closed by its own star
 a /* open¶ " {
-..CCCCCCCCCCCC
-characters
+..CCCCCCCCCCCC  an open comment goes on to the end
 char c = '"', d = '\'', e = '\\';¶
-.........SS.......SSS.......SSS...
-no comment in a string
+.........SS.......SSS.......SSS...  characters
 page = "docs//a/*b*/"; // here¶
-.......SSSSSSSSSSSSS...CCCCCCC.
-a hash is code
+.......SSSSSSSSSSSSS...CCCCCCC.  no comment in a string
 #include "a.h"¶
-.........SSSS..
-an open string ends at its line
+.........SSSS..  a hash is code
 a = "open // ¶b = 'c';¶
-....SSSSSSSSS.....SS...
-""")
-PYTHON_DEPTHS = rows("""
-inside after the opening one, outside after the closing one
+....SSSSSSSSS.....SS...  an open string ends at its line
+"""
+PYTHON_DEPTHS = r"""
 f(b[1], {2})¶
-0112211122100
-strings and comments open nothing
+0112211122100  inside after the opening one, outside after the closing one
 f('(', "[")  # {¶x
-011111111100000000
-never below zero
+011111111100000000  strings and comments open nothing
 ) ]¶(x)
-0000110
-any closes any
+0000110  never below zero
 ([x)}¶
-122100
-""")
+122100  any closes any
+"""
+PYTHON_IFS = r'''
+if a:¶  b = 1¶c
+IIIIIIIIIIIII..  from the keyword to the end of the body
+if a:¶ b¶elif c:¶ d¶else:¶ e¶
+IIIIIIII.IIIIIIIIII..........  elif too, else not
+if a: b¶c¶
+IIIIIII...  on one line
+if a:¶ if b:¶  c¶ else:¶  d¶ e¶f
+IIIIIIIIIIIIIIIIIIIIIIIIIIIIII..  an inner one and what follows it in the body
+if a:¶ b¶else:¶ if c:¶  d¶ e¶
+IIIIIIII........IIIIIIIII....  in an else, deeper
+a = b if c else d¶e = [f for g in h if i]¶iffy = 1¶
+...................................................  expressions are none
+if (a¶and b):¶  c¶d
+IIIIIIIIIIIIIIIII..  a condition over lines
+if a \¶and b:¶  c¶d
+IIIIIIIIIIIIIIIII..  carried on by a backslash
+if a: b # \¶c¶
+IIIIIIIIIII...  a comment carries nothing on
+if a:¶ b¶¶# c¶ d¶¶# e¶f
+IIIIIIIIIIIIIIII.......  blank lines and comments end no body
+if a:¶ b = """¶c¶if"""¶ d¶e
+IIIIIIIIIIIIIIIIIIIIIIIII..  nor do lines of a string
+"""¶if a:¶ b"""¶# if c: d¶
+..........................  none in a string or a comment
+    if a:¶→b¶c
+....IIIIIIII..  a tab is as deep as eight spaces
+if a:¶  b
+IIIIIIIII  up to the end
+'''
+C_IFS = r"""
+if (a) { b; c; } d;
+IIIIIIIIIIIIIII....  up to before the brace that ends it
+if (a) b; c;
+IIIIIIII....  up to before its semicolon
+if (a) {b;} else if (c) d; else e;
+IIIIIIIIII.......IIIIIIII.........  else is none, else if is one
+if (a) { if (b) { c; } d; } e;
+IIIIIIIIIIIIIIIIIIIIIIIIII....  an inner one
+if (a) for (b; c; d) { e; } f;
+IIIIIIIIIIIIIIIIIIIIIIIIII....  semicolons in brackets end none
+if (a == ';') /* } */ b("};"); c; // if (d)¶
+IIIIIIIIIIIIIIIIIIIIIIIIIIIII...............  strings and comments hold neither
+#if A¶# ifdef B¶iffy(1); x.if_a = 2;¶
+.....................................  directives and names are none
+{ if (a) } b;
+..IIIIIII....  the block around it closes it
+} } if (a) b; }
+....IIIIIIII...  a block that was cut off
+if a > 0 { b; } c;
+IIIIIIIIIIIIII....  without round brackets
+if (a
+IIIII  up to the end
+"""
 
 
-@pytest.mark.parametrize(("text", "labels"), PYTHON_REGIONS.values(), ids=PYTHON_REGIONS.keys())
-def test_strings_and_comments_of_python(text: str, labels: str) -> None:
-    check(text, labels, PYTHON)
+ROWS = [
+    pytest.param(attribute, symbols, header, *row, id=f"{attribute} of {language}: {what}")
+    for attribute, symbols, language, header, table in (
+        ("regions", ".SC", "Python", PYTHON, PYTHON_REGIONS),
+        ("regions", ".SC", "C", C, C_REGIONS),
+        ("depths", "0123456789", "Python", PYTHON, PYTHON_DEPTHS),
+        ("in_if", ".I", "Python", PYTHON, PYTHON_IFS),
+        ("in_if", ".I", "Python that does not parse", PYTHON + "$ = ?\n", PYTHON_IFS),
+        ("in_if", ".I", "C", C, C_IFS),
+    )
+    for what, row in rows(table).items()
+]
 
 
-@pytest.mark.parametrize(("text", "labels"), C_REGIONS.values(), ids=C_REGIONS.keys())
-def test_strings_and_comments_of_c(text: str, labels: str) -> None:
-    check(text, labels, C)
-
-
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        (r'''a = "b\"¶c = 1¶''', r'''....SSSS.......'''),
-        (r'''a = "b\'s \"''', r'''....SSSSSSSS'''),
-        (r'''a = """b\"""''', r'''....SSSSSSSS'''),
-    ],
-)  # fmt: skip
-def test_an_open_string_that_ends_in_an_escaped_mark_is_open_to_its_end(text: str, labels: str) -> None:
-    check(text, labels, PYTHON)
-
-
-@pytest.mark.parametrize(("text", "depths"), PYTHON_DEPTHS.values(), ids=PYTHON_DEPTHS.keys())
-def test_open_brackets(text: str, depths: str) -> None:
-    found = scan_source(PYTHON + text.replace("¶", "\n")).depths[len(PYTHON) :]
-    assert "".join(map(str, found)) == depths
+@pytest.mark.parametrize(("attribute", "symbols", "header", "text", "expected"), ROWS)
+def test_labels(attribute: str, symbols: str, header: str, text: str, expected: str) -> None:
+    check_marks(text, getattr(scan_source(header + characters(text)), attribute), expected, symbols)
 
 
 @given(st.sampled_from([PYTHON, C, ""]), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
@@ -183,8 +180,19 @@ def test_whatever_the_code_each_character_has_a_label_and_no_bracket_closes_twic
 PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; it was late.\n"
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", PROSE, PROSE * 20 + "import os\n", "\ud800"])
-def test_prose_is_no_source(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "\ud800",
+        PROSE,
+        PROSE * 20 + "import os\n",
+        "And yet she came;\nNot late;\nThe lamp was lit, the table laid;\nNo more of that;\n" * 5,
+        "\\begin{document}\n\\section{Lamps}\n\\end{document}\n" * 3,
+    ],
+)
+def test_prose_verse_and_latex_are_no_source(text: str) -> None:
     assert not looks_like_source(text)
 
 
@@ -205,114 +213,8 @@ def test_code_of_either_family_is_source(text: str) -> None:
     assert looks_like_source(text)
 
 
-PYTHON_IFS = rows(r'''
-from the keyword to the end of the body
-if a:¶  b = 1¶c
-IIIIIIIIIIIII..
-elif too, else not
-if a:¶ b¶elif c:¶ d¶else:¶ e¶
-IIIIIIII.IIIIIIIIII..........
-on one line
-if a: b¶c¶
-IIIIIII...
-an inner one and what follows it in the body
-if a:¶ if b:¶  c¶ else:¶  d¶ e¶f
-IIIIIIIIIIIIIIIIIIIIIIIIIIIIII..
-in an else, deeper
-if a:¶ b¶else:¶ if c:¶  d¶ e¶
-IIIIIIII........IIIIIIIII....
-expressions are none
-a = b if c else d¶e = [f for g in h if i]¶iffy = 1¶
-...................................................
-a condition over lines
-if (a¶and b):¶  c¶d
-IIIIIIIIIIIIIIIII..
-carried on by a backslash
-if a \¶and b:¶  c¶d
-IIIIIIIIIIIIIIIII..
-a comment carries nothing on
-if a: b # \¶c¶
-IIIIIIIIIII...
-blank lines and comments end no body
-if a:¶ b¶¶# c¶ d¶¶# e¶f
-IIIIIIIIIIIIIIII.......
-nor do lines of a string
-if a:¶ b = """¶c¶if"""¶ d¶e
-IIIIIIIIIIIIIIIIIIIIIIIII..
-none in a string or a comment
-"""¶if a:¶ b"""¶# if c: d¶
-..........................
-a tab is as deep as eight spaces
-    if a:¶→b¶c
-....IIIIIIII..
-up to the end
-if a:¶  b
-IIIIIIIII
-''')
-C_IFS = rows("""
-up to before the brace that ends it
-if (a) { b; c; } d;
-IIIIIIIIIIIIIII....
-up to before its semicolon
-if (a) b; c;
-IIIIIIII....
-else is none, else if is one
-if (a) {b;} else if (c) d; else e;
-IIIIIIIIII.......IIIIIIII.........
-an inner one
-if (a) { if (b) { c; } d; } e;
-IIIIIIIIIIIIIIIIIIIIIIIIII....
-semicolons in brackets end none
-if (a) for (b; c; d) { e; } f;
-IIIIIIIIIIIIIIIIIIIIIIIIII....
-strings and comments hold neither
-if (a == ';') /* } */ b("};"); c; // if (d)¶
-IIIIIIIIIIIIIIIIIIIIIIIIIIIII...............
-directives and names are none
-#if A¶# ifdef B¶iffy(1); x.if_a = 2;¶
-.....................................
-the block around it closes it
-{ if (a) } b;
-..IIIIIII....
-a block that was cut off
-} } if (a) b; }
-....IIIIIIII...
-without round brackets
-if a > 0 { b; } c;
-IIIIIIIIIIIIII....
-up to the end
-if (a
-IIIII
-""")
-
-
-def check_ifs(text: str, expected: str, header: str) -> None:
-    assert len(text) == len(expected), "the table is out of step"
-    inside = scan_source(header + text.replace("¶", "\n").replace("→", "\t")).in_if[len(header) :]
-    marks = "".join(".I"[flag] for flag in inside.tolist())
-    assert marks == expected, f"\n{text}\n{marks}"
-
-
-@pytest.mark.parametrize(("text", "expected"), PYTHON_IFS.values(), ids=PYTHON_IFS.keys())
-def test_if_statements_of_python(text: str, expected: str) -> None:
-    check_ifs(text, expected, PYTHON)
-
-
-@pytest.mark.parametrize(("text", "expected"), PYTHON_IFS.values(), ids=PYTHON_IFS.keys())
-def test_if_statements_of_python_that_does_not_parse(text: str, expected: str) -> None:
-    check_ifs(text, expected, PYTHON + "$ = ?\n")
-
-
-@pytest.mark.parametrize(("text", "expected"), C_IFS.values(), ids=C_IFS.keys())
-def test_if_statements_of_c(text: str, expected: str) -> None:
-    check_ifs(text, expected, C)
-
-
-LAMPS_PYTHON = (
-    '''"""Lamps that
+LAMPS_PYTHON = '''"""Lamps that
 don't go out."""
-
-import os
 
 
 class Lamp:
@@ -337,19 +239,14 @@ class Lamp:
 
 
 def main():
-    text = '''
-    + "'''"
-    + """a "quoted
-    text that isn't code: (" """
-    + "'''"
-    + """
+    text = @@@a "quoted
+    text that isn't code: (" @@@
     for lamp in [Lamp(), Lamp()]:
         if lamp.light(text): print("#", lamp)
     return os.path.join(r"\\d", b"x")
 
 
-"""
-)
+'''.replace("@@@", "'" * 3)
 LAMPS_C = r"""/* Lamps that
  * don't go out. { "
  */
@@ -439,14 +336,3 @@ def test_a_text_that_starts_inside_a_comment_of_c_is_read_from_its_end() -> None
     comment = " * don't \"stop\n *"
     found = scan_source(comment + "/\n" + C)
     assert found.regions.tolist() == [Region.COMMENT] * len(comment) + [Region.CODE] * (2 + len(C))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "And yet she came;\nNot late;\nThe lamp was lit, the table laid;\nNo more of that;\n" * 5,
-        "\\begin{document}\n\\section{Lamps}\n\\end{document}\n" * 3,
-    ],
-)
-def test_verse_and_latex_are_no_source(text: str) -> None:
-    assert not looks_like_source(text)

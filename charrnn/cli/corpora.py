@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console, warn
+from charrnn.detectors.registry import DETECTORS
 from charrnn.progress import task
 
 if TYPE_CHECKING:
@@ -107,13 +108,14 @@ def make_corpus(
 
     from charrnn.text.formal_languages import find_language, make_strings, write_lines
 
-    strings = make_strings(
-        find_language(language, brackets), lines, min_length=min_length, max_length=max_length, seed=seed
-    )
+    found = find_language(language, brackets)
+    strings = make_strings(found, lines, min_length=min_length, max_length=max_length, seed=seed)
     if out is None:
+        labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
         for one in strings:
             if json:
-                print_json(one.to_json())
+                states = {name: label(one.text).astype(int).tolist() for name, label in labels.items()}
+                print_json({"text": one.text, "states": states})
             else:
                 sys.stdout.write(one.text + "\n")
         return

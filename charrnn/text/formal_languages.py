@@ -1,13 +1,12 @@
-"""Formal languages to train on: seeded strings, the state that a reader must keep, and what may come next.
+"""Formal languages to train on: seeded strings, and what may come next at each of their characters.
 
-The state is known from how a string is made; `detectors.formal_languages` computes it from the text alone.
+The state that a reader must keep is what `detectors.formal_languages` computes from the text.
 """
 
+import filecmp
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import accumulate
-from operator import xor
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -31,17 +30,11 @@ Next = frozenset[str] | None
 
 @dataclass(frozen=True, slots=True)
 class FormalString:
-    """A string of N characters and its ground truth."""
+    """A string of N characters and what may follow each of them."""
 
     text: str
-    states: Mapping[str, tuple[int, ...]]
-    """By the name of its detector, the state (N,) after reading each character; 0 and 1 for no and yes."""
     nexts: tuple[Next, ...]
     """(N,): what may follow each character; END after the last one."""
-
-    def to_json(self) -> dict[str, object]:
-        """Return the string and its states by name."""
-        return {"text": self.text, "states": {name: list(state) for name, state in self.states.items()}}
 
 
 Make = Callable[[Random, int], FormalString]
@@ -58,6 +51,8 @@ class FormalLanguage:
     """Length of the shortest string."""
     step: int
     """Difference between two lengths: shortest, shortest + step, …"""
+    detectors: tuple[str, ...]
+    """Names of the detectors of what a reader must have counted or kept."""
     make: Make
 
     def lengths(self, min_length: int, max_length: int) -> range:
@@ -73,63 +68,58 @@ def _below(random: Random, limit: int) -> int:
 
 def _make_anbn(random: Random, length: int) -> FormalString:
     n = length // 2
-    counts = (*range(1, n + 1), *range(n - 1, -1, -1))
     nexts: list[Next] = [None] * n + [frozenset("b")] * (n - 1) + [frozenset(END)]
-    return FormalString("a" * n + "b" * n, {"a-minus-b": counts}, tuple(nexts))
+    return FormalString("a" * n + "b" * n, tuple(nexts))
 
 
 def _make_anbncn(random: Random, length: int) -> FormalString:
     n = length // 3
-    up, down = tuple(range(1, n + 1)), tuple(range(n - 1, -1, -1))
-    states = {"a-minus-b": up + down + (0,) * n, "b-minus-c": (0,) * n + up + down}
     after_b = [frozenset("b")] * (n - 1) + [frozenset("c")]
     after_c = [frozenset("c")] * (n - 1) + [frozenset(END)]
-    return FormalString("a" * n + "b" * n + "c" * n, states, (*[None] * n, *after_b, *after_c))
+    return FormalString("a" * n + "b" * n + "c" * n, (*[None] * n, *after_b, *after_c))
 
 
 def _make_dyck(num_kinds: int) -> Make:
     def make(random: Random, length: int) -> FormalString:
-        text, open_kinds, depths, nexts = [], list[int](), [], []
+        text, open_kinds, nexts = "", list[int](), []
         openers = frozenset(pair[0] for pair in BRACKETS[:num_kinds])
         for left in range(length, 0, -1):
             depth = len(open_kinds)
             # All Dyck words of a length are equally likely: this is the share of those that open a bracket here.
             if 2 * left * (depth + 1) * random.random() < (left - depth) * (depth + 2):
                 open_kinds.append(_below(random, num_kinds))
-                text.append(BRACKETS[open_kinds[-1]][0])
+                text += BRACKETS[open_kinds[-1]][0]
             else:
-                text.append(BRACKETS[open_kinds.pop()][1])
-            depths.append(len(open_kinds))
+                text += BRACKETS[open_kinds.pop()][1]
             nexts.append(openers | {BRACKETS[open_kinds[-1]][1] if open_kinds else END})
-        return FormalString("".join(text), {"dyck-depth": tuple(depths)}, tuple(nexts))
+        return FormalString(text, tuple(nexts))
 
     return make
 
 
 def _make_parity(random: Random, length: int) -> FormalString:
-    bits = [_below(random, 2) for _ in range(length - 2)]
-    odd = tuple(accumulate(bits, xor))
-    nexts: list[Next] = [None] * len(bits) + [frozenset(str(odd[-1])), frozenset(END)]
-    text = "".join(map(str, bits)) + f"={odd[-1]}"
-    return FormalString(text, {"parity": (*odd, odd[-1], odd[-1])}, tuple(nexts))
+    bits = "".join(str(_below(random, 2)) for _ in range(length - 2))
+    answer = str(bits.count("1") % 2)
+    return FormalString(f"{bits}={answer}", (*[None] * len(bits), frozenset(answer), frozenset(END)))
 
 
 def _make_copy(random: Random, length: int) -> FormalString:
-    n = length // 2
-    word = "".join(LETTERS[_below(random, len(LETTERS))] for _ in range(n))
-    nexts: list[Next] = [None] * n + [frozenset(character) for character in word + END]
-    positions = (0,) * (n + 1) + tuple(range(1, n + 1))
-    return FormalString(f"{word}={word}", {"copy-position": positions}, tuple(nexts))
+    word = "".join(LETTERS[_below(random, len(LETTERS))] for _ in range(length // 2))
+    return FormalString(f"{word}={word}", (*[None] * len(word), *(frozenset(character) for character in word + END)))
 
 
 FORMAL_LANGUAGES = {
     language.name: language
     for language in (
-        FormalLanguage("anbn", "n times a, then n times b: aaabbb", 2, 2, _make_anbn),
-        FormalLanguage("anbncn", "n times a, n times b, n times c: aabbcc", 3, 3, _make_anbncn),
-        FormalLanguage("dyck", "brackets that are all closed, in order: (()())", 2, 2, _make_dyck(1)),
-        FormalLanguage("parity", "bits, and whether the number of ones is odd: 1101=1", 3, 1, _make_parity),
-        FormalLanguage("copy", "a word, and the same word again: abca=abca", 3, 2, _make_copy),
+        FormalLanguage("anbn", "n times a, then n times b: aaabbb", 2, 2, ("a-minus-b",), _make_anbn),
+        FormalLanguage(
+            "anbncn", "n times a, n times b, n times c: aabbcc", 3, 3, ("a-minus-b", "b-minus-c"), _make_anbncn
+        ),
+        FormalLanguage("dyck", "brackets that are all closed, in order: (()())", 2, 2, ("dyck-depth",), _make_dyck(1)),
+        FormalLanguage(
+            "parity", "bits, and whether the number of ones is odd: 1101=1", 3, 1, ("parity",), _make_parity
+        ),
+        FormalLanguage("copy", "a word, and the same word again: abca=abca", 3, 2, ("copy-position",), _make_copy),
     )
 }
 """The formal languages by name."""
@@ -150,7 +140,7 @@ def find_language(name: str, brackets: int = 1) -> FormalLanguage:
         return FORMAL_LANGUAGES[name]
     if name != "dyck":
         raise UsageError(f"{named('brackets')} is {brackets}, but {name} has no brackets: only dyck has. Leave it out.")
-    return FormalLanguage(name, FORMAL_LANGUAGES[name].description, 2, 2, _make_dyck(brackets))
+    return replace(FORMAL_LANGUAGES[name], make=_make_dyck(brackets))
 
 
 def make_strings(
@@ -198,15 +188,8 @@ def write_lines(lines: Iterable[str], path: Path) -> int:
                 file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
-        if path.exists() and not _is_same(partial, path):
+        if path.exists() and not (path.is_file() and filecmp.cmp(partial, path, shallow=False)):
             raise DataError(
                 f"{path} exists and has another content. It was not changed: move it, or give another name."
             )
         return partial.stat().st_size
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    if not other.is_file() or one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as first, other.open("rb") as second:
-        return all(block == second.read(len(block)) for block in iter(lambda: first.read(1 << 16), b""))
