@@ -17,7 +17,7 @@ from conftest import SMALL_RUN, Ran
 from saved_runs import FILES
 
 import charrnn
-from charrnn.apps.explore.state import TypedText
+from charrnn.apps.explore.state import IncrementalReader
 from charrnn.errors import DataError
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -157,10 +157,10 @@ def test_documents_from_python(chain: Callable[[str], str]) -> None:
     assert "".join(model.write(seed=1)) == "".join(piece.text for piece in model.stream(seed=1)) == drawn[0].text
     assert model.predict("")[0].character == "a"
     assert model.predict("abcde")[0].character == END
-    typed = TypedText(model)
-    typed.feed("a")
+    reader = IncrementalReader(model.stepper, model.vocab, model.config.end_id)
+    reader.read("a")
     trace = model.trace("a" + END)
-    np.testing.assert_allclose(typed.values((0, 2))[0], trace.cells[0, 0, 2], atol=1e-6)
+    np.testing.assert_allclose(reader.values(0, 2)[0], trace.cells[0, 0, 2], atol=1e-6)
     # Without context, the first character is that of a document, and it is scored.
     assert np.isfinite(trace.logprobs).all()
     assert charrnn.evaluate(model, f"abc{END}").num_chars == 4

@@ -100,7 +100,7 @@ def test_whatever_the_text_nothing_sticks_out_or_is_lost_and_the_same_is_marked_
 
 
 def test_a_periodic_text_with_a_copy_at_every_character_is_marked() -> None:
-    """Painting each copy by itself would take a billion steps."""
+    """Painting each character of each copy by itself would take a billion steps."""
     found = novelty("a" * 40_000, *((start, 30_000) for start in range(10_000)))
     lines = plain(CopiedText(found))
     # The first has 30,000 characters, each of the others ends one later, and the last character is in none.

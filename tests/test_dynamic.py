@@ -1,29 +1,38 @@
-"""Dynamic evaluation equals a naive loop, is causal, and leaves the model as it is.
+"""Dynamic evaluation equals a naive loop, is causal, leaves the model as it is, adds rows and adapts models.
 
 Shapes: N characters, T characters of a segment, V vocabulary.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from built_runs import CYCLE, build_chain, chain_text
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+import charrnn
+from charrnn.api import Model
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
-from charrnn.errors import NonFiniteError, UsageError
+from charrnn.errors import DataError, NonFiniteError, UsageError
+from charrnn.evaluation.comparison import evaluate, evaluate_runs
 from charrnn.evaluation.losses import char_losses
+from charrnn.evaluation.records import MAX_SCORED, Evaluation, EvaluationRow
 from charrnn.lab import dynamic
-from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradients
+from charrnn.lab.dynamic import DynamicSettings, adapt, fit_temperature, root_mean_square_gradients
 from charrnn.model.network import CharRNN
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import IdArray, Vocab
 
+Command = Callable[..., Any]
 V = 6
 LARGE_STEPS = DynamicSettings(segment_length=4, learning_rate=0.01, decay=0.1, damping=0.5)
 
@@ -109,14 +118,12 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
 
 
 def test_later_characters_do_not_influence_earlier_losses() -> None:
-    network = make_network(make_config())
-    scale = root_mean_square_gradients(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
-    ids = make_ids(40)
-    before = dynamic_nats(network, ids, 5, scale=scale, settings=LARGE_STEPS)
-    for changed in (7, 8, 24, 39):
+    network, ids = make_network(make_config()), make_ids(40)
+    before = dynamic_nats(network, ids, 5, settings=LARGE_STEPS)
+    for changed in (7, 24, 39):
         other = ids.copy()
         other[changed] = (other[changed] + 1) % V
-        after = dynamic_nats(network, other, 5, scale=scale, settings=LARGE_STEPS)
+        after = dynamic_nats(network, other, 5, settings=LARGE_STEPS)
         assert np.array_equal(before[: changed - 5], after[: changed - 5])
         assert not np.array_equal(before[changed - 5 :], after[changed - 5 :])
 
@@ -124,20 +131,10 @@ def test_later_characters_do_not_influence_earlier_losses() -> None:
 def test_without_steps_the_losses_are_those_of_the_stateful_protocol() -> None:
     network, ids = make_network(make_config("gru")), make_ids(700)
     still = dynamic_nats(network, ids, 600, settings=DynamicSettings(learning_rate=0.0))
-    static = char_losses(network, ids, 600, precision="fp32")
-    np.testing.assert_allclose(still, static.nats, rtol=1e-5)
+    np.testing.assert_allclose(still, char_losses(network, ids, 600, precision="fp32").nats, rtol=1e-5)
 
 
-def test_what_repeats_is_learned() -> None:
-    network = make_network(make_config("rnn"))
-    ids = np.tile(make_ids(11), 60)
-    scale = root_mean_square_gradients(network, make_ids(500, seed=2), 11)
-    settings = DynamicSettings(segment_length=11, learning_rate=0.05)
-    nats = dynamic_nats(network, ids, 1, scale=scale, settings=settings)
-    assert nats[-110:].mean() < 0.5 * nats[:110].mean()
-
-
-@pytest.mark.parametrize("num_chars", [2, 7, 40, 900])
+@pytest.mark.parametrize("num_chars", [2, 40, 300])
 def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamic, "NUM_STRETCHES", 3)
     monkeypatch.setattr(dynamic, "SCALE_WARM_UP", 30)
@@ -162,13 +159,6 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monk
                 squares[name].append(parameter.grad.clone() ** 2 if parameter.grad is not None else 0 * parameter)
     for name, found in scale.items():
         torch.testing.assert_close(found, torch.stack(squares[name]).mean(0).sqrt(), rtol=1e-6, atol=1e-12)
-
-
-def test_a_weight_without_gradient_keeps_its_value() -> None:
-    network, ids = make_network(make_config()), make_ids(60) % 4  # characters 4 and 5 do not occur
-    adapted = adapt(network, ids, 1, scale=root_mean_square_gradients(network, ids, 4), settings=LARGE_STEPS)
-    assert torch.equal(adapted.tensors["embedding.weight"][4:], network.embedding.weight[4:])
-    assert not torch.equal(adapted.tensors["embedding.weight"][:4], network.embedding.weight[:4])
 
 
 def test_divergence_is_an_error() -> None:
@@ -196,3 +186,222 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], message: st
 def test_without_a_character_to_score_it_is_an_error(first: int) -> None:
     with pytest.raises(ValueError, match="nothing to score"):
         dynamic_nats(make_network(make_config()), make_ids(5), first)
+
+
+@pytest.fixture(scope="module")
+def model(chain_run: Path) -> Model:
+    return charrnn.load(chain_run)
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: Model) -> Evaluation:
+    return evaluate_runs([model], dynamic=True)
+
+
+def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
+    (row,) = (row for row in evaluation.rows if (row.name, row.loss.protocol) == (name, protocol))
+    return row
+
+
+def test_dynamic_evaluation_has_a_row_with_its_difference_to_the_static_loss(
+    model: Model, evaluation: Evaluation
+) -> None:
+    static, found = row_of(evaluation, "chain", "stateful"), row_of(evaluation, "chain", "dynamic")
+    assert found.loss.num_chars == static.loss.num_chars == 3_000
+    assert found.loss.precision == "fp32"
+    assert found.difference is not None and found.difference.high < 0
+    # The static loss of the table may be computed in bf16.
+    assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static.loss.nats_per_char, abs=0.02)
+    part = model.held_out()
+    expected = adapt(model.network, part.ids, part.begin, scale=model.gradient_scale(part)).losses
+    assert found.loss.nats_per_char == pytest.approx(expected.mean, rel=1e-6)
+
+
+def test_fewer_characters_are_scored_in_one_piece_beside_their_static_loss(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = evaluate_runs([model], dynamic=True, max_chars=1_200)
+    static, row = (row_of(found, "chain[:1200]", protocol) for protocol in ("stateful", "dynamic"))
+    part = model.held_out()
+    expected = char_losses(model.network, part.ids[: part.begin + 1_200], part.begin, precision="fp32")
+    assert static.loss.nats_per_char == pytest.approx(expected.mean, rel=1e-6)
+    assert static.loss.num_chars == row.loss.num_chars == 1_200
+    assert row.difference is not None
+    assert row.difference.mean == pytest.approx(row.loss.nats_per_char - expected.mean, abs=1e-6)
+    monkeypatch.setattr(dynamic, "MAX_DYNAMIC", 1_100)
+    row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
+    for limit in (MAX_SCORED, None):
+        row_of(evaluate_runs([model], dynamic=True, max_chars=limit), "chain", "dynamic")
+
+
+def test_a_temperature_is_fitted_to_other_characters_than_those_it_scores(model: Model, evaluation: Evaluation) -> None:
+    found = row_of(evaluation, "chain", "temperature")
+    # The text is less certain than the chain.
+    assert found.loss.num_chars == 3_000 and found.difference is not None and found.difference.high < 0
+    part = model.held_out()
+    middle = part.begin + (len(part.ids) - part.begin) // 2
+    halves = (part.ids, middle), (part.ids[:middle], part.begin)
+    first, second = (f"{fit_temperature(model.network, *half):.3f}" for half in halves)
+    assert first != second
+    assert any(f": {first} and {second}, each fitted to the half" in note for note in evaluation.notes)
+    short = evaluate_runs([model], "ab", dynamic=True)
+    assert [row.loss.protocol for row in short.rows] == ["stateful", "dynamic"]
+    assert [row.protocol for row in short.skipped] == ["windowed-256", "temperature"]
+
+
+def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(chain_text(9_000).encode())
+    model = charrnn.load(build_chain(tmp_path / "chain", CYCLE, corpus=tmp_path / "text.txt"))
+    object.__setattr__(model.config, "split", (0.7, 0.15, 0.15))
+    evaluation = evaluate_runs([model], part="test", dynamic=True)
+    parts = (model.held_out(part) for part in ("validation", "test"))
+    temperature, other = (f"{fit_temperature(model.network, part.ids, part.begin):.3f}" for part in parts)
+    assert temperature != other
+    assert f"temperature of chain: {temperature}, fitted to the validation text." in evaluation.notes
+
+
+def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
+    model = charrnn.load(build_chain(tmp_path / "chain", CYCLE))
+    text = chain_text(1_500)
+    found = row_of(evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
+    assert found.loss == evaluate(model, text, protocol="dynamic")
+    assert evaluate(model, text, protocol="dynamic", max_chars=700).num_chars == 700
+
+
+def test_of_several_runs_each_is_compared_with_its_own_static_loss(
+    model: Model, chain_run: Path, tmp_path: Path
+) -> None:
+    other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt"))
+    evaluation = evaluate_runs([model, other], dynamic=True)
+    for name in ("chain", "other"):
+        found, static = row_of(evaluation, name, "dynamic"), row_of(evaluation, name, "stateful").loss.nats_per_char
+        assert found.difference is not None
+        # The static loss of the table may be computed in bf16.
+        assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static, abs=0.02)
+    assert sum(note.startswith("temperature of ") for note in evaluation.notes) == 2
+    assert "The differences of dynamic and temperature are to the stateful loss of the same run." in evaluation.notes
+
+
+def test_the_evaluate_command_adds_the_rows(chain_run: Path, command: Command) -> None:
+    found = json.loads(command("evaluate", chain_run, "--dynamic", "--chars", 1_500, "--json").out)
+    protocols = [row["loss"]["protocol"] if "loss" in row else row["protocol"] for row in found["rows"]]
+    assert protocols == ["stateful", "windowed-256", "stateful", "dynamic", "temperature"]
+    refused = command("evaluate", chain_run, "--dynamic", "--errors")
+    assert refused.code == 2 and "--dynamic and --errors are reports of their own" in refused.err
+
+
+@pytest.fixture(autouse=True)
+def few_scale_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamic, "SCALE_TEXTS", 4)
+
+
+STRONG = DynamicSettings(learning_rate=0.01)
+
+
+def make_text(num_chars: int, seed: int = 0) -> str:
+    """Draw a text of the chain's characters in which, unlike in the chain, two steps are as likely as one."""
+    steps = np.random.default_rng(seed).choice([1, 2], num_chars)
+    return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
+
+
+@pytest.fixture(scope="module")
+def adapted(model: Model) -> Model:
+    return model.adapted(make_text(2_000), settings=STRONG)
+
+
+def mean_loss(model: Model, text: str) -> float:
+    return char_losses(model.network, model.encode(text).ids, precision="fp32").mean
+
+
+def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run(
+    chain_run: Path, model: Model, adapted: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_text(1_000, seed=1)
+    assert mean_loss(adapted, other) < 0.8 * mean_loss(model, other)
+    found = adapted.adaptation
+    assert found is not None and model.adaptation is None
+    assert found.num_chars == 1_999 and found.text_length == 2_000  # nothing predicts the first character
+    assert found.static_nats == pytest.approx(mean_loss(model, make_text(2_000)), rel=1e-5)
+    assert found.dynamic_nats < found.static_nats
+    assert (adapted.name, adapted.path, adapted.step_digest) == ("chain, adapted", None, None)
+    for name, tensor in charrnn.load(chain_run).tensors.items():
+        assert np.array_equal(model.tensors[name], tensor)
+    monkeypatch.setattr(dynamic, "MAX_ADAPTED", 500)
+    end = model.adapted(make_text(900)).adaptation
+    assert end is not None and (end.num_chars, end.text_length) == (500, 900)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_text_is_drawn_with_the_adapted_weights(model: Model, adapted: Model, precision: str) -> None:
+    options: dict[str, Any] = {"length": 200, "seed": 1, "precision": precision}
+    static = model.sample(**options).text  # its steppers are kept, and are not those of the adapted model
+    fresh = Model(adapted.config, adapted.vocab, adapted.tensors)
+    assert adapted.sample(**options).text == fresh.sample(**options).text != static
+
+
+def test_the_sample_command_continues_the_text_with_the_adapted_model(
+    chain_run: Path, model: Model, command: Command, tmp_path: Path
+) -> None:
+    text = make_text(800)
+    (tmp_path / "style.txt").write_bytes(text.encode())
+    call = ("sample", chain_run, "--adapt", tmp_path / "style.txt", "--seed", 3, "--length", 80, "--temp", 1)
+    expected = model.adapted(text)
+    drawn = command(*call, "--json")
+    assert "adapted to 799 characters: " in drawn.err and " while adapting" in drawn.err
+    found = json.loads(drawn.out)
+    assert found["run"] == "chain, adapted" and found["adaptation"]["num_chars"] == 799
+    assert found["text"] == expected.sample(prime=text, seed=3, length=80).text
+    primed = command(*call, "--prime", "ab", "--quiet")
+    assert primed.out.rstrip("\n") == "ab" + expected.sample(prime="ab", seed=3, length=80).text.rstrip("\n")
+    assert primed.err == ""
+    (beam,) = expected.beam(prime=text, length=30, width=1)
+    searched = command("sample", chain_run, "--adapt", tmp_path / "style.txt", "--beam", 1, "--length", 30, "--json")
+    assert json.loads(searched.out)["text"] == beam.text and "adaptation" in json.loads(searched.out)
+
+
+def test_documents_are_learned_and_the_next_one_is_written(tmp_path: Path, command: Command) -> None:
+    run = build_chain(tmp_path / "chain", "\0abcdefg", documents="lines")
+    (tmp_path / "names.txt").write_bytes(b"acegb\ndfa\nbdf\ngac\n" * 30)
+    drawn = command("sample", run, "--adapt", tmp_path / "names.txt", "--seed", 1, "--count", 2)
+    model = charrnn.load(run).adapted("\0".join(["acegb", "dfa", "bdf", "gac"] * 30) + "\0")
+    assert drawn.out.split() == [text.text for text in model.samples(2, seed=1, length=1_000, temperature=0.8)]
+
+
+def test_bytes_are_learned_by_a_model_of_bytes_alone(model: Model) -> None:
+    config = make_config("gru", alphabet="byte")
+    weights = {name: value.numpy() for name, value in CharRNN(config, 256).state_dict().items()}
+    found = Model(config, Vocab.of_bytes(), weights).adapted(b"\xff\x00a" * 20, settings=STRONG).adaptation
+    assert found is not None and found.num_chars == 59 and found.dynamic_nats < found.static_nats
+    with pytest.raises(UsageError, match="This model reads characters, and the text is given as bytes"):
+        model.adapted(b"abc" * 20)
+    with pytest.raises(DataError, match="empty"):
+        model.adapted("")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "message"),
+    [
+        (None, (), 3, "style.txt"),
+        (b"", (), 3, "empty"),
+        (b"abcabcabc", (), 3, "The text to adapt to has 9 characters; it needs at least 21."),
+        (b"abcdxyz" * 20, (), 3, "The text to adapt to has characters that are not in the vocabulary"),
+        (b"abcdxyz" * 20, ("--unknown", "skip", "--length", 5), 0, "adapted to 79 characters"),
+        (b"abcd" * 20, ("--unknown", "never"), 2, "--unknown"),
+        (b"abcd" * 20, ("--prime", "z"), 3, "The prime has characters that are not in the vocabulary"),
+        (b"abcd\xff" * 20, (), 3, "UTF-8"),
+    ],
+)
+def test_what_cannot_be_learned_is_one_clear_error(
+    chain_run: Path, command: Command, content: bytes | None, options: tuple[str, ...], code: int, message: str
+) -> None:
+    if content is not None:
+        Path("style.txt").write_bytes(content)
+    found = command("sample", chain_run, "--adapt", "style.txt", *options)
+    assert found.code == code and message in found.err and (found.out == "") == (code != 0)
+
+
+def test_standard_input_is_read_once(chain_run: Path, command: Command) -> None:
+    found = command("sample", chain_run, "--adapt", "-", "--prime-file", "-", stdin=b"abc")
+    assert found.code == 2 and "cannot both read standard input" in found.err
+    read = command("sample", chain_run, "--adapt", "-", "--length", 5, stdin=make_text(100).encode())
+    assert "adapted to 99 characters" in read.err

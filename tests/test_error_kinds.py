@@ -19,14 +19,12 @@ import charrnn
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import error_kinds as error_kinds_module
 from charrnn.lab.error_kinds import (
-    GROUPS,
     KINDS,
     MEMORY_LENGTHS,
     NO_ERROR,
     attribute_errors,
     best_ngram_nats,
     error_kinds,
-    group_of,
     summarize_errors,
 )
 from charrnn.lab.long_range import long_range
@@ -59,63 +57,41 @@ COMMON = "word " * 6
 
 
 @pytest.mark.parametrize(
-    ("probability", "expected"),
+    ("probability", "ngram", "expected"),
     [
-        (1.0, ""),
-        (0.5, ""),
-        (0.49, "boost-0.1"),
-        (0.41, "boost-0.1"),
-        (0.39, "boost-0.2"),
-        (0.25, "boost-0.3"),
-        (0.11, "boost-0.4"),
-        (0.09, "boost-0.5"),
-        (1e-30, "boost-0.5"),
+        (0.5, 0.1, ""),
+        *((0.49, 0.1, "boost-0.1"), (0.41, 0.1, "boost-0.1"), (0.39, 0.1, "boost-0.2"), (0.25, 0.1, "boost-0.3")),
+        *((0.11, 0.1, "boost-0.4"), (0.09, 0.1, "boost-0.5"), (1e-30, 0.1, "boost-0.5")),
+        *((0.25, 0.51, "n-gram"), (0.25, 0.5, "boost-0.3")),
     ],
 )
 def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missing(
-    probability: float, expected: str
+    probability: float, ngram: float, expected: str
 ) -> None:
-    # The d of a common word that was not in the text before: nothing but a boost explains it.
-    assert attribute("word", probability, training=COMMON, first=3) == [expected]
-
-
-@pytest.mark.parametrize(("ngram", "expected"), [(0.51, "n-gram"), (0.5, "boost-0.3"), (0.49, "boost-0.3")])
-def test_an_n_gram_that_is_more_than_half_sure_explains_an_error(ngram: float, expected: str) -> None:
-    assert attribute("word", training=COMMON, ngram=ngram, first=3) == [expected]
+    # The d of a common word that was not in the text before: nothing but an n-gram or a boost explains it.
+    assert attribute("word", probability, training=COMMON, ngram=ngram, first=3) == [expected]
 
 
 @pytest.mark.parametrize(
     ("distance", "expected"),
     [
-        (5, "memory-100"),
-        (100, "memory-100"),
-        (101, "memory-500"),
-        (500, "memory-500"),
-        (501, "memory-1000"),
-        (1000, "memory-1000"),
-        (1001, "memory-5000"),
-        (5000, "memory-5000"),
-        (5001, "rare-word-0"),
+        *((5, "memory-100"), (100, "memory-100"), (101, "memory-500"), (500, "memory-500"), (501, "memory-1000")),
+        *((1000, "memory-1000"), (1001, "memory-5000"), (5000, "memory-5000"), (5001, "rare-word-0")),
     ],
 )
 def test_a_word_that_occurred_before_is_in_the_shortest_memory_that_holds_all_of_it(
     distance: int, expected: str
 ) -> None:
     text = "x " + "Mary" + "." * (distance - 4) + "Mary"
-    first = len(text) - 4
-    kinds = attribute(text, first=first)
     # The first character of a word is never in a memory.
-    assert kinds == ["rare-word-0", expected, expected, expected]
+    assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
 
 
-def test_a_memory_finds_substrings_of_words_but_not_longer_words() -> None:
+def test_a_memory_finds_substrings_of_words_but_not_longer_words_and_begins_with_its_document() -> None:
     assert attribute("unmarked mark", first=10)[0:] == ["memory-100"] * 3
     assert attribute("mark marked", first=6) == ["rare-word-0"] * 5
     # It holds whole words: one that has only begun again is not found in itself.
     assert attribute("mark", first=1) == ["rare-word-0"] * 3
-
-
-def test_a_memory_begins_with_its_document() -> None:
     assert attribute("mary\0mary", first=6) == ["rare-word-0"] * 3
     assert attribute("mary mary\0mary mary", first=16) == ["memory-100"] * 3
 
@@ -127,42 +103,6 @@ def test_a_rare_word_is_one_that_the_training_text_has_at_most_five_times(count:
     rare = f"rare-word-{count}"
     expected = [rare] * 4 if count <= 5 else ["after-space", *["boost-0.3"] * 3]
     assert attribute(". word", training=training, first=2) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (". word", "after-space"),
-        (".\nword", "after-newline"),
-        ("\0word", "after-newline"),
-        ('."word', "after-space"),
-        (".'word", "after-space"),
-        ("(word", "boost-0.3"),
-        (". (", "after-space"),
-        (".\n\n", "after-newline"),
-        ("word.", "punctuation"),
-        ("word'", "punctuation"),
-        ("word ", "boost-0.3"),
-        ("word\n", "boost-0.3"),
-        ("don't", "boost-0.3"),
-    ],
-)
-def test_word_starts_and_punctuation(text: str, expected: str) -> None:
-    training = COMMON + "don't " * 6
-    first = len(text) - (4 if text.endswith("word") else 1)
-    assert attribute(text, training=training, first=first)[0] == expected
-
-
-def test_oracles_apply_in_their_order() -> None:
-    # Each text is explained by this oracle and by all later ones that can go together with it.
-    text = 'word "word'
-    for ngram, training, expected in [
-        (0.9, "", ["n-gram"] * 4),
-        (0.1, "", ["rare-word-0", *["memory-100"] * 3]),
-        (0.1, COMMON, ["after-space", *["memory-100"] * 3]),
-    ]:
-        assert attribute(text, training=training, ngram=ngram, first=6) == expected
-    assert [group_of(kind) for kind in KINDS] == sorted((group_of(kind) for kind in KINDS), key=GROUPS.index)
 
 
 def naive_kind(text: str, position: int, probability: float, ngram: float, training: str) -> str:
@@ -240,14 +180,11 @@ def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
         # Losses rounded to float32: relative errors of 1e-7.
         assert sum(one.nats for one in report.kinds) == pytest.approx(-np.log(some[some < 0.5]).sum() / 500, rel=1e-6)
         assert report.nats_per_char == pytest.approx(-np.log(some).mean(), rel=1e-6)
-    assert all(one.num_fixed is None and one.num_new is None for one in first.kinds)
     for one, other in zip(first.kinds, second.kinds, strict=True):
         is_first, is_second = ((some == KINDS.index(one.kind)) for some in kinds)
+        assert (one.num_fixed, one.num_new) == (None, None)
         assert other.num_fixed == (is_first & (probs[1] >= 0.5)).sum()
         assert other.num_new == (is_second & (probs[0] >= 0.5)).sum()
-    num_fixed = sum(one.num_fixed or 0 for one in second.kinds)
-    num_new = sum(one.num_new or 0 for one in second.kinds)
-    assert second.num_errors == first.num_errors - num_fixed + num_new
 
 
 def test_a_model_without_errors_has_shares_of_zero() -> None:
@@ -256,7 +193,7 @@ def test_a_model_without_errors_has_shares_of_zero() -> None:
     assert (report.num_errors, report.share, {one.share for one in report.kinds}) == (0, 0.0, {0.0})
 
 
-@pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
+@pytest.mark.parametrize("block_chars", [7, 1 << 18])
 def test_the_best_n_gram_is_that_of_any_order(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(error_kinds_module, "BLOCK_CHARS", block_chars)
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)

@@ -6,13 +6,10 @@ N characters of the text, M of the corpus.
 from __future__ import annotations
 
 import json
-import random
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL_RUN, TrainedRun
+from conftest import TrainedRun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import SyntheticCorpus, make_corpus
@@ -91,62 +88,6 @@ def test_bytes_are_compared_as_they_are(text: bytes, corpus: bytes, min_length: 
     assert spans(find_copies(*narrow, min_length=min_length)) == naive_spans(*narrow, min_length)
 
 
-@given(st.lists(st.integers(0, 0x10FFFF), min_size=1, max_size=40), st.integers(1, 40))
-@EXAMPLES
-def test_a_hash_is_that_of_its_window_alone(codes: list[int], length: int) -> None:
-    length = min(length, len(codes))
-    hashes = window_hashes(np.array(codes, np.uint64), length)
-    expected = [
-        sum(code * room._BASE**power for power, code in enumerate(codes[start : start + length])) % 2**64
-        for start in range(len(codes) - length + 1)
-    ]
-    assert hashes.tolist() == expected
-
-
-def test_planted_copies_are_found_where_they_were_taken(corpus: SyntheticCorpus) -> None:
-    draw = random.Random(3)
-    text, expected = "", []
-    for length in (30, 31, 64, 500, 30):
-        text += "".join(draw.choices("ÀÈÌÒÙ", k=draw.randrange(1, 50)))
-        source = draw.randrange(len(corpus.text) - length)
-        copied = corpus.text[source : source + length]
-        expected.append((len(text), length, corpus.text.find(copied)))
-        text += copied
-    text += "Ø" + corpus.text[100:129]  # one character too short
-    found = find_copies(text, corpus.text)
-    assert spans(found) == expected
-    assert found.longest == found.copies[3]
-    assert found.num_copied == 30 + 31 + 64 + 500 + 30
-
-
-@pytest.mark.parametrize("length", [40, room.BLOCK_CHARS + 50])
-@pytest.mark.parametrize("shift", [-45, -39, -20, -1, 0, 1])
-def test_a_copy_across_a_border_of_blocks_is_one(length: int, shift: int) -> None:
-    draw = np.random.default_rng(0)
-    # No two windows are alike, so nothing but the copy itself is found.
-    corpus = "".join(map(chr, draw.integers(0x4E00, 0x9F00, 3 * room.BLOCK_CHARS)))
-    start = room.BLOCK_CHARS + shift
-    text = "ab" + corpus[start : start + length] + "c"
-    assert spans(find_copies(text, corpus)) == [(2, length, start)]
-
-
-def test_of_two_places_the_longer_match_counts_and_of_equals_the_first() -> None:
-    assert spans(find_copies("xabcdey", "abc abcde abcde", min_length=3)) == [(1, 5, 4)]
-    # "abc" stands first inside of "abcd", which the text has elsewhere.
-    assert spans(find_copies("abcxyabcd", "zabcd abc", min_length=3)) == [(0, 3, 1), (5, 4, 1)]
-    assert spans(find_copies("yxabc1wxabc2vabc", "yxabc_xabc", min_length=3)) == [(0, 5, 0), (7, 4, 1), (13, 3, 2)]
-
-
-def test_copies_that_overlap_are_both_told_and_counted_once() -> None:
-    found = find_copies("abcdefgh", "abcdef\n cdefgh", min_length=3)
-    assert found.copies == (
-        Copy(start=0, length=6, source=0, source_line=1),
-        Copy(start=2, length=6, source=8, source_line=2),
-    )
-    assert (found.num_copied, found.share_copied, found.longest) == (8, 1.0, found.copies[0])
-    assert found.copies[1].stop == 8
-
-
 def test_what_repeats_is_read_once() -> None:
     """Not a clock but the characters read: with each window read by itself they would be thirty times as many."""
     read: list[int] = []
@@ -179,14 +120,10 @@ def test_what_is_unlike_the_text_is_not_read(monkeypatch: pytest.MonkeyPatch) ->
     assert find_copies("Quite another text, of words that nobody there knows. " * 20, corpus).copies == ()
 
 
-def test_nothing_to_compare() -> None:
+def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for text, corpus in (("", "abc"), ("abc", ""), ("a" * 29, "a" * 100), ("a" * 100, "a" * 29)):
         found = find_copies(text, corpus)
         assert (found.copies, found.share_copied, found.longest) == ((), 0, None)
-    assert len(find_copies("a" * 30, "a" * 30).copies) == 1
-
-
-def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"`min_length` is 0; it must be at least 1"):
         find_copies("abc", "abc", min_length=0)
     with pytest.raises(TypeError, match="str with bytes"):
@@ -197,60 +134,42 @@ def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         find_copies("a" * 11, "abc")
 
 
-def test_it_turns_into_json() -> None:
-    found = find_copies("xabcdefy", "--\nabcdef", min_length=4)
-    copy = {"start": 1, "length": 6, "source": 3, "source_line": 2}
+def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too() -> None:
+    found = find_copies("xabcdefgh", "abcdef\n cdefgh", min_length=3)
+    copies = Copy(start=1, length=6, source=0, source_line=1), Copy(start=3, length=6, source=8, source_line=2)
+    assert found.copies == copies and found.copies[1].stop == 9
+    first, second = ({"start": c.start, "length": 6, "source": c.source, "source_line": c.source_line} for c in copies)
     assert json.loads(json.dumps(found.to_json())) == {
-        "min_length": 4,
-        "num_chars": 8,
-        "num_copied": 6,
-        "share_copied": 0.75,
+        "min_length": 3,
+        "num_chars": 9,
+        "num_copied": 8,
+        "share_copied": 8 / 9,
         "held_out_share": None,
-        "longest": copy,
-        "copies": [copy],
+        "longest": first,
+        "copies": [first, second],
     }
-    assert find_copies("x", "y").to_json()["longest"] is None
+    (copy,) = find_copies("Annabel", "Tom\0Two\nlines\0Annabel\0", min_length=5).copies
+    assert copy.source_line == 4, "each document is a line"
 
 
-def test_a_model_compares_with_what_it_learned_from_and_nothing_else(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
-    model = charrnn.load(lstm.path)
-    begin = int(0.9 * len(corpus.text))
-    text = "Ж€!" + corpus.text[1_000:1_200] + "Ж€!"
-    found = model.novelty(text)
-    assert spans(found) == [(3, 200, corpus.text.find(corpus.text[1_000:1_200]))]
-    assert found.copies[0].source_line == corpus.text[:1_000].count("\n") + 1
-    held_out = corpus.text[begin:]
-    expected = find_copies(held_out, corpus.text[:begin])
-    # The validation text is not learned from: that it stands in the file is no copy.
-    assert model.novelty(held_out).copies == expected.copies
-    assert expected.share_copied < 0.5
-    assert found.held_out_share == expected.share_copied
-    assert model.novelty(corpus.text[:500], min_length=600).copies == ()
-    with pytest.raises(UsageError, match="at least 1"):
-        model.novelty("", min_length=0)
-
-
-def test_the_held_out_share_is_of_the_beginning_of_the_validation_text(
+def test_a_model_compares_with_what_it_learned_from_and_nothing_else(
     lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.lab.novelty.HELD_OUT_CHARS", 1_000)
+    monkeypatch.setattr(room, "HELD_OUT_CHARS", 1_000)
+    model = charrnn.load(lstm.path)
     begin = int(0.9 * len(corpus.text))
-    expected = find_copies(corpus.text[begin : begin + 1_000], corpus.text[:begin], min_length=12).share_copied
-    assert charrnn.load(lstm.path).novelty("", min_length=12).held_out_share == expected
-    assert 0 < expected < 1
-
-
-def test_each_document_is_a_line_of_the_training_text() -> None:
-    (copy,) = find_copies("Annabel", "Tom\0Two\nlines\0Annabel\0", min_length=5).copies
-    assert copy.source_line == 4
-
-
-def test_line_ends_are_those_of_the_corpus(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
-    text = corpus.text[2_000:2_300]
-    assert "\n" in text
-    found = charrnn.load(lstm.path).novelty(text.replace("\n", "\r\n"))
-    assert found.text == text
-    assert found.share_copied == 1
+    copied, held_out = corpus.text[1_000:1_200], corpus.text[begin : begin + 1_000]
+    found = model.novelty("Ж€!" + copied.replace("\n", "\r\n") + "Ж€!")
+    assert found.text == "Ж€!" + copied + "Ж€!", "line ends are those of the corpus"
+    assert spans(found) == [(3, 200, corpus.text.find(copied))]
+    assert found.copies[0].source_line == corpus.text[:1_000].count("\n") + 1
+    # The validation text is not learned from: that it stands in the file is no copy.
+    expected = find_copies(held_out, corpus.text[:begin], min_length=12)
+    found = model.novelty(held_out, min_length=12)
+    assert found.copies == expected.copies and found.held_out_share == expected.share_copied
+    assert 0 < expected.share_copied < 1
+    with pytest.raises(UsageError, match="at least 1"):
+        model.novelty("", min_length=0)
 
 
 def test_a_byte_model_compares_bytes(byte_run: TrainedRun) -> None:
@@ -261,26 +180,6 @@ def test_a_byte_model_compares_bytes(byte_run: TrainedRun) -> None:
     assert spans(found) == [(2, 2 * len(line.encode()), 0)]
     assert model.novelty(found.text) == found
     assert model.novelty("\ud800").text == b"\xed\xa0\x80"
-
-
-def test_a_text_that_is_gone_or_changed_cannot_be_compared_with(tmp_path: Path, corpus: SyntheticCorpus) -> None:
-    path = tmp_path / "text.txt"
-    path.write_text(corpus.text[:5_000], encoding="utf-8")
-    settings: dict[str, Any] = {**SMALL_RUN, "steps": 1}
-    list(charrnn.train(charrnn.Config(corpus=(str(path),), **settings), out=tmp_path / "run"))
-    model = charrnn.load(tmp_path / "run")
-    assert model.novelty(corpus.text[:100]).share_copied == 1
-    path.write_text(corpus.text[:4_999], encoding="utf-8")
-    with pytest.raises(
-        DataError, match=r"has changed since it was trained \(.*\): put it back\. What is copied shows only beside"
-    ):
-        model.novelty("molu")
-    path.unlink()
-    with pytest.raises(DataError, match=r"The text of run, .*text\.txt, is not here: put it back\. What is copied"):
-        model.novelty("molu")
-    from_stdin = charrnn.Model(charrnn.Config(corpus=("-",)), model.vocab, model.tensors)
-    with pytest.raises(DataError, match=r"standard input, which is gone\. What is copied shows only beside"):
-        from_stdin.novelty("molu")
 
 
 @EXAMPLES

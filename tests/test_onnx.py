@@ -22,7 +22,6 @@ from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.api import Model
 from charrnn.apps.export import write_model
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
@@ -66,7 +65,7 @@ def tensors_of(config: Config) -> dict[str, NDArray[Any]]:
 
 
 def onnx_of(config: Config, tensors: dict[str, NDArray[Any]]) -> bytes:
-    return onnx_to_bytes(Model(config, VOCAB, tensors, name="hand-built", step=7, val_nats=1.25))
+    return onnx_to_bytes(config, VOCAB, tensors, name="hand-built", step=7, val_nats=1.25)
 
 
 def session_of(content: bytes) -> Any:

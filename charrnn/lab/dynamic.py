@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -198,42 +198,31 @@ def adapt(
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
     learner = _Learner(network)
-    nats = np.empty(len(ids) - first, np.float32)
-    with task("adapting", len(nats)) as advance:
-        done = 0
-        for losses in _learn(learner, ids, first, scale, settings):
-            nats[done : done + len(losses)] = losses.float().cpu().numpy()
-            if not np.isfinite(nats[done : done + len(losses)]).all():
-                raise NonFiniteError(
-                    f"Dynamic evaluation diverged after {done:,} characters: lower {named('learning_rate')}, now "
-                    f"{settings.learning_rate:g}."
-                )
-            done += len(losses)
-            advance(len(losses))
-    return Adapted(CharLosses(np.arange(first, len(ids)), nats), learner.tensors())
-
-
-def _learn(
-    learner: _Learner, ids: IdArray, first: int, scale: Mapping[str, Tensor], settings: DynamicSettings
-) -> Iterator[Tensor]:
-    """Yield the losses (T,) of each segment of ids[first:], and update the learner's weights after each."""
     trained = {name: parameter.detach().clone() for name, parameter in learner.parameters.items()}
     num_weights = sum(part.numel() for part in scale.values())
-    mean = sum(part.sum(dtype=torch.float64).item() for part in scale.values()) / num_weights
     # A network whose output does not depend on its weights has nothing to learn; 1 avoids 0 / 0.
-    mean = mean or 1.0
+    mean = sum(part.sum(dtype=torch.float64).item() for part in scale.values()) / num_weights or 1.0
     rates = {name: settings.learning_rate / (part + settings.damping * mean) for name, part in scale.items()}
     decays = {name: (settings.decay / mean * part).clamp_(max=1) for name, part in scale.items()}
-    warm_up = ids[max(0, first - 1 - WARM_UP) : first - 1]
-    state = learner.read(warm_up[:, None])
-    for begin in range(first, len(ids), settings.segment_length):
-        losses, gradients, state = learner.gradients(ids[begin - 1 : begin + settings.segment_length], state)
-        yield losses
-        with torch.no_grad():
-            for name, parameter in learner.parameters.items():
-                parameter.lerp_(trained[name], decays[name])
-                if name in gradients:
-                    parameter.addcmul_(gradients[name], rates[name], value=-1)
+    state = learner.read(ids[max(0, first - 1 - WARM_UP) : first - 1, None])
+    nats = np.empty(len(ids) - first, np.float32)
+    with task("adapting", len(nats)) as advance:
+        for begin in range(first, len(ids), settings.segment_length):
+            losses, gradients, state = learner.gradients(ids[begin - 1 : begin + settings.segment_length], state)
+            found = nats[begin - first : begin - first + len(losses)]
+            found[:] = losses.float().cpu().numpy()
+            if not np.isfinite(found).all():
+                raise NonFiniteError(
+                    f"Dynamic evaluation diverged after {begin - first:,} characters: lower {named('learning_rate')}, "
+                    f"now {settings.learning_rate:g}."
+                )
+            with torch.no_grad():
+                for name, parameter in learner.parameters.items():
+                    parameter.lerp_(trained[name], decays[name])
+                    if name in gradients:
+                        parameter.addcmul_(gradients[name], rates[name], value=-1)
+            advance(len(losses))
+    return Adapted(CharLosses(np.arange(first, len(ids)), nats), learner.tensors())
 
 
 class _Learner:

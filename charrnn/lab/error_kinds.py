@@ -21,10 +21,12 @@ Shapes: N characters of context and text, M scored characters, W words, R charac
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,35 +61,18 @@ RARE_COUNTS = (0, 1, 2, 3, 4, 5)
 """How often a rare word occurs in the training text, ascending."""
 BOOSTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """What the last oracles add to the probability of the character, ascending; 0.5 avoids every error."""
-AFTER_SPACE = "after-space"
-"""The kind of errors after a space or a quotation mark."""
-AFTER_NEWLINE = "after-newline"
-"""The kind of errors after a line end, and at the start of a document."""
-PUNCTUATION = "punctuation"
-"""The kind of errors at a punctuation mark."""
-KINDS = (
-    "n-gram",
-    *(f"memory-{length}" for length in MEMORY_LENGTHS),
-    *(f"rare-word-{count}" for count in RARE_COUNTS),
-    AFTER_SPACE,
-    AFTER_NEWLINE,
-    PUNCTUATION,
-    *(f"boost-{boost}" for boost in BOOSTS),
-)
+ORACLES = {
+    "n-gram": ("n-gram",),
+    "memory": tuple(f"memory-{length}" for length in MEMORY_LENGTHS),
+    "rare word": tuple(f"rare-word-{count}" for count in RARE_COUNTS),
+    "word start": ("after-space", "after-newline"),
+    "punctuation": ("punctuation",),
+    "boost": tuple(f"boost-{boost}" for boost in BOOSTS),
+}
+"""The kinds of errors that each oracle removes. `after-space` is after a space or a quotation mark, `after-newline`
+after a line end and at the start of a document."""
+KINDS = tuple(kind for kinds in ORACLES.values() for kind in kinds)
 """The kinds of errors, in the order in which errors are attributed to them."""
-GROUPS = ("n-gram", "memory", "rare word", "word start", "punctuation", "boost")
-"""The oracles: each has one or more kinds of `KINDS`."""
-
-
-def group_of(kind: str) -> str:
-    """Return the oracle of a kind of errors, one of `GROUPS`."""
-    if kind in (AFTER_SPACE, AFTER_NEWLINE):
-        return "word start"
-    if kind.startswith("rare-word"):
-        return "rare word"
-    return kind if kind in GROUPS else kind.partition("-")[0]
-
-
 TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
 """Stands above the bars."""
 LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
@@ -130,11 +115,10 @@ class ModelErrors:
     """One for each of `KINDS`, in that order. Their errors add up to `num_errors`."""
 
     def by_group(self) -> dict[str, int]:
-        """Return the number of errors of each of `GROUPS`, in that order."""
-        counts = dict.fromkeys(GROUPS, 0)
-        for one in self.kinds:
-            counts[group_of(one.kind)] += one.num_errors
-        return counts
+        """Return the number of errors of each of `ORACLES`."""
+        return {
+            oracle: sum(one.num_errors for one in self.kinds if one.kind in kinds) for oracle, kinds in ORACLES.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,8 +140,8 @@ class ErrorReport(Displayable):
             num_errors, num_chars = counted(model.num_errors, "error"), counted(self.num_chars, "character")
             head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
             pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
-            groups = model.by_group()
-            pictures.append(StackedBar([(name, num / max(1, model.num_errors)) for name, num in groups.items()]))
+            shares = [(oracle, num / max(1, model.num_errors)) for oracle, num in model.by_group().items()]
+            pictures.append(StackedBar(shares))
         if self.num_chars + 1 < self.text_length:
             share = 100 * self.num_chars / self.text_length
             pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
@@ -169,30 +153,32 @@ class ErrorReport(Displayable):
 
 DECODED_CHARS = 1 << 20
 """Characters that are decoded at a time."""
-_APOSTROPHES = "'’"
-_QUOTES = '"„‚「」『』'
-"""Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
+WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER, APOSTROPHE = "wsnqpoa"
+"""Classes of characters: part of a word; a space; a line end or the END of a document; a quotation mark of any kind;
+any other punctuation and symbols; a control or format character, or one that Unicode does not define; an apostrophe,
+which in a `Block` is part of a word between two characters of one, and a quotation mark elsewhere."""
+_CLASS_OF = {
+    **dict.fromkeys(("lower case", "upper case", "other letters", "combining marks", "digits"), WORD),
+    **dict.fromkeys(("unknown", "invalid bytes"), WORD),  # what is rare is mostly a letter
+    **dict.fromkeys(("newlines", "ends of documents"), NEWLINE),
+    **dict.fromkeys(("punctuation", "symbols"), PUNCTUATION),
+    "spaces": SPACE,
+    "other characters": OTHER,
+}
+"""The class of the characters of each class of `breakdown.CLASSES`, unless they are quotation marks or apostrophes."""
 
 
-class CharClass(IntEnum):
-    """What a character is."""
-
-    OTHER = 0
-    """A control or a format character, or one that Unicode does not define."""
-    WORD = 1
-    """Part of a word. The unknown symbol is one, because what is rare is mostly a letter."""
-    SPACE = 2
-    NEWLINE = 3
-    """A line end, or the END of a document."""
-    QUOTE = 4
-    """A quotation mark of any kind; apostrophes, too, unless they are inside a word."""
-    PUNCTUATION = 5
-    """Any other punctuation, and symbols."""
-    APOSTROPHE = 6
-    """Before it is decided whether it is inside a word; never in a `Block`."""
-
-
-Classes = NDArray[np.int8]
+@cache
+def class_of(character: str) -> str:
+    """Return the class of a character; "" stands for the unknown symbol."""
+    if character in ("'", "’"):
+        return APOSTROPHE
+    if character == "_":
+        return WORD
+    # Some quotation marks are not classified as such by Unicode (categories Pi and Pf).
+    if character and (character in '"„‚「」『』' or unicodedata.category(character) in ("Pi", "Pf")):
+        return QUOTE
+    return _CLASS_OF[breakdown.CLASSES[breakdown.class_of(character)]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,37 +188,12 @@ class Block:
     begin: int
     text: str = field(repr=False)
     """One character per id, as `text.encoded.decode_each` decodes them."""
-    classes: Classes = field(repr=False)
-    """(N,): a `CharClass` each; every byte of a character of several bytes has that of the character."""
+    classes: str = field(repr=False)
+    """The class of each; every byte of a character of several bytes has that of the character."""
 
-    def word_bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the begins and the ends (W,) of the words, as offsets in the block. Its ends cut words."""
-        is_word = np.zeros(len(self.classes) + 2, np.int8)
-        is_word[1:-1] = self.classes == CharClass.WORD
-        changes = np.diff(is_word)
-        return np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
-
-
-_KIND_OF_CLASS = {
-    **dict.fromkeys(("lower case", "upper case", "other letters", "combining marks", "digits"), CharClass.WORD),
-    **dict.fromkeys(("unknown", "invalid bytes"), CharClass.WORD),
-    **dict.fromkeys(("newlines", "ends of documents"), CharClass.NEWLINE),
-    **dict.fromkeys(("punctuation", "symbols"), CharClass.PUNCTUATION),
-    "spaces": CharClass.SPACE,
-    "other characters": CharClass.OTHER,
-}
-"""What the characters of each class of `breakdown.CLASSES` are, if they are neither quotation marks nor apostrophes."""
-
-
-def class_of(character: str) -> CharClass:
-    """Return the class of a character; "" stands for the unknown symbol."""
-    if character and character in _APOSTROPHES:
-        return CharClass.APOSTROPHE
-    if character == "_":
-        return CharClass.WORD
-    if character and (character in _QUOTES or unicodedata.category(character) in ("Pi", "Pf")):
-        return CharClass.QUOTE
-    return _KIND_OF_CLASS[breakdown.CLASSES[breakdown.class_of(character)]]
+    def words(self) -> list[tuple[int, int]]:
+        """Return begin and end of each word, as offsets in the block. Its ends cut words."""
+        return [match.span() for match in re.finditer(f"{WORD}+", self.classes)]
 
 
 def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
@@ -244,28 +205,17 @@ def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
     begin, end = max(0, begin), min(end, len(ids))
     some = ids[begin:end]
     if vocab.kind == "byte":
-        return Block(begin, decode_each(vocab, some), _classes_of_bytes(some.astype(np.uint8).tobytes()))
-    table = np.array([class_of(character) for character in vocab.characters], np.int8)
-    return Block(begin, decode_each(vocab, some), _settled(table[some]))
+        points, sizes = breakdown.decode_bytes(some.astype(np.uint8).tobytes())
+        settled = _settled("".join(map(class_of, map(chr, points.tolist()))))
+        classes = "".join(one * size for one, size in zip(settled, sizes.tolist(), strict=True))
+    else:
+        table = np.array([ord(class_of(character)) for character in vocab.characters], np.uint8)
+        classes = _settled(table[some].tobytes().decode("ascii"))
+    return Block(begin, decode_each(vocab, some), classes)
 
 
-def _classes_of_bytes(data: bytes) -> Classes:
-    """Classify each byte (N,) as the character that it belongs to."""
-    points, sizes = breakdown.decode_bytes(data)
-    different, index = np.unique(points, return_inverse=True)
-    found = np.array([class_of(chr(point)) for point in different], np.int8)[index]
-    return np.repeat(_settled(found), sizes)
-
-
-def _settled(found: Classes) -> Classes:
-    """Replace APOSTROPHE (N,): by WORD between two characters of a word, else by QUOTE."""
-    is_apostrophe = found == CharClass.APOSTROPHE
-    if not is_apostrophe.any():
-        return found
-    is_word = found == CharClass.WORD
-    is_inside = np.zeros(len(found), bool)
-    is_inside[1:-1] = is_apostrophe[1:-1] & is_word[:-2] & is_word[2:]
-    return np.where(is_inside, CharClass.WORD, np.where(is_apostrophe, CharClass.QUOTE, found)).astype(np.int8)
+def _settled(classes: str) -> str:
+    return re.sub(f"(?<={WORD}){APOSTROPHE}(?={WORD})", WORD, classes).replace(APOSTROPHE, QUOTE)
 
 
 def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:
@@ -273,19 +223,15 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
 
     Memory is bounded by the wanted words.
     """
-    counts = np.zeros(len(wanted), np.int64)
+    counts = [0] * len(wanted)
     with task("counting words", len(ids)) as advance:
         for block in _blocks_of_whole_words(ids, vocab):
-            text = block.text
-            found = [
-                wanted[word]
-                for begin, end in zip(*(bounds.tolist() for bounds in block.word_bounds()), strict=True)
-                if (word := text[begin:end]) in wanted
-            ]
-            counts += np.bincount(np.array(found, np.int64), minlength=len(wanted))
+            for begin, end in block.words():
+                if (index := wanted.get(block.text[begin:end])) is not None:
+                    counts[index] += 1
             release_pages(ids)
-            advance(len(text))
-    return counts
+            advance(len(block.text))
+    return np.array(counts, np.int64)
 
 
 def _blocks_of_whole_words(ids: IdArray, vocab: Vocab) -> Iterator[Block]:
@@ -296,10 +242,9 @@ def _blocks_of_whole_words(ids: IdArray, vocab: Vocab) -> Iterator[Block]:
         size = len(block.text)
         if begin + size < len(ids):
             # The class of an apostrophe depends on what follows it, so a block ends after a space or a newline.
-            tail = block.classes[size // 2 :]
-            cuts = np.flatnonzero((tail == CharClass.SPACE) | (tail == CharClass.NEWLINE))
-            if len(cuts):
-                size = size // 2 + int(cuts[-1]) + 1
+            cut = max(block.classes.rfind(SPACE, size // 2), block.classes.rfind(NEWLINE, size // 2))
+            if cut >= 0:
+                size = cut + 1
                 block = Block(begin, block.text[:size], block.classes[:size])
         yield block
         begin += size
@@ -361,50 +306,40 @@ def _attribute_range(
     indices of these errors, from `first` on, and those of their words.
     """
     block = read_block(ids, vocab, first - MAX_WORD - MEMORY_LENGTHS[-1], first + len(kinds) + MAX_WORD)
-    errors = np.flatnonzero(kinds == _UNDECIDED)
-    here = errors + (first - block.begin)
-    begins, ends = block.word_bounds()
-    # The word at or before each error: none if it ends before the error.
-    number = np.searchsorted(begins, here, side="right") - 1
-    is_in_word = (number >= 0) & (ends[number] > here) if len(ends) else np.zeros(len(here), bool)
-    is_inner = is_in_word & (begins[number] < here) if len(ends) else is_in_word
-    before = block.classes[here - 1]
-    choices = (
-        (before == CharClass.NEWLINE, AFTER_NEWLINE),
-        (np.isin(before, (CharClass.SPACE, CharClass.QUOTE)), AFTER_SPACE),
-        (np.isin(block.classes[here], (CharClass.PUNCTUATION, CharClass.QUOTE)), PUNCTUATION),
-    )
-    for applies, kind in reversed(choices):
-        kinds[errors[applies]] = KINDS.index(kind)
-    memory_kinds = _memory_kinds(block, begins, ends, np.unique(number[is_inner]))
+    words_of_block = block.words()
+    begins = [begin for begin, _ in words_of_block]
+    find_memory = cache(partial(_memory_kind, block.text))
     rare_errors, rare_words = [], []
-    for error, word, inner in zip(
-        errors[is_in_word].tolist(), number[is_in_word].tolist(), is_inner[is_in_word].tolist(), strict=True
-    ):
-        kind = memory_kinds.get(word) if inner else None
-        if kind is not None:
-            kinds[error] = kind
+    for error in np.flatnonzero(kinds == _UNDECIDED).tolist():
+        place = error + first - block.begin
+        before = block.classes[place - 1]
+        if before == NEWLINE:
+            kinds[error] = KINDS.index("after-newline")
+        elif before in (SPACE, QUOTE):
+            kinds[error] = KINDS.index("after-space")
+        elif block.classes[place] in (PUNCTUATION, QUOTE):
+            kinds[error] = KINDS.index("punctuation")
+        if block.classes[place] != WORD:
+            continue
+        begin, end = words_of_block[bisect_right(begins, place) - 1]
+        kind_in_memory = find_memory(begin, end) if begin < place else None
+        if kind_in_memory is not None:
+            kinds[error] = kind_in_memory
         else:
             rare_errors.append(error)
-            rare_words.append(words.setdefault(block.text[begins[word] : ends[word]], len(words)))
+            rare_words.append(words.setdefault(block.text[begin:end], len(words)))
     return np.array(rare_errors, np.int64), np.array(rare_words, np.int64)
 
 
-def _memory_kinds(
-    block: Block, begins: NDArray[np.int64], ends: NDArray[np.int64], numbers: NDArray[np.int64]
-) -> dict[int, int]:
-    """Return the kind of each of the words with these numbers that occurs before it, in the shortest memory."""
-    found = {}
-    for number in numbers.tolist():
-        begin, end = int(begins[number]), int(ends[number])
-        earliest = max(0, begin - MEMORY_LENGTHS[-1])
-        # Documents are read by themselves: the memory begins with the document.
-        earliest = max(earliest, block.text.rfind(END, earliest, begin) + 1)
-        place = block.text.rfind(block.text[begin:end], earliest, begin)
-        if place >= 0:
-            length = next(length for length in MEMORY_LENGTHS if begin - place <= length)
-            found[number] = KINDS.index(f"memory-{length}")
-    return found
+def _memory_kind(text: str, begin: int, end: int) -> int | None:
+    """Return the kind of the word text[begin:end] if it occurs before it, in the shortest memory."""
+    # Documents are read by themselves: the memory begins with the document.
+    earliest = max(0, begin - MEMORY_LENGTHS[-1])
+    earliest = max(earliest, text.rfind(END, earliest, begin) + 1)
+    place = text.rfind(text[begin:end], earliest, begin)
+    if place < 0:
+        return None
+    return KINDS.index(f"memory-{next(length for length in MEMORY_LENGTHS if begin - place <= length)}")
 
 
 def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
@@ -419,16 +354,20 @@ def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
 
 def summarize_errors(run: str, losses: CharLosses, kinds: Kinds, reference: Kinds | None = None) -> ModelErrors:
     """Count the errors of a model by kind, and what it fixes of a reference model with the kinds `reference` (M,)."""
-    num_kinds = len(KINDS)
     is_error = kinds != NO_ERROR
-    counts = np.bincount(kinds[is_error], minlength=num_kinds)
-    sums = np.bincount(kinds[is_error], losses.nats[is_error].astype(np.float64), minlength=num_kinds)
     num_errors = int(is_error.sum())
-    fixed, new = None, None
+
+    def count(of: Kinds, where: NDArray[np.bool_], weights: NDArray[np.float32] | None = None) -> list[Any]:
+        weights = None if weights is None else weights[where].astype(np.float64)
+        counts: list[Any] = np.bincount(of[where], weights, minlength=len(KINDS)).tolist()
+        return counts
+
+    fixed: Sequence[int | None] = [None] * len(KINDS)
+    new = fixed
     if reference is not None:
         was_error = reference != NO_ERROR
-        fixed = np.bincount(reference[was_error & ~is_error], minlength=num_kinds)
-        new = np.bincount(kinds[is_error & ~was_error], minlength=num_kinds)
+        fixed, new = count(reference, was_error & ~is_error), count(kinds, is_error & ~was_error)
+    columns = zip(KINDS, count(kinds, is_error), count(kinds, is_error, losses.nats), fixed, new, strict=True)
     return ModelErrors(
         run=run,
         num_errors=num_errors,
@@ -437,13 +376,13 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds, reference: Kind
         kinds=tuple(
             ErrorKind(
                 kind=kind,
-                num_errors=int(counts[index]),
-                share=int(counts[index]) / max(1, num_errors),
-                nats=float(sums[index]) / len(kinds),
-                num_fixed=None if fixed is None else int(fixed[index]),
-                num_new=None if new is None else int(new[index]),
+                num_errors=num,
+                share=num / max(1, num_errors),
+                nats=nats / len(kinds),
+                num_fixed=num_fixed,
+                num_new=num_new,
             )
-            for index, kind in enumerate(KINDS)
+            for kind, num, nats, num_fixed, num_new in columns
         ),
     )
 
@@ -503,9 +442,9 @@ def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **opti
 def _table_of_one(model: ModelErrors) -> RenderableType:
     table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"))
     table.padding = (0, 1, 0, 0)
-    for one in (kind for kind in model.kinds if kind.num_errors):
-        numbers = f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}"
-        table.add_row(one.kind, *numbers, Bar(one.share))
+    for one in model.kinds:
+        if one.num_errors:
+            table.add_row(one.kind, f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}", Bar(one.share))
     total = sum(one.nats for one in model.kinds)
     table.add_row("all", f"{model.num_errors:,}", "", f"{total:.4f}", "", style="bold")
     name = all_visible(model.run)
@@ -521,23 +460,19 @@ def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:
     table = plain_table("kind", *columns, right=columns)
     table.padding = (0, 1, 0, 0)
     difference = first.num_errors - other.num_errors
-    for before, after in zip(first.kinds, other.kinds, strict=True):
-        if before.num_errors == after.num_errors == 0:
-            continue
-        fixed, new = after.num_fixed or 0, after.num_new or 0
-        share = f"{(fixed - new) / difference:.1%}".replace("-0.0%", "0.0%") if difference else ""
-        table.add_row(before.kind, *_counts(before.num_errors, fixed, new, after.num_errors), share)
-    sums = [
-        sum(values) for values in zip(*((one.num_fixed or 0, one.num_new or 0) for one in other.kinds), strict=True)
+    rows = [
+        (before.kind, before.num_errors, after.num_fixed or 0, after.num_new or 0, after.num_errors)
+        for before, after in zip(first.kinds, other.kinds, strict=True)
     ]
-    table.add_row("all", *_counts(first.num_errors, *sums, other.num_errors), "", style="bold")
+    for kind, before, fixed, new, after in rows:
+        if before or after:
+            share = f"{(fixed - new) / difference:.1%}".replace("-0.0%", "0.0%") if difference else ""
+            table.add_row(kind, f"{before:,}", f"{fixed:,}", f"{new:,}", f"{after:,}", share)
+    _, *totals = zip(*rows, strict=True)
+    table.add_row("all", *(f"{sum(column):,}" for column in totals), "", style="bold")
     names = f"{all_visible(other.run)} in place of {all_visible(first.run)}"
     change = "fewer errors" if difference >= 0 else "more errors"
     return Group(Text(f"{names}: {abs(difference):,} {change}; share: of this difference"), table)
-
-
-def _counts(*numbers: int) -> Sequence[str]:
-    return [f"{number:,}" for number in numbers]
 
 
 EXTENSIONS = (

@@ -5,7 +5,7 @@ Shapes: N characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,10 @@ from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
 from charrnn.cells.records import CellFindings
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.statistics import measure_score
-from charrnn.cells.trace import Trace, trace_text
+from charrnn.cells.trace import trace_text
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.modes import find_best_cells
-from charrnn.detectors.detector import Detector, Labels
+from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
@@ -78,8 +78,25 @@ def history(
     part = text.part(half, half + CHARS_OF_HISTORY)
     # Labels are those of the whole text, because a part may begin inside a span.
     labels = label_by_name(text.text, [score.detector for score in findings.scores], detectors)
-    of_part = {name: whole[half : half + len(part)] for name, whole in labels.items()}
-    return follow(findings, ((step, trace_text(network, part)) for step, network in networks), of_part)
+    steps: list[int] = []
+    values: list[list[float]] = [[] for _ in findings.scores]
+    for step, network in networks:
+        steps.append(step)
+        trace = trace_text(network, part)
+        for score, of_cell in zip(findings.scores, values, strict=True):
+            cell, of_part = trace.cells[:, score.layer, score.unit], labels[score.detector][half : half + len(part)]
+            of_cell.append(measure_score(cell, of_part, score.polarity))
+    return tuple(
+        CellHistory(
+            detector=score.detector,
+            layer=score.layer,
+            unit=score.unit,
+            is_auc=score.auc is not None,
+            steps=tuple(steps),
+            values=tuple(of_cell),
+        )
+        for score, of_cell in zip(findings.scores, values, strict=True)
+    )
 
 
 def model_history(
@@ -107,34 +124,6 @@ def run_folder(model: Model) -> Path:
     if model.path is None:
         raise UsageError(f"{model.name} is one step of a run: give the folder of the run, with all its steps.")
     return model.path
-
-
-def follow(
-    findings: CellFindings, traces: Iterable[tuple[int, Trace]], labels: Mapping[str, Labels]
-) -> tuple[CellHistory, ...]:
-    """Score the cell of each finding in every trace: one history per score of `findings`.
-
-    `traces` are (step, trace) pairs of one text of N characters by the saved models of one run; `labels` (N,) are those
-    of the text, by detector.
-    """
-    steps: list[int] = []
-    values: list[list[float]] = [[] for _ in findings.scores]
-    for step, trace in traces:
-        steps.append(step)
-        for score, of_cell in zip(findings.scores, values, strict=True):
-            cell = trace.cells[:, score.layer, score.unit]
-            of_cell.append(measure_score(cell, labels[score.detector], score.polarity))
-    return tuple(
-        CellHistory(
-            detector=score.detector,
-            layer=score.layer,
-            unit=score.unit,
-            is_auc=score.auc is not None,
-            steps=tuple(steps),
-            values=tuple(of_cell),
-        )
-        for score, of_cell in zip(findings.scores, values, strict=True)
-    )
 
 
 def history_table(histories: Sequence[CellHistory]) -> Table:

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -213,29 +214,28 @@ def _pairs_of(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
 def report_closings(pairs: Pairs, probabilities: Sequence[NDArray[Any]]) -> tuple[ClosingReport, ...]:
     """Average the probabilities (P,) that each predictor gives to the closing characters, by character and distance."""
     characters = np.array(list(pairs.closings))
-    reports = []
-    for closing in sorted(set(pairs.closings), key=lambda one: (-pairs.closings.count(one), one)):
-        chosen = characters == closing
-        bin_of = np.searchsorted(DISTANCES, pairs.distances, side="right") - 1
-        bins = []
-        for number, low in enumerate(DISTANCES):
+    bin_of = np.searchsorted(DISTANCES, pairs.distances, side="right") - 1
+
+    def means(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        estimates = (estimate_mean(values[chosen]) for values in probabilities)
+        return {"num_pairs": int(chosen.sum()), "probabilities": tuple(estimates)}
+
+    def bins(chosen: NDArray[np.bool_]) -> Iterator[ClosingBin]:
+        for number, (low, above) in enumerate(pairwise((*DISTANCES, MAX_DISTANCE + 1))):
             some = chosen & (bin_of == number)
             if some.any():
-                high = (*DISTANCES[1:], MAX_DISTANCE + 1)[number] - 1
-                means = tuple(estimate_mean(values[some]) for values in probabilities)
-                bins.append(ClosingBin(low=low, high=high, num_pairs=int(some.sum()), probabilities=means))
-        means = tuple(estimate_mean(values[chosen]) for values in probabilities)
-        reports.append(
-            ClosingReport(closing=closing, num_pairs=int(chosen.sum()), probabilities=means, bins=tuple(bins))
-        )
-    return tuple(reports)
+                yield ClosingBin(low=low, high=above - 1, **means(some))
+
+    ordered = sorted(set(pairs.closings), key=lambda one: (-pairs.closings.count(one), one))
+    chosen = ((closing, characters == closing) for closing in ordered)
+    return tuple(ClosingReport(closing=closing, bins=tuple(bins(some)), **means(some)) for closing, some in chosen)
 
 
-def estimate_mean(values: NDArray[Any]) -> Estimate:
+def estimate_mean(values: NDArray[Any], num_blocks: int | None = MAX_BLOCKS) -> Estimate:
     """Compute the mean of values (P,) in the order of the text; its interval takes neighbours together."""
-    blocks = BlockSums.of(values, min(MAX_BLOCKS, len(values)))
-    interval = blocks.interval() or (None, None)
-    return Estimate(mean=blocks.mean, low=interval[0], high=interval[1])
+    blocks = BlockSums.of(values, num_blocks and min(num_blocks, len(values)))
+    low, high = blocks.interval() or (None, None)
+    return Estimate(mean=blocks.mean, low=low, high=high)
 
 
 MAX_CHARS = 1 << 18
@@ -277,11 +277,9 @@ def measure_resets(
     measured = []
     for interval in (interval for interval in RESET_INTERVALS if interval <= groups.shape[1]):
         nats = reset_nats(network, ids, losses.positions[groups], interval, precision=precision)
-        blocks = BlockSums.of((nats - kept).ravel())
-        low, high = blocks.interval() or (None, None)
-        rise = Estimate(mean=blocks.mean, low=low, high=high)
-        cost = interval * blocks.mean
-        measured.append(ResetLoss(interval=interval, nats_per_char=float(nats.mean()), rise=rise, nats_per_reset=cost))
+        rise = estimate_mean((nats - kept).ravel(), None)
+        per_char, per_reset = float(nats.mean()), interval * rise.mean
+        measured.append(ResetLoss(interval=interval, nats_per_char=per_char, rise=rise, nats_per_reset=per_reset))
     nothing = Estimate(mean=0.0, low=0.0, high=0.0)
     never = ResetLoss(interval=None, nats_per_char=float(kept.mean()), rise=nothing, nats_per_reset=0.0)
     return (*measured, never)
@@ -315,16 +313,10 @@ def long_range(models: Sequence[Model], text: str | bytes | None = None, **optio
     those of `compare_with_training`.
     """
     comparison, training = compare_with_training(models, text, **options)
-    first, max_chars = comparison.runs[0], comparison.max_chars
-    ids = first.text.ids
-    losses: list[CharLosses] = []
-    resets = []
-    for run in comparison.runs:
-        losses.append(comparison.losses_of(run))
-        groups = choose_groups(losses[0].positions, min(MAX_CHARS, max_chars or MAX_CHARS))
-        measured = measure_resets(run.network, ids, losses[-1], groups, precision=comparison.precision)
-        resets.append(ModelResets(run=run.name, losses=measured))
+    first, ids = comparison.runs[0], comparison.runs[0].text.ids
+    losses = [comparison.losses_of(run) for run in comparison.runs]
     positions = losses[0].positions
+    groups = choose_groups(positions, min(MAX_CHARS, comparison.max_chars or MAX_CHARS))
     pairs = find_pairs(ids, first.vocab, positions)
     probabilities = [np.exp(-some.nats[np.searchsorted(positions, pairs.closed)].astype(np.float64)) for some in losses]
     orders = [order for order in CLOSING_ORDERS if order <= len(training)]
@@ -334,7 +326,13 @@ def long_range(models: Sequence[Model], text: str | bytes | None = None, **optio
     return LongRangeReport(
         predictors=(*(run.name for run in comparison.runs), *(f"{order}-gram" for order in orders)),
         closings=report_closings(pairs, probabilities),
-        resets=tuple(resets),
+        resets=tuple(
+            ModelResets(
+                run=run.name,
+                losses=measure_resets(run.network, ids, some, groups, precision=comparison.precision),
+            )
+            for run, some in zip(comparison.runs, losses, strict=True)
+        ),
         num_chars=len(positions),
         num_reset_chars=groups.size,
         text_length=first.text.num_chars,
@@ -349,7 +347,6 @@ NUM_CHARTS = 1
 """Closing characters that have a chart, at most."""
 NO_CLOSING = "The scored text has no pair of brackets or quotation marks."
 """Shown where nothing is closed."""
-_SHARES = [(tenths / 10, f"{tenths / 10:.1f}") for tenths in range(0, 11, 2)]
 
 
 def _closing_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
@@ -368,34 +365,30 @@ def _closing_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
 
 def _chart_of_closing(closing: ClosingReport, predictors: Sequence[str]) -> RenderableType:
     """Draw the probability against the distance: each bin at its middle, on a logarithmic axis."""
+    drawn = [one for one in closing.bins if one.num_pairs >= MIN_PAIRS_OF_A_BIN]
     lines = []
     for number, name in enumerate(predictors):
-        points = [
-            (math.log2(math.sqrt(one.low * one.high)), one.probabilities[number].mean)
-            for one in closing.bins
-            if one.num_pairs >= MIN_PAIRS_OF_A_BIN
-        ]
+        points = [(math.log2(math.sqrt(one.low * one.high)), one.probabilities[number].mean) for one in drawn]
         lines.append(Line(all_visible(name), [points], number))
     return LineChart(
         title=f"Mean probability of the closing {closing.closing}, by distance to the opening one",
         lines=lines,
-        across=(0.0, math.log2(MAX_DISTANCE)),
-        across_label="characters, on a logarithmic scale",
-        across_ticks=_PowersOfTwo(int(math.log2(MAX_DISTANCE))),
-        up_ticks=_SHARES,
+        **_logarithmic("characters", MAX_DISTANCE),
+        up_ticks=[(tenths / 10, f"{tenths / 10:.1f}") for tenths in range(0, 11, 2)],
         empty_notice=NO_CLOSING,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _PowersOfTwo:
-    """Ticks from 1 to 2^highest; their positions are the exponents."""
+def _logarithmic(label: str, most: int) -> dict[str, Any]:
+    """Return the parameters of a `LineChart` whose horizontal axis has the powers of 2 from 1 to `most`."""
+    highest = int(math.log2(most))
 
-    highest: int
+    def ticks(num_ticks: int) -> list[Tick]:
+        step = max(1, math.ceil(highest / max(1, num_ticks - 1)))
+        return [(float(power), f"{2**power:,}") for power in range(0, highest + 1, step)]
 
-    def __call__(self, most: int) -> list[Tick]:
-        step = max(1, math.ceil(self.highest / max(1, most - 1)))
-        return [(float(power), f"{2**power:,}") for power in range(0, self.highest + 1, step)]
+    label = f"{label}, on a logarithmic scale"
+    return {"across": (0.0, float(highest)), "across_label": label, "across_ticks": ticks}
 
 
 def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:
@@ -403,18 +396,16 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
     num_runs = len(report.resets)
     headers = [f"closing {closing.closing}", "pairs"]
     for number, name in enumerate(report.predictors):
-        headers += [name, "95 %"] if number < num_runs else [name]
+        headers += [name, "95 %"][: 2 if number < num_runs else 1]
     table = plain_table(*headers, right=headers[1:])
     table.padding = (0, 1, 0, 0)
-    rows: list[tuple[str, int, Sequence[Estimate]]] = [
-        (f"{one.low}–{one.high}", one.num_pairs, one.probabilities) for one in closing.bins
-    ]
-    rows.append(("all", closing.num_pairs, closing.probabilities))
-    for name, num_pairs, estimates in rows:
+    rows: list[ClosingBin | ClosingReport] = [*closing.bins, closing]
+    for some in rows:
         cells = []
-        for number, one in enumerate(estimates):
-            cells += [f"{one.mean:.3f}", _interval(one)] if number < num_runs else [f"{one.mean:.3f}"]
-        table.add_row(name, f"{num_pairs:,}", *cells, style="bold" if name == "all" else None)
+        for number, one in enumerate(some.probabilities):
+            cells += [f"{one.mean:.3f}", _interval(one)][: 2 if number < num_runs else 1]
+        name = f"{some.low}–{some.high}" if isinstance(some, ClosingBin) else "all"
+        table.add_row(name, f"{some.num_pairs:,}", *cells, style="bold" if name == "all" else None)
     return table
 
 
@@ -425,49 +416,40 @@ def _interval(estimate: Estimate, form: str = ".2f") -> str:
 
 
 def _reset_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
-    losses = [one.nats_per_char for model in report.resets for one in model.losses]
     intervals = [one.interval for one in report.resets[0].losses if one.interval is not None]
     if not intervals:
         yield Text("The text is too short for a loss with resets.")
         return
     if len(intervals) > 1:
-        yield _chart_of_resets(report, losses, intervals)
+        yield _chart_of_resets(report, intervals[-1])
     for model in report.resets:
-        yield _table_of_resets(model)
+        headers = ["reset every", model.run, "rise", "95 %", "per reset"]
+        table = plain_table(*headers, right=headers[1:])
+        table.padding = (0, 1, 0, 0)
+        for one in model.losses:
+            rise = f"{one.rise.mean:+.4f}", _interval(one.rise, "+.4f"), f"{one.nats_per_reset:.3f}"
+            is_never = one.interval is None
+            name = "never" if is_never else f"{one.interval:,}"
+            table.add_row(name, f"{one.nats_per_char:.4f}", *([""] * len(rise) if is_never else rise))
+        yield table
     yield Text(
         f"Loss in nats/char of {report.num_reset_chars:,} characters, the same ones in every row. Per reset: the rise "
         "times the characters between resets, in nats; it stops growing where the memory ends."
     )
 
 
-def _table_of_resets(model: ModelResets) -> RenderableType:
-    headers = ["reset every", model.run, "rise", "95 %", "per reset"]
-    table = plain_table(*headers, right=headers[1:])
-    table.padding = (0, 1, 0, 0)
-    for one in model.losses:
-        loss = f"{one.nats_per_char:.4f}"
-        if one.interval is None:
-            table.add_row("never", loss, "", "", "")
-            continue
-        rise = f"{one.rise.mean:+.4f}", _interval(one.rise, "+.4f")
-        table.add_row(f"{one.interval:,}", loss, *rise, f"{one.nats_per_reset:.3f}")
-    return table
-
-
-def _chart_of_resets(report: LongRangeReport, losses: Sequence[float], intervals: Sequence[int]) -> RenderableType:
-    highest = int(math.log2(intervals[-1]))
+def _chart_of_resets(report: LongRangeReport, longest: int) -> RenderableType:
+    losses = [one.nats_per_char for model in report.resets for one in model.losses]
     lines = []
     for number, model in enumerate(report.resets):
         points = [(math.log2(one.interval), one.nats_per_char) for one in model.losses if one.interval is not None]
         level = model.losses[-1].nats_per_char
         lines.append(Line(all_visible(model.run), [points], number))
-        lines.append(Line("", [[(0.0, level), (float(highest), level)]], number, is_marked=False))
+        lines.append(Line("", [[(0.0, level), (math.log2(longest), level)]], number, is_marked=False))
     return LineChart(
         title="Loss (nats/char) by characters between resets; thin line: without resets",
         lines=lines,
-        across=(0.0, float(highest)),
-        across_label="characters between resets, on a logarithmic scale",
-        across_ticks=_PowersOfTwo(highest),
+        **_logarithmic("characters between resets", longest),
         up_ticks=enclosing_ticks(min(losses), max(losses)),
         empty_notice="There is nothing to draw.",
     )

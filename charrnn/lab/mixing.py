@@ -40,10 +40,6 @@ MixMode = Literal["mixture", "product"]
 """How predictions are mixed; see `mix`."""
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
-_Advance = Callable[
-    [CharacterModel, NDArray[np.int64], NDArray[np.float32]], tuple[NDArray[np.floating[Any]], NDArray[np.float32]]
-]
-"""From a model, the ids that its alphabet has for the common one (V,) and its state to its logits and new state."""
 
 
 def mix(models: Sequence[Model], weights: Sequence[float] | None = None, *, mode: MixMode = "mixture") -> Mixture:
@@ -212,20 +208,49 @@ class CompiledStepper:
         return logits, state
 
 
-class MixedStepper:
+class _MixedStates:
+    """The states of several models (M) as one array (1, 1, B, N) of NumPy or torch, and their weights."""
+
+    def __init__(
+        self,
+        parts: Sequence[Any],
+        join: Callable[..., Any],
+        alphabet: CommonAlphabet,
+        weights: Sequence[float],
+        mode: str,
+    ) -> None:
+        """Mix `parts` with `weights` (M), all positive with the sum 1, over their common alphabet.
+
+        `join` concatenates arrays along the axis 1. `mode` is that of `charrnn.mix`.
+        """
+        self.parts, self._join, self._weights, self._is_product = list(parts), join, weights, mode == "product"
+        self.vocab_size = len(alphabet.vocab)
+        self._shapes = [tuple(part.initial_state(1).shape) for part in parts]
+
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the initial states of all models as one array (1, 1, B, N)."""
+        return self._pack([part.initial_state(batch_size) for part in self.parts])
+
+    def _pack(self, states: Sequence[Any]) -> Any:
+        rows = [state.swapaxes(1, 2).swapaxes(0, 1).reshape(state.shape[2], -1) for state in states]
+        return self._join(rows, 1)[None, None]
+
+    def _unpack(self, state: Any) -> list[Any]:
+        ends = itertools.accumulate((prod(shape) for shape in self._shapes), initial=0)
+        return [
+            state[0, 0, :, begin:end].reshape(-1, shape[0], shape[1], shape[3]).swapaxes(0, 1).swapaxes(1, 2)
+            for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
+        ]
+
+
+class MixedStepper(_MixedStates):
     """Several models one character at a time; its logits are the logarithms of the mixed probabilities, in float64."""
 
     def __init__(
         self, steppers: Sequence[CharacterModel], alphabet: CommonAlphabet, weights: Sequence[float], mode: str
     ) -> None:
-        """Mix `steppers` (M) with `weights` (M), all positive with the sum 1, over their common alphabet.
-
-        `mode` is that of `charrnn.mix`.
-        """
-        self._steppers, self._places, self._is_product = list(steppers), alphabet.places, mode == "product"
-        self._weights = np.asarray(weights, np.float64)[:, None, None]
-        self.vocab_size, self.precision = len(alphabet.vocab), steppers[0].precision
-        self._shapes = [stepper.initial_state(1).shape for stepper in steppers]
+        super().__init__(steppers, np.concatenate, alphabet, weights, mode)
+        self._places, self.precision = alphabet.places, steppers[0].precision
 
     @property
     def changes(self) -> str:
@@ -239,55 +264,36 @@ class MixedStepper:
         """
         if self.precision != "int8":
             return
-        num_steps, messages = num_chars * len(self._steppers), set[str]()  # the same message comes from every model
-        for index, stepper in enumerate(self._steppers):
+        num_steps, messages = num_chars * len(self.parts), set[str]()  # the same message comes from every model
+        for index, stepper in enumerate(self.parts):
             if isinstance(stepper, Stepper):
                 compiled = compiled_loop(stepper, num_steps, "read", on_compile, messages.add)
                 if compiled is not None:
-                    self._steppers[index] = CompiledStepper(stepper, compiled)
+                    self.parts[index] = CompiledStepper(stepper, compiled)
         for message in sorted(messages):
             on_warning(message)
 
-    def initial_state(self, batch_size: int) -> NDArray[np.float32]:
-        """Return the initial states of all models as one array (1, 1, B, N)."""
-        return self._pack([stepper.initial_state(batch_size) for stepper in self._steppers])
-
     def step(self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
         """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and the new state."""
-        return self._advance(lambda stepper, places, own: stepper.step(places[ids], own), state)
+        return self._advance("step", ids, state)
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32] | None = None
     ) -> tuple[Any, NDArray[np.float32]]:
         """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty text."""
-        before = self.initial_state(1) if state is None else state
-        return self._advance(lambda stepper, places, own: stepper.read(places[ids], own), before)
+        return self._advance("read", ids, self.initial_state(1) if state is None else state)
 
-    def _advance(self, advance: _Advance, state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
-        """Advance every model from its part of a state, and mix their logits over the common alphabet."""
+    def _advance(self, method: str, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, Any]:
+        """Call `step` or `read` of every model with its part of a state; mix the logits over the common alphabet."""
         scores, states = [], []
-        for stepper, places, own in zip(self._steppers, self._places, self._unpack(state), strict=True):
-            logits, after = advance(stepper, places, own)
+        for stepper, places, own in zip(self.parts, self._places, self._unpack(state), strict=True):
+            logits, after = getattr(stepper, method)(places[ids], own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
-        return self._mix(np.stack(scores)), self._pack(states)
-
-    def _mix(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mix log-probabilities (M, B, V)."""
-        if self._is_product:
-            return np.asarray((self._weights * scores).sum(axis=0))
-        return np.asarray(np.logaddexp.reduce(scores + np.log(self._weights), axis=0))
-
-    def _pack(self, states: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        rows = [state.transpose(2, 0, 1, 3).reshape(state.shape[2], -1) for state in states]
-        return np.concatenate(rows, axis=1)[None, None]
-
-    def _unpack(self, state: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        ends = itertools.accumulate((prod(shape) for shape in self._shapes), initial=0)
-        return [
-            state[0, 0, :, begin:end].reshape(-1, shape[0], shape[1], shape[3]).transpose(1, 2, 0, 3)
-            for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
-        ]
+        weights = np.asarray(self._weights, np.float64)[:, None, None]
+        stacked = np.stack(scores)
+        mixed = (weights * stacked).sum(axis=0) if self._is_product else np.logaddexp.reduce(stacked + np.log(weights))
+        return mixed, self._pack(states)
 
 
 class MixedGenerator(Generator):
@@ -323,7 +329,7 @@ class MixedGenerator(Generator):
         return super()._draw(variants, options)
 
 
-class MixedNetwork:
+class MixedNetwork(_MixedStates):
     """Maps ids (T, B) and a state (1, 1, B, N) to the logarithms of mixed probabilities (T, B, V), and a new state.
 
     Ids and probabilities are those of the common alphabet: those of each network are normalized over its characters.
@@ -332,51 +338,29 @@ class MixedNetwork:
     def __init__(
         self, networks: Sequence[CharRNN], alphabet: CommonAlphabet, weights: Sequence[float], mode: str
     ) -> None:
-        """Mix `networks` (M) with `weights` (M), all positive with the sum 1. `mode` is that of `charrnn.mix`."""
-        self._networks = list(networks)
-        self._is_product, self._weights = mode == "product", [float(weight) for weight in weights]
-        self.vocab_size = len(alphabet.vocab)
+        super().__init__(networks, torch.cat, alphabet, weights, mode)
         self._places = [torch.from_numpy(places) for places in alphabet.places]
         end = networks[0].end_id
         self.end_id = None if end is None else alphabet.places[0].tolist().index(end)
-        self._shapes = [tuple(network.initial_state(1).shape) for network in networks]
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return self._networks[0].device
-
-    def initial_state(self, batch_size: int) -> torch.Tensor:
-        """Return the initial states of all networks as one tensor (1, 1, B, N)."""
-        return self._pack([network.initial_state(batch_size) for network in self._networks])
+        device: torch.device = self.parts[0].device
+        return device
 
     def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Read ids (T, B) with every network, and mix what they predict, in float32."""
         scores, states = [], []
-        for network, places, own in zip(self._networks, self._places, self._unpack(state), strict=True):
+        for network, places, own in zip(self.parts, self._places, self._unpack(state), strict=True):
             places = places.to(ids.device)
-            logits, after = network(places[ids], own)
+            logits, after = network(places[ids], own.contiguous())
             scores.append(logits.float()[..., places].log_softmax(-1))
             states.append(after)
+        stacked, weights = torch.stack(scores, -1), torch.tensor(self._weights, device=ids.device, dtype=torch.float64)
         if self._is_product:
-            mixed = sum(
-                (weight * one for weight, one in zip(self._weights[1:], scores[1:], strict=True)),
-                start=self._weights[0] * scores[0],
-            )
-        else:
-            logs = torch.tensor(self._weights, device=ids.device, dtype=torch.float64).log().float()
-            mixed = (torch.stack(scores, -1) + logs).logsumexp(-1)
-        return mixed, self._pack(states)
-
-    def _pack(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([state.movedim(2, 0).flatten(1) for state in states], dim=1)[None, None]
-
-    def _unpack(self, state: torch.Tensor) -> list[torch.Tensor]:
-        parts = torch.split(state[0, 0], [prod(shape) for shape in self._shapes], dim=1)
-        return [
-            part.reshape(-1, shape[0], shape[1], shape[3]).movedim(0, 2).contiguous()
-            for part, shape in zip(parts, self._shapes, strict=True)
-        ]
+            return (stacked * weights.float()).sum(-1), self._pack(states)
+        return (stacked + weights.log().float()).logsumexp(-1), self._pack(states)
 
 
 EXTENSIONS = (PackageFunction(name="mix", function=mix), PackageFunction(name="Mixture", function=Mixture))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,8 +86,7 @@ class NoveltyReference:
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
         found = find_copies(text, self.training, min_length=min_length)
-        # Without the lines of its copies, which take another pass over the corpus.
-        expected = _as_novelty(self.held_out, min_length, _find_spans(self.held_out, self.training, min_length), {})
+        expected = find_copies(self.held_out, self.training, min_length=min_length)
         return replace(found, held_out_share=expected.share_copied)
 
     def picture(self, found: Novelty) -> CopiedText:
@@ -142,12 +140,6 @@ def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`, TypeError unless both
     are str or both bytes.
     """
-    spans = _find_spans(text, corpus, min_length)
-    return _as_novelty(text, min_length, spans, _count_lines(spans, corpus))
-
-
-def _find_spans(text: str | bytes, corpus: SlicedText, min_length: int) -> list[tuple[int, int, int]]:
-    """Return (start in the text, length, start in the corpus) of each copy. Raises as `find_copies`."""
     if min_length < 1:
         raise UsageError(f"{named('min_length')} is {min_length}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
@@ -156,21 +148,16 @@ def _find_spans(text: str | bytes, corpus: SlicedText, min_length: int) -> list[
         )
     if type(text) is not type(corpus[:0]):
         raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
-    if min_length > len(text):
-        return []
-    codes = _codes(text)
-    automaton = _SuffixAutomaton(codes, min_length)
-    for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
-        automaton.read(start, passage)
-    return automaton.longest_matches()
-
-
-def _as_novelty(
-    text: str | bytes, min_length: int, spans: list[tuple[int, int, int]], lines: dict[int, int]
-) -> Novelty:
+    spans: list[tuple[int, int, int]] = []
+    if min_length <= len(text):
+        codes = _codes(text)
+        automaton = _SuffixAutomaton(codes, min_length)
+        for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
+            automaton.read(start, passage)
+        spans = automaton.longest_matches()
+    lines = _count_lines({source for _, _, source in spans}, corpus)
     copies = (
-        Copy(start=start, length=length, source=source, source_line=lines.get(source, 0))
-        for start, length, source in spans
+        Copy(start=start, length=length, source=source, source_line=lines[source]) for start, length, source in spans
     )
     return Novelty(text=text, min_length=min_length, copies=tuple(copies))
 
@@ -328,11 +315,11 @@ class _SuffixAutomaton:
         ]
 
 
-def _count_lines(spans: list[tuple[int, int, int]], corpus: SlicedText) -> dict[int, int]:
-    """Return the line in which each span starts in the corpus, from 1: counted in one pass over the corpus."""
+def _count_lines(sources: Collection[int], corpus: SlicedText) -> dict[int, int]:
+    """Return the line of each of these places of the corpus, from 1: counted in one pass over the corpus."""
     lines: dict[int, int] = {}
     before, line = 0, 1
-    for source in sorted({source for _, _, source in spans}):
+    for source in sorted(sources):
         for begin in range(before, source, SLICE_CHARS):
             text = corpus[begin : min(source, begin + SLICE_CHARS)]
             # END is a line end, as in the detectors; raw bytes can contain NUL without being documents.
@@ -372,7 +359,7 @@ class CopiedText:
 
 
 def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
-    text, marks = novelty.text, _marks(novelty)
+    text, marks = novelty.text, iter(_marks(novelty).tolist())
     if isinstance(text, str):
         yield from zip(text, marks, strict=True)
         return
@@ -381,25 +368,15 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
         yield character, min(islice(marks, num_bytes))
 
 
-def _marks(novelty: Novelty) -> Iterator[int]:
-    """Yield for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
-    remaining = list(reversed(novelty.copies))
-    # A heap, longest first: marking one copy after the other takes quadratic time in a periodic text.
-    here: list[tuple[int, int, int]] = []
-    mark, last_start = 2, -1
-    for position in range(len(novelty.text)):
-        while remaining and remaining[-1].start == position:
-            copy = remaining.pop()
-            heappush(here, (-copy.length, copy.start, copy.stop))
-        while here and here[0][2] <= position:
-            heappop(here)
-        if not here:
-            yield 0
-            continue
-        _, start, _ = here[0]
-        if start != last_start:
-            mark, last_start = 3 - mark, start
-        yield mark
+def _marks(novelty: Novelty) -> NDArray[np.int64]:
+    """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
+    copy_of = np.full(len(novelty.text), -1)
+    # The longest last, and of equals the first: it overwrites the others.
+    for copy in sorted(novelty.copies, key=lambda copy: (copy.length, -copy.start)):
+        copy_of[copy.start : copy.stop] = copy.start
+    is_copied = copy_of >= 0
+    num_begun = np.cumsum(is_copied & (np.diff(copy_of, prepend=-1) != 0))
+    return np.where(is_copied, 2 - num_begun % 2, 0)
 
 
 def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:

@@ -149,172 +149,136 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNK
     For a model of documents the text is the beginning of one. Raises UsageError for more than MAX_UNITS units per
     layer, a text of more than MAX_STEPS characters or an empty one, DataError as `Model.sample` does.
     """
-    ids = model.generator.encode_prime(text, unknown)
-    if not text and model.config.end_id is None:
+    ids, config = model.generator.encode_prime(text, unknown), model.config
+    if not text and config.end_id is None:
         raise UsageError("The text is empty: give at least one character.")
-    check_vocab_size(check_shapes(model.config, model.tensors), model.vocab, model.name)
-    return compute_numbers(model.config, model.tensors, model.generator.vocabulary(), ids, name=model.name)
-
-
-def compute_numbers(
-    config: Config,
-    tensors: Mapping[str, NDArray[Any]],
-    vocabulary: Sequence[str],
-    ids: NDArray[np.integer[Any]],
-    *,
-    name: str = "model",
-) -> NetworkNumbers:
-    """Compute every number of a network that reads ids (N,) from its initial state.
-
-    Raises UsageError for more than MAX_UNITS units per layer or MAX_STEPS characters, CheckpointError for weights that
-    do not fit.
-    """
+    check_vocab_size(check_shapes(config, model.tensors), model.vocab, model.name)
     if resolved(config.hidden_size) > MAX_UNITS:
         raise UsageError(
-            f"{name} has {config.hidden_size} units per layer; the numbers of at most {MAX_UNITS} are listed.\n"
+            f"{model.name} has {config.hidden_size} units per layer; the numbers of at most {MAX_UNITS} are listed.\n"
             f"Train a small network: {named('hidden_size', 3)} {named('embedding_size', 'one-hot')}."
         )
     if len(ids) > MAX_STEPS:
         raise UsageError(
             f"The text has {counted(len(ids), 'character')}; the numbers of at most {MAX_STEPS:,} are listed."
         )
-    check_shapes(config, tensors)
-    network = _Network(config, tensors, vocabulary)
-    targets = [*(int(char) for char in ids[1:]), None]
-    steps = tuple(network.step(int(char), target) for char, target in zip(ids, targets, strict=True))
-    return NetworkNumbers(name=name, cell=config.cell, depth=config.depth, vocabulary=tuple(vocabulary), steps=steps)
+    vocabulary = tuple(model.generator.vocabulary())
+    reader = _Reader(config, model.tensors, vocabulary)
+    targets = [*ids[1:].tolist(), None]
+    steps = tuple(reader.step(char, target) for char, target in zip(ids.tolist(), targets, strict=True))
+    return NetworkNumbers(name=model.name, cell=config.cell, depth=config.depth, vocabulary=vocabulary, steps=steps)
 
 
 def _units(size: int, letter: str = "") -> tuple[str, ...]:
     return tuple(f"{letter}{unit}" for unit in range(size))
 
 
-def _row(name: str, values: Doubles, labels: Sequence[str]) -> NumberRow:
-    return NumberRow(name, tuple(labels), tuple(values.reshape(-1).tolist()))
+def _row(name: str, values: Doubles, labels: Sequence[str] = ()) -> NumberRow:
+    """Return a row of values (1, N), which belong to the units unless there are labels."""
+    return NumberRow(name, tuple(labels) or _units(values.size), tuple(values.reshape(-1).tolist()))
 
 
-class _Network:
-    """A network and its state, which `step` moves on by one character."""
+class _Reader(Walk[Any]):
+    """A network and its state: lists all products, arguments and results of functions, and states of each character."""
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]) -> None:
-        self.config, self.vocabulary = config, vocabulary
-        self.architecture = Architecture.of(config)
+        super().__init__(Architecture.of(config))
+        self.ops = DOUBLE
+        self._config, self._vocabulary, self._size = config, vocabulary, self.architecture.hidden_size
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-        self.linear = self.architecture.linear_weights(self._weights)
-        cell, size = self.architecture.cell, self.architecture.hidden_size
-        self.extras: list[dict[str, Any]] = [
-            {
-                name: self._weights[f"layers.{layer}.{name}"].astype(np.int64 if kind == "permutation" else np.float64)
-                for name, (_, kind) in cell.extras(size).items()
-            }
-            for layer in range(self.architecture.num_layers)
-        ]
-        self.queues = self._initial_queues()
-        """For each layer the states from which its next characters continue, the next one first."""
+        self._linear = self.architecture.linear_weights(self._weights)
+        self._reset()
 
-    def _initial_queues(self) -> list[list[tuple[Doubles, ...]]]:
+    def _reset(self) -> None:
         learned, num_states = self._weights.get("learned_state"), self.architecture.cell.num_states
-        queues = []
+        self._queues: list[list[tuple[Doubles, ...]]] = []
+        """For each layer the states from which its next characters continue, the next one first."""
         for layer, dilation in enumerate(self.architecture.dilations):
-            states = np.zeros((num_states, dilation, 1, self.architecture.hidden_size))
+            states = np.zeros((num_states, dilation, 1, self._size))
             if learned is not None:
                 states += learned[layer, : num_states * dilation].reshape(states.shape)
-            queues.append([tuple(states[:, place]) for place in range(dilation)])
-        return queues
+            self._queues.append([tuple(states[:, place]) for place in range(dilation)])
 
     def step(self, char: int, target: int | None) -> StepNumbers:
         """Read a character, and compare the prediction with the target."""
-        if char == self.config.end_id:
-            self.queues = self._initial_queues()
-        vector = self._vector(char)
-        entries = self.vocabulary if self.config.embedding_size == "one-hot" else _units(vector.shape[1])
-        walk = _Walk(self)
-        top = walk.read(vector)
-        if self.config.sum_outputs:
-            walk.rows.append(_row("sum", top, _units(self.architecture.hidden_size)))
-        logits = walk.product("output", top)
+        if char == self._config.end_id:
+            self._reset()
+        is_one_hot = self._config.embedding_size == "one-hot"
+        vector = np.eye(len(self._vocabulary))[[char]] if is_one_hot else self._weights["embedding.weight"][[char]]
+        self._layers: list[LayerNumbers] = []
+        self._rows: list[NumberRow] = []
+        """The vectors since the last layer ended."""
+        top = self.read(vector)
+        if self._config.sum_outputs:
+            self._rows.append(_row("sum", top))
+        logits = self.product("output", top)
         shifted = logits - logits.max()
         logprobs = shifted - np.log(np.exp(shifted).sum())
         return StepNumbers(
-            character=self.vocabulary[char],
-            target=None if target is None else self.vocabulary[target],
-            input=_row("x", vector, entries),
-            layers=tuple(walk.layers),
-            output=tuple(walk.rows),
-            logits=_row("logits", logits, self.vocabulary),
-            probabilities=_row("softmax", np.exp(logprobs), self.vocabulary),
+            character=self._vocabulary[char],
+            target=None if target is None else self._vocabulary[target],
+            input=_row("x", vector, self._vocabulary if is_one_hot else ()),
+            layers=tuple(self._layers),
+            output=tuple(self._rows),
+            logits=_row("logits", logits, self._vocabulary),
+            probabilities=_row("softmax", np.exp(logprobs), self._vocabulary),
             loss=None if target is None else float(-logprobs[0, target]),
         )
 
-    def _vector(self, char: int) -> Doubles:
-        if self.config.embedding_size == "one-hot":
-            return np.eye(len(self.vocabulary))[[char]]
-        return np.asarray(self._weights["embedding.weight"][[char]])
-
-
-class _Walk(Walk[Any]):
-    """The walk of one character, which lists all products, arguments and results of functions, and states."""
-
-    def __init__(self, network: _Network) -> None:
-        super().__init__(network.architecture)
-        self._network, self._size, self.ops = network, network.architecture.hidden_size, DOUBLE
-        self.layers: list[LayerNumbers] = []
-        self.rows: list[NumberRow] = []
-        """The vectors since the last layer ended."""
-        self._before: tuple[Doubles, ...] = ()
-        self._begin = 0
-
     def product(self, name: str, x: Doubles) -> Doubles:
-        weight, bias = self._network.linear[name]
-        product, units = x @ weight.T, _units(self._size)
+        weight, bias = self._linear[name]
         prefix, _, last = name.rpartition(".")
+        labels: Sequence[str] = ()
         if name == "output":
-            names, entries = ("W_hy h", "b_y"), tuple(self._network.vocabulary)
+            names, labels = ("W_hy h", "b_y"), self._vocabulary
         elif name == "bottom":
-            names, entries = ("W_bottom x", "b_bottom"), (*_units(self._size, "h"), *_units(self._size, "c"))
+            names, labels = ("W_bottom x", "b_bottom"), (*_units(self._size, "h"), *_units(self._size, "c"))
         elif prefix == "highways":
-            names, entries = ("W_t x", "b_t"), units
+            names = ("W_t x", "b_t")
         else:
-            cell_name = self._network.config.cell if prefix.startswith("layers") else "lstm"
+            cell_name = self._config.cell if prefix.startswith("layers") else "lstm"
             argument = "x" if last == "ih" else ARGUMENTS.get(cell_name, {}).get(last, "h")
-            names, entries = (f"W_{last} {argument}", f"b_{last}"), _block_labels(cell_name, len(weight), self._size)
-        self.rows += [_row(names[0], product, entries), _row(names[1], bias, entries)]
+            names, labels = (f"W_{last} {argument}", f"b_{last}"), _block_labels(cell_name, len(weight), self._size)
+        product = x @ weight.T
+        self._rows += [_row(names[0], product, labels), _row(names[1], bias, labels)]
         if last == "ih" and self.architecture.cell is Unitary and prefix.startswith("layers"):
-            rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self.layers)))
-            self.rows.append(_row("U h", np.concatenate(rotated, axis=-1), units))
+            rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self._layers)))
+            self._rows.append(_row("U h", np.concatenate(rotated, axis=-1)))
         return np.asarray(product + bias)
 
     def ops_of(self, layer: int) -> Ops[Any]:
-        return _recording(self.rows, self.architecture.cell, self._network.config.cell)
+        return _recording(self._rows, self.architecture.cell, self._config.cell)
 
     def extras_of(self, layer: int) -> dict[str, Any]:
-        return self._network.extras[layer]
+        return {
+            name: self._weights[f"layers.{layer}.{name}"].astype(np.int64 if kind == "permutation" else np.float64)
+            for name, (_, kind) in self.architecture.cell.extras(self._size).items()
+        }
 
     def oldest(self, layer: int) -> tuple[Doubles, ...]:
-        self._before, self._begin = self._network.queues[layer].pop(0), len(self.rows)
+        self._before, self._begin = self._queues[layer].pop(0), len(self._rows)
         return self._before
 
     def append(self, layer: int, latest: tuple[Doubles, ...]) -> None:
-        self._network.queues[layer].append(latest)
-        self.rows[self._begin :] = _with_states(self.rows[self._begin :], self._before, latest)
+        self._queues[layer].append(latest)
+        self._rows[self._begin :] = _with_states(self._rows[self._begin :], self._before, latest)
 
     def pass_on(self, layer: int, joined: Doubles) -> None:
-        h, depth = self._network.queues[layer][-1][0], self.architecture.depth
-        if joined is not h and not depth.has_lstm:
-            self.rows.append(_row("y", joined, _units(self._size)))
-        self.layers.append(LayerNumbers(tuple(self.rows)))
-        self.rows = []
+        if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:
+            self._rows.append(_row("y", joined))
+        self._layers.append(LayerNumbers(tuple(self._rows)))
+        self._rows = []
 
     def gate(self, layer: int, x: Doubles) -> Doubles:
         gate = super().gate(layer, x)
-        self.rows.append(_row("t", gate, _units(self._size)))
+        self._rows.append(_row("t", gate))
         return np.asarray(gate)
 
     def climb(self, layer: int, x: Doubles) -> Doubles:
-        before, begin, ops = self.along_depth, len(self.rows), _recording(self.rows, Lstm, "lstm")
+        before, begin, ops = self.along_depth, len(self._rows), _recording(self._rows, Lstm, "lstm")
         self.along_depth = self.step_cell(Lstm, f"grids.{layer}", ops, x, before, {})
-        rows = _with_states(self.rows[begin:], before, self.along_depth)
-        self.rows[begin:] = [replace(row, name=f"depth {row.name}") for row in rows]
+        rows = _with_states(self._rows[begin:], before, self.along_depth)
+        self._rows[begin:] = [replace(row, name=f"depth {row.name}") for row in rows]
         return np.asarray(self.along_depth[0])
 
 
@@ -322,19 +286,10 @@ def _with_states(
     rows: Sequence[NumberRow], before: tuple[Doubles, ...], latest: tuple[Doubles, ...]
 ) -> list[NumberRow]:
     """Return the rows of a step with the states around it, c before the tanh and the output gate that read it."""
-    units = _units(latest[0].shape[1])
-    states = [("h", before[0], latest[0])]
-    if len(latest) > 1:
-        states += [("c", before[-1], latest[-1])]
-    memory = [_row("c", latest[-1], units)] if len(latest) > 1 else []
-    late = [row for row in rows if row.name == "tanh(c)"]
-    return [
-        *(_row(f"{name} before", old, units) for name, old, _ in states),
-        *(row for row in rows if row.name != "tanh(c)"),
-        *memory,
-        *late,
-        _row("h", latest[0], units),
-    ]
+    names = "hc"[: len(latest)]
+    old = [_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
+    h, *memory = (_row(name, state) for name, state in zip(names, latest, strict=True))
+    return [*old, *sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)"), h]
 
 
 def _block_labels(cell_name: str, num_rows: int, size: int) -> tuple[str, ...]:
@@ -355,8 +310,7 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
         def call(value: Doubles) -> Doubles:
             before, after = remaining.pop(0) if remaining else (f"a_{other}", other)
             result = function(value)
-            units = _units(value.shape[-1])
-            rows.extend(_row(name, part, units) for name, part in ((before, value), (after, result)) if name)
+            rows.extend(_row(name, part) for name, part in ((before, value), (after, result)) if name)
             return result
 
         return call
@@ -390,74 +344,52 @@ class NumbersTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         steps = self.numbers.steps
         shown = _shown_characters(steps)
-        names = [row.name for row, _ in _rows(steps[0], shown, repeats_state=self._repeats_state)]
-        labels = [
-            label
-            for row, entries in _rows(steps[0], shown, repeats_state=self._repeats_state)
-            for label in (row.labels[entry] for entry in entries)
-        ]
-        name_width = max(map(len, names))
-        margin = name_width + 1 + max(len(_character(label)) for label in labels) + 1
+        lines = list(self._lines(shown))
+        name_width = max(len(name) for name, *_ in lines)
+        margin = name_width + 1 + max(len(label) for _, label, *_ in lines) + 1
         num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
         for first in range(0, len(steps), num_columns):
             if first:
                 yield Text()
-            for line in self._block(first, steps[first : first + num_columns], shown, margin, name_width):
+            for name, label, cells, style in lines:
+                start = set_cell_size(f"{name:<{name_width}} {label}", margin)
+                columns = cells[first : first + num_columns]
+                padded = "".join(" " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in columns)
+                line = Text(start, style=style or "dim").append_text(Text(padded, style=style or "default"))
                 line.no_wrap, line.overflow = True, "crop"
                 yield line
         yield Text()
-        yield from self._captions(len(shown))
-
-    @property
-    def _repeats_state(self) -> bool:
-        # There the state before a step is not that of the column before.
-        return self.numbers.depth == "dilated"
-
-    def _block(
-        self, first: int, steps: Sequence[StepNumbers], shown: Sequence[int], margin: int, name_width: int
-    ) -> Iterator[Text]:
-        """Yield the lines of some time steps, of which `first` is the number of the first."""
-
-        def line(name: str, label: str, cells: Sequence[str], style: str = "") -> Text:
-            start = set_cell_size(f"{name:<{name_width}} {label}", margin)
-            padded = "".join(" " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in cells)
-            return Text(start, style=style or "dim").append_text(Text(padded, style=style or "default"))
-
-        yield line("step", "", [str(first + number + 1) for number in range(len(steps))], "bold")
-        yield line("input", "", [_character(step.character) for step in steps], "bold")
-        all_rows = [list(_rows(step, shown, repeats_state=self._repeats_state)) for step in steps]
-        for number, (row, entries) in enumerate(all_rows[0]):
-            for place, entry in enumerate(entries):
-                values = [_number(rows[number][0].values[entry]) for rows in all_rows]
-                name = row.name if place == 0 else ""
-                yield line(name, _character(row.labels[entry]), values)
-        yield line("target", "", ["" if step.target is None else _character(step.target) for step in steps], "bold")
-        yield line("loss", "", ["" if step.loss is None else _number(step.loss) for step in steps], "bold")
-
-    def _captions(self, num_shown: int) -> Iterator[Text]:
         if self.numbers.mean_loss is not None:
             yield Text(f"mean loss {self.numbers.mean_loss:.4f} nats per character")
-        num_hidden = len(self.numbers.vocabulary) - num_shown
+        num_hidden = len(self.numbers.vocabulary) - len(shown)
         if num_hidden:
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
+    def _lines(self, shown: Sequence[int]) -> Iterator[tuple[str, str, list[str], str]]:
+        """Yield each line: its name, the label of an entry, a cell for each time step, and the style."""
+        steps = self.numbers.steps
+        yield "step", "", [str(number) for number in range(1, len(steps) + 1)], "bold"
+        yield "input", "", [_character(step.character) for step in steps], "bold"
+        for same in zip(*(self._rows(step, shown) for step in steps), strict=True):
+            (name, first, entries), rows = same[0], [row for _, row, _ in same]
+            for place, entry in enumerate(entries):
+                values = [_number(row.values[entry]) for row in rows]
+                yield name if place == 0 else "", _character(first.labels[entry]), values, ""
+        yield "target", "", ["" if step.target is None else _character(step.target) for step in steps], "bold"
+        yield "loss", "", ["" if step.loss is None else _number(step.loss) for step in steps], "bold"
 
-def _rows(step: StepNumbers, shown: Sequence[int], *, repeats_state: bool) -> Iterator[tuple[NumberRow, Sequence[int]]]:
-    """Yield the vectors of a time step, from the input to the output, and which of their entries are shown."""
-    is_one_hot = len(step.input.labels) == len(step.logits.labels) and step.input.labels == step.logits.labels
-    yield step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
-    for number, layer in enumerate(step.layers):
-        prefix = f"{number}: " if len(step.layers) > 1 else ""
-        for row in _rows_of(layer, repeats_state=repeats_state):
-            yield NumberRow(prefix + row.name, row.labels, row.values), range(len(row.values))
-    for row in (*step.output, step.logits, step.probabilities):
-        yield row, shown if row.labels == step.logits.labels else range(len(row.values))
-
-
-def _rows_of(layer: LayerNumbers, *, repeats_state: bool) -> Iterator[NumberRow]:
-    for row in layer.rows:
-        if repeats_state or row.name not in HIDDEN_ROWS:
-            yield row
+    def _rows(self, step: StepNumbers, shown: Sequence[int]) -> Iterator[tuple[str, NumberRow, Sequence[int]]]:
+        """Yield the vectors of a time step: name, row, and which of its entries are shown."""
+        is_one_hot = step.input.labels == step.logits.labels
+        yield "x", step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
+        for number, layer in enumerate(step.layers):
+            prefix = f"{number}: " if len(step.layers) > 1 else ""
+            for row in layer.rows:
+                # Of a dilated layer the state before a step is not that of the column before.
+                if self.numbers.depth == "dilated" or row.name not in HIDDEN_ROWS:
+                    yield prefix + row.name, row, range(len(row.values))
+        for row in (*step.output, step.logits, step.probabilities):
+            yield row.name, row, shown if row.labels == step.logits.labels else range(len(row.values))
 
 
 def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
@@ -512,18 +444,18 @@ def predict(
     *run, text = arguments
     model = load_model(run[0] if run else None, quiet=quiet)
     content = to_content(text, model.vocab.kind)
+    found: Any
+    picture: RenderableType
     if numbers:
         computed = model_numbers(model, content, unknown=unknown)
-        if json:
-            print_json(computed.to_json())
-            return
-        result_console().print(NumbersTable(computed))
-        return
-    predictions = model.predict(content, top=DEFAULT_TOP if top is None else top, unknown=unknown)
+        found, picture = computed.to_json(), NumbersTable(computed)
+    else:
+        predictions = model.predict(content, top=DEFAULT_TOP if top is None else top, unknown=unknown)
+        found, picture = [asdict(prediction) for prediction in predictions], predictions_table(predictions)
     if json:
-        print_json([{"character": p.character, "probability": p.probability} for p in predictions])
-        return
-    result_console().print(predictions_table(predictions))
+        print_json(found)
+    else:
+        result_console().print(picture)
 
 
 EXTENSIONS = (ModelMethod(name="numbers", function=model_numbers),)

@@ -96,14 +96,9 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     warm_up = min(WARM_UP, earliest)
     ids = windows_before(text.ids, positions, warm_up + 1)
-    _, before = (
-        network(ids[:-1], network.initial_state(len(positions)))
-        if warm_up
-        else (
-            None,
-            network.initial_state(len(positions)),
-        )
-    )
+    before = network.initial_state(len(positions))
+    if warm_up:
+        _, before = network(ids[:-1], before)
     logits, values, outputs, _ = network.trace(ids[-1:], before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")

@@ -98,6 +98,12 @@ def _decode(path: Path, data: bytes) -> Draft:
     return Draft(text=text, newline=newline, digest=sha256(data).hexdigest())
 
 
+def check_saved(path: Path, text: str) -> None:
+    """Raise DataError, naming the file without its folder, if a text that was saved is too long to be opened again."""
+    _check_size(Path(path.name), path.stat().st_size)
+    check_lines(Path(path.name), text)
+
+
 def _check_size(path: Path, num_bytes: int) -> None:
     if num_bytes > MAX_DRAFT_BYTES:
         raise DataError(

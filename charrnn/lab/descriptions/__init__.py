@@ -6,28 +6,37 @@ Shapes: N characters (n of them in a half), C = L * H cells (c of them in a bloc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from itertools import groupby
 from statistics import NormalDist
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection, detectors_key
 from charrnn.cells.saved import Layer, Unit
-from charrnn.cells.statistics import average_ranks, spearman
+from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, t_quantile
 from charrnn.lab.descriptions.conditions import Conditions, build_conditions
-from charrnn.lab.descriptions.rules import Groups, Rule, RuleSearch, explained, fit_monotone, rule_mask, standardized
+from charrnn.lab.descriptions.rules import (
+    Rule,
+    RuleSearch,
+    explained,
+    fit_monotone,
+    group_counts,
+    negated,
+    rule_mask,
+    standardized,
+)
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.tables import plain_table
@@ -52,13 +61,11 @@ MIN_SHIFT = 0.05
 """The smallest shift of control values, as a share of the text."""
 NUM_LISTED = 20
 """Cells that the table lists, unless another number is asked for."""
-COLUMNS = ("cell", "R²", "interval", "untrained", "rule")
-"""Columns of `description_row`. Further figures of a cell are in `Description.to_json`."""
 LEGEND = (
     "R²: share of the cell's variance that the rule predicts, chosen on the first half and scored on the second; "
     "untrained: R² of the same rule for the cell of the untrained baseline that follows it best"
 )
-"""The columns in short."""
+"""What the columns of the table mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,24 +227,15 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     return analysis.kept("description of", key, Description, describe)
 
 
-class CellArray(Protocol):
-    """The values of cells over a text, such as `Activations`."""
-
-    @property
-    def values(self) -> NDArray[np.float16]:
-        """(C, N)"""
-
-    @property
-    def num_units(self) -> int: ...
+Key = Rule | int
+"""A rule, or the index of a count."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
     """A rule or a count for one cell, and what it predicts."""
 
-    rule: Rule
-    count: int | None
-    """Index of the count, None for a rule."""
+    key: Key
     chosen_on: float
     means: Float64Array
     """Predicted value outside and inside the rule, or in each group of the count."""
@@ -245,7 +243,7 @@ class _Fit:
     @property
     def num_terms(self) -> int:
         """How many statements it consists of."""
-        return len(self.rule) if self.count is None else 1
+        return 1 if isinstance(self.key, int) else len(self.key)
 
 
 class _Halves:
@@ -254,21 +252,15 @@ class _Halves:
     def __init__(self, conditions: Conditions) -> None:
         half = conditions.half
         self.conditions, self.half = conditions, half
-        generator = np.random.default_rng(0)
         num_searched = min(CHARS_SEARCHED, half)
-        self.sample = np.sort(generator.choice(half, num_searched, replace=False))
+        self.sample = np.sort(np.random.default_rng(0).choice(half, num_searched, replace=False))
         least = max(2, MIN_POSITIVES * num_searched // half // 2)
         families = [condition.family for condition in conditions.conditions]
         self.search = RuleSearch(conditions.flags[:, self.sample], families, least)
-        self.groups = [Groups.of(counts[:half]) for counts in conditions.counts]
-        self.group_of = [groups.of_each(counts) for groups, counts in zip(self.groups, conditions.counts, strict=True)]
-        self.group_sizes = [
-            np.bincount(of_each[:half], minlength=len(groups.starts)).astype(np.float64)
-            for groups, of_each in zip(self.groups, self.group_of, strict=True)
-        ]
-        self.one_hot = [
-            np.eye(len(groups.starts), dtype=np.float32)[of_each[:half]]
-            for groups, of_each in zip(self.groups, self.group_of, strict=True)
+        self.group_of = [group_counts(counts, half) for counts in conditions.counts]
+        self._one_hot = [
+            np.eye(int(groups.max()) + 1, dtype=np.float32)[groups]
+            for groups in (group_of[:half] for group_of in self.group_of)
         ]
 
     def fit(self, values: Float32Array) -> list[_Fit | None]:
@@ -276,69 +268,70 @@ class _Halves:
         chosen = values[:, : self.half]
         rules = self.search.search(chosen[:, self.sample])
         centres, centred, totals = _centre(chosen)
-        by_count = [self._fit_count(count, centred, totals) for count in range(len(self.groups))]
+        by_count = [self._fit_count(count, centred, totals) for count in range(len(self.group_of))]
         fits: list[_Fit | None] = []
         for cell, (row, total, candidates, centre) in enumerate(zip(centred, totals, rules, centres, strict=True)):
+            by_rule = (self._fit_rule(rule, row, total) for rule in candidates)
             followed = max((counted[cell] for counted in by_count), key=lambda fit: fit.chosen_on, default=None)
-            chosen_fit = self._choose(row, total, candidates, followed) if _is_varied(total, self.half) else None
-            fits.append(chosen_fit and replace(chosen_fit, means=chosen_fit.means + centre))
+            fit = _choose(by_rule, followed) if _is_varied(total, self.half) else None
+            fits.append(fit and replace(fit, means=fit.means + centre))
         return fits
 
-    def fit_with(self, rule: Rule, count: int | None, values: Float32Array) -> _Fit:
-        """Fit the means of a rule or a count to values (n,) of the choosing half."""
-        (centre,), centred, totals = _centre(values[None])
-        total = max(float(totals[0]), np.finfo(np.float64).tiny)
-        fit = self._fit_rule(rule, centred[0], total) if count is None else self._fit_count(count, centred, totals)[0]
-        return replace(fit, means=fit.means + centre)
+    def fit_with(self, key: Key, values: Float32Array) -> list[_Fit]:
+        """Fit the means of a rule or a count to each row of values (c, n) of the choosing half."""
+        centres, centred, totals = _centre(values)
+        if isinstance(key, int):
+            fits = self._fit_count(key, centred, totals)
+        else:
+            fits = [self._fit_rule(key, row, total) for row, total in zip(centred, totals, strict=True)]
+        return [replace(fit, means=fit.means + centre) for fit, centre in zip(fits, centres, strict=True)]
 
     def _fit_count(self, count: int, centred: Float32Array, totals: Float64Array) -> list[_Fit]:
         """Fit a monotone function of a count to values (c, n) with mean 0 and these sums of squares (c,)."""
-        fitted, gains = fit_monotone((centred @ self.one_hot[count]).astype(np.float64), self.group_sizes[count])
+        one_hot = self._one_hot[count]
+        fitted, gains = fit_monotone((centred @ one_hot).astype(np.float64), one_hot.sum(axis=0, dtype=np.float64))
         scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
-        return [_Fit((), count, float(score), means) for score, means in zip(scores, fitted, strict=True)]
-
-    def count_scores(self, values: Float32Array) -> Float64Array:
-        """Compute R² (c, Q) of the monotone functions of each count for values (c, n) of the choosing half."""
-        _, centred, totals = _centre(values)
-        found = [
-            [fit.chosen_on for fit in self._fit_count(count, centred, totals)] for count in range(len(self.groups))
-        ]
-        scores: Float64Array = np.array(found, np.float64).reshape(len(self.groups), len(values)).T
-        return scores
-
-    def _choose(
-        self, centred: Float32Array, total: float, candidates: Sequence[Rule], by_count: _Fit | None
-    ) -> _Fit | None:
-        """Return the best of some rules and a count; a further condition must add MIN_GAIN to R² on this half."""
-        best: _Fit | None = None
-        for num_terms in sorted({len(rule) for rule in candidates}):
-            fits = [self._fit_rule(rule, centred, total) for rule in candidates if len(rule) == num_terms]
-            longer = max(fits, key=lambda fit: fit.chosen_on)
-            if best is None or longer.chosen_on >= best.chosen_on + MIN_GAIN * (num_terms - best.num_terms):
-                best = longer
-            if num_terms == 1 and by_count is not None and by_count.chosen_on > best.chosen_on + MIN_GAIN:
-                best = by_count
-        return by_count if best is None else best
+        return [_Fit(count, float(score), means) for score, means in zip(scores, fitted, strict=True)]
 
     def _fit_rule(self, rule: Rule, centred: Float32Array, total: float) -> _Fit:
         mask = self.mask(rule, slice(0, self.half))
         num_inside = int(mask.sum())
         num_outside = self.half - num_inside
         if min(num_inside, num_outside) < MIN_POSITIVES:
-            return _Fit(rule, None, 0.0, np.zeros(2))
+            return _Fit(rule, 0.0, np.zeros(2))
         inside = float(centred[mask].sum(dtype=np.float64))
-        score = inside**2 * self.half / (num_inside * num_outside) / float(total)
-        return _Fit(rule, None, score, np.array([-inside / num_outside, inside / num_inside]))
+        score = inside**2 * self.half / (num_inside * num_outside) / max(float(total), np.finfo(np.float64).tiny)
+        return _Fit(rule, score, np.array([-inside / num_outside, inside / num_inside]))
 
     def mask(self, rule: Rule, part: slice) -> NDArray[np.bool_]:
         """Return where (n,) a rule holds in a part of the text."""
         return rule_mask(self.conditions.flags[:, part], rule)
 
-    def groups_scored(self, fit: _Fit) -> NDArray[np.int64]:
-        """Return for each character of the scoring half which of a fit's means it predicts."""
-        if fit.count is not None:
-            return self.group_of[fit.count][self.half :]
-        return self.mask(fit.rule, slice(self.half, None)).astype(np.int64)
+    def score(self, fit: _Fit | None, values: Float32Array, *, has_interval: bool = False) -> _Scored:
+        """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
+        scoring = slice(self.half, None)
+        scored = values[scoring].astype(np.float64)
+        centred = scored - scored.mean()
+        total = float((centred**2).sum())
+        if fit is None or not _is_varied(total, len(scored)):
+            return _Scored(None, 0.0, None, total / len(scored))
+        key = fit.key
+        groups = self.group_of[key][scoring] if isinstance(key, int) else self.mask(key, scoring).astype(np.int64)
+        errors = (scored - fit.means[groups]) ** 2
+        interval = _interval(errors, centred) if has_interval else None
+        return _Scored(fit, 1 - float(errors.sum()) / total, interval, total / len(scored))
+
+
+def _choose(by_rule: Iterable[_Fit], by_count: _Fit | None) -> _Fit | None:
+    """Return the best of some rules, by length, and a count; a further condition must add MIN_GAIN to R²."""
+    best: _Fit | None = None
+    for num_terms, fits in groupby(by_rule, key=lambda fit: fit.num_terms):
+        longer = max(fits, key=lambda fit: fit.chosen_on)
+        if best is None or longer.chosen_on >= best.chosen_on + MIN_GAIN * (num_terms - best.num_terms):
+            best = longer
+        if num_terms == 1 and by_count is not None and by_count.chosen_on > best.chosen_on + MIN_GAIN:
+            best = by_count
+    return best or by_count
 
 
 def _is_varied(total: float, num_chars: int) -> bool:
@@ -363,17 +356,9 @@ class _Scored:
     interval: tuple[float, float] | None
     variance: float
 
-
-def _score(halves: _Halves, fit: _Fit | None, values: Float32Array, *, has_interval: bool) -> _Scored:
-    """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
-    scored = values[halves.half :].astype(np.float64)
-    centred = scored - scored.mean()
-    total = float((centred**2).sum())
-    if fit is None or not _is_varied(total, len(scored)):
-        return _Scored(None, 0.0, None, total / len(scored))
-    errors = (scored - fit.means[halves.groups_scored(fit)]) ** 2
-    interval = _interval(errors, centred) if has_interval else None
-    return _Scored(fit, 1 - float(errors.sum()) / total, interval, total / len(scored))
+    def exceeds(self, level: float) -> bool:
+        """Return whether the score is above a level, and its interval above 0."""
+        return self.interval is not None and self.interval[0] > 0 and self.score > level
 
 
 def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float] | None:
@@ -402,22 +387,11 @@ def _draws(num_blocks: int) -> Float64Array:
     return draw_counts(num_blocks, NUM_RESAMPLES).astype(np.float64)
 
 
-def half_precision_ranks(values: NDArray[np.floating]) -> Float64Array:
-    """Rank values (n,), rounded to half precision, from 1 to n; equal values share the mean of their ranks.
-
-    There are only 65,536 numbers in half precision, so counting them replaces sorting.
-    """
-    bits = (values.astype(np.float16) + np.float16(0)).view(np.uint16).astype(np.int64)  # -0 + 0 is 0
-    order = np.where(bits & 0x8000, 0xFFFF - bits, bits + 0x8000)
-    sizes = np.bincount(order, minlength=1 << 16)
-    return np.asarray((np.cumsum(sizes) - (sizes - 1) / 2)[order])
-
-
 def describe_cells(
-    activations: CellArray,
+    activations: Activations,
     text: EncodedText,
     cells: Sequence[int] | None = None,
-    baseline: CellArray | None = None,
+    baseline: Activations | None = None,
     *,
     conditions: Conditions | None = None,
 ) -> DescriptionReport:
@@ -433,14 +407,14 @@ def describe_cells(
     num_searches = len(columns) * (1 + num_shifts) + (0 if baseline is None else len(baseline.values))
     with task("searching rules", num_searches, unit="cells") as advance:
         scored, controls = _search_all(halves, activations, columns, num_shifts, advance)
-        control_level = _control_level(controls)
+        control_level = max(0.0, float(np.quantile(controls, CONTROL_SHARE))) if controls else 0.0
         level = max(MIN_SCORE, control_level)
-        descriptions = [
+        descriptions = tuple(
             _describe(halves, column, activations, one, float(np.mean(control)), level)
             for column, one, control in zip(columns, scored, controls, strict=True)
-        ]
+        )
         report = DescriptionReport(
-            descriptions=tuple(descriptions),
+            descriptions=descriptions,
             num_chars=len(text),
             num_conditions=len(halves.conditions.conditions),
             control_level=control_level,
@@ -452,7 +426,7 @@ def describe_cells(
 
 def _search_all(
     halves: _Halves,
-    activations: CellArray,
+    activations: Activations,
     columns: Sequence[int],
     num_shifts: int,
     advance: Callable[[int], object],
@@ -460,40 +434,26 @@ def _search_all(
     """Return the scored rule of every cell, and the scores of the rules for its values shifted `num_shifts` times."""
     scored: list[_Scored] = []
     controls: list[list[float]] = []
-    for block in _blocks(columns):
+    for begin in range(0, len(columns), CELLS_AT_ONCE):
+        block = list(columns[begin : begin + CELLS_AT_ONCE])
         values = np.asarray(activations.values[block], np.float32)
         fits = halves.fit(values)
-        scored += [_score(halves, fit, row, has_interval=True) for fit, row in zip(fits, values, strict=True)]
+        scored += [halves.score(fit, row, has_interval=True) for fit, row in zip(fits, values, strict=True)]
         advance(len(block))
         of_block: list[list[float]] = [[] for _ in block]
         for number in range(num_shifts):
             shifted = np.array([_shifted(row, (column, number)) for column, row in zip(block, values, strict=True)])
             for found, fit, row in zip(of_block, halves.fit(shifted), shifted, strict=True):
-                found.append(_score(halves, fit, row, has_interval=False).score)
+                found.append(halves.score(fit, row).score)
             advance(len(block))
         controls += of_block
     return scored, controls
-
-
-def _blocks(columns: Sequence[int]) -> Iterator[list[int]]:
-    for begin in range(0, len(columns), CELLS_AT_ONCE):
-        yield list(columns[begin : begin + CELLS_AT_ONCE])
 
 
 def _shifted(values: Float32Array, seed: tuple[int, int]) -> Float32Array:
     """Shift values (N,) along the text by a random distance: they stay what they are, but follow nothing in it."""
     least = max(1, int(len(values) * MIN_SHIFT))
     return np.roll(values, int(np.random.default_rng(seed).integers(least, max(least + 1, len(values) - least))))
-
-
-def _control_level(controls: Sequence[Sequence[float]]) -> float:
-    """Return the score that CONTROL_SHARE of the rules for control values stay below."""
-    reached = [score for scores in controls for score in scores]
-    return max(0.0, float(np.quantile(reached, CONTROL_SHARE))) if reached else 0.0
-
-
-def _is_explained(one: _Scored, control: float, level: float) -> bool:
-    return one.fit is not None and one.interval is not None and one.interval[0] > 0 and one.score > max(level, control)
 
 
 def _share_of_variance(scored: Sequence[_Scored], is_explained: Sequence[bool]) -> float:
@@ -503,73 +463,55 @@ def _share_of_variance(scored: Sequence[_Scored], is_explained: Sequence[bool]) 
 
 
 def _describe(
-    halves: _Halves, column: int, activations: CellArray, one: _Scored, control: float, level: float
+    halves: _Halves, column: int, activations: Activations, one: _Scored, control: float, level: float
 ) -> Description:
     """Put a scored rule in words, with the AUC or Spearman's ρ that its cell reaches."""
     layer, unit = divmod(column, activations.num_units)
-    fit = one.fit
+    fit, scoring = one.fit, slice(halves.half, None)
     if fit is None:
         return Description(layer=layer, unit=unit, kind="none")
-    fields: dict[str, Any] = {
-        "layer": layer,
-        "unit": unit,
-        "score": one.score,
-        "ci_low": one.interval[0] if one.interval else None,
-        "ci_high": one.interval[1] if one.interval else None,
-        "chosen_on": fit.chosen_on,
-        "control": control,
-        "explained": _is_explained(one, control, level),
-    }
-    values = activations.values[column][halves.half :]
-    if fit.count is not None:
-        counts = halves.conditions.counts[fit.count][halves.half :]
-        return Description(
-            **fields,
-            kind="count",
-            conditions=(halves.conditions.count_names[fit.count],),
-            polarity=1 if fit.means[-1] >= fit.means[0] else -1,
-            spearman=float(spearman(average_ranks(values), counts)),
-        )
-    mask = halves.mask(fit.rule, slice(halves.half, None))
+    low, high = one.interval or (None, None)
+    described = Description(
+        layer=layer,
+        unit=unit,
+        kind="count",
+        polarity=1 if fit.means[-1] >= fit.means[0] else -1,
+        score=one.score,
+        ci_low=low,
+        ci_high=high,
+        chosen_on=fit.chosen_on,
+        control=control,
+        explained=one.exceeds(max(level, control)),
+    )
+    conditions, values = halves.conditions, activations.values[column][scoring]
+    if isinstance(fit.key, int):
+        reached = measure_score(values, conditions.counts[fit.key][scoring], 1)
+        return replace(described, conditions=(conditions.count_names[fit.key],), spearman=reached)
+    mask = halves.mask(fit.key, scoring)
     outside, inside = fit.means.tolist()
-    rule = fit.rule
+    rule = fit.key
     # Of a single condition and its negation, which predict the same, the rarer one is named.
     if len(rule) == 1 and halves.mask(rule, slice(None)).mean() > 0.5:
-        rule, mask, (inside, outside) = ((rule[0][0], not rule[0][1]),), ~mask, (outside, inside)
+        rule, mask, (inside, outside) = negated(rule), ~mask, (outside, inside)
     polarity = 1 if inside >= outside else -1
-    return Description(
-        **fields,
+    named = ((conditions.conditions[condition], holds) for condition, holds in rule)
+    return replace(
+        described,
         kind="rule",
-        conditions=tuple(_phrase(halves.conditions, condition, holds) for condition, holds in rule),
+        conditions=tuple(condition.phrase if holds else condition.negation for condition, holds in named),
         polarity=polarity,
-        auc=_auc(values, mask, polarity),
+        auc=measure_score(values, mask, polarity) if 0 < mask.sum() < len(mask) else None,
         share=float(mask.mean()),
         mean_inside=inside,
         mean_outside=outside,
     )
 
 
-def _phrase(conditions: Conditions, condition: int, holds: bool) -> str:
-    one = conditions.conditions[condition]
-    return one.phrase if holds else one.negation
-
-
-def _auc(values: NDArray[np.float16], mask: NDArray[np.bool_], polarity: int) -> float | None:
-    """Compute the AUC of polarity * values (n,) for a rule; None if it holds, or fails, nowhere."""
-    num_inside = int(mask.sum())
-    num_outside = len(mask) - num_inside
-    if num_inside == 0 or num_outside == 0:
-        return None
-    rank_sum = float(half_precision_ranks(values)[mask].sum())
-    area = (rank_sum - num_inside * (num_inside + 1) / 2) / (num_inside * num_outside)
-    return area if polarity > 0 else 1 - area
-
-
 def _beside_baseline(
     halves: _Halves,
     report: DescriptionReport,
     scored: Sequence[_Scored],
-    baseline: CellArray,
+    baseline: Activations,
     advance: Callable[[int], object],
 ) -> DescriptionReport:
     """Add what the same search explains of the baseline, and how well its best cell follows the rule of each cell.
@@ -578,89 +520,83 @@ def _beside_baseline(
     This can only make the baseline appear better.
     """
     of_baseline, _ = _search_all(halves, baseline, list(range(len(baseline.values))), 0, advance)
-    is_explained = [_is_explained(one, 0.0, report.level) for one in of_baseline]
-    untrained = _follow(halves, [one.fit for one in scored], baseline)
+    is_explained = [one.exceeds(report.level) for one in of_baseline]
+    followed = _follow(halves, {one.fit.key for one in scored if one.fit is not None}, baseline)
     return replace(
         report,
         descriptions=tuple(
-            replace(one, untrained=score) for one, score in zip(report.descriptions, untrained, strict=True)
+            replace(description, untrained=None if one.fit is None else followed[one.fit.key])
+            for description, one in zip(report.descriptions, scored, strict=True)
         ),
         untrained_share_explained=sum(is_explained) / max(1, len(is_explained)),
         untrained_share_of_variance=_share_of_variance(of_baseline, is_explained),
     )
 
 
-def _follow(halves: _Halves, fits: Sequence[_Fit | None], baseline: CellArray) -> list[float | None]:
-    """Return for each fit the score that the baseline's cell which follows its rule or count best reaches with it.
+def _follow(halves: _Halves, keys: Collection[Key], baseline: Activations) -> dict[Key, float]:
+    """Return the score that the baseline's cell which follows each rule or count best reaches with it.
 
     That cell is chosen on the choosing half, for rules on the sample of the search.
     """
-    keys = list(dict.fromkeys((fit.rule, fit.count) for fit in fits if fit is not None))
-    masks = [rule_mask(halves.search.flags, rule) for rule, count in keys if count is None]
+    rules = [key for key in keys if not isinstance(key, int)]
+    masks = [rule_mask(halves.search.flags, rule) for rule in rules]
     inside = np.array(masks, np.float32).reshape(len(masks), len(halves.sample))
     best = dict.fromkeys(keys, (0.0, 0))
-    for block in _blocks(range(len(baseline.values))):
-        values = np.asarray(baseline.values[block], np.float32)[:, : halves.half]
+    for begin in range(0, len(baseline.values), CELLS_AT_ONCE):
+        values = np.asarray(baseline.values[begin : begin + CELLS_AT_ONCE], np.float32)[:, : halves.half]
         sums = standardized(values[:, halves.sample]) @ inside.T
         sizes = np.broadcast_to(inside.sum(axis=1), sums.shape)
-        by_rule = iter(explained(sums, sizes, len(halves.sample), 1).T)
-        by_count = halves.count_scores(values)
+        by_rule = dict(zip(rules, explained(sums, sizes, len(halves.sample), 1).T.tolist(), strict=True))
         for key in keys:
-            reached = next(by_rule) if key[1] is None else by_count[:, key[1]]
+            reached = [fit.chosen_on for fit in halves.fit_with(key, values)] if isinstance(key, int) else by_rule[key]
             place = int(np.argmax(reached))
-            best[key] = max(best[key], (float(reached[place]), block[place]), key=lambda one: one[0])
+            best[key] = max(best[key], (reached[place], begin + place), key=lambda one: one[0])
     scores = {}
     for key, (_, cell) in best.items():
         values = np.asarray(baseline.values[cell], np.float32)
-        fit = halves.fit_with(*key, values[: halves.half])
-        scores[key] = _score(halves, fit, values, has_interval=False).score
-    return [None if fit is None else scores[fit.rule, fit.count] for fit in fits]
-
-
-def description_row(one: Description) -> list[str]:
-    """Return the row of COLUMNS for a cell."""
-    interval = "" if one.ci_low is None or one.ci_high is None else f"{one.ci_low:.2f}…{one.ci_high:.2f}"
-    return [
-        f"{one.layer}:{one.unit}",
-        "" if one.kind == "none" else f"{one.score:.3f}",
-        interval,
-        "" if one.untrained is None else f"{one.untrained:.3f}",
-        one.text,
-    ]
-
-
-def descriptions_table(report: DescriptionReport, num_listed: int | None = NUM_LISTED) -> Table:
-    """Build the table of the cells with the highest scores, of all if None; cells that no rule explains are dim."""
-    table = plain_table(*COLUMNS, right=COLUMNS[:-1])
-    table.padding = (0, 1, 0, 0)  # to leave room for the rules in 80 columns
-    for one in report.by_score()[:num_listed]:
-        table.add_row(*description_row(one), style=None if one.explained else "dim")
-    return table
+        (fit,) = halves.fit_with(key, values[None, : halves.half])
+        scores[key] = halves.score(fit, values).score
+    return scores
 
 
 def description_pictures(
     title: str, report: DescriptionReport, num_listed: int | None = NUM_LISTED
 ) -> list[RenderableType]:
-    """Draw the shares that rules explain, the table, and what its columns mean."""
-    pictures: list[RenderableType] = [Text(title, style="bold"), Text(shares_text(report))]
-    pictures += [descriptions_table(report, num_listed), Text(LEGEND, style="dim")]
+    """Draw the shares that rules explain, the table of the cells with the highest scores, and what its columns mean.
+
+    All cells are listed if `num_listed` is None; those that no rule explains are dim.
+    """
+    table = plain_table("cell", "R²", "interval", "untrained", "rule", right=("cell", "R²", "interval", "untrained"))
+    table.padding = (0, 1, 0, 0)  # to leave room for the rules in 80 columns
+    for one in report.by_score()[:num_listed]:
+        table.add_row(
+            f"{one.layer}:{one.unit}",
+            "" if one.kind == "none" else f"{one.score:.3f}",
+            "" if one.ci_low is None or one.ci_high is None else f"{one.ci_low:.2f}…{one.ci_high:.2f}",
+            "" if one.untrained is None else f"{one.untrained:.3f}",
+            one.text,
+            style=None if one.explained else "dim",
+        )
+    pictures: list[RenderableType] = [
+        Text(title, style="bold"),
+        Text(_shares_text(report)),
+        table,
+        Text(LEGEND, style="dim"),
+    ]
     if num_listed is not None and num_listed < len(report.descriptions):
         pictures.append(Text(f"{num_listed:,} of {len(report.descriptions):,} cells are listed.", style="dim"))
     return pictures
 
 
-def shares_text(report: DescriptionReport) -> str:
+def _shares_text(report: DescriptionReport) -> str:
     """Say how many cells a rule explains, and which share of the variance, beside the untrained baseline."""
-    num_cells = len(report.descriptions)
     said = (
-        f"A rule explains {report.num_explained:,} of {num_cells:,} cells ({report.share_explained:.0%}) "
-        f"and {report.share_of_variance:.0%} of the variance of all cells"
+        f"A rule explains {report.num_explained:,} of {len(report.descriptions):,} cells "
+        f"({report.share_explained:.0%}) and {report.share_of_variance:.0%} of the variance of all cells"
     )
     if report.untrained_share_explained is not None and report.untrained_share_of_variance is not None:
-        said += (
-            f"; of the untrained baseline {report.untrained_share_explained:.0%} and "
-            f"{report.untrained_share_of_variance:.0%}"
-        )
+        share, of_variance = report.untrained_share_explained, report.untrained_share_of_variance
+        said += f"; of the untrained baseline {share:.0%} and {of_variance:.0%}"
     return (
         f"{said}. Of rules for the same values, shifted along the text, 95% have R² below {report.control_level:.3f}."
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, counted, named
+from charrnn.evaluation.breakdown import decode_bytes
 from charrnn.text.encoded import EncodedText, undo_decode_each
 
 Flags = NDArray[np.bool_]
@@ -149,12 +150,7 @@ def _code_points(text: EncodedText) -> NDArray[np.uint32]:
     if isinstance(whole, str):
         # "surrogatepass": a text may contain lone surrogates.
         return np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
-    # "surrogateescape" makes one surrogate of each byte that is no part of a character.
-    decoded = whole.decode("utf-8", "surrogateescape")
-    codes = np.frombuffer(decoded.encode("utf-32-le", "surrogatepass"), np.uint32)
-    is_escaped = (codes >= 0xD800) & (codes < 0xE000)
-    num_bytes = 1 + sum((codes >= limit).astype(np.int64) for limit in (0x80, 0x800, 0x10000))
-    return np.repeat(codes, np.where(is_escaped, 1, num_bytes))
+    return np.repeat(*decode_bytes(whole))
 
 
 def _category(*initials: str) -> Callable[[str], bool]:

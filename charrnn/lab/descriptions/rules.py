@@ -13,7 +13,6 @@ neighbouring counts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ class RuleSearch:
         scores = explained(single_sums, np.broadcast_to(self.sizes, single_sums.shape), self._num_chars, self.least)
         singles = [self._best_singles(row) for row in scores]
         both_signs = [
-            [rule if holds else _negated(rule) for rule in rules for holds in (True, False)] for rules in singles
+            [rule if holds else negated(rule) for rule in rules for holds in (True, False)] for rules in singles
         ]
         lengths = [singles]
         parents = both_signs
@@ -124,7 +123,7 @@ class RuleSearch:
         pairs = [(cell, rule) for cell, rules in enumerate(parents) for rule in rules]
         if not pairs:
             return [[] for _ in parents]
-        bases = [_negated(rule) if _is_negation(rule) else rule for _, rule in pairs]
+        bases = [negated(rule) if _is_negation(rule) else rule for _, rule in pairs]
         # A negation and what it negates share one column.
         owners = [cell for cell, _ in pairs]
         columns = {key: n for n, key in enumerate(dict.fromkeys(zip(owners, bases, strict=True)))}
@@ -184,7 +183,8 @@ def _is_negation(rule: Rule) -> bool:
     return len(rule) == 1 and not rule[0][1]
 
 
-def _negated(rule: Rule) -> Rule:
+def negated(rule: Rule) -> Rule:
+    """Return the opposite of a rule of one condition."""
     ((condition, holds),) = rule
     return ((condition, not holds),)
 
@@ -197,24 +197,16 @@ def _parts_of_best(rules: Sequence[tuple[float, Rule]]) -> list[Rule]:
     return [tuple(other for other in best if other != literal) for literal in best]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """Groups of neighbouring values of a count: group g begins at `starts[g]`."""
+def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
+    """Return the group (N,) of each of the counts (N,), whose first `half` make groups that occur about equally often.
 
-    starts: NDArray[np.int64]
-    """(G,), rising."""
-
-    @classmethod
-    def of(cls, counts: NDArray[np.int64]) -> Groups:
-        """Divide the different values of counts (n,) into groups that occur about equally often."""
-        different = np.unique(counts)
-        if len(different) > NUM_GROUPS:
-            different = np.unique(np.quantile(counts, np.linspace(0, 1, NUM_GROUPS + 1)[:-1], method="nearest"))
-        return cls(different.astype(np.int64))
-
-    def of_each(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the group (n,) of each count; the first or last one for a count outside all groups."""
-        return np.maximum(np.searchsorted(self.starts, counts, side="right") - 1, 0)
+    A count outside all groups belongs to the first or the last one.
+    """
+    starts = np.unique(counts[:half])
+    if len(starts) > NUM_GROUPS:
+        shares = np.linspace(0, 1, NUM_GROUPS + 1)[:-1]
+        starts = np.unique(np.quantile(counts[:half], shares, method="nearest")).astype(np.int64)
+    return np.maximum(np.searchsorted(starts, counts, side="right") - 1, 0)
 
 
 def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
