@@ -42,7 +42,7 @@ def search(source: SearchSource, num_runs: int) -> list[SweepRun]:
         run = source.next_run()
         assert run is not None
         runs.append(replace(run, status=FINISHED, nats_per_char=loss_of(run)))
-        source.record(runs[-1], is_final=True)
+        source.record(runs[-1])
     return runs
 
 
@@ -89,20 +89,11 @@ def test_a_trial_has_the_mean_loss_of_its_seeds(tmp_path: Path) -> None:
     assert (first.seed, second.seed, first.values) == (0, 1, second.values)
     third = source.next_run()
     assert third is not None
-    source.record(replace(third, status=FAILED), is_final=True)
+    source.record(replace(third, status=FAILED))
     search(source, 1)
     trial, failed = source._study.get_trials()
     assert trial.value == pytest.approx((loss_of(first) + loss_of(second)) / 2)
     assert failed.state.name == "FAIL", "else the mean of the seeds that did not diverge would count"
-
-
-def test_a_run_that_failed_for_good_fails_its_trial_and_another_leaves_it_open(tmp_path: Path) -> None:
-    source = SearchSource(plan(2), tmp_path)
-    for is_final in (True, False):
-        run = source.next_run()
-        assert run is not None
-        source.record(replace(run, status=FAILED), is_final=is_final)
-    assert [trial.state.name for trial in source._study.get_trials()] == ["FAIL", "RUNNING"]
 
 
 def test_more_trials_continue_a_search_and_fewer_show_its_first_ones(tmp_path: Path) -> None:

@@ -30,34 +30,10 @@ from numpy.typing import NDArray
 from charrnn.code_cache import ADVICE, KeptFunction
 from charrnn.model import cells, portable_math
 from charrnn.model.cells import Antisymmetric
-from charrnn.model.portable_math import (
-    EXP_LIMIT,
-    EXP_TERMS,
-    INVERSE_LN2,
-    LN2_HIGH,
-    LN2_LOW,
-    SMALLEST_EXPONENT,
-    TANH_BOTTOM,
-    TANH_LIMIT,
-    TANH_TOP,
-)
+from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
 from charrnn.scale import dot_products
-from charrnn.scale.dot_products import (
-    CHOSEN,
-    COLUMN_MULTIPLE,
-    MOST_BITS,
-    Memory,
-    bytes_at,
-    double_of_bits,
-    floats_at,
-    longs_at,
-    make_dot,
-    pack_matrix,
-    padded,
-    shorts_at,
-    whole_at,
-)
+from charrnn.scale.dot_products import COLUMN_MULTIPLE, MOST_BITS, bytes_at, floats_at, longs_at, shorts_at, whole_at
 
 KINDS = ("lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric")
 """Cell types that are compiled."""
@@ -82,15 +58,17 @@ SUMS = {"reassoc", "contract", "nsz"}
 # With Python's error model, divisors are checked, and no loop with a division would be vectorized.
 _compiled = njit(error_model="numpy")
 
+CHOSEN = dot_products.CHOSEN
+"""The instructions for products of integers."""
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
-"""Layout of the matrices for the chosen instructions; see `dot_products`."""
-_dot_one, _dot_many = make_dot(1), make_dot(STREAMS)
+"""Layout of the matrices for these instructions; see `dot_products`."""
+_dot_one, _dot_many = map(dot_products.make_dot, (1, STREAMS))
 
-LIMIT = np.float32(TANH_LIMIT)
+LIMIT = np.float32(portable_math.TANH_LIMIT)
 """tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
-P0, P1, P2, P3, P4 = (np.float32(value) for value in TANH_TOP)
+P0, P1, P2, P3, P4 = (np.float32(value) for value in portable_math.TANH_TOP)
 """Coefficients of the numerator of tanh."""
-Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in TANH_BOTTOM)
+Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in portable_math.TANH_BOTTOM)
 """Coefficients of the denominator of tanh."""
 HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 """Numbers in float32, because Python's would make the arithmetic float64."""
@@ -134,6 +112,8 @@ class Weights(NamedTuple):
     plan: Plan
     memory: NDArray[np.uint8]
     """The memory that contains the addresses of the plan."""
+    most_rows: int
+    """R of the largest matrix."""
 
 
 class Places(NamedTuple):
@@ -217,12 +197,13 @@ def pack(stepper: Stepper) -> Weights:
                 continue
             matrix, bias = stepper.products[name]
             is_packed = 0 < matrix.bits <= MOST_BITS
-            values, start = pack_matrix(matrix) if is_packed else (matrix.values.T.astype(np.float32), np.zeros(0))
+            floats = matrix.values.T.astype(np.float32), np.zeros(0)
+            values, start = dot_products.pack_matrix(matrix) if is_packed else floats
             # Indices of parts, which are replaced by addresses below.
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
             parts += [values, start, matrix.scale, bias]
-    memory = Memory([part.nbytes for part in parts])
+    memory = dot_products.Memory([part.nbytes for part in parts])
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
     plan = Plan(
@@ -240,30 +221,23 @@ def pack(stepper: Stepper) -> Weights:
         is_clamped=memory.addresses[3],
         clamped=memory.addresses[4],
     )
-    return Weights(plan, memory.bytes)
+    return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
 
 
 def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     """Allocate the scratch buffers of `_step`."""
     plan = weights.plan
-    most_rows = int(_matrix_fields(weights)[..., NUM_ROWS].max(initial=0))
-    sum_stride = FLOAT * padded(most_rows, ROWS)
-    row = FLOAT * num_streams
+    sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
+    row, num_columns = FLOAT * num_streams, dot_products.padded(plan.size, COLUMN_MULTIPLE)
     sizes = (
         *(row * plan.input_width, row * plan.recurrent_width, row * plan.size, row * plan.size, row * plan.size),
-        *(4 * FLOAT * plan.size, 2 * num_streams * padded(plan.size, COLUMN_MULTIPLE), sum_stride * num_streams),
+        *(4 * FLOAT * plan.size, 2 * num_streams * num_columns, sum_stride * num_streams),
         *(row, 2 * FLOAT * plan.size),
     )
-    memory = Memory(sizes)
+    memory = dot_products.Memory(sizes)
     *first, factors, old = memory.addresses
     places = (*first, sum_stride, factors, old)
     return Scratch(Places(*places), memory.bytes)
-
-
-def _matrix_fields(weights: Weights) -> NDArray[np.int64]:
-    begin = weights.plan.matrices - weights.memory.ctypes.data
-    fields = weights.memory[begin:].view(np.int64)[: 5 * weights.plan.num_layers * NUM_FIELDS]
-    return fields.reshape(5, -1, NUM_FIELDS)
 
 
 @_compiled
@@ -293,7 +267,7 @@ def _exponent(at: Any, size: Any) -> Any:
 @_compiled
 def _power_of_two(exponent: Any) -> Any:
     """Compute 2^exponent in float64, from -1022 to 1023."""
-    return double_of_bits((np.int64(exponent) + 1023) << 52)
+    return dot_products.double_of_bits((np.int64(exponent) + 1023) << 52)
 
 
 # Products. Arguments named `..._at`, and those without a shape, are addresses.
@@ -480,70 +454,58 @@ def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x
         _float_products(fields, places, num_streams, plan.size, x_at, out_at)
 
 
-# The loops below have no branches and use few arrays each, so that the compiler vectorizes them.
+# The loops below have no branches and use few arrays each, so that the compiler vectorizes them. Each applies an
+# equation to every unit j, and overwrites the last array.
 
 
-@_compiled
-def _sigmoids(x_at: Any, u_at: Any, size: Any) -> None:
-    """u = sigmoid(x + u)."""
-    x, u = floats_at(x_at, size), floats_at(u_at, size)
-    for j in range(size):
-        u[j] = _sigmoid(x[j] + u[j])
+def _loop_of_two(equation: Any) -> Any:
+    """Compile the loop y = equation(x, y)."""
+    equation = _compiled(equation)
+
+    @_compiled
+    def loop(x_at: Any, y_at: Any, size: Any) -> None:
+        x, y = floats_at(x_at, size), floats_at(y_at, size)
+        for j in range(size):
+            y[j] = equation(x[j], y[j])
+
+    return loop
 
 
-@_compiled
-def _tanhs(x_at: Any, u_at: Any, size: Any) -> None:
-    """u = tanh(x + u)."""
-    x, u = floats_at(x_at, size), floats_at(u_at, size)
-    for j in range(size):
-        u[j] = _tanh(x[j] + u[j])
+def _loop_of_three(equation: Any) -> Any:
+    """Compile the loop z = equation(x, y, z)."""
+    equation = _compiled(equation)
+
+    @_compiled
+    def loop(x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
+        x, y, z = floats_at(x_at, size), floats_at(y_at, size), floats_at(z_at, size)
+        for j in range(size):
+            z[j] = equation(x[j], y[j], z[j])
+
+    return loop
 
 
-@_compiled
-def _peephole_gates(x_at: Any, u_at: Any, weight_at: Any, c_at: Any, size: Any) -> None:
-    """u = sigmoid(x + u + weight * c)."""
-    x, u, weight, c = floats_at(x_at, size), floats_at(u_at, size), floats_at(weight_at, size), floats_at(c_at, size)
-    for j in range(size):
-        u[j] = _sigmoid(x[j] + u[j] + weight[j] * c[j])
+def _loop_of_four(equation: Any) -> Any:
+    """Compile the loop z = equation(w, x, y, z)."""
+    equation = _compiled(equation)
+
+    @_compiled
+    def loop(w_at: Any, x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
+        w, x, y, z = floats_at(w_at, size), floats_at(x_at, size), floats_at(y_at, size), floats_at(z_at, size)
+        for j in range(size):
+            z[j] = equation(w[j], x[j], y[j], z[j])
+
+    return loop
 
 
-@_compiled
-def _output(o_at: Any, c_at: Any, h_at: Any, size: Any) -> None:
-    """h = o * tanh(c)."""
-    o, c, h = floats_at(o_at, size), floats_at(c_at, size), floats_at(h_at, size)
-    for j in range(size):
-        h[j] = o[j] * _tanh(c[j])
-
-
-@_compiled
-def _update_memory(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
-    """c = f * c + i * g."""
-    f, i, g, c = floats_at(f_at, size), floats_at(i_at, size), floats_at(g_at, size), floats_at(c_at, size)
-    for j in range(size):
-        c[j] = f[j] * c[j] + i[j] * g[j]
-
-
-@_compiled
-def _interpolate(new_at: Any, share_at: Any, old_at: Any, size: Any) -> None:
-    """old = new + share * (old - new)."""
-    new, share, old = floats_at(new_at, size), floats_at(share_at, size), floats_at(old_at, size)
-    for j in range(size):
-        old[j] = new[j] + share[j] * (old[j] - new[j])
-
-
-@_compiled
-def _multiply(x_at: Any, y_at: Any, size: Any) -> None:
-    """y = x * y."""
-    x, y = floats_at(x_at, size), floats_at(y_at, size)
-    for j in range(size):
-        y[j] = x[j] * y[j]
-
-
-@_compiled
-def _copy(from_at: Any, to_at: Any, size: Any) -> None:
-    source, to = floats_at(from_at, size), floats_at(to_at, size)
-    for j in range(size):
-        to[j] = source[j]
+_sigmoids = _loop_of_two(lambda x, u: _sigmoid(x + u))
+_tanhs = _loop_of_two(lambda x, u: _tanh(x + u))
+_relus = _loop_of_two(lambda x, u: max(x + u, ZERO))
+_multiply = _loop_of_two(lambda x, y: x * y)
+_copy = _loop_of_two(lambda source, target: source)
+_output = _loop_of_three(lambda o, c, h: o * _tanh(c))
+_interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
+_peephole_gates = _loop_of_four(lambda x, weight, c, u: _sigmoid(x + u + weight * c))
+_update_memory = _loop_of_four(lambda f, i, g, c: f * c + i * g)
 
 
 @_compiled
@@ -555,14 +517,6 @@ def _rotate(x_at: Any, u_at: Any, h_at: Any, size: Any) -> None:
         u[j] = u[j] - DAMPING * h[j]
     for j in range(size):
         h[j] = h[j] + STEP * _sigmoid(u[j] + x_z[j]) * _tanh(u[j] + x[j])
-
-
-@_compiled
-def _relus(x_at: Any, u_at: Any, size: Any) -> None:
-    """u = relu(x + u)."""
-    x, u = floats_at(x_at, size), floats_at(u_at, size)
-    for j in range(size):
-        u[j] = max(x[j] + u[j], ZERO)
 
 
 @_compiled
@@ -600,12 +554,12 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _output(u + 3 * row, c, h, size)
     elif kind == PEEPHOLE:
         extras = plan.extras + 3 * layer * row
-        _peephole_gates(x, u, extras, c, size)
-        _peephole_gates(x + row, u + row, extras + row, c, size)
+        _peephole_gates(x, extras, c, u, size)
+        _peephole_gates(x + row, extras + row, c, u + row, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _update_memory(u + row, u, u + 2 * row, c, size)
         _clamp(plan, layer, c)
-        _peephole_gates(x + 3 * row, u + 3 * row, extras + 2 * row, c, size)
+        _peephole_gates(x + 3 * row, extras + 2 * row, c, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
     elif kind == COUPLED:
         _sigmoids(x, u, size)
@@ -653,12 +607,8 @@ def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any
 def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
     """Join h with `below`, in place, as `model.depths` does, and add the result to `total`."""
     size = plan.size
-    h, below, total, gate = (
-        floats_at(h_at, size),
-        floats_at(below_at, size),
-        floats_at(total_at, size),
-        floats_at(gate_at, size),
-    )
+    h, gate = floats_at(h_at, size), floats_at(gate_at, size)
+    below, total = floats_at(below_at, size), floats_at(total_at, size)
     if layer == 0 or plan.depth == STACKED:
         for j in range(size):
             below[j] = h[j]
@@ -707,7 +657,7 @@ def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
 
 # Drawing.
 
-E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = EXP_TERMS[2:]
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
 """Coefficients of exp."""
 
 
@@ -855,20 +805,16 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
     nothing = np.zeros(1, np.uint8)
     numbers = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
-    plan = Plan(**(numbers | {"kept": np.float32(1)}))
+    weights = Weights(Plan(**(numbers | {"kept": np.float32(1)})), nothing, 0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
     state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
     if name == "read":
-        return Weights(plan, nothing), ids, state, logits, scratch
+        return weights, ids, state, logits, scratch
     doubles, values = np.zeros(1), np.zeros((1, 0), np.float32)
     drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
     uniforms = np.zeros((1, 0))
     written = np.zeros((1, 0), np.int64), uniforms, values
-    return Weights(plan, nothing), state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
-
-
-def _ignore(message: str) -> None:
-    """Ignore a warning that was given before."""
+    return weights, state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
 
 
 def prepare(
@@ -891,7 +837,8 @@ def prepare(
         if problem := loop.cannot_keep():
             on_warning(f"{problem} It is compiled again for every long text. {ADVICE}")
         on_compile()
-        loop.compile(arguments, _ignore if problem else on_warning)
+        # The warning about what cannot be kept was given.
+        loop.compile(arguments, (lambda message: None) if problem else on_warning)
     except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         on_warning(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")

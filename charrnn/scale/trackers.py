@@ -59,8 +59,7 @@ class Tracker(ABC):
     """
 
     name: ClassVar[str]
-    package: ClassVar[str]
-    """The module that must be installed."""
+    """Its name, which is that of its package, too."""
     remedy: ClassVar[str]
     """The command that installs it."""
 
@@ -82,11 +81,19 @@ class Tracker(ABC):
     def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
         """Log the final values, and close the run; `is_complete` is false if it was stopped and may be resumed."""
 
+    def send(self, event: TrainEvent) -> None:
+        """Log what is logged of an event."""
+        if isinstance(event, SampleEvent):
+            self.log_text(event.text, event.step)
+        elif isinstance(event, StepEvent | EvaluationEvent):
+            metrics = STEP_METRICS if isinstance(event, StepEvent) else EVALUATION_METRICS
+            self.log(_finite({name: getattr(event, name) for name in metrics}), event.step)
+
 
 class TensorBoard(Tracker):
     """Event files in the run's own folder, for `tensorboard --logdir checkpoints`."""
 
-    name, package, remedy = "tensorboard", "tensorboard", install_command("tensorboard")
+    name, remedy = "tensorboard", install_command("tensorboard")
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -118,7 +125,7 @@ class TensorBoard(Tracker):
 class WandB(Tracker):
     """A run of Weights & Biases; `WANDB_MODE=offline` keeps it on this machine."""
 
-    name, package, remedy = "wandb", "wandb", "pip install wandb"
+    name, remedy = "wandb", "pip install wandb"
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         self._module: Any = importlib.import_module("wandb")
@@ -148,7 +155,7 @@ class WandB(Tracker):
 class MLflow(Tracker):
     """A run of MLflow, at `MLFLOW_TRACKING_URI` or in the working folder."""
 
-    name, package, remedy = "mlflow", "mlflow", "pip install mlflow"
+    name, remedy = "mlflow", "pip install mlflow"
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         mlflow = importlib.import_module("mlflow")
@@ -189,7 +196,7 @@ class MLflow(Tracker):
 class Trackio(Tracker):
     """A run of Trackio, in its own folder on this machine, or in a Space of Hugging Face."""
 
-    name, package, remedy = "trackio", "trackio", "pip install trackio"
+    name, remedy = "trackio", "pip install trackio"
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         self._module: Any = importlib.import_module("trackio")
@@ -226,11 +233,10 @@ def check_trackers(names: Sequence[str]) -> None:
             raise UsageError(f"{named('log')} is {name[:40]!r}; it must be one of {', '.join(TRACKERS)}.{hint}")
         if name in names[:number]:
             raise UsageError(f"{named('log')} is {name} twice: leave one out.")
-        tracker = TRACKERS[name]
-        if not _is_installed(tracker.package):
+        if not _is_installed(name):
             raise CharRNNError(
-                f"{named('log', name)} needs the package {tracker.package}, which is not installed.\n"
-                f"Install it: {tracker.remedy}"
+                f"{named('log', name)} needs the package {name}, which is not installed.\n"
+                f"Install it: {TRACKERS[name].remedy}"
             )
 
 
@@ -247,19 +253,7 @@ def tracked(events: Generator[TrainEvent, None, None], names: Sequence[str]) -> 
     Raises as `check_trackers` at once, and as the events; a failure of a tracker is a WarningEvent, and is its last.
     """
     check_trackers(names)
-    return _followed(events, _Following(names))
-
-
-def _followed(events: Generator[TrainEvent, None, None], following: _Following) -> Generator[TrainEvent, None, None]:
-    try:
-        with closing(events):
-            for event in events:
-                yield from following.receive(event)
-                yield event
-    finally:
-        # An error, or a second Ctrl-C, before the last event.
-        for _ in following.close(is_complete=False):
-            pass
+    return _Following(names).follow(events)
 
 
 class _Following:
@@ -273,12 +267,23 @@ class _Following:
         self._summary: dict[str, float] = {}
         self._step = 0
 
-    def receive(self, event: TrainEvent) -> Iterator[WarningEvent]:
+    def follow(self, events: Generator[TrainEvent, None, None]) -> Generator[TrainEvent, None, None]:
+        """Yield the events, each after the warnings about the trackers that could not receive it."""
+        try:
+            with closing(events):
+                for event in events:
+                    yield from self._receive(event)
+                    yield event
+        finally:
+            # An error, or a second Ctrl-C, before the last event.
+            for _ in self._close(is_complete=False):
+                pass
+
+    def _receive(self, event: TrainEvent) -> Iterator[WarningEvent]:
         """Send an event to all trackers; yield a warning for each that fails."""
-        if isinstance(event, WarningEvent):
-            return
         if isinstance(event, StartEvent):
             self._start = event
+        if isinstance(event, StartEvent | WarningEvent):
             return
         # Only now: a new run has been saved by its second event. Before, its folder would be removed after a failure,
         # unless it contained files of a tracker.
@@ -286,20 +291,19 @@ class _Following:
             yield from self._guarded(name, partial(self._open_tracker, name))
         self._names = ()
         if isinstance(event, DoneEvent):
-            yield from self.close(is_complete=event.is_complete)
+            yield from self._close(is_complete=event.is_complete)
             return
         if isinstance(event, EvaluationEvent) and event.is_best:
-            self._summary = {"best_val_nats": event.val_nats, "best_step": float(event.step)}
+            self._summary = _finite({"best_val_nats": event.val_nats, "best_step": float(event.step)})
         self._step = event.step
         for name, tracker in [*self._open.items()]:
-            yield from self._guarded(name, partial(_send, tracker, event))
+            yield from self._guarded(name, partial(tracker.send, event))
 
-    def close(self, *, is_complete: bool) -> Iterator[WarningEvent]:
+    def _close(self, *, is_complete: bool) -> Iterator[WarningEvent]:
         """Close all trackers; yield a warning for each that fails."""
         for name, tracker in [*self._open.items()]:
-            yield from self._guarded(
-                name, partial(tracker.close, _finite(self._summary), self._step, is_complete=is_complete)
-            )
+            close = partial(tracker.close, self._summary, self._step, is_complete=is_complete)
+            yield from self._guarded(name, close)
         self._open.clear()
 
     def _open_tracker(self, name: str) -> None:
@@ -326,15 +330,6 @@ class _Following:
             self._open.pop(name, None)
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             yield WarningEvent(message=f"{name} failed, and gets no more of this run: {reason}")
-
-
-def _send(tracker: Tracker, event: TrainEvent) -> None:
-    if isinstance(event, StepEvent):
-        tracker.log(_finite({name: getattr(event, name) for name in STEP_METRICS}), event.step)
-    elif isinstance(event, EvaluationEvent):
-        tracker.log(_finite({name: getattr(event, name) for name in EVALUATION_METRICS}), event.step)
-    elif isinstance(event, SampleEvent):
-        tracker.log_text(event.text, event.step)
 
 
 def _read_ids(folder: Path) -> dict[str, str]:

@@ -21,13 +21,12 @@ from charrnn.files import JSON
 from charrnn.lazy import torch
 from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
 from charrnn.runs.description import Description
-from charrnn.scale.processes.launched import Rank, agent_store, check_no_stdin, prefixed, this_rank
+from charrnn.scale.processes.launched import agent_store, check_no_stdin, this_rank
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.training.process_group import SINGLE, ProcessGroup, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.distributed.distributed_c10d import Store
 
 TIMEOUT_SECONDS = 600
 """Longest wait for another process that is still connected. One that ended is noticed at once: its connection breaks.
@@ -102,10 +101,11 @@ class ConnectedProcesses(ProcessGroup):
         """Return the `data` of the first process; the data of the others are ignored."""
         length = torch.tensor([len(data)], dtype=torch.int64)
         self._broadcast(length, 0)
-        shape = int(length.item())
-        sent = torch.frombuffer(bytearray(data), dtype=torch.uint8) if self.is_first and data else None
-        message = sent if sent is not None else torch.zeros(shape, dtype=torch.uint8)
-        if shape:
+        num_bytes = int(length.item())
+        message = torch.zeros(num_bytes, dtype=torch.uint8)
+        if num_bytes:
+            if self.is_first:
+                message = torch.frombuffer(bytearray(data), dtype=torch.uint8)
             self._broadcast(message, 0)
         return bytes(message.numpy().tobytes())
 
@@ -213,7 +213,9 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
     timeout = timedelta(seconds=TIMEOUT_SECONDS)
     try:
-        store = _store_of_attempt(environment, rank, timeout)
+        # A part of its own for each attempt: torchrun keeps the store when it starts all processes again
+        # (`--max-restarts`), and torch.distributed would read the addresses that those of the last attempt left there.
+        store = agent_store(environment, timeout, f"charrnn-attempt-{rank.attempt}")
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
             init_method="env://" if store is None else None,
@@ -230,16 +232,6 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         yield TorchProcesses(rank.number, size, rank.local_rank, rank.local_world_size)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def _store_of_attempt(environment: Mapping[str, str], rank: Rank, timeout: timedelta) -> Store | None:
-    """Connect with the key-value store of torchrun, if it has one; return the part that belongs to this attempt.
-
-    torchrun keeps the store when it starts all processes again (`--max-restarts`), and torch.distributed would read the
-    addresses that the processes of the last attempt left there.
-    """
-    store = agent_store(environment, timeout)
-    return None if store is None else prefixed(store, f"charrnn-attempt-{rank.attempt}")
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -64,7 +65,7 @@ class Rank:
         torchrun sets OMP_NUM_THREADS to 1 if it is not set, so a 1 there is not a choice; a larger number is one.
         """
         chosen = os.environ.get("OMP_NUM_THREADS", "")
-        if chosen.isascii() and chosen.isdecimal() and 1 < int(chosen) <= MAX_THREADS:
+        if _is_number(chosen, 2, MAX_THREADS):
             return int(chosen)
         num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, num_cores // self.local_world_size)
@@ -86,36 +87,37 @@ def this_rank(environment: Mapping[str, str]) -> Rank | None:
             )
     _number(environment, "MASTER_PORT", 1, 65535)
     number = _number(environment, "RANK", 0, world_size - 1)
-    local_rank, local_world_size = 0, 1
-    if "LOCAL_WORLD_SIZE" in environment:
-        local_world_size = _number(environment, "LOCAL_WORLD_SIZE", 1, world_size)
-    if "LOCAL_RANK" in environment:
-        local_rank = _number(environment, "LOCAL_RANK", 0, world_size - 1)
+    local_world_size = _number(environment, "LOCAL_WORLD_SIZE", 1, world_size, "1")
+    local_rank = _number(environment, "LOCAL_RANK", 0, world_size - 1, "0")
     attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "")
     return Rank(number, world_size, local_rank, local_world_size, int(attempt) if attempt.isdecimal() else 0)
 
 
-def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int) -> int:
-    value = environment[name].strip()
-    if not (value.isascii() and value.isdecimal() and len(value) < 10 and lowest <= int(value) <= highest):
+def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int, default: str = "") -> int:
+    value = environment.get(name, default)
+    if not _is_number(value, lowest, highest):
         raise UsageError(
-            f"{name} is {environment[name][:40]!r}; it must be a whole number from {lowest} to {highest}\n"
+            f"{name} is {value[:40]!r}; it must be a whole number from {lowest} to {highest}\n"
             "torchrun sets it; unset WORLD_SIZE to train in one process"
         )
     return int(value)
 
 
+def _is_number(text: str, lowest: int, highest: int) -> bool:
+    digits = text.strip()
+    return digits.isascii() and digits.isdecimal() and len(digits) < 10 and lowest <= int(digits) <= highest
+
+
 def check_processes(value: str) -> int:
     """Parse --processes. Raises UsageError if it is no number, out of range, or given to one of several processes."""
-    digits = value.strip()
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10 and 1 <= int(digits) <= MAX_PROCESSES):
+    if not _is_number(value, 1, MAX_PROCESSES):
         raise UsageError(f"{named('processes')} is {value[:40]}; it must be a whole number from 1 to {MAX_PROCESSES}.")
     if (rank := this_rank(os.environ)) is not None:
         raise UsageError(
-            f"{named('processes', digits)} starts processes, but WORLD_SIZE is {rank.world_size}: torchrun has "
+            f"{named('processes', value.strip())} starts processes, but WORLD_SIZE is {rank.world_size}: torchrun has "
             f"started them\nleave out {named('processes')}, or unset WORLD_SIZE"
         )
-    return int(digits)
+    return int(value)
 
 
 def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
@@ -127,20 +129,18 @@ def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
         )
 
 
-def agent_store(environment: Mapping[str, str], timeout: timedelta) -> Store | None:
-    """Connect with the key-value store of the launcher; None without one. Raises DistError if it has ended."""
+def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str) -> Store | None:
+    """Connect with the key-value store of the launcher; return the part of it whose keys start with `prefix`.
+
+    None without a launcher. Raises DistError if it has ended.
+    """
     if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
     host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
-    store: Store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+    whole = torch.distributed.TCPStore(  # type: ignore[attr-defined]
         host, port, is_master=False, timeout=timeout, wait_for_workers=False
     )
-    return store
-
-
-def prefixed(store: Store, prefix: str) -> Store:
-    """Return the part of a store whose keys start with `prefix`."""
-    part: Store = torch.distributed.PrefixStore(prefix, store)  # type: ignore[attr-defined]
+    part: Store = torch.distributed.PrefixStore(prefix, whole)  # type: ignore[attr-defined]
     return part
 
 
@@ -158,11 +158,9 @@ class RankedProcess(LaunchedProcess):
 
     @cached_property
     def _store(self) -> Store | None:
-        try:
-            store = agent_store(os.environ, timedelta(seconds=REACH_SECONDS))
-        except torch.distributed.DistError:
-            return None
-        return None if store is None else prefixed(store, "charrnn")
+        with contextlib.suppress(torch.distributed.DistError):
+            return agent_store(os.environ, timedelta(seconds=REACH_SECONDS), "charrnn")
+        return None
 
     def _get(self, key: str) -> str | None:
         try:
@@ -174,6 +172,15 @@ class RankedProcess(LaunchedProcess):
         if self._store is not None:
             with contextlib.suppress(torch.distributed.DistError):
                 self._store.set(key, value)
+
+    def _wait_for(self, key: str, seconds: float = math.inf) -> str | None:
+        """Wait for an entry; return None if it does not come, or if the launch or its store has ended."""
+        deadline = time.monotonic() + seconds
+        while (value := self._get(key)) is None and self._store is not None and not self.is_orphan:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(LOOK_SECONDS)
+        return value
 
     def _of_attempt(self, name: str) -> str:
         """Return the key of an entry that later attempts of the launch do not see."""
@@ -218,9 +225,7 @@ class RankedProcess(LaunchedProcess):
 
         The other one prints its error, and the launcher that a process was killed.
         """
-        deadline = time.monotonic() + ERROR_SECONDS
-        while (first := self._get(self._of_attempt("failed"))) is None and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+        first = self._wait_for(self._of_attempt("failed"), ERROR_SECONDS)
         if first is not None:
             return int(first.split()[1])
         return 1 if self.is_supervised else None
@@ -250,18 +255,15 @@ class RankedProcess(LaunchedProcess):
             answer = has_saved()
             self._set(key, "yes" if answer else "no")
             return answer
-        while (agreed := self._get(key)) is None and not self.is_orphan:
-            time.sleep(LOOK_SECONDS)
-        return agreed == "yes"
+        return self._wait_for(key) == "yes"
 
     def _wait_for_first(self) -> None:
         """Wait until the first process has finished, because torchrun ends all processes once one has failed."""
         key = self._of_attempt("finished")
         if self.rank == 0:
             self._set(key, "yes")
-        elif self._store is not None:
-            while self._get(key) is None and not self.is_orphan:
-                time.sleep(LOOK_SECONDS)
+        else:
+            self._wait_for(key)
 
 
 def _record_for_torchrun(message: str) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from charrnn.cli.signals import STOP_NOTICE, Signals
 from charrnn.errors import CharRNNError, named
@@ -42,11 +42,12 @@ def launch(
         )
     except torch.distributed.DistError as error:
         raise CharRNNError(f"the processes could not be started: {error}") from error
-    command = without_processes(arguments)
-    with _killed_at_the_end() as children:
+    command, children = without_processes(arguments), list[ChildProcess]()
+    with contextlib.ExitStack() as stack:
         for rank in range(num_processes):
             environment = process_environment(rank, num_processes, store.port, is_debugging=is_debugging)
             children.append(ChildProcess(command, environment))
+            stack.callback(children[-1].kill)
         try:
             codes = _watch(children, signals)
         except KeyboardInterrupt:
@@ -81,16 +82,6 @@ def process_environment(rank: int, num_processes: int, port: int, *, is_debuggin
     own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, SUPERVISED: "1"}
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
     return defaults | os.environ | own | address
-
-
-@contextlib.contextmanager
-def _killed_at_the_end() -> Iterator[list[ChildProcess]]:
-    children: list[ChildProcess] = []
-    try:
-        yield children
-    finally:
-        for child in children:
-            child.kill()
 
 
 def _watch(children: Sequence[ChildProcess], signals: Signals) -> dict[int, int]:

@@ -71,8 +71,7 @@ def sweep(
     from charrnn.errors import UsageError
     from charrnn.scale.sweep import sweep as sweeping
 
-    csv = values[CSV.flag]
-    if json and csv:
+    if json and values[CSV.flag]:
         raise UsageError("--json and --csv both print the result on stdout: give one of them.")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
@@ -81,9 +80,9 @@ def sweep(
     events = sweeping.sweep(
         config,
         axes,
-        seeds=None if values[SEEDS.flag] is None else _whole_number(values, SEEDS),
-        search=None if values[SEARCH.flag] is None else _whole_number(values, SEARCH),
-        jobs=1 if values[JOBS.flag] is None else _whole_number(values, JOBS),
+        seeds=_whole_number(values, SEEDS),
+        search=_whole_number(values, SEARCH),
+        jobs=_whole_number(values, JOBS, 1),
         out=values[OUT.flag],
         log=values[LOG.flag] or (),
         should_stop=lambda: invocation.signals.number,
@@ -92,7 +91,7 @@ def sweep(
     report = view.show(events)
     if json:
         print_json(report.to_json())
-    elif csv:
+    elif values[CSV.flag]:
         _print_csv(report)
     elif any(row.mean is not None for row in report.rows):
         from charrnn.scale.sweep.table import sweep_view
@@ -112,10 +111,12 @@ def sweep_options() -> "tuple[Option, ...]":
 sweep.further_options = sweep_options  # type: ignore[attr-defined]
 
 
-def _whole_number(values: "Mapping[str, Any]", option: Option) -> int:
+def _whole_number(values: "Mapping[str, Any]", option: Option, default: Any = None) -> Any:
     from charrnn.errors import UsageError, named
 
     text = values[option.flag]
+    if text is None:
+        return default
     digits = text.strip()
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
         raise UsageError(f"{named(option.parameter)} is {text[:40] or 'empty'}; it must be a whole number.")

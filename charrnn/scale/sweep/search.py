@@ -44,12 +44,8 @@ class SearchSource:
         self._distributions = {name: _distribution(name, axis) for name, axis in plan.axes.items()}
         self._queue: deque[SweepRun] = deque(_runs_of_study(plan, self._study))
         self._num_asked = len(self._study.get_trials(deepcopy=False))
-        self._numbers: dict[str, int] = {}
-        """The number of the trial of each run, by the run's name."""
         self._losses: dict[int, dict[int, float | None]] = {}
         """By trial, the losses of its runs by seed; None for a run that failed for good."""
-        for run in self._queue:
-            self._numbers[run.name] = _trial_number(run)
 
     def next_run(self) -> SweepRun | None:
         """Return the next run; None if as many settings have been tried as were asked for."""
@@ -72,20 +68,13 @@ class SearchSource:
             self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
         trial = self._study.ask(self._distributions)
         self._num_asked += 1
-        for run in _runs_of_trial(self._plan, trial.number, trial.params):
-            self._queue.append(run)
-            self._numbers[run.name] = trial.number
+        self._queue.extend(_runs_of_trial(self._plan, trial.number, trial.params))
 
-    def record(self, run: SweepRun, *, is_final: bool) -> None:
-        """Give Optuna the mean loss of a trial once all its seeds have ended.
-
-        A run that did not end for good, such as one that was killed, leaves its trial open for the next start.
-        """
+    def record(self, run: SweepRun) -> None:
+        """Note a run that has ended for good; give Optuna the mean loss of a trial once all its seeds have."""
         import optuna
 
-        if not is_final:
-            return
-        number = self._numbers[run.name]
+        number = int(run.name.removeprefix("trial-").partition("_")[0])
         losses = self._losses.setdefault(number, {})
         losses[run.seed] = run.nats_per_char if run.status == FINISHED else None
         is_open = not self._study.get_trials(deepcopy=False)[number].state.is_finished()
@@ -111,10 +100,6 @@ def _runs_of_study(plan: SweepPlan, study: optuna.Study) -> list[SweepRun]:
 def _runs_of_trial(plan: SweepPlan, number: int, chosen: dict[str, Any]) -> list[SweepRun]:
     values = {name: parse_value(name, chosen[name]) for name in plan.axes}
     return [SweepRun(name=f"trial-{number:03d}_seed-{seed}", values=values, seed=seed) for seed in plan.seeds()]
-
-
-def _trial_number(run: SweepRun) -> int:
-    return int(run.name.removeprefix("trial-").partition("_")[0])
 
 
 def check_installed() -> None:

@@ -13,9 +13,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, ClassVar, Protocol, cast
+from typing import IO, Any, ClassVar, cast
 
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError, named
@@ -56,9 +56,7 @@ LASTING = (2, 3, 4, 5)
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
 IN_USE_SECONDS = 60.0
-"""How long a sweep waits for a process that still saves a run, such as one of a sweep that was killed."""
-RETRY_SECONDS = 0.5
-"""Time between two attempts to start a run that is in use."""
+"""How long a sweep waits for the processes of one that was killed, which save their runs."""
 JOBS_LOCK = "jobs.lock"
 """The file in a sweep's folder that stays locked until all processes of its runs have ended."""
 MAX_JOBS = 256
@@ -113,30 +111,6 @@ AnySweepEvent = SweepStartEvent | RunProgressEvent | RunEndEvent | SweepEndEvent
 """Any event of a sweep."""
 
 
-class RunSource(Protocol):
-    """Says which runs a sweep trains."""
-
-    def next_run(self) -> SweepRun | None:
-        """Return the next run; None if none is left, or if the next one depends on runs that have not ended."""
-
-    def record(self, run: SweepRun, *, is_final: bool) -> None:
-        """Note how a run has ended; `is_final` is false if the next start of the sweep tries it again."""
-
-
-class GridSource:
-    """The runs of a grid, in their order."""
-
-    def __init__(self, plan: SweepPlan) -> None:
-        self._runs = plan.grid()
-
-    def next_run(self) -> SweepRun | None:
-        """Return the next run; None if none is left."""
-        return next(self._runs, None)
-
-    def record(self, run: SweepRun, *, is_final: bool) -> None:
-        """Do nothing: the runs of a grid do not depend on each other."""
-
-
 def sweep(
     config: Config,
     axes: Mapping[str, object],
@@ -176,10 +150,16 @@ def sweep(
         stack.enter_context(lock_folder(folder))
         locked = stack.enter_context(_locked_for_jobs(folder))
         threads = record_plan(folder, plan, max(1, _num_cores() // jobs))
-        source: RunSource = GridSource(plan)
-        if search is not None:
-            source = SearchSource(plan, folder)
-        sweeping = _Sweeping(folder, plan, source, jobs, threads, log, locked, should_stop)
+        sweeping = _Sweeping(
+            folder=folder,
+            plan=plan,
+            search=None if search is None else SearchSource(plan, folder),
+            jobs=jobs,
+            threads=threads,
+            trackers=log,
+            locked=locked,
+            should_stop=should_stop,
+        )
         stack.callback(sweeping.close)
         yield from sweeping.events()
 
@@ -308,38 +288,35 @@ def error_text(code: int, messages: str) -> str:
     return " ".join(lines[:3]) if separator and lines else f"exit code {code}"
 
 
+@dataclass(kw_only=True)
 class _Sweeping:
     """A sweep while it runs."""
 
-    def __init__(
-        self,
-        folder: Path,
-        plan: SweepPlan,
-        source: RunSource,
-        jobs: int,
-        threads: int,
-        trackers: Sequence[str],
-        locked: int,
-        should_stop: Callable[[], int],
-    ) -> None:
-        self.folder, self.plan, self.source, self.jobs, self.threads = folder, plan, source, jobs, threads
-        self._trackers, self._locked, self._should_stop = trackers, locked, should_stop
-        self._stop_signal = 0
-        self._failures = _read_failures(folder)
-        self._ended: dict[str, SweepRun] = {}
-        """Every run that has ended, by name."""
-        self._active: dict[str, tuple[SweepRun, RunProcess]] = {}
-        self._warnings: dict[str, str] = {}
-        """The last warning of a run's training, by its name."""
-        self._num_steps: dict[str, int] = {}
-        self._events: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue()
-        self._in_use: dict[str, tuple[SweepRun, float, float]] = {}
-        """Runs that another process uses, with the times when that was found and when to start them again."""
-        self._is_exhausted = False
+    folder: Path
+    plan: SweepPlan
+    search: SearchSource | None
+    """Chooses the runs of a search; None for a grid."""
+    jobs: int
+    threads: int
+    trackers: Sequence[str]
+    locked: int
+    should_stop: Callable[[], int]
+    stop_signal: int = 0
+    ended: dict[str, SweepRun] = field(default_factory=dict)
+    """Every run that has ended, by name."""
+    active: dict[str, tuple[SweepRun, RunProcess]] = field(default_factory=dict)
+    warnings: dict[str, str] = field(default_factory=dict)
+    """The last warning of a run's training, by its name."""
+    num_steps: dict[str, int] = field(default_factory=dict)
+    received: queue.Queue[tuple[str, dict[str, Any] | None]] = field(default_factory=queue.Queue)
+
+    def __post_init__(self) -> None:
+        self.failures = _read_failures(self.folder)
+        self.grid = iter(()) if self.search else self.plan.grid()
 
     def events(self) -> Iterator[AnySweepEvent]:
         """Train all runs, and yield what happens."""
-        before = [] if self.plan.num_trials is not None else [self._state(run) for run in self.plan.grid()]
+        before = [] if self.search else [self._state(run) for run in self.plan.grid()]
         yield SweepStartEvent(
             folder=str(self.folder),
             num_runs=self.plan.num_runs,
@@ -347,107 +324,94 @@ class _Sweeping:
             jobs=self.jobs,
             threads=self.threads,
         )
+        is_exhausted = False
         while True:
             self._pass_on_stop()
-            yield from self._start_runs()
-            if not self._active and (self._stop_signal or self._is_exhausted):
+            while not self.stop_signal and len(self.active) < self.jobs:
+                run = self.search.next_run() if self.search else next(self.grid, None)
+                if run is None:
+                    is_exhausted = not self.active
+                    break
+                yield from self._start(run)
+            if not self.active and (self.stop_signal or is_exhausted):
                 break
             yield from self._next_event()
-        if self.plan.num_trials is None:
-            # With the runs that were not started.
-            runs = [self._ended.get(run.name) or self._state(run) for run in self.plan.grid()]
-        else:
-            runs = list(self._ended.values())
+        # Those of a grid with the runs that were not started.
+        planned = self.ended.values() if self.search else self.plan.grid()
+        runs = [self.ended.get(run.name) or self._state(run) for run in planned]
         report = report_sweep(self.plan, self.folder, runs)
-        yield SweepEndEvent(report=report, is_complete=not self._stop_signal)
+        yield SweepEndEvent(report=report, is_complete=not self.stop_signal)
 
     def close(self) -> None:
         """Kill the processes that still run."""
-        for _, process in self._active.values():
+        for _, process in self.active.values():
             process.close()
-        self._active.clear()
+        self.active.clear()
 
     def _state(self, run: SweepRun) -> SweepRun:
-        return run_state(self.folder, self.plan, run, self._failures)
+        return run_state(self.folder, self.plan, run, self.failures)
 
     def _pass_on_stop(self) -> None:
         """Send the signal that asks for a stop to the processes, once."""
-        if not self._stop_signal and (number := self._should_stop()):
-            self._stop_signal = number
-            for _, process in self._active.values():
+        if not self.stop_signal and (number := self.should_stop()):
+            self.stop_signal = number
+            for _, process in self.active.values():
                 process.send(number if number in ENDING_SIGNALS else signal.SIGTERM)
 
-    def _start_runs(self) -> Iterator[AnySweepEvent]:
-        """Start as many runs as there are jobs left; yield those that an earlier start of the sweep has ended."""
-        while not self._stop_signal and len(self._active) < self.jobs:
-            run = self._next_run()
-            if run is None:
-                self._is_exhausted = not self._active and not self._in_use
-                return
-            state = self._state(run)
-            if state.status in (FINISHED, FAILED):
-                if state.status == FAILED:
-                    self._failures.setdefault(run.name, state.message or "")
-                yield self._end(state, is_new=False)
-            else:
-                config = self.plan.config_of(run, self.threads)
+    def _start(self, run: SweepRun) -> Iterator[RunEndEvent]:
+        """Start a run; yield its end if an earlier start of the sweep has ended it."""
+        state = self._state(run)
+        if state.status in (FINISHED, FAILED):
+            if state.status == FAILED:
+                self.failures.setdefault(run.name, state.message or "")
+            yield self._end(state, is_new=False)
+        else:
+            config = self.plan.config_of(run, self.threads)
 
-                def receive(event: dict[str, Any] | None, name: str = run.name) -> None:
-                    self._events.put((name, event))
+            def receive(event: dict[str, Any] | None) -> None:
+                self.received.put((run.name, event))
 
-                process = RunProcess(self.folder / run.name, config, receive, self._trackers, self._locked)
-                self._active[run.name] = run, process
-            self._pass_on_stop()
-
-    def _next_run(self) -> SweepRun | None:
-        """Return a run that was in use and may be free by now, or else the next one of the source."""
-        waiting = [entry for name, entry in self._in_use.items() if name not in self._active]
-        due = [run for run, _, when in waiting if when <= time.monotonic()]
-        if due:
-            return due[0]
-        return self.source.next_run() if len(self._active) + len(waiting) < self.jobs else None
+            process = RunProcess(self.folder / run.name, config, receive, self.trackers, self.locked)
+            self.active[run.name] = run, process
+        self._pass_on_stop()
 
     def _next_event(self) -> Iterator[AnySweepEvent]:
         """Wait a moment for an event of any run; yield what it means for the sweep."""
         try:
-            name, event = self._events.get(timeout=WATCH_SECONDS)
+            name, event = self.received.get(timeout=WATCH_SECONDS)
         except queue.Empty:
             return
-        run, process = self._active[name]
         if event is None:
+            run, process = self.active.pop(name)
             code, messages = process.wait()
-            del self._active[name]
             process.close()
             yield from self._after_exit(run, code, messages)
         elif event["event"] == "start":
-            self._in_use.pop(name, None)
+            self.num_steps[name] = event["num_steps"]
             yield RunProgressEvent(name=name, step=event["first_step"], num_steps=event["num_steps"])
-            self._num_steps[name] = event["num_steps"]
         elif event["event"] == "step":
-            yield RunProgressEvent(name=name, step=event["step"], num_steps=self._num_steps[name])
+            yield RunProgressEvent(name=name, step=event["step"], num_steps=self.num_steps[name])
         elif event["event"] == "warning":
-            self._warnings[name] = event["message"]
+            self.warnings[name] = event["message"]
 
-    def _after_exit(self, run: SweepRun, code: int, messages: str) -> Iterator[AnySweepEvent]:
+    def _after_exit(self, run: SweepRun, code: int, messages: str) -> Iterator[RunEndEvent]:
         """Decide what the end of a run's process means."""
         state = self._state(run)
-        found, _ = self._in_use.pop(run.name, (run, time.monotonic(), 0.0))[1:]
         if state.status == FINISHED:
-            yield self._end(replace(state, message=state.message or self._warnings.get(run.name)))
-        elif self._stop_signal:
-            self._ended[run.name] = replace(state, status=STOPPED)
-        elif code == RunInUseError.exit_code and time.monotonic() < found + IN_USE_SECONDS:
-            self._in_use[run.name] = run, found, time.monotonic() + RETRY_SECONDS
+            yield self._end(replace(state, message=state.message or self.warnings.get(run.name)))
+        elif self.stop_signal:
+            self.ended[run.name] = replace(state, status=STOPPED)
         else:
             failed = replace(state, status=FAILED, message=error_text(code, messages))
             if code in LASTING:
-                self._failures[run.name] = failed.message or ""
-                write_atomically(self.folder / FAILURES, json_to_bytes(self._failures))
+                self.failures[run.name] = failed.message or ""
+                write_atomically(self.folder / FAILURES, json_to_bytes(self.failures))
             yield self._end(failed)
 
     def _end(self, run: SweepRun, *, is_new: bool = True) -> RunEndEvent:
-        self._ended[run.name] = run
-        self.source.record(run, is_final=run.status == FINISHED or run.name in self._failures)
+        self.ended[run.name] = run
+        if self.search and (run.status == FINISHED or run.name in self.failures):
+            self.search.record(run)
         return RunEndEvent(run=run, is_new=is_new)
 
 

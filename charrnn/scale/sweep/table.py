@@ -39,19 +39,19 @@ class SweepRow:
     num_runs: int
     num_parameters: int | None
     """Weights of the largest of its models."""
-    mean: float | None
+    mean: float | None = None
     """Mean validation loss in nats per character."""
-    spread: float | None
+    spread: float | None = None
     """Standard deviation over the seeds, with n - 1."""
-    low: float | None
+    low: float | None = None
     """Ends of the 95 % interval of the mean: Student's t over the seeds."""
-    high: float | None
-    difference: float | None
+    high: float | None = None
+    difference: float | None = None
     """Mean minus that of the first row; None for the first row."""
-    difference_low: float | None
+    difference_low: float | None = None
     """Ends of the 95 % interval of the difference."""
-    difference_high: float | None
-    is_paired: bool
+    difference_high: float | None = None
+    is_paired: bool = False
     """Whether the interval of the difference is that of pairs of runs with one seed, else Welch's."""
 
 
@@ -100,21 +100,17 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
 
 def _row(group: Sequence[SweepRun]) -> SweepRow:
     losses = list(_losses(group).values())
-    estimate = mean_interval(losses) if losses else None
+    estimate = mean_interval(losses)
     return SweepRow(
         values=group[0].values,
         num_finished=len(losses),
         num_failed=sum(run.status == FAILED for run in group),
         num_runs=len(group),
         num_parameters=max((run.num_parameters for run in group if run.num_parameters is not None), default=None),
-        mean=None if estimate is None else estimate.mean,
+        mean=estimate.mean if losses else None,
         spread=stdev(losses) if len(losses) > 1 else None,
-        low=None if estimate is None else estimate.low,
-        high=None if estimate is None else estimate.high,
-        difference=None,
-        difference_low=None,
-        difference_high=None,
-        is_paired=False,
+        low=estimate.low,
+        high=estimate.high,
     )
 
 
@@ -140,32 +136,22 @@ def _with_difference(row: SweepRow, group: Sequence[SweepRun], first: Sequence[S
     sizes = {run.num_parameters for run in (*group, *first) if run.num_parameters is not None}
     common = sorted(losses.keys() & reference.keys())
     is_paired = not changed & {*UNPAIRED_FIELDS} and len(sizes) == 1 and len(common) > 1
-    estimate: Estimate
     if is_paired:
-        estimate = paired_difference([losses[seed] for seed in common], [reference[seed] for seed in common])
+        estimate = mean_interval([losses[seed] - reference[seed] for seed in common])
     else:
         estimate = welch_difference([*losses.values()], [*reference.values()])
-    return replace(
-        row,
-        difference=estimate.mean,
-        difference_low=estimate.low,
-        difference_high=estimate.high,
-        is_paired=is_paired,
-    )
+    low, high = estimate.low, estimate.high
+    return replace(row, difference=estimate.mean, difference_low=low, difference_high=high, is_paired=is_paired)
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:
     """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom (Student 1908)."""
-    mean, num = fmean(values), len(values)
+    num = len(values)
+    mean = fmean(values) if num else math.nan
     if num < 2:
         return Estimate(mean=mean)
     half = t_quantile(num - 1) * stdev(values) / math.sqrt(num)
     return Estimate(mean=mean, low=mean - half, high=mean + half)
-
-
-def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Estimate the mean difference of pairs, value minus reference, from the differences themselves."""
-    return mean_interval([value - other for value, other in zip(values, reference, strict=True)])
 
 
 def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
@@ -185,11 +171,11 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
 
 def sweep_csv_rows(report: SweepReport) -> list[list[object]]:
     """Return one row per setting of a sweep: its values, then SWEEP_CSV_COLUMNS; what is unknown is empty."""
-    cells = [
+    rows = [
         (*map(row.values.get, report.fields), *(getattr(row, name) for name in SWEEP_CSV_COLUMNS))
         for row in report.rows
     ]
-    return [["" if cell is None else _setting_text(cell) for cell in row] for row in cells]
+    return [["" if cell is None else _setting_text(cell) for cell in row] for row in rows]
 
 
 def _setting_text(value: object) -> object:
@@ -212,14 +198,10 @@ def sweep_table(report: SweepReport) -> Table:
         values = [_short(row.values[name]) for name in report.fields]
         cells = [
             ", ".join(values) or "all alike",
-            "" if row.mean is None else f"{row.mean:.4f}",
-            _half_width(row.low, row.high),
-            "" if row.spread is None else f"{row.spread:.4f}",
-            "" if row.difference is None else f"{row.difference:+.4f}",
-            _half_width(row.difference_low, row.difference_high),
+            *(_four(row.mean), _half_width(row.low, row.high), _four(row.spread)),
+            *(_four(row.difference, "+"), _half_width(row.difference_low, row.difference_high)),
             "" if row.num_parameters is None else _thousands(row.num_parameters),
-            f"{row.num_finished}/{row.num_runs}",
-            str(row.num_failed or ""),
+            *(f"{row.num_finished}/{row.num_runs}", str(row.num_failed or "")),
         ]
         table.add_row(*cells[: 1 + len(columns)], style="bold" if row is report.rows[0] else None)
     return table
@@ -232,11 +214,8 @@ def sweep_view(report: SweepReport) -> RenderableType:
         "nats: mean over the seeds; spread: their standard deviation; "
         f"±: 95 % interval by Student's t over {report.num_seeds} seeds (few seeds make it wide); "
     )
-    caption = (
-        "Validation loss in nats per character: lower is better. "
-        f"{seeds if has_seeds else ''}to best: difference to the first row."
-    )
-    return Group(sweep_table(report), Text(caption))
+    caption = "Validation loss in nats per character: lower is better. "
+    return Group(sweep_table(report), Text(f"{caption}{seeds * has_seeds}to best: difference to the first row."))
 
 
 def _thousands(number: int) -> str:
@@ -245,6 +224,10 @@ def _thousands(number: int) -> str:
         if number < 999.5 * size:
             return f"{number / size:.3g}{suffix}"
     return f"{number / 1e6:,.0f}M"
+
+
+def _four(value: float | None, sign: str = "-") -> str:
+    return "" if value is None else f"{value:{sign}.4f}"
 
 
 def _half_width(low: float | None, high: float | None) -> str:
