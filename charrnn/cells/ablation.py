@@ -34,13 +34,7 @@ WAYS = ("mean", "zero")
 
 
 def ablate_text(
-    network: CharRNN,
-    text: EncodedText,
-    detectors: Sequence[Detector],
-    *,
-    layer: int,
-    unit: int,
-    at: str = "mean",
+    network: CharRNN, text: EncodedText, detectors: Sequence[Detector], *, layer: int, unit: int, at: str = "mean"
 ) -> Ablation:
     """Measure how much the loss rises when one cell is clamped at its mean or at zero.
 

@@ -27,7 +27,6 @@ from charrnn.cells.records import (
     ColouredText,
     FoundCell,
     Passage,
-    Skipped,
 )
 from charrnn.cells.saved import decode, encode
 from charrnn.cells.scores import (
@@ -39,6 +38,7 @@ from charrnn.cells.scores import (
     label_by_name,
     measure,
     measure_all,
+    order_scores,
     rank,
 )
 from charrnn.cells.trace import Activations, stream_cells, trace_text
@@ -117,12 +117,10 @@ class CellAnalysis:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a method that a room or another package adds: see `AnalysisMethod`."""
-        found = (
-            None if name.startswith("_") else next((one for one in offered(AnalysisMethod) if one.name == name), None)
-        )
-        if found is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        return MethodType(found.function, self)
+        for method in () if name.startswith("_") else offered(AnalysisMethod):
+            if method.name == name:
+                return MethodType(method.function, self)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def half(self) -> int:
@@ -196,7 +194,7 @@ class CellAnalysis:
             scores = [self._ablate(one, target) for one, target in zip(scores, targets, strict=True)]
         self._keep_found(scores)
         self.cache.save()
-        return self._ordered(scores, skipped)
+        return order_scores(scores, skipped, len(self.text), self.num_cells)
 
     def ranking(self, detectors: Sequence[str | Detector] | None = None) -> dict[str, tuple[CellScore, ...]]:
         """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores them.
@@ -421,19 +419,11 @@ class CellAnalysis:
         for score in scores:
             cells.pop(score.detector, None)
             if score.is_significant and score.gain > 0:
-                one = FoundCell(detector=score.detector, layer=score.layer, unit=score.unit, gain=score.gain)
-                cells[score.detector] = one
+                place = {"layer": score.layer, "unit": score.unit}
+                cells[score.detector] = FoundCell(detector=score.detector, gain=score.gain, **place)
         now = encode(tuple(one for _, one in sorted(cells.items())))
         if now != (self.cache.get(FOUND_CELLS, {}) or []):
             self.cache.put(FOUND_CELLS, {}, now)
-
-    def _ordered(self, scores: Sequence[CellScore], skipped: Sequence[Skipped]) -> CellFindings:
-        return CellFindings(
-            scores=tuple(sorted(scores, key=lambda score: -score.strength)),
-            skipped=tuple(skipped),
-            num_chars=len(self.text),
-            num_cells=self.num_cells if scores else 0,
-        )
 
     @cached_property
     def _ids_digest(self) -> str:

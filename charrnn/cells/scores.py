@@ -166,12 +166,17 @@ def score_cells(
     """
     targets, skipped = choose_targets(text, detectors)
     measured = measure(targets, read, num_units, read_untrained)
-    return CellFindings(
-        scores=tuple(sorted((one.score for one in measured), key=lambda score: -score.strength)),
-        skipped=tuple(skipped),
-        num_chars=len(text),
-        num_cells=len(measured[0].first_half) if measured else 0,
-    )
+    num_cells = len(measured[0].first_half) if measured else 0
+    return order_scores([one.score for one in measured], skipped, len(text), num_cells)
+
+
+def order_scores(
+    scores: Sequence[CellScore], skipped: Sequence[Skipped], num_chars: int, num_cells: int
+) -> CellFindings:
+    """Return the findings, the strongest score first; `num_cells` counts if there is a score."""
+    ordered = tuple(sorted(scores, key=lambda score: -score.strength))
+    num_cells = num_cells if scores else 0
+    return CellFindings(scores=ordered, skipped=tuple(skipped), num_chars=num_chars, num_cells=num_cells)
 
 
 def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None = None) -> CellFindings:
@@ -219,9 +224,7 @@ def measure(
         choosing.read(watched(read), keeps_moments=True)
         choices = [choosing.choose(index) for index in range(len(targets))]
         values, probed = _read_scoring_half(watched(read), targets, choices, choosing.moments)
-        baseline_scores: list[float | None] = [None] * len(targets)
-        if read_untrained is not None:
-            baseline_scores = _score_baseline(watched(read_untrained), targets, half)
+        baseline_scores = _score_baseline(watched(read_untrained), targets, half) if read_untrained else {}
         measured = []
         for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
             on_target(0)
@@ -233,7 +236,7 @@ def measure(
             score = replace(
                 score,
                 chosen_on=score_from_association(chosen_on, choice.polarity, is_yes_no=target.is_yes_no),
-                untrained=baseline_scores[index],
+                untrained=baseline_scores.get(index),
                 p_value=p_value,
                 null_level=(1 + level) / 2 if target.is_yes_no else level,
                 probe=probed[index],
@@ -342,10 +345,10 @@ def _read_scoring_half(
     return list(kept), probed
 
 
-def _score_baseline(read: Read, targets: Sequence[Target], half: int) -> list[float | None]:
+def _score_baseline(read: Read, targets: Sequence[Target], half: int) -> dict[int, float]:
     """Score the untrained baseline's own choice for each target, on as much of the text as it reads.
 
-    Returns the AUC or rho, or None where it reads too few labels.
+    Returns the AUC or rho by the index of the target, without those for which it reads too few labels.
     """
     first = min(half, BASELINE_CHARS)
     second = min(len(targets[0].labels) - half, BASELINE_CHARS)
@@ -354,18 +357,18 @@ def _score_baseline(read: Read, targets: Sequence[Target], half: int) -> list[fl
         for index, target in enumerate(targets)
         if not (why_not_scored(target.labels[:first]) or why_not_scored(target.labels[half : half + second]))
     ]
-    scores: list[float | None] = [None] * len(targets)
     if not scored:
-        return scores
+        return {}
     choosing = _ChoosingHalf([targets[index] for index in scored], first)
     choosing.read(read, keeps_moments=False)
     choices = [choosing.choose(index) for index in range(len(scored))]
     kept = np.empty((len(scored), second), np.float32)
     for indices, cells in read(half, half + second):
         kept[:, indices] = cells[:, [choice.cell for choice in choices]].T
-    for index, choice, values in zip(scored, choices, kept, strict=True):
-        scores[index] = measure_score(values, targets[index].labels[half : half + second], choice.polarity)
-    return scores
+    return {
+        index: measure_score(values, targets[index].labels[half : half + second], choice.polarity)
+        for index, choice, values in zip(scored, choices, kept, strict=True)
+    }
 
 
 def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:

@@ -127,7 +127,7 @@ def score_cell(
     """Score a selected cell by its values (N,) and labels (N,) on the half that did not select it."""
     is_yes_no = labels.dtype == bool
     value = measure_score(values, labels, choice.polarity)
-    low, high = interval(values, labels, choice.polarity)
+    low, high = percentiles(resample_score(values, labels, choice.polarity))
     r2 = best_f1 = inner = None
     if choice.threshold is not None:
         best_f1 = f1((values >= choice.threshold) == (choice.polarity > 0), labels)
@@ -162,11 +162,6 @@ def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.arange(num_chars) * num_blocks // num_chars, draw_counts(num_blocks, NUM_RESAMPLES)
 
 
-def interval(values: NDArray[Any], labels: Labels, polarity: int) -> tuple[float, float]:
-    """Compute the 95 % interval of a cell's score by `resample_score`."""
-    return percentiles(resample_score(values, labels, polarity))
-
-
 def resample_score(values: NDArray[Any], labels: Labels, polarity: int) -> Float64Array:
     """Compute a score in NUM_RESAMPLES resamples of blocks of BLOCK_LENGTH characters (Künsch 1989).
 
@@ -183,20 +178,17 @@ def resample_score(values: NDArray[Any], labels: Labels, polarity: int) -> Float
             ranks = np.ceil(ranks * NUM_GROUPS / num_chars)
         distinct, group = np.unique(ranks, return_inverse=True)
         cell_of = block * len(distinct) + group
-        inside, outside = (
-            draws @ np.bincount(cell_of[chosen], minlength=num_blocks * len(distinct)).reshape(num_blocks, -1)
-            for chosen in (labels, ~labels)
-        )
+        size = num_blocks * len(distinct)
+        counts = (np.bincount(cell_of[chosen], minlength=size) for chosen in (labels, ~labels))
+        inside, outside = (draws @ count.reshape(num_blocks, -1) for count in counts)
         below = np.cumsum(outside, axis=1) - outside / 2
         pairs = inside.sum(axis=1) * outside.sum(axis=1)
         estimates = np.where(pairs > 0, (inside * below).sum(axis=1) / np.maximum(pairs, 1), 0.5)
         estimates = estimates if polarity > 0 else 1 - estimates
     else:
         x, y = ranks / num_chars - 0.5, average_ranks(labels) / num_chars - 0.5
-        sums = [
-            np.bincount(block, weights=part, minlength=num_blocks)
-            for part in (np.ones_like(x), x, y, x * x, y * y, x * y)
-        ]
+        parts = (np.ones_like(x), x, y, x * x, y * y, x * y)
+        sums = [np.bincount(block, weights=part, minlength=num_blocks) for part in parts]
         total, *moments = (draws @ np.stack(sums, axis=1)).T
         mean_x, mean_y, xx, yy, xy = (moment / total for moment in moments)
         norm = np.sqrt(np.maximum(0, (xx - mean_x**2) * (yy - mean_y**2)))

@@ -94,13 +94,7 @@ class Trace(Displayable):
         return {name: array for name, array in arrays.items() if array is not None}
 
 
-def trace_text(
-    network: CharRNN,
-    text: EncodedText,
-    *,
-    num_guesses: int = 0,
-    keeps_hidden: bool = False,
-) -> Trace:
+def trace_text(network: CharRNN, text: EncodedText, *, num_guesses: int = 0, keeps_hidden: bool = False) -> Trace:
     """Trace a text in float32.
 
     `num_guesses` is the number of next characters kept after each character, at most V; `keeps_hidden` keeps the output
@@ -111,10 +105,7 @@ def trace_text(
     cells = np.empty((num_chars, len(layers), network.hidden_size), np.float32)
     logprobs = np.full(num_chars + 1, np.nan, np.float32)
     num_guesses = min(num_guesses, network.output.out_features)
-    guess_ids, guess_probs = (
-        np.zeros((num_chars, num_guesses), np.int64),
-        np.zeros((num_chars, num_guesses), np.float32),
-    )
+    guess_ids, guess_probs = (np.zeros((num_chars, num_guesses), dtype) for dtype in (np.int64, np.float32))
     hidden = np.empty_like(cells) if keeps_hidden else None
 
     def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
@@ -198,13 +189,7 @@ class Activations:
     dilations: tuple[int, ...]
     """(L,): from how many characters back each layer continues, so that its gate keeps the memory of that one."""
 
-    def __init__(
-        self,
-        network: CharRNN,
-        text: EncodedText,
-        *,
-        counts_gates: bool = True,
-    ) -> None:
+    def __init__(self, network: CharRNN, text: EncodedText, *, counts_gates: bool = True) -> None:
         """Read the text once.
 
         Without `counts_gates`, `gates` is () and `kept` is None. Raises CharRNNError if there is no room for 2 * N * C

@@ -75,18 +75,15 @@ def measure_values(
 
     `correlations` (c, C) are those of `correlate`, if they are known.
     """
-    num_units = activations.num_units
     if cells is None:
-        cells = [divmod(column, num_units) for column in range(activations.num_cells)]
-    columns = np.array([layer * num_units + unit for layer, unit in cells], np.int64)
+        cells = [divmod(column, activations.num_units) for column in range(activations.num_cells)]
+    columns = np.array([layer * activations.num_units + unit for layer, unit in cells], np.int64)
     if correlations is None:
         correlations = correlate(activations, columns)
-    text = _Text(activations)
-    measured = []
+    text, measured = _Text(activations), []
     with task("measuring values", len(cells), unit="cells") as advance:
-        for (layer, unit), column, row in zip(cells, columns.tolist(), correlations, strict=True):
-            values = activations.values[column]
-            measured.append(_measure(activations, text, layer, unit, values, row))
+        for column, row in zip(columns.tolist(), correlations, strict=True):
+            measured.append(_measure(activations, text, column, row))
             advance()
     return tuple(measured)
 
@@ -127,24 +124,19 @@ class _Text:
         firsts = np.zeros(len(self.counts), np.int64)
         firsts[self.ids[::-1]] = np.arange(len(self.ids))[::-1]
         self.characters = [self.text[firsts[char]] for char in self.frequent.tolist()]
+        self.frequencies = self.counts[self.frequent].tolist()
         # A cell that is often saturated has many equal values: drawn from the whole text, not from its beginning.
         self.drawn = np.random.default_rng(0).permutation(len(self.ids))
 
 
-def _measure(
-    activations: Activations,
-    text: _Text,
-    layer: int,
-    unit: int,
-    halves: NDArray[np.float16],
-    correlations: Float32Array,
-) -> CellValues:
+def _measure(activations: Activations, text: _Text, column: int, correlations: Float32Array) -> CellValues:
+    layer, unit = divmod(column, activations.num_units)
+    halves = activations.values[column]
     values = halves.astype(np.float32)
     mean = float(values.mean(dtype=np.float64))
     autocorrelation = _autocorrelation(values - np.float32(mean))
     decay = _decay(autocorrelation)
-    column = layer * activations.num_units + unit
-    sums = np.bincount(text.ids, weights=values)
+    means = np.bincount(text.ids, weights=values)[text.frequent] / text.counts[text.frequent]
     timescale, timescale_from = _timescale(activations, layer, column, decay)
     bins = np.minimum(((values + 1) * (NUM_BINS / 2)).astype(np.int64), NUM_BINS - 1)
     others = [other for other in np.argsort(-np.abs(correlations), kind="stable").tolist() if other != column]
@@ -165,18 +157,13 @@ def _measure(
             if use.layer == layer
         ),
         after_characters=tuple(
-            AfterCharacter(
-                character=character, mean=float(sums[char] / text.counts[char]), count=int(text.counts[char])
-            )
-            for character, char in zip(text.characters, text.frequent.tolist(), strict=True)
+            AfterCharacter(character=character, mean=mean, count=count)
+            for character, mean, count in zip(text.characters, means.tolist(), text.frequencies, strict=True)
         ),
         correlated=tuple(
-            CorrelatedCell(
-                layer=other // activations.num_units,
-                unit=other % activations.num_units,
-                correlation=float(correlations[other]),
-            )
+            CorrelatedCell(layer=layer_of, unit=unit_of, correlation=float(correlations[other]))
             for other in others[:NUM_CORRELATED]
+            for layer_of, unit_of in [divmod(other, activations.num_units)]
         ),
         passages=tuple(extreme_passages(halves, text.text, text.sentences, text.drawn)),
     )
