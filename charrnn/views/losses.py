@@ -26,7 +26,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     """
     rows = shown_rows(evaluation.rows)
     is_one = len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows)
-    table = _losses_of_one(rows) if is_one else _losses_of_several(rows)
+    table = losses_table([row.loss for row in rows]) if is_one else _losses_of_several(rows)
     where = "this text" if evaluation.part is None else f"{evaluation.part} text"
     first = evaluation.first
     parts: list[RenderableType] = [Text(f"Loss over the {where}" if evaluation.part else f"Loss over {where}"), table]
@@ -123,27 +123,20 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     return table
 
 
-def _losses_of_one(rows: Sequence[EvaluationRow]) -> RenderableType:
-    return losses_table([row.loss for row in rows])
-
-
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"))
     table.padding = (0, 1, 0, 0)
     for row in rows:
         loss, difference = row.loss, row.difference
-        shown = "" if difference is None else f"{difference.mean:+.4f}{_other_unit(difference)}"
+        unit = "" if difference is None or difference.unit == "nats/char" else f" {difference.unit}"
+        shown = "" if difference is None else f"{difference.mean:+.4f}{unit}"
         values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
         table.add_row(row.name, loss.protocol, *map(_four, values), shown)
         ends = "" if difference is None else _difference_ends(difference)
         if loss.nats_ci is not None or ends:
             table.add_row("", "", _ends(loss.nats_ci), "", "", ends, style="dim")
     return table
-
-
-def _other_unit(difference: Difference) -> str:
-    return "" if difference.unit == "nats/char" else f" {difference.unit}"
 
 
 def _difference_ends(difference: Difference) -> str:

@@ -156,7 +156,7 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
 
 def score_text(score: CellScore) -> str:
     """Return a cell's score with its name: AUC or ρ."""
-    return f"AUC {score.auc:.3f}" if score.auc is not None else f"ρ {score.spearman:+.3f}"
+    return _named(score, score.auc if score.auc is not None else score.spearman)
 
 
 def score_mark(score: CellScore) -> str:
@@ -174,9 +174,11 @@ def footnotes(findings: CellFindings) -> list[str]:
 
 def choosing_score_text(score: CellScore) -> str:
     """Return a cell's score on the choosing half with its name, or "" if it is unknown."""
-    if score.chosen_on is None:
-        return ""
-    return f"AUC {score.chosen_on:.3f}" if score.auc is not None else f"ρ {score.chosen_on:+.3f}"
+    return "" if score.chosen_on is None else _named(score, score.chosen_on)
+
+
+def _named(score: CellScore, value: float | None) -> str:
+    return f"AUC {value:.3f}" if score.auc is not None else f"ρ {value:+.3f}"
 
 
 def interval_text(score: CellScore) -> str:
@@ -245,32 +247,20 @@ def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
     first, *following = (f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others))
     numbers = (first, "95 % interval", *following)
     table = plain_table("nats/character", *numbers, right=numbers)
-    table.add_row(
-        "whole text", f"{ablation.change:+.4f}", _interval(ablation.ci), *(f"{one.change:+.4f}" for one in others)
-    )
+
+    def add_row(name: str, change: float, ends: tuple[float, float], *changes: float) -> None:
+        table.add_row(name, f"{change:+.4f}", f"{ends[0]:+.4f}…{ends[1]:+.4f}", *(f"{one:+.4f}" for one in changes))
+
+    add_row("whole text", ablation.change, ablation.ci, *(one.change for one in others))
     by_detector = [{effect.detector: effect for effect in one.effects} for one in others]
     for effect in sorted(ablation.effects, key=lambda effect: -effect.change_inside):
         same = [effects[effect.detector] for effects in by_detector]
         inside, outside = f"inside {effect.detector}", "  outside"
         if effect.is_count:
             inside, outside = f"{effect.detector} over 0", "  at 0"
-        table.add_row(
-            inside,
-            f"{effect.change_inside:+.4f}",
-            _interval(effect.ci_inside),
-            *(f"{one.change_inside:+.4f}" for one in same),
-        )
-        table.add_row(
-            outside,
-            f"{effect.change_outside:+.4f}",
-            _interval(effect.ci_outside),
-            *(f"{one.change_outside:+.4f}" for one in same),
-        )
+        add_row(inside, effect.change_inside, effect.ci_inside, *(one.change_inside for one in same))
+        add_row(outside, effect.change_outside, effect.ci_outside, *(one.change_outside for one in same))
     return table
-
-
-def _interval(ends: tuple[float, float]) -> str:
-    return f"{ends[0]:+.4f}…{ends[1]:+.4f}"
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
