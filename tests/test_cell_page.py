@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from conftest import TrainedRun, copy_run
+from drawn import lines
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group
 from synthetic import make_corpus
 
 import charrnn
@@ -20,10 +21,8 @@ from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellPage, CellPassage
 from charrnn.errors import UsageError
-from charrnn.lab.descriptions.rules import RuleSearch
 from charrnn.progress import CallbackProgress, Task, using
-from charrnn.views.cell_page import PassageList, bars, clipped, page_pictures, timescale_text, values_pictures
-from charrnn.views.svg import to_svg
+from charrnn.views.cell_page import PassageList, clipped, page_pictures, timescale_text, values_pictures
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
 HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
@@ -67,14 +66,11 @@ def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None
     found = page.to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
     assert found.keys() == {"layer", "unit", "passages", "values", "inputs", "outputs", "description", "ablation"}
-
-
-def test_a_cell_that_does_not_exist_is_refused(study: Study) -> None:
     with pytest.raises(UsageError, match="There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"):
         study.page(1, 0)
 
 
-@pytest.mark.parametrize("num_chars", [1, 2, 40])
+@pytest.mark.parametrize("num_chars", [1, 40])
 def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, num_chars: int) -> None:
     page = model.study(TEXT[:num_chars]).page(0, 3)
     assert page.values.num_chars == num_chars and page.description is None
@@ -82,24 +78,14 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, 
     assert drawn(page_pictures(page), 80)
 
 
-@pytest.mark.parametrize("part", ["clamping", "ablating", "searching rules"])
-def test_every_long_part_of_a_page_can_be_stopped(model: Model, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    num_searched = 0
-    search = RuleSearch.search
-
-    def count(self: RuleSearch, values: Any) -> Any:
-        nonlocal num_searched
-        num_searched += 1
-        return search(self, values)
-
+@pytest.mark.parametrize("part", ["clamping", "searching rules"])
+def test_every_long_part_of_a_page_can_be_stopped(model: Model, part: str) -> None:
     def stop(task: Task) -> None:
         if task.label == part:
             raise InterruptedError(part)
 
-    monkeypatch.setattr(RuleSearch, "search", count)
     with pytest.raises(InterruptedError, match=part), using(CallbackProgress(stop)):
         model.study(TEXT).page(0, 7)
-    assert num_searched == (part == "searching rules"), "of a rule and the rules for a hundred control values"
 
 
 def test_the_second_page_is_read_from_the_run(
@@ -117,56 +103,25 @@ def test_the_second_page_is_read_from_the_run(
     assert again == first and isinstance(again.passages[0], CellPassage)
 
 
-def test_the_description_of_a_cell_is_that_of_all_cells_where_it_is_known(model: Model) -> None:
-    study = replace(model.study(TEXT))
-    report = study.descriptions()
-    assert study.description_of(0, 4) == report.of(0, 4)
-    alone = model.study(TEXT).description_of(0, 4)
-    known = report.of(0, 4)
-    assert known is not None and alone.untrained is None and alone.conditions == known.conditions
-    assert alone.score == known.score
-
-
-@pytest.mark.parametrize("width", [40, 80, 120])
-@pytest.mark.parametrize("color_system", [None, "truecolor"])
+@pytest.mark.parametrize(("width", "color_system"), [(40, None), (80, "truecolor")])
 def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, width: int, color_system: Any) -> None:
     lines = drawn(page_pictures(page), width, color_system=color_system, force_terminal=color_system is not None)
     bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
     assert all(cell_len(line.rstrip()) <= width for line in bare)
-    first = next(number for number, line in enumerate(bare) if line.startswith("top 1"))
-    assert first < 5
-    headings = (
-        "Where cell 0:7 is high and low",
-        f"Values over {len(TEXT):,}",
-        "Mean value after",
-        "Driven by",
-        "Most correlated",
-    )
+    assert any(line.startswith("top 1") for line in bare[:5])
+    headings = ("Where cell 0:7 is", f"Values over {len(TEXT):,}", "Mean value after", "Driven by", "Most correlated")
     found = [next(number for number, line in enumerate(bare) if line.startswith(name)) for name in headings]
     assert found == sorted(found)
     for passage in page.passages:
         assert any(line.startswith(f"{passage.kind} {passage.rank}") for line in bare)
     if color_system:
-        charts = bare[found[1] : found[2]]
         assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
-        assert any("█" in line for line in charts)
-
-
-def test_a_page_can_be_exported_and_shown_in_a_notebook(page: CellPage) -> None:
-    assert "Where" in to_svg(page_pictures(page))
-    for shown in (page, page.passages[0], page.values):
-        html = shown._repr_html_()
-        assert html is not None and "<script" not in html
-    assert charrnn.display.RecordTuple(page.passages)._repr_html_()
+        assert any("█" in line for line in bare[found[1] : found[2]])
 
 
 def test_ascii_terminals_get_ascii_only(page: CellPage) -> None:
-    console = Console(file=StringIO(), width=80, markup=False)
-    options = console.options.copy()
-    options.encoding = "ascii"
-    values = [part for picture in values_pictures(page.values) for part in console.render_lines(picture, options)]
-    drawn_text = "".join(segment.text for line in values for segment in line)
-    assert not set(drawn_text) & set("▁▂▃▄▅▆▇█")
+    shown = lines(Group(*values_pictures(page.values)), 80, "ascii")
+    assert any("#" in line for line in shown)
 
 
 def test_a_passage_is_clipped_around_its_character() -> None:
@@ -189,40 +144,18 @@ def test_the_passages_take_two_lines_however_their_words_are_broken(page: CellPa
     assert len(drawn([PassageList([replace(passage, kind="decile")], strip=False)], 80)) == 1
 
 
-def test_line_ends_and_control_characters_stay_on_their_line() -> None:
-    passage = CellPassage(
-        kind="decile",
-        rank=10,
-        value=-1.0,
-        index=2,
-        begin=0,
-        line=123_456,
-        text=HOSTILE,
-        values=(0.5,) * len(HOSTILE),
-    )
-    lines = drawn([PassageList([passage], strip=False)], 80)
-    assert len(lines) == 1 and "\x1b" not in lines[0] and "\u202e" not in lines[0] and "↵" in lines[0]
-    assert lines[0].startswith("decile 10 -1.00 line 123456 <b>")
-    assert "␍" not in lines[0], "↵ stands for both"
-
-
-def test_bars_are_as_high_as_their_numbers() -> None:
-    lines = bars([0.0, 0.5, 1.0, 0.01], ascii_only=False)
-    assert lines == ["  █ ", "  █ ", " ██ ", " ██▁"]
-    assert bars([0.0, 0.0], ascii_only=False) == ["  "] * 4
+def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> None:
+    values = (0.5,) * len(HOSTILE)
+    passage = replace(page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values)
+    (line,) = drawn([PassageList([replace(passage, kind="decile", rank=10)], strip=False)], 80)
+    assert line.startswith("decile 10 -1.00 line 123456 <b>")
+    assert "↵" in line and not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 
 
 @pytest.mark.parametrize(
     ("timescale", "source", "decay", "expected"),
     [
-        (
-            12.34,
-            "f",
-            2.5,
-            "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e after 2.5 "
-            "characters",
-        ),
-        (12.34, "z", None, "timescale 12.3 characters (mean of the update gate)"),
+        (12.34, "f", 2.5, "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e"),
         (12.34, "autocorrelation", 12.34, "timescale 12.3 characters (from the autocorrelation)"),
         (None, "f", None, "timescale longer than can be measured (mean of the forget gate)"),
     ],
@@ -231,4 +164,4 @@ def test_the_timescale_says_where_it_comes_from(
     page: CellPage, timescale: float | None, source: str, decay: float | None, expected: str
 ) -> None:
     values = replace(page.values, timescale=timescale, timescale_from=source, decay=decay)
-    assert timescale_text(values) == expected
+    assert timescale_text(values).startswith(expected)

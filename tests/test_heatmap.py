@@ -1,6 +1,5 @@
 """Heat maps: what is drawn at a fixed width, without colour and as style spans, and what never gets through."""
 
-import io
 import math
 import re
 import sys
@@ -8,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 import pytest
+from drawn import lines as plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -18,7 +18,7 @@ from charrnn.cells.records import ColouredText
 from charrnn.views.heatmap import LEGEND_WIDTH, HeatMap, Legend
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Palette, visible
 
-EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 BIDI_MARKS = "\u061c\u200e\u200f"
 ODD = "\t\n\r\x00\x07\x1b\x7f\x85\x9b\u0301\u200b\u200d\u202e\u2028\u2066\ufe0f\ud800日本👩🇬é [/bold]\\"
@@ -31,25 +31,8 @@ def heat_map(text: str, values: Sequence[float] | None = None, *, strip: bool | 
     return HeatMap(ColouredText(text=text, values=tuple(values)), strip)
 
 
-def plain(renderable: object, width: int = 60) -> list[str]:
-    """The lines printed where there is no colour."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
-    console.print(renderable)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue().split("\n")[:-1]
-
-
-def in_ascii(renderable: HeatMap | Legend) -> list[bytes]:
-    """The lines printed where neither colour nor anything but ASCII can be written."""
-    written = io.BytesIO()
-    file = io.TextIOWrapper(written, encoding="ascii", newline="\n")
-    Console(file=file, width=60, color_system=None, legacy_windows=False, _environ={}).print(renderable)
-    file.flush()
-    return written.getvalue().split(b"\n")[:-1]
-
-
 def coloured(renderable: HeatMap | Legend, width: int = 60) -> list[Segment]:
-    console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True, _environ={})
+    console = Console(width=width, color_system="truecolor", force_terminal=True, _environ={})
     return list(console.render(renderable))
 
 
@@ -80,14 +63,6 @@ def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
     ]
 
 
-def test_each_line_of_the_text_is_a_line_and_a_long_one_goes_on_below() -> None:
-    assert plain(heat_map("one\n\ntwo three", strip=False), width=5) == ["one↵", "↵", "two ", "three"]
-    # A wide character that would stick out goes to the next line whole.
-    assert plain(heat_map("日本日本", [-1, 0, 1, -1]), width=5) == ["日本", "▁▁▅▅", "日本", "██▁▁"]
-    assert plain(heat_map("abcde\nf", strip=False), width=5) == ["abcde", "↵", "f"]
-    assert plain(heat_map("")) == []
-
-
 def test_lines_are_broken_at_spaces() -> None:
     def lines(text: str, width: int) -> list[str]:
         return plain(heat_map(text, strip=False), width)
@@ -105,6 +80,8 @@ def test_lines_are_broken_at_spaces() -> None:
     text = "the lamp was lit at once\n"
     segments = coloured(heat_map(text, [(-1) ** index for index in range(len(text))]), 12)
     assert "".join(segment.text for segment in segments) == "the lamp \nwas lit at \nonce↵\n"
+    # A wide character that would stick out goes to the next line whole.
+    assert plain(heat_map("日本日本", [-1, 0, 1, -1]), width=5) == ["日本", "▁▁▅▅", "日本", "██▁▁"]
 
 
 def test_where_the_detector_is_on_is_underlined() -> None:
@@ -120,7 +97,7 @@ def test_where_the_detector_is_on_is_underlined() -> None:
     assert plain(HeatMap(ColouredText(text="ab", values=(0.0,) * 2, inside=(False,) * 2))) == ["ab", "▅▅"]
 
 
-@pytest.mark.parametrize("width", [40, 50, 60, 80, 100])
+@pytest.mark.parametrize("width", [40, 60, 80])
 def test_a_legend_is_complete_at_every_width(width: int) -> None:
     explained = "where the detector is on (not for counts)"
     for scale in (Legend(underlined=explained), Legend(("0", "8 bits or more"), "surprise", underlined=explained)):
@@ -147,47 +124,23 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     assert "".join(segment.text for segment in segments) == "the lamp↵\n"  # no strip where there is colour
     colours = [background(segment) for segment in segments for _ in segment.text][: len(values)]
     assert colours[3:6] == [None] * 3
-    reds = [colour for colour in colours[:3] if colour]
-    blues = [colour for colour in colours[:5:-1] if colour]
-    assert len(reds) == len(blues) == 3
-    for red, _, blue in reds:
-        assert red > blue + 20
-    for red, _, blue in blues:
-        assert blue > red + 20
+    excess = [colour[2] - colour[0] for colour in (*colours[:3], *colours[6:]) if colour]
     # The stronger the value, the stronger the colour.
-    assert [red - blue for red, _, blue in reds] == sorted((red - blue for red, _, blue in reds), reverse=True)
-    assert [blue - red for red, _, blue in blues] == sorted((blue - red for red, _, blue in blues), reverse=True)
-    for segment in segments[:3]:
-        assert segment.style is not None and segment.style.color is not None
-        assert segment.style.color.triplet == (255, 255, 255)
-
-
-def test_where_only_ascii_can_be_written_the_strip_is_ascii() -> None:
-    values = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]
-    assert in_ascii(heat_map("lamps on", values)) == [b"lamps on", b"_.-~=+*#"]
-    assert len(ASCII_BLOCKS) == len(BLOCKS) == 8
-    legend = in_ascii(Legend())[0]
-    assert legend.startswith(b"-1 _") and legend.endswith(b"# +1")
+    assert len(excess) == 6 and excess == sorted(excess) and excess[2] < -20 and excess[3] > 20
+    scale = coloured(Legend())
+    assert "".join(segment.text for segment in scale) == "-1 " + " " * LEGEND_WIDTH + " +1\n"
+    shades = [background(segment) for segment in scale for character in segment.text if character != "\n"]
+    middle = shades[3 + LEGEND_WIDTH // 2]
+    assert (shades[3], middle, shades[2 + LEGEND_WIDTH]) == (colours[0], None, colours[-1])
 
 
 def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
     text = "on\n\t日\x00é"
-    assert in_ascii(heat_map(text, [-1] * len(text))) == [
-        *(b"on\\n", b"_" * 4),
-        *(b"\\t  \\u65e5\\x00", b"_" * 14),
-        *(b"\\xe9", b"_" * 4),
-    ]
-
-
-@given(ANY_TEXT)
-@EXAMPLES
-def test_any_text_can_be_shown_where_only_ascii_can_be_written(text: str) -> None:
-    lines = in_ascii(heat_map(text))
-    shown = b"".join(lines[::2])
-    assert all(len(line) <= 60 for line in lines)
-    assert all(32 <= byte < 127 for byte in shown)
-    assert [len(line) for line in lines[::2]] == [len(line) for line in lines[1::2]]
-    assert len(shown) >= len(text)
+    expected = ["on\\n", "_" * 4, "\\t  \\u65e5\\x00", "_" * 14, "\\xe9", "_" * 4]
+    assert plain(heat_map(text, [-1] * len(text)), 60, "ascii") == expected
+    values = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]
+    assert plain(heat_map("lamps on", values), 60, "ascii") == ["lamps on", ASCII_BLOCKS]
+    assert plain(Legend(), 60, "ascii")[0].startswith("-1 _") and plain(Legend())[0].startswith("-1 ▁")
 
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]), st.sampled_from([True, False]))
@@ -225,44 +178,13 @@ def test_no_control_surrogate_separator_or_direction_gets_through() -> None:
 
 
 @pytest.mark.parametrize(
-    ("character", "shown"),
+    ("text", "shown"),
     [
-        ("a", "a"),
-        (" ", " "),
-        ("é", "é"),
-        ("日", "日"),
-        ("א", "א"),
-        ("\n", "↵"),
-        ("\t", "→   "),
-        ("\x1b", "␛"),
-        ("\x00", "␀"),
-        ("\x7f", "␡"),
-        ("\x9b", "<9b>"),
-        ("\u0301", "<301>"),
-        ("\u200b", "<200b>"),
-        ("\u200d", "<200d>"),
-        ("\u202e", "<202e>"),
-        ("\ufe0f", "<fe0f>"),
-        ("\ud800", "<d800>"),
+        ("a é日א", "a é日א"),
+        ("\n\t\x1b\x00\x7f", "↵→   ␛␀␡"),
+        ("\x9b\u0301\u200b\u200d", "<9b><301><200b><200d>"),
+        ("\u202e\ufe0f\ud800", "<202e><fe0f><d800>"),
     ],
 )
-def test_how_a_character_is_shown(character: str, shown: str) -> None:
-    assert visible(character) == shown
-
-
-def test_the_legend_runs_from_red_to_blue() -> None:
-    segments = coloured(Legend())
-    text = "".join(segment.text for segment in segments)
-    assert text == "-1 " + " " * LEGEND_WIDTH + " +1\n"
-    columns = [background(segment) for segment in segments for character in segment.text if character != "\n"]
-    assert columns[3] == background(Segment("", Palette().value(-1)))
-    assert columns[3 + LEGEND_WIDTH // 2] is None
-    assert columns[2 + LEGEND_WIDTH] == background(Segment("", Palette().value(1)))
-    assert columns[:3] == columns[-3:] == [None] * 3
-
-
-def test_the_legend_without_colour_is_made_of_the_strip_s_blocks() -> None:
-    (line,) = plain(Legend())
-    assert line.startswith("-1 ▁") and line.endswith("█ +1") and len(line) == 6 + LEGEND_WIDTH
-    blocks = [BLOCKS.index(block) for block in line[3:-3]]
-    assert blocks == sorted(blocks) and set(blocks) == set(range(len(BLOCKS)))
+def test_how_a_character_is_shown(text: str, shown: str) -> None:
+    assert "".join(map(visible, text)) == shown

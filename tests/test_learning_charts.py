@@ -1,16 +1,14 @@
 """Charts of learning curves: what stands where, in a terminal, in ASCII and in exported pictures."""
 
-import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
+from drawn import lines as drawn
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rich.cells import cell_len
-from rich.console import Console
 
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
@@ -55,15 +53,6 @@ def chart(*curves: LearningCurve, against: str = "steps") -> LearningChart:
     return LearningChart(LearningCurves(curves=curves, against=against))
 
 
-def drawn(shown: LearningChart, width: int = 60, encoding: str = "utf-8") -> list[str]:
-    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
-    Console(file=file, width=width, color_system=None, legacy_windows=False, _environ={}).print(shown)
-    file.flush()
-    lines = file.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
-    assert max(map(cell_len, lines)) <= width
-    return [line.rstrip() for line in lines]
-
-
 STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 PICTURE = """\
 Validation loss (nats per character)
@@ -91,17 +80,9 @@ o lamps-001
 
 
 def test_a_straight_line_stands_between_its_ticks() -> None:
-    assert "\n".join(drawn(chart(STRAIGHT), 46, "ascii")) + "\n" == PICTURE
-
-
-@pytest.mark.parametrize(
-    ("against", "furthest"), [("steps", "30"), ("characters", "1,920"), ("seconds", "60")], ids=str
-)
-def test_the_horizontal_axis_is_named(against: str, furthest: str) -> None:
-    lines = drawn(chart(STRAIGHT, against=against), 70)
-    assert lines[-2].endswith(against)
-    last = float(lines[-3].split()[-1].replace(",", ""))
-    assert 0.7 * float(furthest.replace(",", "")) <= last <= float(furthest.replace(",", ""))
+    assert "\n".join(line.rstrip() for line in drawn(chart(STRAIGHT), 46, "ascii")) + "\n" == PICTURE
+    assert drawn(chart(STRAIGHT, against="seconds"), 70)[-2].endswith("seconds")
+    assert drawn(chart(curve("empty")))[1] == EMPTY_NOTICE and EMPTY_NOTICE in to_svg([chart()])
 
 
 @pytest.mark.parametrize(("encoding", "marks"), [("utf-8", MARKS), ("ascii", ASCII_MARKS)])
@@ -137,12 +118,6 @@ def test_runs_of_different_texts_get_a_note_in_every_picture() -> None:
     assert drawn(shown, 80)[-1] == note
     assert note in to_svg([shown]) and note in to_html([shown])
     assert not any(note in line for line in drawn(chart(STRAIGHT, curve("lamps-002", (10, 2.0)))))
-
-
-def test_without_a_loss_there_is_a_notice() -> None:
-    for shown in (chart(), chart(curve("empty"))):
-        assert drawn(shown)[1] == EMPTY_NOTICE
-        assert EMPTY_NOTICE in to_svg([shown])
 
 
 def test_an_exported_picture_is_whole_and_has_the_same_scale() -> None:
@@ -186,8 +161,8 @@ def test_ticks_enclose_every_loss_and_are_few(low: float, high: float) -> None:
     assert [float(shown) for _, shown in ticks] == pytest.approx(values)
 
 
-@pytest.mark.parametrize("furthest", [0.01, 1, 7, 60, 2472, 245_760, 1e12])
-@pytest.mark.parametrize("most", [1, 2, 7, 10])
+@pytest.mark.parametrize("furthest", [0.01, 7, 2472, 1e12])
+@pytest.mark.parametrize("most", [1, 7])
 def test_multiples_are_round_and_few(furthest: float, most: int) -> None:
     ticks = _multiples(furthest, most)
     assert ticks[0] == (0, "0") and 2 <= len(ticks) <= max(most, 2) + 1

@@ -70,50 +70,49 @@ def test_the_page_holds_what_the_cells_did() -> None:
     assert data["breaks"] == [14, 17]
     assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"], "each cell once"
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
-    assert [(row["cell"], row["detector"]) for row in data["rows"]] == [
-        (0, "quote"),
-        (1, "line-position"),
-        (0, "string"),
-    ]
+    rows = [(row["cell"], row["detector"]) for row in data["rows"]]
+    assert rows == [(0, "quote"), (1, "line-position"), (0, "string")]
     assert data["bits"][:2] == [None, 1.25]
     guesses = data["guesses"][0]
     assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"] and guesses[1::2] == [500, 250, 10]
     assert [bool(value) for value in unpack(data["labels"]["quote"])] == page.labels["quote"].tolist()
 
 
-@pytest.mark.parametrize("where", ["text", "title", "shown", "guess"])
-def test_no_text_becomes_markup_script_or_a_control_character(where: str) -> None:
-    usual = Reader(to_page(make_page()))
-    changes: dict[str, Any] = {
-        "text": {},
-        "title": {"title": HOSTILE},
-        "shown": {"rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")]},
-        "guess": {"guesses": [[(character, 0.5)] for character in HOSTILE[:18]]},
-    }[where]
-    spelled = to_page(make_page(HOSTILE) if where == "text" else make_page(**changes))
+HOSTILE_SECTIONS = (
+    CellSection(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
+    CellSection(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
+    CellSection(
+        title="y", draw_as="passages", content=[ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))]
+    ),
+)
+HOSTILE_ENTRIES = (
+    CellEntry(cell=(1, 2), shown=(HOSTILE,), label=HOSTILE, found=HOSTILE, place=(0.5, 0.5), sections=HOSTILE_SECTIONS),
+    CellEntry(cell=(0, 0), shown=(None,)),
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": HOSTILE},
+        {"title": HOSTILE},
+        {"rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")]},
+        {"guesses": [[(character, 0.5)] for character in HOSTILE[:18]]},
+        {
+            "entries": HOSTILE_ENTRIES,
+            "source": HOSTILE,
+            "cell_columns": [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
+        },
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_no_text_becomes_markup_script_or_a_control_character(changes: dict[str, Any]) -> None:
+    usual, spelled = Reader(to_page(make_page())), to_page(make_page(**changes))
     page = Reader(spelled)
     assert page.tags == usual.tags, "not one element more"
     assert page.data is not None
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", spelled)
     spelled.encode("utf-8")
-    assert not re.search(r"[\x00-\x1f\u202e]", json.dumps(page.data, ensure_ascii=False))
-
-
-def test_nothing_of_the_atlas_becomes_markup_either() -> None:
-    sections = [
-        CellSection(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
-        CellSection(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
-        CellSection(
-            title="y", draw_as="passages", content=[ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))]
-        ),
-    ]
-    entry = CellEntry(cell=(1, 2), shown=(HOSTILE,), label=HOSTILE, found=HOSTILE, place=(0.5, 0.5), sections=sections)
-    other = CellEntry(cell=(0, 0), shown=(None,))
-    columns = [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)]
-    html = to_page(make_page(entries=[entry, other], source=HOSTILE, cell_columns=columns))
-    page, usual = Reader(html), Reader(to_page(make_page()))
-    assert page.tags == usual.tags
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
     assert not re.search(r"[\x00-\x1f\u202e]", json.dumps(page.data, ensure_ascii=False))
 
 
@@ -142,21 +141,6 @@ ANSWER = 'document.documentElement.setAttribute("data-answer", JSON.stringify(re
 CHOSEN = (
     """[...byId("rows").children].flatMap((tr, index) => tr.getAttribute("aria-selected") === "true" ? [index] : [])"""
 )
-
-
-@needs_browser
-def test_in_a_browser_a_pattern_is_found_again_by_its_address(tmp_path: Path) -> None:
-    # An address that is not encoded as it should be is no reason to show nothing.
-    rows = [PageRow(shown=("quote",), cell=(1, 2)), PageRow(shown=("x",), cell=(0, 0), detector="50%,x{1,2}")]
-    script = f"""
-        const first = {CHOSEN};
-        location.hash = "#1:2";
-        await new Promise(resolve => setTimeout(resolve, 100));
-        const between = {CHOSEN};
-        location.hash = "#0:0,50%,x{{1,2}}";
-        await new Promise(resolve => setTimeout(resolve, 100));
-        return [first, between, {CHOSEN}];"""
-    assert in_a_browser(tmp_path, make_page(rows=rows), script, "#0:0,50%25%2Cx%7B1%2C2%7D") == [[1], [0], [1]]
 
 
 @needs_browser

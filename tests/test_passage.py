@@ -37,22 +37,7 @@ def test_the_lines_around_the_only_quotation_are_chosen() -> None:
     assert passage.start == 0 or text[passage.start - 1] == "\n"
 
 
-def test_nothing_before_the_first_character_allowed_is_chosen() -> None:
-    text = '"x"\n' * 10 + QUIET * 30
-    labels = np.array([character == "x" for character in text])
-    first = 10 * 4 + 5
-    assert choose_passage(text, labels, first, alike).start >= first
-
-
-def test_documents_are_lines_of_a_passage() -> None:
-    text = "Tom\0" * 40 + "Ann\0" + "Tom\0" * 40
-    passage = choose_passage(text, np.array([character in "An" for character in text]), 0, alike)
-    assert "Ann\0" in text[passage]
-    assert text[passage].count("\0") == NUM_LINES
-    assert passage.start == 0 or text[passage.start - 1] == "\0"
-
-
-@pytest.mark.parametrize("text", ["b" * 3000, "a" * 2000 + "\n" + "b" * 2000, "one\ntwo\n", "x"])
+@pytest.mark.parametrize("text", ["b" * 3000, "one\ntwo\n", "x"])
 def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
     labels = np.arange(len(text)) % 7 == 0
     passage = choose_passage(text, labels, len(text) // 2, alike)
@@ -95,10 +80,9 @@ def test_of_the_candidates_the_typical_one_is_shown_not_the_best() -> None:
     candidates = contrasting_passages(text, labels, 0)
     assert len(candidates) == NUM_CANDIDATES
     agreements = dict(zip([part.start for part in candidates], np.linspace(0.1, 0.9, NUM_CANDIDATES), strict=True))
-    chosen = choose_passage(text, labels, 0, lambda part: float(agreements[part.start]))
-    assert agreements[chosen.start] == pytest.approx(0.5)
-    worst = choose_passage(text, labels, 0, lambda part: -float(agreements[part.start]))
-    assert agreements[worst.start] == pytest.approx(0.5)
+    for sign in (1, -1):
+        chosen = choose_passage(text, labels, 0, lambda part, sign=sign: float(sign * agreements[part.start]))  # type: ignore[misc]
+        assert agreements[chosen.start] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("is_count", [False, True])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.cells.records import Ablation, AblationEffect, CellScore
-from charrnn.cells.saved import End, Layer, Place, Share, Unit, decode, encode, program_digest
+from charrnn.cells.saved import End, Layer, Place, Share, Unit, decode, encode
 from charrnn.files import JSON
 
 SIZES = {"layers": 2, "units": 3, "chars": 100}
@@ -57,28 +56,10 @@ def test_what_is_written_is_read_back_exactly() -> None:
     assert found.columns.dtype == np.int64 and (found.columns == WHOLE.columns).all()
 
 
-def test_records_of_cells_are_read_back() -> None:
-    effect = AblationEffect(
-        detector="quote",
-        change_inside=0.5,
-        ci_inside=(0.25, 1.0),
-        change_outside=0.0,
-        ci_outside=(0.0, 0.5),
-        num_inside=7,
-    )
-    interval = (0.0, 0.2)
-    ablation = Ablation(layer=0, unit=1, at="mean", value=-0.5, change=0.1, ci=interval, num_chars=9, effects=(effect,))
-    score = CellScore(detector="quote", layer=1, unit=2, polarity=-1, num_positive=7, auc=0.75, probe=((1, 0.75),))
-    assert decode(CellScore, saved(score), SIZES) == score
-    assert decode(Ablation, saved(ablation), SIZES) == ablation
-
-
 @pytest.mark.parametrize(
     "value",
     [
-        None,
         {},
-        "1",
         [],
         [1, 99, 100, 0.25],
         [1, 99, 100, 0.25, "a", 1],
@@ -86,12 +67,10 @@ def test_records_of_cells_are_read_back() -> None:
         [-1, 99, 100, 0.25, "a"],
         [1, 100, 100, 0.25, "a"],
         [1, 99, 101, 0.25, "a"],
-        [1.0, 99, 100, 0.25, "a"],
         [True, 99, 100, 0.25, "a"],
         [1, 99, 100, 1.25, "a"],
         [1, 99, 100, 1, "a"],
         [1, 99, 100, float("nan"), "a"],
-        [1, 99, 100, float("inf"), "a"],
         [1, 99, 100, 0.25, 1],
         [None, 99, 100, 0.25, "a"],
     ],
@@ -108,7 +87,3 @@ def test_the_parts_of_a_value_are_checked() -> None:
         assert isinstance(value, list)
         value[place] = wrong
         assert decode(Whole, value, SIZES) is None, place
-
-
-def test_the_digest_of_the_program_covers_what_results_depend_on() -> None:
-    assert len(program_digest() or "") == 64

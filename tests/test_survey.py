@@ -1,17 +1,11 @@
 """The survey: what streams by in windows is scored as the whole would be, and chance is called chance."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
-from encoded_texts import as_text
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from progress_reports import reports
-from synthetic import make_corpus
 
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.scores import Read, num_read, score_cells
@@ -28,11 +22,7 @@ from charrnn.cells.statistics import (
     r_squared,
     spearman,
 )
-from charrnn.cells.trace import stream_cells
-from charrnn.config import Config
 from charrnn.detectors.detector import Detector, Labels
-from charrnn.detectors.registry import get_detectors
-from charrnn.model.network import CharRNN
 
 Cells = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -111,7 +101,7 @@ def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 60_000])
+@pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
 def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     is_inside = spans(num_chars, 3)
     labels = is_inside.astype(np.float64)
@@ -121,25 +111,11 @@ def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     expected = auc(average_ranks(cells), is_inside)
     assert np.abs((1 + found) / 2 - expected).max() < BINNED
     assert np.abs(expected - 0.5).max() > 0.2 and found[4] == 0
-
-
-def test_the_rho_of_512_bins_is_that_of_sorting() -> None:
-    counts = np.random.default_rng(2).integers(0, 60, 30_000)
-    cells = awkward_cells(30_000, counts / 30)
-    target = average_ranks(counts) - 15_000.5
+    counts = np.random.default_rng(2).integers(0, 60, num_chars)
+    cells = awkward_cells(num_chars, counts / 30)
+    target = average_ranks(counts) - (num_chars + 1) / 2
     found = fill(cells, target[:, None]).associations(np.array([False]), np.array([(target**2).sum()]))[:, 0]
     assert np.abs(found - spearman(average_ranks(cells), counts)).max() < 2 * BINNED
-    assert np.abs(found).max() > 0.3
-
-
-def test_bins_are_told_apart_as_their_edges_say() -> None:
-    cells = awkward_cells(9000, spans(9000, 3).astype(np.float64))
-    histograms = fill(cells, np.ones((9000, 1)))
-    assert histograms.edges is not None
-    for cell in range(cells.shape[1]):
-        bins = np.searchsorted(histograms.edges[cell], cells[:, cell], side="right")
-        assert np.array_equal(histograms.counts[cell], np.bincount(bins, minlength=512))
-        assert np.array_equal(histograms.sums[cell, :, 0], histograms.counts[cell])
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
@@ -167,27 +143,6 @@ def test_a_planted_cell_is_found_and_nothing_is_left_to_say(polarity: int) -> No
     sizes, reached = zip(*score.probe, strict=True)
     assert sizes == (1, 2, 4, 8, 12) and min(reached) >= 0.999
     assert score.r2 is None and score.spearman is None
-
-
-def test_a_unit_wired_by_hand_copies_its_label_through_a_real_network() -> None:
-    text = make_corpus(num_chars=16_000).text.replace("\n\n", "\n")
-    alphabet = sorted(set(text))
-    config = Config(cell="rnn", num_layers=1, hidden_size=16, embedding_size=len(alphabet), dropout=0.0)
-    network = CharRNN(config, len(alphabet))
-    (layer,) = network.recurrent_layers()
-    with torch.no_grad():
-        network.embedding.weight.copy_(torch.eye(len(alphabet)))
-        # Inside a word or not: the input says it, and no other unit is heard.
-        layer.weight("hh")[7] = 0
-        layer.weight("ih")[7] = torch.tensor([3.0 if character.isalpha() else -3.0 for character in alphabet])
-    ids = np.array([alphabet.index(character) for character in text], np.uint16)
-    labels = np.array([character.isalpha() for character in text])
-
-    def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], Cells]]:
-        return stream_cells(network, as_text(ids[:end], begin))
-
-    score = only(score_cells(text, read, 16, [fixed(labels)], read))
-    assert (score.layer, score.unit, score.auc, score.f1, score.untrained) == (0, 7, 1.0, 1.0, 1.0)
 
 
 def test_a_cell_that_only_sees_the_delimiter_fails_inside() -> None:
@@ -220,15 +175,6 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
     )
     assert score.probe[0] == (1, pytest.approx(expected, abs=1e-5))
     assert score.probe[-1][1] == pytest.approx(expected, abs=0.01)  # the others know nothing of it
-
-
-def test_a_property_that_two_cells_share_shows_in_the_probe() -> None:
-    is_inside, noise = spans(20_000, 9), slow_noise(20_000, 6)
-    cells = noise.copy()
-    cells[:, 1] = 0.5 * noise[:, 0] + 0.1 * is_inside  # told only together with cell 0
-    score = survey_cells(cells, is_inside)
-    reached = dict(score.probe)
-    assert reached[1] < 0.95 < 0.999 < reached[2]
 
 
 def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
@@ -301,14 +247,14 @@ def test_chance_is_what_shifting_label_and_counting_gives() -> None:
 
 
 def test_shuffled_labels_are_hardly_ever_a_finding() -> None:
-    num_chars = 8000
-    cells = slow_noise(num_chars, 8)
+    num_chars = 4000
+    cells = slow_noise(num_chars, 4)
     generator = np.random.default_rng(12)
     # Half of them keep their spans, so that by chance they go with slow cells; half are shuffled letter by letter.
     labels = [spans(num_chars, 100 + index) for index in range(200)]
     labels = [label if index % 2 else generator.permutation(label) for index, label in enumerate(labels)]
     detectors = [fixed(label, str(index)) for index, label in enumerate(labels)]
-    findings = score_cells("x" * num_chars, reader(cells), 8, detectors)
+    findings = score_cells("x" * num_chars, reader(cells), 4, detectors)
     assert len(findings.scores) == 200
     assert sum(score.is_significant for score in findings.scores) <= 10
     # The p-value alone is level, too: 20 of 200 expected at 0.1, with a standard deviation of 4.
@@ -316,22 +262,6 @@ def test_shuffled_labels_are_hardly_ever_a_finding() -> None:
     # And half of the truth, beside them, is a finding.
     cells[:, 3] += 0.3 * labels[1]
     assert survey_cells(cells, labels[1]).is_significant
-
-
-@given(st.sampled_from([np.tanh, np.cbrt, lambda x: x / 50, lambda x: np.expm1(x) / 2]), st.integers(0, 100))
-@settings(max_examples=12, deadline=None, derandomize=True)
-def test_only_the_order_of_a_cells_values_counts_and_their_sign_is_polarity(change: object, seed: int) -> None:
-    assert callable(change)
-    is_inside, cells = spans(2000, seed), slow_noise(2000, 4, seed)
-    cells[:, 2] += 0.05 * is_inside
-    score = survey_cells(cells, is_inside)
-    changed = survey_cells(change(cells.astype(np.float64)).astype(np.float32), is_inside)
-    turned = survey_cells(-cells, is_inside)
-    for other, polarity in ((changed, score.polarity), (turned, -score.polarity)):
-        assert (other.unit, other.polarity) == (score.unit, polarity)
-        assert other.auc == pytest.approx(score.auc, abs=1e-6)
-        assert other.interior == pytest.approx(score.interior, abs=1e-6)
-        assert other.p_value == pytest.approx(score.p_value, abs=0.02)
 
 
 def test_lanes_change_nothing() -> None:
@@ -360,24 +290,6 @@ def test_progress_adds_up_to_what_is_read_twin_included() -> None:
     assert num_read(1_000_000, has_baseline=True) == 1_262_144 and num_read(5001, has_baseline=False) == 5001
 
 
-def test_a_model_is_surveyed_as_its_trace_is(lstm: object) -> None:
-    import charrnn
-
-    model = charrnn.load(lstm.path)  # type: ignore[attr-defined]
-    text = make_corpus(num_chars=12_000, seed=3).text
-    streamed = model.survey(text, detectors=["quote", "line-position"])
-    traced = charrnn.find_cells(
-        model.trace(text), ["quote", "line-position"], untrained=model.trace(text, network=model.untrained_baseline())
-    )
-    assert [score.detector for score in streamed.scores] == [score.detector for score in traced.scores]
-    for score, other in zip(streamed.scores, traced.scores, strict=True):
-        assert (score.layer, score.unit, score.polarity) == (other.layer, other.unit, other.polarity)
-        assert score.strength == pytest.approx(other.strength, abs=0.01)  # lanes begin at other places
-        assert score.untrained == pytest.approx(other.untrained, abs=0.01)
-    assert {detector.name for detector in get_detectors(None)} > {score.detector for score in streamed.scores}
-    assert not math.isnan(streamed.scores[0].strength)
-
-
 def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     num_chars = 6000
     labels = {"inside": spans(num_chars, 15), "count": np.arange(num_chars) % 37}
@@ -389,12 +301,6 @@ def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.Mon
     assert (scores["inside"].layer, scores["inside"].unit, scores["inside"].polarity) == (1, 1, 1)
     assert (scores["count"].layer, scores["count"].unit, scores["count"].polarity) == (0, 2, -1)
     assert all(score.is_significant for score in scores.values())
-    ranks, shifts = average_ranks(cells[:3000]), np.random.default_rng(0).integers(150, 2850, 199)
-    half = {name: label[:3000] for name, label in labels.items()}
-    best = [np.abs(auc(ranks, np.roll(half["inside"], shift)) - 0.5).max() for shift in shifts]
-    assert scores["inside"].null_level == pytest.approx(0.5 + np.quantile(best, 0.95), abs=BINNED)
-    best = [np.abs(spearman(ranks, np.roll(half["count"], shift))).max() for shift in shifts]
-    assert scores["count"].null_level == pytest.approx(np.quantile(best, 0.95), abs=2 * BINNED)
     # Every third character: chance reaches a little higher, and nothing else changes.
     monkeypatch.setattr("charrnn.cells.scores.SAMPLE_VALUES", 6 * 1000)
     for score in score_cells("x" * num_chars, reader(cells), 3, detectors).scores:

@@ -11,7 +11,7 @@ from torch import Tensor
 from charrnn.cells.trace import Trace, stream_cells, trace_text
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import MAX_LANES, WARM_UP
+from charrnn.model.reading import WARM_UP
 
 CELLS = ["lstm", "gru", "rnn"]
 VOCAB_SIZE = 7
@@ -57,7 +57,7 @@ def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("num_chars", [1, 2, 255, 256, 257, 600])  # windows hold 256
+@pytest.mark.parametrize("num_chars", [1, 257, 600])  # windows hold 256
 def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num_chars: int) -> None:
     network, ids = make_network(cell), make_ids(num_chars)
     trace = trace_of(network, ids)
@@ -72,7 +72,7 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("first", [1, 100, WARM_UP, WARM_UP + 88])
+@pytest.mark.parametrize("first", [1, WARM_UP, WARM_UP + 88])
 def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> None:
     network, ids = make_network(cell), make_ids(first + 60)
     trace = trace_of(network, ids, first)
@@ -91,8 +91,7 @@ def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> N
     ("num_chars", "first"),
     [
         (3 * 4 * WARM_UP + 56, 0),  # three lanes of unequal length: the last one is padded
-        (3 * 4 * WARM_UP + 56 + 100, 100),  # less context than the other lanes are warmed up with
-        (3 * 4 * WARM_UP + 56 + 700, 700),  # more than that
+        (3 * 4 * WARM_UP + 56 + 700, 700),  # more context than the other lanes are warmed up with
     ],
 )
 def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars: int, first: int) -> None:
@@ -112,25 +111,6 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars:
     expected = np.r_[np.float32(np.nan), scores][first:]
     assert np.array_equal(np.isnan(trace.logprobs), np.isnan(expected))
     assert np.nanmax(np.abs(trace.logprobs - expected)) < ROUNDING
-
-
-def test_there_are_only_so_many_lanes() -> None:
-    network = make_network("rnn", num_layers=1, hidden_size=2)
-    lanes = watch_lanes(network)
-    trace = trace_of(network, make_ids((MAX_LANES + 2) * 4 * WARM_UP))
-    assert lanes == {MAX_LANES}
-    assert not np.isnan(trace.logprobs[1:]).any()
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_cells_stay_between_minus_one_and_one(cell: str) -> None:
-    network, ids = make_network(cell), make_ids(400)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(20)
-    cells = trace_of(network, ids).cells
-    assert np.abs(cells).max() <= 1
-    assert np.abs(cells).max() > 0.99  # these are saturated: c itself would lie far outside
 
 
 @pytest.mark.parametrize("bias", [0.0, -12.0])  # -12: output gates under 1e-6, whose h / o would be off by 1e-4

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, clean_environment
@@ -23,36 +22,31 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and ses
 SETTINGS = {**SMALL_RUN, "steps": 60, "evaluate_every": 7, "save_every": 5, "dropout": 0.3, "threads": 1}
 
 
-def sweep_command(out: str, *options: str) -> list[str]:
+def start(folder: Path, out: str, *options: str) -> subprocess.Popen[bytes]:
+    """Start a sweep of two runs."""
     settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
     arguments = ["text.txt", "--cell", "rnn,gru", "--seeds", "1", "--out", out, "--json", *settings, *options]
-    return [sys.executable, "-m", "charrnn", "sweep", *arguments]
-
-
-def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command, cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "charrnn", "sweep", *arguments],
+        cwd=folder,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
-def finish(folder: Path, out: str, *options: str) -> dict[str, Any]:
-    process = start(folder, *sweep_command(out, *options))
+def finish(folder: Path, out: str) -> list[tuple[str, float, int]]:
+    """Continue a sweep to its end; return its results."""
+    process = start(folder, out)
     printed, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors.decode()
-    return dict(json.loads(printed))
-
-
-def results(report: dict[str, Any]) -> list[tuple[str, float, int]]:
-    return [(run["name"], run["nats_per_char"], run["best_step"]) for run in report["runs"]]
+    return [(run["name"], run["nats_per_char"], run["best_step"]) for run in json.loads(printed)["runs"]]
 
 
 def runs_in(folder: Path) -> set[int]:
     """Return the process ids that are noted in the locks of the runs there."""
-    owners = set()
-    for lock in folder.glob("*/lock"):
-        text = lock.read_text()
-        owners |= {int(text)} if text.isdecimal() else set()
-    return owners
+    texts = [lock.read_text() for lock in folder.glob("*/lock")]
+    return {int(text) for text in texts if text.isdecimal()}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +76,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
     dice = random.Random(kills)
     out = f"killed-{kills}"
     for number in range(kills):
-        process = start(folder, *sweep_command(out, "--jobs", str(1 + number % 2)))
+        process = start(folder, out, "--jobs", str(1 + number % 2))
         # Within the time that two runs take: before a run, in its start, its training or its saves.
         deadline = time.monotonic() + dice.uniform(2, 12)
         while time.monotonic() < deadline and process.poll() is None:
@@ -94,7 +88,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
                 os.kill(owner, signal.SIGKILL)
         process.kill()
         process.communicate()
-    assert results(finish(folder, out)) == undisturbed
+    assert finish(folder, out) == undisturbed
 
 
 @pytest.mark.slow
@@ -102,7 +96,7 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
 def test_a_signal_saves_all_runs_and_says_how_to_continue(
     folder: Path, undisturbed: list[tuple[str, float, int]]
 ) -> None:
-    process = start(folder, *sweep_command("stopped", "--jobs", "2"))
+    process = start(folder, "stopped", "--jobs", "2")
     while not list((folder / "stopped").glob("*/latest")):
         assert process.poll() is None
         time.sleep(0.01)
@@ -112,4 +106,4 @@ def test_a_signal_saves_all_runs_and_says_how_to_continue(
     assert b"The same command continues." in errors
     assert {run["status"] for run in json.loads(printed)["runs"]} <= {"finished", "stopped", "waiting"}
     assert runs_in(folder / "stopped") == set(), "no process is left"
-    assert results(finish(folder, "stopped")) == undisturbed
+    assert finish(folder, "stopped") == undisturbed
