@@ -118,14 +118,9 @@ class PassageList:
         grid.add_column(width=width)
         for passage in self.passages:
             is_decile = passage.kind == "decile"
-            label = Text.assemble(
-                (f"{passage.kind} {passage.rank}".ljust(10), ""), (f"{passage.value:+.2f}", "bold"), no_wrap=True
-            )
-            where = f"line {passage.line:,}"
-            if is_decile:
-                label = Text.assemble(label, (f" line {passage.line}", "dim"))
-            else:
-                label = Text.assemble(label, "\n", (where, "dim"))
+            where = f" line {passage.line}" if is_decile else f"\nline {passage.line:,}"
+            name = f"{passage.kind} {passage.rank}".ljust(10)
+            label = Text.assemble(name, (f"{passage.value:+.2f}", "bold"), (where, "dim"))
             grid.add_row(label, HeatMap(fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES), self.strip))
         yield grid
 
@@ -197,15 +192,10 @@ class ValueCharts:
         lags = self.values.lags
         curve.append(f"1{lags[-1]:>{len(lags) - 1}}" if len(lags) > 4 else "")
         grid = Table.grid(padding=(0, 3, 0, 2))
-        cells = [
-            Text("\n".join((title, *chart)), no_wrap=True)
-            for title, chart in (("histogram", histogram), ("autocorrelation by lag", curve))
-        ]
-        if options.max_width >= NUM_BINS + len(lags) + 10:
-            grid.add_row(*cells)
-        else:
-            for cell in cells:
-                grid.add_row(cell)
+        charts = (("histogram", histogram), ("autocorrelation by lag", curve))
+        cells = [Text("\n".join((title, *chart)), no_wrap=True) for title, chart in charts]
+        for row in [cells] if options.max_width >= NUM_BINS + len(lags) + 10 else [[cell] for cell in cells]:
+            grid.add_row(*row)
         yield grid
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from rich import box
@@ -283,15 +284,12 @@ def novelty_table(novelty: Novelty) -> Table:
     columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
     table = plain_table(*columns, "it begins", right=columns)
     table.padding = (0, 1, 0, 0)  # to fit 80 columns
-    longest = novelty.longest
-    table.add_row(
-        f"{novelty.share_copied:.1%}",
-        "" if novelty.held_out_share is None else f"{novelty.held_out_share:.1%}",
-        f"{len(novelty.copies):,}",
-        "" if longest is None else counted(longest.length, "byte" if isinstance(novelty.text, bytes) else "character"),
-        "" if longest is None else f"{longest.source_line:,}",
-        "" if longest is None else _excerpt(novelty.text[longest.start : longest.stop]),
-    )
+    copy: list[RenderableType] = []
+    if (longest := novelty.longest) is not None:
+        length = counted(longest.length, "byte" if isinstance(novelty.text, bytes) else "character")
+        copy = [length, f"{longest.source_line:,}", _excerpt(novelty.text[longest.start : longest.stop])]
+    held_out = "" if novelty.held_out_share is None else f"{novelty.held_out_share:.1%}"
+    table.add_row(f"{novelty.share_copied:.1%}", held_out, f"{len(novelty.copies):,}", *copy)
     return table
 
 
@@ -396,18 +394,12 @@ class RunsTable:
         full = self._table((), is_short=False)
         without = [tuple(self._left_out[:number]) for number in range(len(self._left_out) + 1)]
         shortened = [(left_out, self._table(left_out, is_short=True)) for left_out in without]
-        for left_out, table in (((), full), *shortened):
-            if table.fits(console, options):
-                yield table
-                yield from self._notes(left_out)
-                return
-        for left_out, table in shortened:
-            if table.can_fold(console, options):
-                yield table
-                yield from self._notes(left_out)
-                return
-        yield full  # which then has one paragraph per run
-        yield from self._notes(())
+        fitting = (pair for pair in (((), full), *shortened) if pair[1].fits(console, options))
+        foldable = (pair for pair in shortened if pair[1].can_fold(console, options))
+        # One that does not fit either has one paragraph per run.
+        left_out, table = next(chain(fitting, foldable), ((), full))
+        yield table
+        yield from self._notes(left_out)
 
     @property
     def _left_out(self) -> list[str]:
