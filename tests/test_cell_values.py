@@ -11,48 +11,43 @@ from encoded_texts import as_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from random_networks import H, L, V, random_network
 
-from charrnn.cells.records import LAGS, NUM_BINS, CellValues, PassagePlace
+from charrnn.cells.records import LAGS, NUM_BINS, CellScore, CellValues, PassagePlace
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import (
     CHARS_AFTER,
     CHARS_BEFORE,
+    MAX_LENGTH,
     MAX_SENTENCE,
+    NUM_CANDIDATES,
     NUM_CORRELATED,
     NUM_DECILES,
     NUM_EXTREMES,
+    NUM_LINES,
+    choose_passage,
+    choose_passages,
+    contrasting_passages,
     correlate,
     extreme_passages,
     measure_values,
+    most_changes,
     number_sentences,
 )
-from charrnn.config import Config
-from charrnn.model.network import CharRNN
 from charrnn.text.encoded import EncodedText
 
-V, H, L = 5, 4, 2
 WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
 
 
-def make_network(cell: str = "lstm", depth: str = "stacked", **settings: object) -> CharRNN:
-    config = Config(cell=cell, depth=depth, num_layers=L, hidden_size=H, embedding_size=3, dropout=0.0, **settings)
-    network = CharRNN(config, V)
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator))
-    return network
-
-
 def make_text(num_chars: int, seed: int = 0) -> EncodedText:
-    """Characters a to e, one of them a period that ends a sentence in the decoded text."""
+    """Letters and spaces, and one of the characters a period that ends a sentence in the decoded text."""
     ids = np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
-    return as_text(ids, text="".join("ab. d"[char] for char in ids.tolist()))
+    return as_text(ids, text="".join("ab. dxy"[char] for char in ids.tolist()))
 
 
 @pytest.fixture(scope="module")
 def measured() -> tuple[Activations, tuple[CellValues, ...]]:
-    activations = Activations(make_network(), make_text(3_000))
+    activations = Activations(random_network("lstm"), make_text(3_000))
     return activations, measure_values(activations)
 
 
@@ -93,7 +88,7 @@ def test_the_correlations_are_those_of_numpy(measured: tuple[Activations, tuple[
 @torch.no_grad()
 def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(kept: float, zoneout: float) -> None:
     """Its forget gate is constant, so its memory decays by this factor with each character."""
-    network = make_network(zoneout=zoneout)
+    network = random_network("lstm", zoneout=zoneout)
     for layer in network.recurrent_layers():
         for name in ("ih", "hh"):
             layer.weight(name)[H : 2 * H] = 0
@@ -106,7 +101,7 @@ def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(kept: float,
 
 @torch.no_grad()
 def test_a_gate_that_is_always_open_has_no_finite_timescale() -> None:
-    network = make_network("gru", "dilated")
+    network = random_network("gru", "dilated")
     first, second = network.recurrent_layers()
     first.bias("ih")[H : 2 * H] = 1e3
     for name in ("ih", "hh"):
@@ -124,7 +119,7 @@ def test_a_gate_that_is_always_open_has_no_finite_timescale() -> None:
 @torch.no_grad()
 def test_without_such_a_gate_the_autocorrelation_gives_the_timescale() -> None:
     """A linear unit of an RNN that keeps 0.8 of its value and reads noise has the autocorrelation 0.8^lag."""
-    network = make_network("rnn")
+    network = random_network("rnn")
     layer = network.recurrent_layers()[0]
     for name in ("ih", "hh"):
         layer.weight(name).zero_()
@@ -210,3 +205,107 @@ def test_a_passage_begins_and_ends_between_words() -> None:
 def test_sentences_are_numbered(text: str, expected: str) -> None:
     assert "".join(map(str, number_sentences(text).tolist())) == expected[: len(text)]
     assert np.bincount(number_sentences("x" * (2 * MAX_SENTENCE + 5))).tolist() == [MAX_SENTENCE, MAX_SENTENCE, 5]
+
+
+QUIET = "a plain line of words\n"
+
+
+def alike(part: slice) -> float:
+    """The agreement where every passage is as good as another."""
+    return 0.5
+
+
+def test_the_lines_around_the_only_quotation_are_chosen() -> None:
+    text = QUIET * 40 + 'she said "come in out of the rain"\n' + QUIET * 40
+    labels = np.zeros(len(text), bool)
+    begin = text.index('"')
+    labels[begin : text.rindex('"')] = True
+    passage = choose_passage(text, labels, 0, alike)
+    assert passage.start <= begin < text.rindex('"') < passage.stop
+    assert text[passage].count("\n") == NUM_LINES
+    assert passage.start == 0 or text[passage.start - 1] == "\n"
+
+
+@pytest.mark.parametrize("text", ["b" * 3000, "one\ntwo\n", "x"])
+def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
+    labels = np.arange(len(text)) % 7 == 0
+    passage = choose_passage(text, labels, len(text) // 2, alike)
+    assert len(text) // 2 <= passage.start < passage.stop <= len(text)
+    assert passage.stop - passage.start <= MAX_LENGTH
+    assert passage.stop - passage.start >= min(100, len(text) // 2)
+
+
+def test_a_short_line_at_the_end_beats_no_passage_of_many_lines() -> None:
+    text = "Nobody spoke.\n" * 20 + "a\n"
+    ends_of_lines = np.array([character == "\n" for character in text])
+    assert text[choose_passage(text, ends_of_lines, 0, alike)].count("\n") == NUM_LINES
+
+
+def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
+    # One span of half a passage has the largest variance; three short ones show more.
+    text = "0123456789" * 4 + "\n"
+    block = (text * NUM_LINES) * 3
+    labels = np.zeros(len(block), bool)
+    third = len(block) // 3
+    labels[: third // 2] = True
+    for begin in (0, 60, 120):
+        labels[third + begin : third + begin + 30] = True
+    candidates = contrasting_passages(block, labels, 0)
+
+    def contrast(start: int) -> float:
+        part = labels[start : start + third].astype(int)
+        return float(part.var() * min(6, sum(before != after for before, after in pairwise(part))))
+
+    starts = range(0, len(block) - third + 1, len(text))
+    assert contrast(candidates[0].start) == max(map(contrast, starts)) > 1.5 * contrast(0)
+    ends = sorted((part.start, part.stop) for part in candidates)
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(ends)), "they do not overlap"
+    assert all(labels[part].any() and not labels[part].all() for part in candidates)
+
+
+def test_of_the_candidates_the_typical_one_is_shown_not_the_best() -> None:
+    text = ('she said "come in" and "sit" or "go"\n' + QUIET * (NUM_LINES - 1)) * 30
+    labels = np.cumsum([character == '"' for character in text]) % 2 == 1
+    candidates = contrasting_passages(text, labels, 0)
+    assert len(candidates) == NUM_CANDIDATES
+    agreements = dict(zip([part.start for part in candidates], np.linspace(0.1, 0.9, NUM_CANDIDATES), strict=True))
+    for sign in (1, -1):
+        chosen = choose_passage(text, labels, 0, lambda part, sign=sign: float(sign * agreements[part.start]))  # type: ignore[misc]
+        assert agreements[chosen.start] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("is_count", [False, True])
+@pytest.mark.parametrize("polarity", [-1, 1])
+def test_agreement_is_the_score_of_the_shown_cell_in_the_passage(is_count: bool, polarity: int) -> None:
+    text = ('say "it" or "so" or "go"\n' * NUM_LINES) * 6
+    inside = np.cumsum([character == '"' for character in text]) % 2 == 1
+    labels = np.arange(len(text)) % 25 if is_count else inside
+    half, size = len(text) // 2, len(text) // 6
+    # Of the three passages of the scoring half the cell follows the last perfectly, the first half, the middle not.
+    noise = np.random.default_rng(0).permutation(labels.astype(float))
+    values = labels.astype(np.float32) * polarity
+    values[half : half + size : 2] = noise[half : half + size : 2]
+    values[half + size : half + 2 * size] = noise[half + size : half + 2 * size]
+    cells = np.stack([np.zeros_like(values), values], axis=1)
+
+    def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        for index in reversed(range(begin, end)):
+            yield np.array([index - begin]), cells[[index]]
+
+    score = CellScore(detector="x", layer=1, unit=0, polarity=polarity, num_positive=1)
+    (part,) = choose_passages(text, [(score, labels)], half, read, num_units=1)
+    assert part.start < half + size / 2, "the one in between"
+
+
+@pytest.mark.parametrize("first", [0, 40])
+def test_the_ablated_segment_has_the_most_label_changes(first: int) -> None:
+    labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
+    labels[5:30:2] = True
+    for length in (1, 7, 60, 300 - first):
+        begin = most_changes(labels, first, length)
+        assert first <= begin <= 300 - length
+
+        def num_changes(start: int, length: int = length) -> int:
+            return int((np.diff(labels[start : start + length].astype(int)) != 0).sum())
+
+        assert num_changes(begin) == max(map(num_changes, range(first, 300 - length + 1)))

@@ -59,16 +59,6 @@ def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
         assert plain(GradientChart(nothing), 60)[1:] == ["There is nothing to draw between 1e-12 and 1e12."]
 
 
-def test_a_line_has_a_gap_where_it_cannot_be_drawn() -> None:
-    holed, whole = (
-        GradientReach(name="x", lags=(1, 2, 3, 4), norms=((1.0, middle, 1.0, 1.0),), num_losses=1)
-        for middle in (math.nan, 1.0)
-    )
-    drawn = [next(line for line in plain(GradientChart([one]), 60) if "1e0" in line)[6:] for one in (holed, whole)]
-    assert " " not in drawn[1].rstrip()
-    assert drawn[0][:30].strip() == "" and drawn[0][-10:] == drawn[1][-10:]
-
-
 @pytest.mark.parametrize(
     ("lowest", "highest", "ticks"),
     [

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.charts import (
-    ASCII_MARKS,
     EMPTY_NOTICE,
     MARKS,
     MAX_POINTS,
@@ -83,14 +82,6 @@ def test_a_straight_line_stands_between_its_ticks() -> None:
     assert "\n".join(line.rstrip() for line in drawn(chart(STRAIGHT), 46, "ascii")) + "\n" == PICTURE
     assert drawn(chart(STRAIGHT, against="seconds"), 70)[-2].endswith("seconds")
     assert drawn(chart(curve("empty")))[1] == EMPTY_NOTICE and EMPTY_NOTICE in to_svg([chart()])
-
-
-@pytest.mark.parametrize(("encoding", "marks"), [("utf-8", MARKS), ("ascii", ASCII_MARKS)])
-def test_every_run_has_a_mark_even_with_a_single_validation(encoding: str, marks: str) -> None:
-    lines = drawn(chart(STRAIGHT, curve("one", (15, 2.25)), curve("two", (5, 2.5), (6, 2.4))), 80, encoding)
-    drawing, legend = "".join(lines[1:-2]), lines[-1]
-    for mark, name in zip(marks, ("lamps-001", "one", "two"), strict=False):
-        assert mark in drawing and f"{mark} {name}" in legend
 
 
 def test_a_loss_that_diverges_does_not_flatten_the_others() -> None:

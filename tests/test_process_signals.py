@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,14 +15,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot 
 
 
 @pytest.fixture
-def handled() -> list[int]:
-    return []
-
-
-@pytest.fixture(autouse=True)
-def handlers(handled: list[int]) -> object:
-    before = {number: signal.signal(number, lambda number, _: handled.append(number)) for number in ENDING_SIGNALS}
-    yield
+def handled() -> Iterator[list[int]]:
+    """The numbers of the signals that were handled."""
+    numbers: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: numbers.append(number)) for number in ENDING_SIGNALS}
+    yield numbers
     for number, handler in before.items():
         signal.signal(number, handler)
 

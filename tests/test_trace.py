@@ -1,4 +1,12 @@
-"""Traces: what lanes read at once is what one character after the other would have left in every cell."""
+"""Traces: what lanes read at once is what one character after the other leaves in every cell, its gates included."""
+
+import errno
+import gc
+import os
+import sys
+import tempfile
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -6,35 +14,25 @@ import torch
 from encoded_texts import as_text
 from numpy.typing import NDArray
 from progress_reports import reports
+from random_networks import H, L, V, random_network
 from torch import Tensor
 
-from charrnn.cells.trace import Trace, stream_cells, trace_text
-from charrnn.config import Config
+from charrnn.cells.trace import Activations, stream_cells, trace_text
+from charrnn.errors import CharRNNError
+from charrnn.lab.gates import count_gates
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
+from charrnn.progress import CallbackProgress, using
+from charrnn.text.encoded import EncodedText
 
 CELLS = ["lstm", "gru", "rnn"]
-VOCAB_SIZE = 7
 ROUNDING = 1e-5
 """Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do not amplify it."""
 Ids = NDArray[np.uint16]
 
 
-def make_network(cell: str, *, num_layers: int = 2, hidden_size: int = 5) -> CharRNN:
-    config = Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=4, dropout=0.0)
-    network = CharRNN(config, VOCAB_SIZE)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in network.parameters():  # biases too: drawn as for training, they are zero
-        torch.nn.init.normal_(parameter, std=0.6, generator=generator)
-    return network
-
-
 def make_ids(num_chars: int) -> Ids:
-    return np.random.default_rng(0).integers(0, VOCAB_SIZE, num_chars).astype(np.uint16)
-
-
-def trace_of(network: CharRNN, ids: Ids, first: int = 0) -> Trace:
-    return trace_text(network, as_text(ids, first))
+    return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
 
 
 def watch_lanes(network: CharRNN) -> set[int]:
@@ -59,10 +57,10 @@ def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("num_chars", [1, 257, 600])  # windows hold 256
 def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num_chars: int) -> None:
-    network, ids = make_network(cell), make_ids(num_chars)
-    trace = trace_of(network, ids)
+    network, ids = random_network(cell), make_ids(num_chars)
+    trace = trace_text(network, as_text(ids))
     cells, logprobs = step_through(network, cell, ids)
-    assert trace.cells.shape == (num_chars, 2, 5) and trace.cells.dtype == np.float32
+    assert trace.cells.shape == (num_chars, L, H) and trace.cells.dtype == np.float32
     assert np.abs(trace.cells - cells.numpy()).max() < ROUNDING
     assert trace.logprobs.shape == (num_chars,)
     assert np.isnan(trace.logprobs[0])  # nothing came before it
@@ -74,15 +72,15 @@ def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("first", [1, WARM_UP, WARM_UP + 88])
 def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> None:
-    network, ids = make_network(cell), make_ids(first + 60)
-    trace = trace_of(network, ids, first)
+    network, ids = random_network(cell), make_ids(first + 60)
+    trace = trace_text(network, as_text(ids, first))
     cells, logprobs = step_through(network, cell, ids)
     assert np.array_equal(trace.ids, ids[first:])
     # Context beyond WARM_UP characters is not read; these small networks have forgotten it by then.
     assert np.abs(trace.cells - cells.numpy()[first:]).max() < ROUNDING
     expected = logprobs.numpy()[np.arange(first - 1, first + 59), ids[first:]]
     assert np.abs(trace.logprobs - expected).max() < ROUNDING  # the first one has a value, too
-    without = trace_of(network, ids[first:])
+    without = trace_text(network, as_text(ids[first:]))
     assert np.abs(trace.cells[0] - without.cells[0]).max() > 0.01
 
 
@@ -95,7 +93,7 @@ def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> N
     ],
 )
 def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars: int, first: int) -> None:
-    network, ids = make_network(cell), make_ids(num_chars)
+    network, ids = random_network(cell), make_ids(num_chars)
     lanes = watch_lanes(network)
     with reports() as done:
         trace = trace_text(network, as_text(ids, first))
@@ -115,7 +113,7 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars:
 
 @pytest.mark.parametrize("bias", [0.0, -12.0])  # -12: output gates under 1e-6, whose h / o would be off by 1e-4
 def test_cells_of_a_closed_output_gate_are_as_right_as_others(bias: float) -> None:
-    network = make_network("lstm")
+    network = random_network("lstm")
     with torch.no_grad():
         for layer in network.recurrent_layers():
             layer.bias("ih")[-layer.hidden_size :] += bias
@@ -130,10 +128,121 @@ def test_cells_of_a_closed_output_gate_are_as_right_as_others(bias: float) -> No
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("num_chars", "first"), [(300, 0), (3 * 4 * WARM_UP + 56, 100)])
 def test_streamed_cells_are_those_of_the_trace_each_once(cell: str, num_chars: int, first: int) -> None:
-    network, ids = make_network(cell), make_ids(num_chars)
-    cells = np.full((num_chars - first, 10), np.nan, np.float32)
+    network, ids = random_network(cell), make_ids(num_chars)
+    cells = np.full((num_chars - first, L * H), np.nan, np.float32)
     for indices, values in stream_cells(network, as_text(ids, first)):
         assert np.isnan(cells[indices]).all() and len(values) <= 3 * 256
         cells[indices] = values
-    expected = trace_of(network, ids, first).cells.reshape(len(cells), 10)
+    expected = trace_text(network, as_text(ids, first)).cells.reshape(len(cells), L * H)
     assert np.abs(cells - expected).max() < ROUNDING  # a nan, which no window filled, is not
+
+
+LONG = 5_000
+"""Characters that are read in two lanes, of which the last is padded."""
+
+
+def make_text(num_chars: int, first: int = 0) -> EncodedText:
+    return as_text(make_ids(num_chars), first)
+
+
+@pytest.mark.parametrize(("cell", "depth"), [("lstm", "stacked"), ("gru", "dilated")])
+def test_the_values_are_those_of_a_trace(cell: str, depth: str) -> None:
+    network, text = random_network(cell, depth), make_text(LONG + 1, first=30)
+    with reports() as done:
+        activations = Activations(network, text)
+    cells = trace_text(network, text).cells.reshape(len(text), L * H)
+    # Half precision has 11 significant bits; gates are computed by other functions than those of the trace.
+    np.testing.assert_allclose(activations.values, cells.T, atol=1e-3)
+    np.testing.assert_array_equal(activations.of(1, 2), activations.values[H + 2].astype(np.float32))
+    assert done == {"reading": len(text)} and activations.half == len(text) // 2
+    blocks = list(activations.blocks(5))
+    assert [(cells.start, cells.stop) for cells, _ in blocks] == [(0, 5), (5, 10), (10, 12)]
+    np.testing.assert_array_equal(np.concatenate([values for _, values in blocks]), activations.values)
+
+
+@pytest.mark.parametrize("documents", [False, True])
+@pytest.mark.parametrize(("cell", "depth"), [("lstm", "stacked"), ("gru", "dilated"), ("rnn", "stacked")])
+def test_the_gates_are_counted_in_the_same_pass(cell: str, depth: str, documents: bool) -> None:
+    network, text = random_network(cell, depth), make_text(LONG)
+    network.end_id = 3 if documents else None
+    activations = Activations(network, text)
+    if cell == "rnn":
+        assert activations.gates == () and activations.kept is None and activations.keeping_gate is None
+        return
+    assert activations.gates == count_gates(network, text).gates
+    assert activations.keeping_gate == {"lstm": "f", "gru": "z"}[cell]
+    mean, mean_log = activations.kept or (np.zeros(0), np.zeros(0))
+    assert mean.shape == mean_log.shape == (L * H,) and (np.exp(mean_log) < mean).all() and mean.max() < 1
+    assert activations.dilations == ((1, 2) if depth == "dilated" else (1, 1))
+
+
+def gates_one_at_a_time(network: CharRNN, ids: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """The forget gate (N, H) of the first layer of an LSTM, character by character."""
+    layer = network.recurrent_layers()[0]
+    assert network.embedding is not None
+    state, gates = network.initial_state(1), []
+    for number in ids.tolist():
+        if number == network.end_id:
+            state = network.initial_state(1)
+        x = network.embedding.weight[number] @ layer.weight("ih").T + layer.bias("ih")
+        a = x + state[0, 0, 0] @ layer.weight("hh").T + layer.bias("hh")
+        gates.append(a[H : 2 * H].sigmoid().numpy())
+        _, state = network(torch.tensor([[number]]), state)
+    return np.stack(gates).astype(np.float64)
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.25])
+@torch.no_grad()
+def test_the_mean_of_the_forget_gate_is_that_of_a_loop_over_documents(zoneout: float) -> None:
+    """END is id 3; zoneout keeps a quarter of the memory whatever the gate does."""
+    network, text = random_network("lstm", zoneout=zoneout), make_text(300)
+    network.end_id = 3
+    gates = zoneout + (1 - zoneout) * gates_one_at_a_time(network, text.ids)
+    kept = Activations(network, text).kept
+    assert kept is not None
+    np.testing.assert_allclose(kept[0][:H], gates.mean(axis=0), atol=1e-5)  # sums of float32
+    np.testing.assert_allclose(kept[1][:H], np.log(gates).mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes the file when it is closed")
+def test_nothing_is_left_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    activations = Activations(random_network("rnn"), make_text(50))
+    kept = activations.values[0].copy()
+    assert list(tmp_path.iterdir()) == []
+    activations.close()
+    activations.close()
+    with pytest.raises(ValueError, match="are closed"):
+        _ = activations.values
+    assert kept.shape == (50,)
+
+
+def test_an_interrupted_reading_closes_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(Activations, "close", lambda activations: closed.append(activations._file.close()))
+
+    def interrupt(task: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), using(CallbackProgress(interrupt)):
+        Activations(random_network("rnn"), make_text(50))
+    assert len(closed) == 1
+    gc.collect()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EOPNOTSUPP, None])
+def test_a_full_disk_is_one_clear_error(number: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where space cannot be reserved, zeros are written."""
+    full, network, text = OSError(errno.ENOSPC, "No space left on device"), random_network("rnn"), make_text(50)
+    expected = Activations(network, text).values
+    if number is None:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", Mock(side_effect=OSError(number, full.strerror)), raising=False)
+    monkeypatch.setattr("charrnn.cells.trace.ZEROS", bytes(100))
+    if number != errno.ENOSPC:
+        np.testing.assert_array_equal(Activations(network, text).values, expected)
+        monkeypatch.setattr("charrnn.cells.trace.mmap.mmap", Mock(side_effect=full))
+    with pytest.raises(CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left") as info:
+        Activations(network, text)
+    assert "TMPDIR" in str(info.value) and str(info.value).count("\n") < 3

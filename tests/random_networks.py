@@ -1,0 +1,21 @@
+"""Small networks with random weights that are not zero anywhere, for tests of what reads with them."""
+
+from typing import Any
+
+import torch
+
+from charrnn.config import Config
+from charrnn.model.network import CharRNN
+
+V, H, L = 7, 6, 2
+"""Size of the alphabet, units and layers."""
+
+
+def random_network(cell: str, depth: str = "stacked", vocab_size: int = V, **settings: Any) -> CharRNN:
+    """Draw all weights, biases too, so small that what was read long ago is forgotten."""
+    sizes = {"num_layers": L, "hidden_size": H, "embedding_size": 4, "dropout": 0.0, **settings}
+    network = CharRNN(Config(cell=cell, depth=depth, **sizes), vocab_size)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
+    return network
