@@ -129,7 +129,7 @@ def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, u
     """A cell's value after some vectors (k, E) in one lane, all read at once."""
     ops = dict.fromkeys(range(3), TORCH)
     with torch.no_grad():
-        _, values, _, _ = network.trace_vectors(vectors[:, None], state, ops)
+        _, values, _, _ = network.trace(vectors[:, None], state, ops)
     return float(values[-1, 0, layer, unit])
 
 
@@ -145,7 +145,7 @@ def test_effects_of_characters_are_those_of_naive_loops(cell: str, depth: str, e
         )
         vectors = network.vectors(ids)
         logits, state_after = network(ids, state)
-        by_vectors, _, _, same_state = network.trace_vectors(vectors, state)
+        by_vectors, _, _, same_state = network.trace(vectors, state)
     # Characters and their vectors are the same to the network.
     np.testing.assert_allclose(by_vectors, logits, atol=1e-12)
     np.testing.assert_allclose(same_state, state_after, atol=1e-12)

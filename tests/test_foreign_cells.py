@@ -7,20 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import Ran
-from encoded_texts import as_text
 from fake_packages import install
 
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.lab.gates import count_gates
 from charrnn.model.cells import CELLS
-from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type, validate_cell_type
-from charrnn.training.loop import train
 from charrnn.training.recipe import choose_sizes
 
 LEAKY = '''
@@ -127,22 +122,6 @@ def test_a_name_is_looked_up_without_importing_anything(site: Path) -> None:
     assert "Did you mean leaky?" in str(error.value) and "unitary" in str(error.value)
 
 
-BROKEN = [
-    ("x = 1", "failed: AttributeError: .*Leaky"),
-    ("import no_such_module_anywhere", "failed in .*, line 1: ModuleNotFoundError: .*no_such_module"),
-    ("class Leaky: ...", "is no subclass of charrnn.model.cells.Cell"),
-    ("Leaky = 3", "is no subclass of charrnn.model.cells.Cell"),
-    (f"{LEAKY}    shows = 'c'\n", ": `shows` is 'c'; it must be h, tanh"),
-]
-
-
-@pytest.mark.parametrize(("code", "problem"), BROKEN)
-def test_a_broken_package_is_named(code: str, problem: str, site: Path) -> None:
-    offer(site, {"leaky": "Leaky"}, code)
-    with pytest.raises(UsageError, match=rf"^The cell 'leaky' of the package leaky-cells 1\.0 ?{problem}"):
-        cell_type("leaky")
-
-
 PAIR = """
 import numpy as np
 from charrnn.model.cells import Cell
@@ -165,6 +144,9 @@ class Leaky(Cell):
 """A cell with a memory c that breaks no rule."""
 INPUT = "return ops.tanh(c), c"
 PROMISES = [
+    ("class Leaky(Cell)", "class Leaky", "is no subclass of charrnn.model.cells.Cell"),
+    ("import numpy as np", "import no_such_module_anywhere", "failed in .*, line 2: ModuleNotFoundError: .*no_such"),
+    ('    shows = "tanh(c)"', "    shows = 'c'", "`shows` is 'c'; it must be h, tanh"),
     ('    shows = "tanh(c)"', "", "`num_states` is 2 and `shows` is h; it must be tanh"),
     ('"tanh(c)"', '"tanh(h)"', "`num_states` is 2 and `shows` is tanh"),
     ("num_states = 2", "num_states = 2; units_multiple = 3", "`units_multiple` is 3; it must be 1, 2, 4 or 8"),
@@ -179,11 +161,7 @@ PROMISES = [
     ('("f",)', '("f", "o")', "`step` calls `ops.sigmoid` 1 time, but `gates` has 2 names"),
     ('("f",)', '("f")', "`gates` is 'f'; it must be a tuple of strings"),
     ("sigmoid(f) * c", "sigmoid(x)[:, :8] * c", r"`step` computes the gate 'f' of an array \(3, 16\)"),
-    (
-        '    gates = ("f",)',
-        '    gates = ("f",)\n    forget_block = 2',
-        "`forget_block` is 2; it must be None, or",
-    ),
+    ("num_states = 2", "num_states = 2; forget_block = 2", "`forget_block` is 2; it must be None, or"),
     ("ops.clamp(ops.sigmoid(f) * c + g)", "ops.sigmoid(f) * c + g", "`step` calls `ops.clamp` 0 times"),
     (INPUT, "return ops.clamp(ops.tanh(c)), c", "`step` calls `ops.clamp` 2 times"),
     (
@@ -197,16 +175,8 @@ PROMISES = [
     (INPUT, "return ops.tanh(x), c", r"`step` returns an array \(3, 16\) in its tuple"),
     (INPUT, "return ops.tanh(c), c\n    extras = staticmethod(lambda size: None)", "`extras` returns a NoneType"),
     (INPUT, "return h, c\n    extras = staticmethod(lambda size: {'a': 1})", r"`extras` gives 'a' as 1; it must be \("),
-    (
-        INPUT,
-        "return h, c\n    extras = staticmethod(lambda size: {'a': ((size,), 'ones')})",
-        "`extras` gives .*'ones'",
-    ),
-    (
-        INPUT,
-        "return h, c\n    effective_weight = staticmethod(lambda w: w[0])",
-        r"`effective_weight` maps \(16, 8\)",
-    ),
+    (INPUT, "return h, c\n    extras = lambda size: {'a': ((size,), 'ones')}", "`extras` gives .*'ones'"),
+    (INPUT, "return h, c\n    effective_weight = lambda w: w[0]", r"`effective_weight` maps \(16, 8\)"),
     (INPUT, "return h, c\n    value = staticmethod(lambda ops, state: state[1])", "`shows` is tanh.*Leave `value` out"),
     (INPUT, "return h, c\n    value = staticmethod(lambda ops, state: 0.0)", "`value` returns a float"),
 ]
@@ -226,7 +196,9 @@ class Leaky(Cell):
 def test_a_cell_that_breaks_a_rule_is_refused(before: str, after: str, problem: str, site: Path) -> None:
     assert PAIR.count(before) == 1
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
-    with pytest.raises(UsageError, match=rf"(?s)^The cell 'leaky' of the package leaky-cells 1\.0: {problem}") as error:
+    with pytest.raises(
+        UsageError, match=rf"(?s)^The cell 'leaky' of the package leaky-cells 1\.0:? {problem}"
+    ) as error:
         cell_type("leaky")
     assert str(error.value).count("\n") <= 2
 
@@ -250,46 +222,19 @@ def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
     with pytest.raises(UsageError, match=r"1\.0: its values must stay in \[-1, 1\], and large inputs give 1\d"):
         cell_type("leaky")
     sys.modules.pop("leaky_cells")
-    (site / "leaky_cells.py").write_text(shown := HIGH.replace("(Cell):\n", '(Cell):\n    shows = "tanh(h)"\n'))
-    with pytest.raises(UsageError, match=r"a unit that is clamped at 0\.5 has the value 0\.549\.\nLet `value` return"):
-        cell_type("leaky")
-    sys.modules.pop("leaky_cells")
-    (site / "leaky_cells.py").write_text(f"{shown}    value = staticmethod(lambda ops, state: ops.tanh(state[0]))\n")
+    shown = HIGH.replace("(Cell):\n", '(Cell):\n    shows = "tanh(h)"\n')
+    (site / "leaky_cells.py").write_text(shown)
     assert cell_type("leaky").shows == "tanh(h)"
-
-
-def test_a_cell_that_breaks_no_rule_is_found(site: Path) -> None:
-    offer(site, {"leaky": "Leaky"}, PAIR)
-    assert cell_type("leaky").num_states == 2
+    cell_type.cache_clear()
+    sys.modules.pop("leaky_cells")
+    (site / "leaky_cells.py").write_text(f"{shown}    value = staticmethod(lambda ops, state: state[0])\n")
+    with pytest.raises(UsageError, match=r"a unit that is clamped at 0\.5 has the value 0\.549\.\nLeave `value` out"):
+        cell_type("leaky")
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_built_in_cells_break_no_rule(name: str) -> None:
     validate_cell_type(f"The cell {name}", CELLS[name], lambda function, *arguments: function(*arguments))
-
-
-def test_the_message_about_a_cell_without_gates_names_installed_cells(site: Path) -> None:
-    offer(site, {"leaky": "Leaky"}, HIGH)
-    network = CharRNN(Config(cell="rnn", num_layers=1, hidden_size=4, embedding_size=4), 3)
-    with pytest.raises(UsageError, match=r"rnn has no gates\. .*antisymmetric.*\. Installed packages provide leaky\."):
-        count_gates(network, as_text(np.zeros(9, np.uint16)))
-
-
-def test_training_with_a_cell_that_is_refused_leaves_no_folder(site: Path, tmp_path: Path) -> None:
-    offer(site, {"leaky": "Leaky"}, PAIR.replace('product("hh"', 'product("recurrent"'))
-    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
-    config = Config(cell="leaky", corpus=(str(tmp_path / "text.txt"),), steps=2, hidden_size=12, device="cpu")
-    for out in (None, tmp_path / "run"):
-        with pytest.raises(UsageError, match="'recurrent', which is not in `products`"):
-            list(train(config, out=out, checkpoints=tmp_path / "checkpoints"))
-    assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "run").exists()
-
-
-def test_two_packages_with_one_name_are_named(site: Path) -> None:
-    for package in ("leaky-cells", "other-cells"):
-        offer(site, {"leaky": "Leaky"}, package=package)
-    with pytest.raises(UsageError, match=r"^The cell 'leaky' is offered twice: by the package (leaky|other)-cells"):
-        cell_type("leaky")
 
 
 def test_a_package_cannot_replace_a_built_in_cell(site: Path) -> None:
@@ -298,20 +243,3 @@ def test_a_package_cannot_replace_a_built_in_cell(site: Path) -> None:
     with pytest.raises(UsageError, match=r"^The cell 'lstm' is offered twice: by charrnn and by the package leaky"):
         choose_sizes(Config(cell="lstm"), 10_000)
     assert choose_sizes(Config(cell="gru"), 10_000).cell == "gru"
-
-
-def test_a_cell_that_no_package_provides_is_refused() -> None:
-    with pytest.raises(UsageError, match="No installed package provides the cell 'leaky'"):
-        cell_type("leaky")
-
-
-def test_help_searches_no_packages(process: Process) -> None:
-    code = """
-import charrnn.extensions
-charrnn.extensions._scan = None
-import charrnn.cli.app
-for line in (["train", "--help"], ["sample", "--help"]):
-    assert charrnn.cli.app.run(line) == 0
-"""
-    ran = process("-c", code)
-    assert ran.returncode == 0 and ran.stderr == b"" and b"unitary" in ran.stdout and b"highway" in ran.stdout

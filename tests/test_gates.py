@@ -15,9 +15,9 @@ from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.lab.gates import count_gates
 from charrnn.model.cells import CELLS
+from charrnn.model.depths import DEPTHS
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
-from charrnn.model.shapes import dilation_of
 from charrnn.progress import CallbackProgress, Task, using
 
 V, H, L = 7, 6, 3
@@ -80,7 +80,7 @@ def step_through(network: CharRNN, config: Config, text: Tensor) -> Float64Array
     state, memories = network.initial_state(1), []
     for char in text:
         _, state = network(char[None], state)
-        memories.append([state[index, 2 * dilation_of(config, index) - 1, 0].numpy() for index in range(L)])
+        memories.append([state[index, 2 * DEPTHS[config.depth].dilation(index) - 1, 0].numpy() for index in range(L)])
     return np.array(memories)
 
 
@@ -95,7 +95,7 @@ def all_gates(network: CharRNN, cell: str, depth: str, ids: NDArray[np.uint16]) 
     found = []
     for index, layer in enumerate(network.recurrent_layers()):
         outputs, memory = hidden[:, 0, index].numpy(), memories[:, index]
-        delay = np.zeros((dilation_of(config, index), H))
+        delay = np.zeros((DEPTHS[config.depth].dilation(index), H))
         h, c = (np.concatenate((delay, states))[: len(ids)] for states in (outputs, memory))
         weights = {name: value.numpy() for name, value in layer.state_dict().items()}
         found.append(gates_by_hand(cell, weights, below, h, c, memory))

@@ -16,14 +16,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import Config, parse_value
-from charrnn.errors import UsageError
+from charrnn.config import Config
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import extend_rows, fit_parameters, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
@@ -32,7 +30,7 @@ Command = Callable[..., Ran]
 V, H, T, B = 5, 4, 9, 3
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 """Both networks add the same float64 numbers, in another order at most."""
-SHAPES = [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in DEPTHS), ("lstm", "grid")]
+SHAPES = [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in DEPTHS)]
 
 
 def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
@@ -103,27 +101,11 @@ def test_new_characters_get_columns(depth: str, name: str) -> None:
     assert np.array_equal(extended[name][:, V:], drawn[name][:, V:])
 
 
-def test_the_recipe_keeps_it_and_hides_no_character() -> None:
-    config = choose_sizes(Config(embedding_size="one-hot", cell="gru", hidden_size=8, steps=500), 10_000)
-    planned = choose_steps(config, 10_000, 1_000)
+def test_a_number_of_weights_counts_no_embedding_and_no_character_is_hidden() -> None:
+    planned = choose_steps(choose_sizes(Config(embedding_size="one-hot", hidden_size=8, steps=500), 9_000), 9_000, 999)
     assert planned.embedding_size == "one-hot" and planned.input_dropout == 0 and float(planned.dropout) > 0
-    assert choose_steps(replace(config, input_dropout=0.3), 10_000, 1_000).input_dropout == 0.3
-
-
-def test_a_number_of_weights_counts_no_embedding() -> None:
     config = Config(embedding_size="one-hot", cell="rnn", num_layers=1, parameters=43)
     assert fit_parameters(config, 4, lambda size: "one-hot") == 3  # 3*4 + 3*3 + 2*3 of the layer, 4*3 + 4 of the output
-
-
-def test_it_is_a_setting_like_any_other() -> None:
-    config = config_of("rnn")
-    assert from_yaml(to_yaml(config), "config.yaml") == config
-    assert parse_value("embedding_size", "one-hot") == "one-hot" and parse_value("embedding_size", "12") == 12
-    for name, value in (("embedding_size", "onehot"), ("embedding_size", "1-hot"), ("hidden_size", "one-hot")):
-        with pytest.raises(UsageError, match=f"^`{name}` is '{value}'; it must be a whole number or auto"):
-            parse_value(name, value)
-    with pytest.raises(UsageError, match=r"^`embedding_size` is 0; it must be between 1 and"):
-        Config(embedding_size=0)
 
 
 def test_without_a_newline_a_text_starts_with_the_first_character() -> None:

@@ -30,7 +30,6 @@ from charrnn.model.cells import CELLS
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
 from charrnn.model.registry import cell_type
-from charrnn.model.shapes import dilation_of
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
@@ -93,7 +92,7 @@ def test_every_cell_and_depth_computes_what_the_network_computes(
         assert config.end_id is not None
     state = network.initial_state(2).detach().numpy()
     for layer, values in enumerate(state):  # the rest of a dilated state is that of no layer, and stays as it is
-        used = values[: network.recurrent_layers()[layer].cell.num_states * dilation_of(config, layer)]
+        used = values[: network.recurrent_layers()[layer].cell.num_states * DEPTHS[config.depth].dilation(layer)]
         used += generator.normal(0, 0.5, used.shape).astype(np.float32)
     with torch.no_grad():
         expected, last = network(torch.from_numpy(ids.T.copy()), torch.from_numpy(state))

@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,8 @@ import torch
 from conftest import clean_environment
 from environment import python_path
 from hand_built import TEXTS, text_hash
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from charrnn.model.cells import Array, Ops
+from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
 from charrnn.model.portable_math import (
     EXACT,
@@ -26,12 +24,9 @@ from charrnn.model.portable_math import (
     TANH_LIMIT,
     Float32Array,
     Matrix,
-    exact_cos,
     exact_cos_sin,
     exact_fft,
-    exact_ifft,
     exact_product,
-    exact_sin,
     exact_tanh,
 )
 
@@ -49,22 +44,9 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> N
     # Both are off by a few units of the last bit of their largest terms; the parts of 20 bits lose 2^-40 of them.
     np.testing.assert_allclose(found, plain, rtol=0, atol=2.0**-36 * max(num_terms, 1))
     assert np.array_equal(found.astype(np.float32), plain.astype(np.float32)) or num_terms > 64
-
-
-def test_a_product_is_the_exact_sum_of_what_its_parts_hold() -> None:
-    x = np.array([[1.0, 2.0**-40, -3.5, 1e-30]], np.float32)
-    weight = np.array([[1.0, 2.0**22, 7.25, 5.0], [0, 0, 0, 0], [2.0**100, 2.0**99, 1, 1]], np.float32)
-    found = exact_product(x, weight)[0]
-    exact = [sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x[0], row, strict=True)) for row in weight]
-    for value, expected, row in zip(found, exact, weight, strict=True):
-        assert abs(Fraction(float(value)) - expected) <= Fraction(2) ** -45 * Fraction(
-            float(4 * 3.5 * np.abs(row).max())
-        )
-
-
-def test_values_that_are_not_finite_stay_so() -> None:
-    assert np.isnan(exact_product(np.array([[np.nan, 1.0]]), np.ones((2, 2)))).all()
-    assert (exact_product(np.array([[np.inf, 1.0]]), np.ones((2, 2))) == np.inf).all()
+    if num_terms:
+        x[0, 0] = np.nan
+        assert np.isnan(exact_product(x, weight)[0]).all()
 
 
 def test_cosine_and_sine_are_right() -> None:
@@ -73,8 +55,8 @@ def test_cosine_and_sine_are_right() -> None:
     np.testing.assert_allclose(cos, np.cos(angles), rtol=0, atol=4e-16)
     np.testing.assert_allclose(sin, np.sin(angles), rtol=0, atol=4e-16)
     angles = np.linspace(-7, 7, 1001).astype(np.float32)
-    assert np.array_equal(exact_cos(angles), np.cos(angles.astype(np.float64)).astype(np.float32))
-    assert np.array_equal(exact_sin(angles), np.sin(angles.astype(np.float64)).astype(np.float32))
+    assert np.array_equal(EXACT.cos(angles), np.cos(angles.astype(np.float64)).astype(np.float32))
+    assert np.array_equal(EXACT.sin(angles), np.sin(angles.astype(np.float64)).astype(np.float32))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 12, 17, 60, 97, 256])
@@ -86,7 +68,7 @@ def test_the_transform_is_that_of_numpy(size: int) -> None:
     # Sums of some 20 terms in float64, rounded to float32.
     np.testing.assert_allclose(found[0], expected.real, rtol=6e-8, atol=1e-13)
     np.testing.assert_allclose(found[1], expected.imag, rtol=6e-8, atol=1e-13)
-    for part, original in zip(exact_ifft(*found), (re, im), strict=True):
+    for part, original in zip(EXACT.ifft(*found), (re, im), strict=True):
         np.testing.assert_allclose(part, original, rtol=0, atol=2e-6)
 
 
@@ -140,6 +122,9 @@ def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns: i
     weight, x = random_matrix(5, columns), random_matrix(3, columns, seed=1) * np.float32(scale)
     matrix = Matrix(weight, is_int8=True)
     found = matrix.product(x)
+    assert np.abs(matrix.values.astype(int)).sum(axis=1).max() * 2**matrix.bits <= 2**SUM_BITS
+    order = np.random.default_rng(2).permutation(columns)
+    assert np.array_equal(Matrix(weight[:, order], is_int8=True).product(x[:, order]), found), "in any order"
     for row in range(3):
         exponent = math.frexp(float(np.abs(x[row]).max()))[1]
         step = Fraction(2) ** (exponent - matrix.bits)
@@ -151,51 +136,9 @@ def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns: i
             assert found[row, output] == expected
 
 
-def test_the_order_of_a_sum_changes_nothing_in_eight_bits_and_something_in_float32() -> None:
-    weight, x = random_matrix(40, 700), random_matrix(1, 700, seed=1)
-    order = np.random.default_rng(2).permutation(700)
-    for is_int8 in (True, False):
-        straight = Matrix(weight, is_int8=is_int8).product(x)
-        shuffled = Matrix(weight[:, order], is_int8=is_int8).product(x[:, order])
-        assert np.array_equal(straight, shuffled) == is_int8
-
-
-def test_the_largest_sum_there_can_be_is_a_whole_number_that_float32_holds() -> None:
-    for columns in (1, 3, 1024, 5000):
-        matrix = Matrix(np.full((2, columns), 0.3, np.float32), is_int8=True)
-        assert 127 * columns * 2**matrix.bits <= 2**SUM_BITS < 2 * 127 * columns * 2 ** (matrix.bits + 1)
-
-
-def test_a_product_in_eight_bits_is_near_the_product() -> None:
-    weight, x = random_matrix(64, 256), np.tanh(random_matrix(10, 256, seed=1))
-    exact = x.astype(np.float64) @ weight.T.astype(np.float64)
-    # A weight is off by at most half of its row's largest over 127, an input by 2^-(bits + 1) of its largest.
-    matrix = Matrix(weight, is_int8=True)
-    bound = np.abs(x).sum(1, keepdims=True) * matrix.scale / 2 + np.abs(weight).sum(1) * 2.0 ** -(matrix.bits + 1)
-    error = np.abs(matrix.product(x) - exact)
-    assert (error <= bound + 1e-4).all()
-    assert error.max() > 1e-3, "eight bits are not 24"
-    assert np.abs(Matrix(weight, is_int8=False).product(x) - exact).max() < 1e-4
-
-
-@pytest.mark.parametrize("is_int8", [True, False])
-def test_rows_and_inputs_of_zeros_stay_zero(is_int8: bool) -> None:
-    weight = random_matrix(3, 8)
-    weight[1] = 0
-    product = Matrix(weight, is_int8=is_int8).product(np.stack([np.zeros(8, np.float32), weight[0]]))
-    assert np.isfinite(product).all() and not product[0].any() and product[1, 1] == 0 and product[1, 0] > 0
-
-
-@pytest.mark.parametrize("largest", [1e-45, 2.66e-43, 1e-38, 1e-30, 1e38])
-def test_rows_of_extreme_weights_are_rounded_or_taken_for_zeros(largest: float) -> None:
-    weight = np.float32([[largest, -largest / 2, 0]])
-    matrix = Matrix(weight, is_int8=True)
-    assert matrix.values[0, 0] == (127 if largest > 2.0**-100 else 0)
-    assert matrix.product(np.float32([[1, 0, 0]]))[0, 0] == pytest.approx(largest, rel=1e-6, abs=2.0**-100)
-
-
-@pytest.mark.parametrize("size", [1e-45, 1e-30, 2.0**-60, 1e30, 3e38])
-def test_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(size: float) -> None:
+@pytest.mark.parametrize("size", [0.0, 1e-45, 1e-30, 2.0**-60, 1e30, 3e38])
+def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(size: float) -> None:
+    assert Matrix(np.float32([[size, -size / 2]]), is_int8=True).values[0, 0] == (127 if size > 2.0**-100 else 0)
     matrix = Matrix(np.float32([[1, 0.5]]), is_int8=True)
     found = matrix.product(np.float32([[size, 0]]))[0, 0]
     assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
@@ -207,14 +150,6 @@ def test_tanh_is_tanh() -> None:
     assert np.array_equal(exact_tanh(-x), -exact_tanh(x))
     assert exact_tanh(np.float32([np.inf, TANH_LIMIT])).tolist() == [exact_tanh(np.float32([TANH_LIMIT]))[0]] * 2
     assert exact_tanh(x).dtype == np.float32
-
-
-@given(st.floats(-30, 30, width=32))
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_tanh_is_the_same_alone_and_in_a_row(value: float) -> None:
-    alone = exact_tanh(np.float32([value]))[0]
-    row = exact_tanh(np.full(37, value, np.float32))
-    assert (row == alone).all()
 
 
 rng = np.random.default_rng(0)
@@ -245,16 +180,3 @@ def test_a_function_of_numpy_is_that_of_torch(name: str, ops: Ops[Any]) -> None:
         assert one.dtype == np.float32 and one.shape == other.shape
         # `exact_tanh` is off by 4e-7, a transform of six numbers by a few roundings.
         np.testing.assert_allclose(one, other.numpy(), rtol=2e-6, atol=1e-6)
-
-
-def test_a_variant_differs_in_what_it_replaces() -> None:
-    variant = replace(TORCH, tanh=torch.sin)
-    assert variant.tanh is torch.sin and TORCH.tanh is torch.tanh
-    assert all(
-        getattr(variant, field.name) is getattr(TORCH, field.name) for field in fields(Ops) if field.name != "tanh"
-    )
-
-
-@pytest.mark.parametrize("operation", ["add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "neg"])
-def test_equations_may_use_the_usual_arithmetic_in_either_order(operation: str) -> None:
-    assert all(callable(getattr(kind, f"__{operation}__")) for kind in (Array, np.ndarray, torch.Tensor))

@@ -15,7 +15,6 @@ from charrnn.config import Config
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import (
     MAX_LANES,
-    SEGMENT_LENGTH,
     WARM_UP,
     WINDOW,
     read_in_lanes,
@@ -143,24 +142,6 @@ def test_segments_see_what_one_pass_sees_and_are_spread_evenly(num_chars: int, f
     assert np.ptp(np.diff([*starts, num_chars])) <= 1, "each begins as far from the next as all others"
     positions = np.concatenate(read).ravel()
     assert len(np.unique(positions)) == len(positions) == np.multiply(*segments_of(max_chars)) <= max_chars
-
-
-def test_many_segments_are_read_in_groups() -> None:
-    max_chars = (MAX_LANES + 3) * SEGMENT_LENGTH + 5
-    ids = (np.arange(2 * max_chars) % 60_000).astype(np.uint16)
-    times_read = np.zeros(len(ids), int)
-    lanes = []
-    for positions, (inputs, counts) in read_segments(
-        count_since_zero, lambda num_lanes: torch.zeros(1, 1, num_lanes, 1, dtype=torch.int64), ids, 9, max_chars
-    ):
-        np.add.at(times_read, positions, 1)
-        lanes.append(positions.shape[1])
-        assert np.array_equal(inputs.numpy(), ids[positions])
-        assert (counts.numpy() - 1 >= np.minimum(positions, WARM_UP)).all()
-    assert set(lanes) == {MAX_LANES, 3}
-    assert times_read.max() == 1 and times_read.sum() == (MAX_LANES + 3) * SEGMENT_LENGTH
-    halves = times_read[9:][:max_chars].sum(), times_read[9:][max_chars:].sum()
-    assert abs(halves[0] - halves[1]) <= SEGMENT_LENGTH
 
 
 @pytest.mark.parametrize("max_chars", [0, 92])

@@ -121,10 +121,10 @@ class Cell:
         """Compute the state after one character from its input and the state before it."""
         raise NotImplementedError
 
-    @staticmethod
-    def value(ops: Ops[A], state: State[A]) -> A:
-        """Compute the cell values, (B, H) in [-1, 1]: tanh(c) where there is a c, else h."""
-        return ops.tanh(state[1]) if len(state) > 1 else state[0]
+    @classmethod
+    def value(cls, ops: Ops[A], state: State[A]) -> A:
+        """Compute the cell values, (B, H) in [-1, 1], as `shows` says."""
+        return state[-1] if cls.shows == "h" else ops.tanh(state[-1])
 
     @classmethod
     def memory(cls, value: float) -> float:
@@ -148,10 +148,6 @@ class Irnn(Cell):
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         return (ops.clamp(ops.relu(x + product("hh", state[0]))),)
-
-    @staticmethod
-    def value(ops: Ops[A], state: State[A]) -> A:
-        return ops.tanh(state[0])
 
 
 class Gru(Cell):
@@ -207,16 +203,13 @@ class Peephole(Lstm):
         return ops.sigmoid(o + p["weight_co"] * c) * ops.tanh(c), c
 
 
-class Coupled(Cell):
+class Coupled(Lstm):
     """An LSTM that writes exactly where it forgets: i = 1 - f (Greff 2016's CIFG)."""
 
     input_blocks = 3
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
-    num_states = 2
-    shows = "tanh(c)"
     forget_block = 0
     gates = ("f", "o")
-    keeping_gate = "f"
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -227,16 +220,11 @@ class Coupled(Cell):
         return ops.sigmoid(o) * ops.tanh(c), c
 
 
-class Mlstm(Cell):
+class Mlstm(Lstm):
     """An LSTM whose recurrence passes through m = (W_m x) * (U_m h): each character has its own (Krause 2016)."""
 
     input_blocks = 5
     products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
-    num_states = 2
-    shows = "tanh(c)"
-    forget_block = 1
-    gates = ("f", "i", "o")
-    keeping_gate = "f"
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -274,10 +262,6 @@ class Antisymmetric(Cell):
         x_h, x_z = ops.split(x, 2)
         a = product("hh", h) - Antisymmetric.DAMPING * h
         return (ops.clamp(h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h)),)
-
-    @staticmethod
-    def value(ops: Ops[A], state: State[A]) -> A:
-        return ops.tanh(state[0])
 
 
 class Unitary(Cell):
@@ -320,10 +304,6 @@ class Unitary(Cell):
         norm = ops.sqrt(re * re + im * im + 1e-12)
         scale = ops.relu(norm + p["modrelu_bias"]) / norm
         return (ops.clamp(ops.cat((re * scale, im * scale))),)
-
-    @staticmethod
-    def value(ops: Ops[A], state: State[A]) -> A:
-        return ops.tanh(state[0])
 
 
 def _turn(ops: Ops[A], z: tuple[A, A], angle: A) -> tuple[A, A]:

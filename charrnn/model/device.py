@@ -37,13 +37,11 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Return whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may use them)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-        if not any(word in cap for word in CAPS_WITH_BF16):
-            return False
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return False
+    cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+    if device.type != "cpu" or not any(word in cap for word in CAPS_WITH_BF16):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @cache
@@ -69,10 +67,17 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for `bf16` on a CPU that
     cannot compute in it.
     """
-    dtype = dtype_of(chosen_precision(device, precision))
+    return _computed_in(dtype_of(chosen_precision(device, precision)), device)
+
+
+@contextmanager
+def _computed_in(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
     is_lower = dtype != torch.float32
-    context = torch.autocast(device.type, dtype=dtype if is_lower else torch.bfloat16, enabled=is_lower)
-    return _nested(exact_arithmetic(device), context) if device.type == "cuda" else context
+    with (
+        exact_arithmetic(device),
+        torch.autocast(device.type, dtype=dtype if is_lower else torch.bfloat16, enabled=is_lower),
+    ):
+        yield
 
 
 def chosen_precision(device: torch.device, precision: str) -> str:
@@ -104,16 +109,9 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
     By default, cuDNN rounds the inputs of fp32 products to TF32 (10 bits of mantissa), and some kernels of torch add
     up in an order that differs from call to call. An operation without a deterministic kernel causes a warning.
     """
-    if device.type == "cuda":
-        with exact_flags():
-            yield
-    else:
+    if device.type != "cuda":
         yield
-
-
-@contextmanager
-def exact_flags() -> Iterator[None]:
-    """Set torch's flags for `exact_arithmetic` and, at the end of the `with` block, restore them."""
+        return
     # Their types do not declare these attributes.
     rnn: Any = torch.backends.cudnn.rnn
     matmul: Any = torch.backends.cuda.matmul
@@ -132,12 +130,6 @@ def exact_flags() -> Iterator[None]:
         rnn.fp32_precision, matmul.fp32_precision = precisions
         torch.use_deterministic_algorithms(was_deterministic, warn_only=only_warned)
         uninitialized.fill_uninitialized_memory = was_filled
-
-
-@contextmanager
-def _nested(outer: AbstractContextManager[object], inner: AbstractContextManager[object]) -> Iterator[None]:
-    with outer, inner:
-        yield
 
 
 def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

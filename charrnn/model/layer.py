@@ -6,6 +6,7 @@ shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn layer loads int
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,11 +28,10 @@ class Noise:
     ones; each row of a piece gets those of its lane.
     """
 
-    def __init__(
-        self, generator: Generator, num_lanes: int, own: slice = slice(None), *, loss_share: float = 1.0
-    ) -> None:
+    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None), loss_share: float = 1.0) -> None:
         """Draw for `num_lanes` batch rows, of which the network reads its `own`: a share of the loss of the step."""
-        self._loss_share, self._piece_share = loss_share, 1.0
+        self.loss_share = self._window_share = loss_share
+        """Share of the step's characters that the network reads now, and so of its loss."""
         self._generator, self._num_lanes, self._own = generator, num_lanes, own
         self._num_own = len(range(num_lanes)[own])
         self._masks: list[Tensor] = []
@@ -39,14 +39,9 @@ class Noise:
         self._lanes: Tensor | None = None
         self._generator_of_pieces = generator
 
-    @property
-    def loss_share(self) -> float:
-        """Share of the step's characters that the network reads now, and so of its loss."""
-        return self._loss_share * self._piece_share
-
     def start_piece(self, lanes: Tensor, share: float) -> None:
         """Start a piece with one row for each of these lanes (R,) of the network's own, a share of the window."""
-        self._piece_share = share
+        self.loss_share = self._window_share * share
         if self._lanes is None and self._num_own < self._num_lanes:
             # How much the pieces draw depends on these lanes; the masks of the window must be those of all processes.
             first = range(self._num_lanes)[self._own].start
@@ -110,6 +105,16 @@ a whole text does not grow without bound."""
 
 SMALLEST_OUTPUT_GATE = 1e-6
 """Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is too large."""
+
+
+class _Reading(NamedTuple):
+    """How a layer reads its inputs; see `RecurrentLayer.forward`."""
+
+    embedding: Tensor | None
+    noise: Noise | None
+    ops: Ops[Tensor] | None
+    want_cells: bool
+    """Whether the cell values are computed, too; otherwise any tensor of their shape stands for them."""
 
 
 class RecurrentLayer(nn.Module):
@@ -188,13 +193,11 @@ class RecurrentLayer(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """Return the weight `ih` (G*H, I), `hh` or another recurrent one (G*H, H)."""
-        value: Tensor = getattr(self, f"weight_{name}_l0")
-        return value
+        return cast(Tensor, getattr(self, f"weight_{name}_l0"))
 
     def bias(self, name: str) -> Tensor:
         """Return the bias (G*H,) of `weight(name)`."""
-        value: Tensor = getattr(self, f"bias_{name}_l0")
-        return value
+        return cast(Tensor, getattr(self, f"bias_{name}_l0"))
 
     def forward(
         self,
@@ -212,30 +215,21 @@ class RecurrentLayer(nn.Module):
         whose products are the columns of the weight. With `ops`, the cell's equations are
         computed with these functions, and no faster implementation is used.
         """
-        outputs, _, last = self._read(inputs, embedding, state, noise, ops, want_cells=False)
+        outputs, _, last = self._read(inputs, state, _Reading(embedding, noise, ops, want_cells=False))
         return outputs, last
 
     def trace(
         self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: Ops[Tensor] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute what `forward` does, and the cell values: (outputs, values (T, B, H) in [-1, 1], state)."""
-        return self._read(inputs, embedding, state, None, ops, want_cells=True)
+        return self._read(inputs, state, _Reading(embedding, None, ops, want_cells=True))
 
-    def _read(
-        self,
-        inputs: Tensor,
-        embedding: Tensor | None,
-        state: Tensor,
-        noise: Noise | None,
-        ops: Ops[Tensor] | None,
-        *,
-        want_cells: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _read(self, inputs: Tensor, state: Tensor, how: _Reading) -> tuple[Tensor, Tensor, Tensor]:
         """Fold the D interleaved sequences of a dilated layer into the batch, and process them together."""
         num_steps, batch_size = inputs.shape[:2]
         dilation = self.dilation
         if dilation == 1:
-            return self._run(inputs, embedding, state, noise, ops, want_cells=want_cells)
+            return self._run(inputs, state, how)
         whole = num_steps - num_steps % dilation
         outputs, cells, begin = [], [], 0
         for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
@@ -246,7 +240,7 @@ class RecurrentLayer(nn.Module):
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            out, cell, last = self._run(folded, embedding, first, noise, ops, want_cells=want_cells)
+            out, cell, last = self._run(folded, first, how)
             outputs.append(out.reshape(length, batch_size, self.hidden_size))
             cells.append(cell.reshape(length, batch_size, self.hidden_size))
             read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
@@ -254,33 +248,23 @@ class RecurrentLayer(nn.Module):
             begin += length
         return torch.cat(outputs), torch.cat(cells), state
 
-    def _run(
-        self,
-        inputs: Tensor,
-        embedding: Tensor | None,
-        state: Tensor,
-        noise: Noise | None,
-        ops: Ops[Tensor] | None,
-        *,
-        want_cells: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute outputs, cell values (valid only if `want_cells`) and last state (S, B, H), as fast as possible."""
-        weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
-        is_plain = ops is None and self.zoneout == 0
+    def _run(self, inputs: Tensor, state: Tensor, how: _Reading) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute outputs, cell values and last state (S, B, H), as fast as possible."""
+        weights = {name: self._dropped(self.weight(name), how.noise) for name in self.cell.products}
+        is_plain = how.ops is None and self.zoneout == 0
         if is_plain and self.omega == 0 and runs_whole(self.cell_name, inputs.device):
-            return self._run_whole(inputs, embedding, weights["hh"], state, want_cells=want_cells)
+            return self._run_whole(inputs, state, weights["hh"], how)
         if inputs.is_floating_point():
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
-            x = nn.functional.embedding(inputs, self._input_table(embedding, self.bias("ih")))
+            x = nn.functional.embedding(inputs, self._input_table(how.embedding, self.bias("ih")))
         if self.cell_name in FAST and is_plain:
-            h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
-            is_gru = self.cell_name == "gru"
+            arguments = x, *(value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             # The regulariser is a mean over batch rows, as the loss, of which this network may compute only a share.
-            omega = self.omega if noise is None else self.omega * noise.loss_share
-            outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, omega)
+            omega = self.omega if how.noise is None else self.omega * how.noise.loss_share
+            outputs = gru(*arguments) if self.cell_name == "gru" else rnn(*arguments, omega)
             return outputs, outputs, outputs[-1:]
-        return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)
+        return self._run_equations(x, weights, state, how)
 
     def _input_table(self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)) -> Tensor:
         """Compute the input product (V, R) of every character, with some rows of the weight and a bias (R,)."""
@@ -294,16 +278,10 @@ class RecurrentLayer(nn.Module):
         return weight * to_device(kept / (1 - self.weight_drop), weight.device, weight.dtype)
 
     def _run_equations(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: Tensor,
-        noise: Noise | None,
-        ops: Ops[Tensor] = TORCH,
-        *,
-        want_cells: bool,
+        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _Reading
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Apply the cell's equations character by character; x (T, B, X*H) is the input product."""
+        ops = how.ops or TORCH
         products = {
             name: RecurrentProduct(
                 self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype), x.shape[1], x.shape[0]
@@ -322,15 +300,15 @@ class RecurrentLayer(nn.Module):
         for x_t in x:
             new = self.cell.step(ops, x_t, product, current, extras)
             if self.zoneout:
-                new = self._zone_out(current, new, noise)
+                new = self._zone_out(current, new, how.noise)
                 # Zoneout moved a clamped unit only part of the way.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
             outputs.append(current[0])
-            if want_cells:
+            if how.want_cells:
                 cells.append(self.cell.value(ops, current))
         stacked = torch.stack(outputs)
-        return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
+        return stacked, torch.stack(cells) if how.want_cells else stacked, torch.stack(current)
 
     def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Noise | None) -> State[Tensor]:
         """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
@@ -341,26 +319,27 @@ class RecurrentLayer(nn.Module):
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
     def _run_whole(
-        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, *, want_cells: bool
+        self, inputs: Tensor, state: Tensor, weight_hh: Tensor, how: _Reading
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute a cell type with oneDNN or cuDNN (`model.recurrence.run_whole`)."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
         # The gradient of indexing takes four times as long.
         if inputs.is_floating_point():
             vectors = inputs
-        elif embedding is None:
+        elif how.embedding is None:
             vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
         else:
-            vectors = nn.functional.embedding(inputs, embedding)
+            vectors = nn.functional.embedding(inputs, how.embedding)
         outputs, last = run_whole(self.cell_name, vectors, state, weights)
-        if not want_cells:
-            return outputs, outputs, last
-        if self.cell_name == "lstm":
-            return outputs, self._lstm_cells(inputs, embedding, weight_hh, state, outputs), last
-        return outputs, self.cell.value(TORCH, (outputs,)), last
+        cells = outputs
+        if how.want_cells and self.cell_name == "lstm":
+            cells = self._lstm_cells(inputs, state, weight_hh, outputs, how.embedding)
+        elif how.want_cells:
+            cells = self.cell.value(TORCH, (outputs,))
+        return outputs, cells, last
 
     def _lstm_cells(
-        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, outputs: Tensor
+        self, inputs: Tensor, state: Tensor, weight_hh: Tensor, outputs: Tensor, embedding: Tensor | None
     ) -> Tensor:
         """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return c of the last step only.
 
@@ -369,23 +348,22 @@ class RecurrentLayer(nn.Module):
         gates, step by step.
         """
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
+
+        def compute_gates(rows: slice) -> Tensor:
+            """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at once."""
+            bias, recurrent = self.bias("ih")[rows] + self.bias("hh")[rows], linear(h_before, weight_hh[rows])
+            if inputs.is_floating_point():
+                return recurrent + linear(inputs, self.weight("ih")[rows], bias)
+            return recurrent + self._input_table(embedding, bias, rows)[inputs]
+
         if outputs.dtype == torch.float32:
-            o = self._lstm_gates(inputs, embedding, weight_hh, h_before, slice(-self.hidden_size, None)).sigmoid_()
+            o = compute_gates(slice(-self.hidden_size, None)).sigmoid_()
             if o.amin() >= SMALLEST_OUTPUT_GATE:
                 return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
-        gates = self._lstm_gates(inputs, embedding, weight_hh, h_before, slice(3 * self.hidden_size))
+        gates = compute_gates(slice(3 * self.hidden_size))
         i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
         cell, cells = state[1], []
         for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
             cell = torch.addcmul(added, kept, cell)
             cells.append(cell)
         return torch.stack(cells).tanh()
-
-    def _lstm_gates(
-        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, h_before: Tensor, rows: slice
-    ) -> Tensor:
-        """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at once."""
-        bias = self.bias("ih")[rows] + self.bias("hh")[rows]
-        if inputs.is_floating_point():
-            return linear(h_before, weight_hh[rows]) + linear(inputs, self.weight("ih")[rows], bias)
-        return linear(h_before, weight_hh[rows]) + self._input_table(embedding, bias, rows)[inputs]

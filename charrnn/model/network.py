@@ -8,16 +8,17 @@ tensor (L, S, B, H).
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.config import Config, resolved
+from charrnn.config import Config
 from charrnn.model.cells import Ops
-from charrnn.model.depths import DEPTHS
 from charrnn.model.device import to_device
 from charrnn.model.layer import Noise, RecurrentLayer
 from charrnn.model.reading import Segments, cut
-from charrnn.model.shapes import check_shapes, dilation_of, input_size_of, num_states
+from charrnn.model.shapes import check_shapes, input_size_of
+from charrnn.model.walk import Architecture
 
 LayerOps = Mapping[int, Ops[Tensor]]
 """Layer index to the functions its equations use instead of `layer.TORCH`."""
@@ -69,13 +70,13 @@ class CharRNN(nn.Module):
     def __init__(self, config: Config, vocab_size: int) -> None:
         """Build the network of a resolved configuration and draw its weights from `config.seed`."""
         super().__init__()
-        hidden_size, input_size = resolved(config.hidden_size), input_size_of(config, vocab_size)
-        num_layers = resolved(config.num_layers)
+        network = Architecture.of(config)
+        num_layers, hidden_size, input_size = network.num_layers, network.hidden_size, input_size_of(config, vocab_size)
         # `auto` is allowed here: a network that is not trained needs no dropout.
         self.dropout, self.input_dropout = (
             0.0 if share == "auto" else share for share in (config.dropout, config.input_dropout)
         )
-        self.depth = DEPTHS[config.depth]
+        self.depth = network.depth
         self.sum_outputs = config.sum_outputs
         self.end_id = config.end_id
         # torch initializes modules from its global generator; `_draw_weights` overwrites that.
@@ -92,7 +93,7 @@ class CharRNN(nn.Module):
                 config.cell,
                 hidden_size if index > 0 or self.depth.has_lstm else input_size,
                 hidden_size,
-                dilation=dilation_of(config, index),
+                dilation=network.dilations[index],
                 weight_drop=config.weight_drop,
                 zoneout=config.zoneout,
                 omega=config.omega,
@@ -102,7 +103,7 @@ class CharRNN(nn.Module):
         self.grids = nn.ModuleList(
             RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if self.depth.has_lstm else 0)
         )
-        self._num_states = num_states(config)
+        self._num_states = network.num_states
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
             self.learned_state = nn.Parameter(torch.zeros(num_layers, self._num_states, hidden_size))
@@ -180,18 +181,11 @@ class CharRNN(nn.Module):
         return features, state
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state."""
-        (top, cells, hidden), state = self._read(ids, state, None, ops or {}, want_cells=True)
-        return self.output(top), cells, hidden, state
+        """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state.
 
-    def trace_vectors(
-        self, vectors: Tensor, state: Tensor, ops: LayerOps | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute what `trace` does from vectors (T, B, E) instead of characters, which need not be any character's.
-
-        No vector is an END: the state is not reset.
+        Instead of ids, vectors (T, B, E) can be given, which need not be any character's; none of them is an END.
         """
-        (top, cells, hidden), state = self._read_on(vectors, state, None, ops or {}, want_cells=True)
+        (top, cells, hidden), state = self._read(ids, state, None, ops or {}, want_cells=True)
         return self.output(top), cells, hidden, state
 
     def layer_inputs(self, ids: Tensor, outputs: Tensor) -> list[Tensor]:
@@ -211,8 +205,9 @@ class CharRNN(nn.Module):
 
         The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """
-        is_end = None if self.end_id is None else (ids == self.end_id).cpu().numpy()
-        if is_end is None or not is_end.any():
+        has_ends = self.end_id is not None and not ids.is_floating_point()
+        is_end = (ids == self.end_id).cpu().numpy() if has_ends else np.zeros((0, 0), bool)
+        if not is_end.any():
             return self._read_on(ids, state, noise, ops, want_cells=want_cells)
         num_steps, num_lanes = is_end.shape
         segments = Segments.of(is_end)

@@ -12,6 +12,7 @@ Shapes: B batch, N points of a transform, K terms of a sum, R rows and C columns
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -43,15 +44,20 @@ EXP_LIMIT = -700.0
 """Below it, exp is set to 0."""
 
 
+def _polynomial(coefficients: Sequence[float], x: NDArray[Any]) -> NDArray[Any]:
+    """Compute the sum of coefficients[n] x^n in the precision of x, by Horner's rule."""
+    total = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        total = total * x + coefficient
+    return total
+
+
 def exact_exp(x: Doubles) -> Doubles:
     """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; 0 for nan."""
     inside = np.fmax(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     rest = (inside - power * LN2_HIGH) - power * LN2_LOW
-    total = np.full_like(rest, EXP_TERMS[-1])
-    for term in EXP_TERMS[-2::-1]:
-        total = total * rest + term
-    return np.where(x >= EXP_LIMIT, np.ldexp(total, power.astype(np.int64)), 0.0)
+    return np.where(x >= EXP_LIMIT, np.ldexp(_polynomial(EXP_TERMS, rest), power.astype(np.int64)), 0.0)
 
 
 def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
@@ -91,12 +97,7 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
     for part in HALF_PI:
         rest = rest - turns * part
     square = rest * rest
-    sine, cosine = np.full_like(rest, SINE[-1]), np.full_like(rest, COSINE[-1])
-    for term in SINE[-2::-1]:
-        sine = sine * square + term
-    for term in COSINE[-2::-1]:
-        cosine = cosine * square + term
-    sine = sine * rest
+    sine, cosine = _polynomial(SINE, square) * rest, _polynomial(COSINE, square)
     quarter = np.mod(turns, 4)
     is_swapped = np.mod(turns, 2) == 1
     cos = np.where(is_swapped, sine, cosine) * np.where((quarter == 1) | (quarter == 2), -1.0, 1.0)
@@ -109,16 +110,6 @@ def _cos_sin_of(angles: bytes) -> tuple[Float32Array, Float32Array]:
     """Compute cosine and sine, cached, because the angles of a model are the same at every character."""
     cos, sin = exact_cos_sin(np.frombuffer(angles, np.float32))
     return cos.astype(np.float32), sin.astype(np.float32)
-
-
-def exact_cos(angle: Float32Array) -> Float32Array:
-    """Compute the cosine of float32 angles (K,), rounded to float32."""
-    return _cos_sin_of(angle.tobytes())[0]
-
-
-def exact_sin(angle: Float32Array) -> Float32Array:
-    """Compute the sine of float32 angles (K,), rounded to float32."""
-    return _cos_sin_of(angle.tobytes())[1]
 
 
 @lru_cache(maxsize=64)
@@ -151,12 +142,6 @@ def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32
     found = (part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size) for part in (real, imaginary))
     first, second = ((part / math.sqrt(size)).astype(np.float32) for part in found)
     return first, second
-
-
-def exact_ifft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32Array]:
-    """Compute the inverse of `exact_fft`."""
-    imaginary, real = exact_fft(im, re)
-    return real, imaginary
 
 
 LARGEST = 127
@@ -214,12 +199,7 @@ def exact_tanh(x: Float32Array) -> Float32Array:
     """Compute tanh in float32 by operations that round alike everywhere, with errors of at most 4e-7."""
     x = np.clip(x, np.float32(-TANH_LIMIT), np.float32(TANH_LIMIT))
     square = x * x
-    top = np.full_like(x, TANH_TOP[-1])
-    bottom = np.full_like(x, TANH_BOTTOM[-1])
-    for a, b in zip(TANH_TOP[-2::-1], TANH_BOTTOM[-2::-1], strict=True):
-        top = top * square + np.float32(a)
-        bottom = bottom * square + np.float32(b)
-    return np.asarray(x * top / bottom)
+    return np.asarray(x * _polynomial(TANH_TOP, square) / _polynomial(TANH_BOTTOM, square))
 
 
 def _parts(z: NDArray[np.complex128]) -> tuple[Float32Array, Float32Array]:
@@ -246,9 +226,9 @@ EXACT: Ops[Float32Array] = replace(
     NUMPY,
     tanh=exact_tanh,
     sigmoid=lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
-    cos=exact_cos,
-    sin=exact_sin,
+    cos=lambda angle: _cos_sin_of(angle.tobytes())[0],
+    sin=lambda angle: _cos_sin_of(angle.tobytes())[1],
     fft=exact_fft,
-    ifft=exact_ifft,
+    ifft=lambda re, im: exact_fft(im, re)[::-1],
 )
 """The same functions from operations that round alike on every processor."""

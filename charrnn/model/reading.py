@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    Step: TypeAlias = Callable[[Tensor, Tensor], tuple["Output", Tensor]]
+    InitialState: TypeAlias = Callable[[int], Tensor]
 
 WARM_UP = 512
 """Characters that a lane reads to warm up its state."""
@@ -39,14 +42,12 @@ SEGMENT_LENGTH = 8192
 """Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
 
 Output = TypeVar("Output")
+Indices = NDArray[np.int64]
 
 
 def read_in_lanes(
-    step: Callable[[Tensor, Tensor], tuple[Output, Tensor]],
-    initial_state: Callable[[int], Tensor],
-    ids: IdArray,
-    first: int = 0,
-) -> Iterator[tuple[NDArray[np.int64], Output]]:
+    step: Step[Output], initial_state: InitialState, ids: IdArray, first: int = 0
+) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
     `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output): positions[t, b] is the
@@ -60,12 +61,8 @@ def read_in_lanes(
 
 
 def read_segments(
-    step: Callable[[Tensor, Tensor], tuple[Output, Tensor]],
-    initial_state: Callable[[int], Tensor],
-    ids: IdArray,
-    first: int,
-    max_chars: int,
-) -> Iterator[tuple[NDArray[np.int64], Output]]:
+    step: Step[Output], initial_state: InitialState, ids: IdArray, first: int, max_chars: int
+) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from index `first` on.
 
     They have at most `max_chars` characters in all and are the same at every call; each is warmed up as a lane is.
@@ -97,12 +94,8 @@ def segments_of(max_chars: int) -> tuple[int, int]:
 
 
 def _read_from(
-    step: Callable[[Tensor, Tensor], tuple[Output, Tensor]],
-    initial_state: Callable[[int], Tensor],
-    ids: IdArray,
-    starts: NDArray[np.int64],
-    length: int,
-) -> Iterator[tuple[NDArray[np.int64], Output]]:
+    step: Step[Output], initial_state: InitialState, ids: IdArray, starts: Indices, length: int
+) -> Iterator[tuple[Indices, Output]]:
     """Read `length` characters in each of B lanes from `starts` (B,) on, ascending, with the warm-up before them."""
     first, num_lanes = int(starts[0]), len(starts)
     warm_up = WARM_UP if num_lanes > 1 else min(WARM_UP, first)
@@ -122,7 +115,6 @@ def _read_from(
 
 MAX_PIECE = 64
 """Characters of a piece, at most; a power of two."""
-Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,8 +144,7 @@ class Segments:
         return np.flatnonzero(np.append(np.diff(self.lanes), 1))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class Piece(NamedTuple):
     """The pieces of R segments that are read together; each continues the segment's piece before it."""
 
     segments: Indices
@@ -167,11 +158,9 @@ def cut(segments: Segments, num_lanes: int) -> list[Piece]:
     lengths = segments.ends - segments.begins
     num_whole, rest = np.divmod(lengths, MAX_PIECE)
     done = np.zeros_like(lengths)
+    powers = [MAX_PIECE >> shift for shift in range(1, MAX_PIECE.bit_length())]
     sizes = [(MAX_PIECE, num_whole > number) for number in range(int(num_whole.max()))]
-    size = MAX_PIECE // 2
-    while size:
-        sizes.append((size, (rest & size) > 0))
-        size //= 2
+    sizes += [(power, (rest & power) > 0) for power in powers]
     pieces = []
     for size, is_chosen in sizes:
         chosen = np.flatnonzero(is_chosen)

@@ -4,14 +4,14 @@ On a CPU, autograd accumulates the gradient of a recurrent weight once per chara
 and write the whole matrix. Here it is one large product per window. Derivatives of gates that need no recurrence are
 computed for the whole window at once, too.
 
-Some operators used here are not public. Each is tried once (`can_pack`, `has_aten_backward`), and plain torch computes
-the same where it is missing or computes something else.
+The operators for packed weights are not public. They are tried once (`can_pack`), and plain torch computes the same
+where they are missing or compute something else.
 
 Shapes: T time, B batch, H hidden, G blocks.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ from torch.autograd import Function
 
 from charrnn.model.device import autocast_dtype
 
+aten: Any = torch.ops.aten
+"""The operators of torch, some of which have no function: the derivatives of tanh and sigmoid by their outputs."""
 LEAST_STEPS_TO_PACK = 8
 """A weight is packed for at least so many products: packing takes about as long as one of them."""
 LEAST_FP32_TO_PACK = 2**15
@@ -75,40 +77,6 @@ def can_pack(dtype: torch.dtype) -> bool:
     return torch.equal(product, 4 * ones) and torch.equal(total, 4 * ones)
 
 
-@lru_cache
-def has_aten_backward() -> bool:
-    """Return whether this version of torch has the derivatives of tanh and sigmoid as operators."""
-    half, found = torch.full((2,), 0.5), torch.empty(2)
-    try:
-        torch.ops.aten.tanh_backward(half, half, grad_input=found)
-        is_tanh = torch.equal(found, torch.full((2,), 0.375))
-        torch.ops.aten.sigmoid_backward(half, half, grad_input=found)
-        is_sigmoid = torch.equal(found, torch.full((2,), 0.125))
-        is_new = torch.equal(torch.ops.aten.tanh_backward(half, half), torch.full((2,), 0.375))
-    except (AttributeError, RuntimeError, TypeError):
-        return False
-    return is_tanh and is_sigmoid and is_new
-
-
-def tanh_backward(gradient: Tensor, output: Tensor, into: Tensor | None = None) -> Tensor:
-    """Compute gradient * (1 - output^2), the gradient by x of output = tanh(x), in `into` if that is given."""
-    if not has_aten_backward():
-        return torch.mul(gradient, 1 - output * output, out=into)
-    if into is None:
-        found: Tensor = torch.ops.aten.tanh_backward(gradient, output)
-        return found
-    torch.ops.aten.tanh_backward(gradient, output, grad_input=into)
-    return into
-
-
-def sigmoid_backward(gradient: Tensor, output: Tensor, into: Tensor) -> Tensor:
-    """Compute gradient * (1 - output) * output, the gradient by x of output = sigmoid(x), in `into`."""
-    if not has_aten_backward():
-        return torch.mul(gradient * (1 - output), output, out=into)
-    torch.ops.aten.sigmoid_backward(gradient, output, grad_input=into)
-    return into
-
-
 class RecurrentProduct:
     """Compute h @ weight.T + bias at every step of a window; gradients of weight and bias are one product at the end.
 
@@ -133,14 +101,11 @@ class _Window:
         self.weight, self.bias = weight, bias
         self._sizes = batch_size, num_steps
         self.forward = RepeatedProduct(weight, *self._sizes)
-        self._backward: RepeatedProduct | None = None
         self.tape: list[tuple[Tensor, Tensor]] = []
 
-    @property
+    @cached_property
     def backward(self) -> RepeatedProduct:
-        if self._backward is None:
-            self._backward = RepeatedProduct(self.weight.t(), *self._sizes)
-        return self._backward
+        return RepeatedProduct(self.weight.t(), *self._sizes)
 
 
 class _Enter(Function):
@@ -214,11 +179,11 @@ class _Gru(Function):
         num_steps, batch_size, hidden_size = n.shape
         r, z, u_n = blocks.chunk(3, dim=-1)
         # The derivatives of h_t by x_n, and by the three blocks of the product.
-        by_n = tanh_backward(1 - z, n)
+        by_n = aten.tanh_backward(1 - z, n)
         d_product = torch.empty_like(blocks)
         by_blocks = d_product.chunk(3, dim=-1)
-        sigmoid_backward(by_n * u_n, r, into=by_blocks[0])
-        sigmoid_backward(hs[:-1] - n, z, into=by_blocks[1])
+        aten.sigmoid_backward(by_n * u_n, r, grad_input=by_blocks[0])
+        aten.sigmoid_backward(hs[:-1] - n, z, grad_input=by_blocks[1])
         torch.mul(by_n, r, out=by_blocks[2])
         product = RepeatedProduct(weight.t(), batch_size, num_steps)
         d_products, kept, d_outputs = d_product.unbind(), z.unbind(), grads[0].unbind()
@@ -271,7 +236,7 @@ class _Rnn(Function):
         error = d_outputs[-1]
         errors, passed = [], []
         for t in range(num_steps - 1, -1, -1):
-            tanh_backward(error, steps[t + 1], into=d_xs[t])
+            aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
             before = d_outputs[t - 1] if t else torch.zeros_like(error)
             if ctx.omega:
                 errors.append(error)

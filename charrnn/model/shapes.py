@@ -1,6 +1,7 @@
 """The weights that a configuration determines, their shapes, and new rows for new characters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from charrnn.config import MAX_HIDDEN_SIZE, Config, OneHot, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.cells import Lstm
-from charrnn.model.depths import DEPTHS
 from charrnn.model.registry import cell_type
+from charrnn.model.walk import Architecture
 from charrnn.process import memory_bytes
 
 MAX_HEADER_BYTES = 1 << 20
@@ -21,32 +22,20 @@ TRAINING_COPIES = 6
 """Values that training stores per weight: weight, gradient, two moments, average, and one for temporary results."""
 
 
-def dilation_of(config: Config, layer: int) -> int:
-    """Return from how many characters back a layer continues (Chang 2017)."""
-    return DEPTHS[config.depth].dilation(layer)
-
-
-def num_states(config: Config) -> int:
-    """Return S, the state vectors per layer: those of the cell type times the largest dilation."""
-    return cell_type(config.cell).num_states * dilation_of(config, resolved(config.num_layers) - 1)
+def input_size_of(config: Config, vocab_size: int) -> int:
+    """Return E, the entries of the vector that stands for a character: V for one-hot vectors."""
+    return vocab_size if config.embedding_size == "one-hot" else resolved(config.embedding_size)
 
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of `CharRNN`."""
-    assert config.embedding_size != "auto", "the configuration contains an `auto`"
-    return _shapes(config, vocab_size, resolved(config.hidden_size), config.embedding_size)
-
-
-def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int | OneHot) -> dict[str, tuple[int, ...]]:
-    num_layers, cell, depth = resolved(config.num_layers), cell_type(config.cell), DEPTHS[config.depth]
+    network = Architecture.of(config)
+    cell, depth, size, input_size = network.cell, network.depth, network.hidden_size, input_size_of(config, vocab_size)
     shapes: dict[str, tuple[int, ...]] = {}
-    if embedding_size == "one-hot":
-        input_size = vocab_size
-    else:
-        input_size = embedding_size
-        shapes["embedding.weight"] = (vocab_size, embedding_size)
+    if config.embedding_size != "one-hot":
+        shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
-    for index in range(num_layers):
+    for index in range(network.num_layers):
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
             columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size
             shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
@@ -62,19 +51,15 @@ def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int | On
                 shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)
                 shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
     if config.initial_state == "learned":
-        shapes["learned_state"] = (num_layers, num_states(config), size)
+        shapes["learned_state"] = (network.num_layers, network.num_states, size)
     return shapes
 
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """Count the trained values of a model without building it, as `CharRNN.num_parameters` does."""
-    assert config.embedding_size != "auto", "the configuration contains an `auto`"
-    return _num_parameters(config, vocab_size, resolved(config.hidden_size), config.embedding_size)
-
-
-def _num_parameters(config: Config, vocab_size: int, size: int, embedding_size: int | OneHot) -> int:
-    fixed = {name for name, (_, kind) in cell_type(config.cell).extras(size).items() if kind == "permutation"}
-    shapes = _shapes(config, vocab_size, size, embedding_size)
+    extras = cell_type(config.cell).extras(resolved(config.hidden_size))
+    fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
+    shapes = weight_shapes(config, vocab_size)
     return sum(prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed)
 
 
@@ -90,12 +75,12 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
 
     def count(multiples: int) -> int:
         size = multiples * multiple
-        return _num_parameters(config, vocab_size, size, embedding_size(size))
+        sized = replace(config, hidden_size=size, embedding_size=embedding_size(size), parameters=None)
+        return num_parameters(sized, vocab_size)
 
     fitting, too_large = 0, MAX_HIDDEN_SIZE // multiple + 1
     least, most = count(1), count(too_large - 1)
-    memory = memory_bytes()
-    if memory is not None:
+    if (memory := memory_bytes()) is not None:
         most = min(most, memory // (4 * TRAINING_COPIES))
     if not least <= config.parameters <= most:
         layers = counted(resolved(config.num_layers), "layer")
@@ -126,14 +111,9 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     Training stores the weights, their averages and two moments per weight.
     """
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
-    num_lanes = resolved(config.num_lanes)
-    state = resolved(config.num_layers) * num_states(config) * num_lanes * resolved(config.hidden_size)
+    network = Architecture.of(config)
+    state = network.num_layers * network.num_states * resolved(config.num_lanes) * network.hidden_size
     return 4 * (4 * num_weights + state) + MAX_HEADER_BYTES
-
-
-def input_size_of(config: Config, vocab_size: int) -> int:
-    """Return E, the entries of the vector that stands for a character: V for one-hot vectors."""
-    return vocab_size if config.embedding_size == "one-hot" else resolved(config.embedding_size)
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:
@@ -141,34 +121,28 @@ def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None =
 
     Raises CheckpointError if they do not match `config`; it names the `path` of the run or the file, if it is given.
     """
-    problem = "output.weight is missing"
-    if "output.weight" in tensors and len(tensors["output.weight"].shape) == 2:
-        expected = weight_shapes(config, tensors["output.weight"].shape[0])
-        missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-        wrong = [name for name in expected if name in tensors and tuple(tensors[name].shape) != expected[name]]
-        if not (missing or surplus or wrong or (invalid := _invalid(tensors))):
-            return expected["output.bias"][0]
-        if not (missing or surplus or wrong):
-            problem = f"{invalid} has values that are no floats or no permutation"
-        elif wrong:
-            problem = f"{wrong[0]} has shape {tuple(tensors[wrong[0]].shape)}, not {expected[wrong[0]]}"
-        else:
-            problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} does not belong to it"
-    place = "" if path is None else f"{path} is damaged: "
-    raise CheckpointError(
-        f"{place}model.safetensors does not contain the {config.cell} model that config.yaml describes: {problem}"
-    )
+    for problem in _problems(config, tensors):
+        place = "" if path is None else f"{path} is damaged: "
+        raise CheckpointError(
+            f"{place}model.safetensors does not contain the {config.cell} model that config.yaml describes: {problem}"
+        )
+    return len(tensors["output.weight"])
 
 
-def _invalid(tensors: Mapping[str, Any]) -> str | None:
-    """Return the name of a tensor that does not consist of floats, or is no permutation where it must be."""
+def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
+    if "output.weight" not in tensors or len(tensors["output.weight"].shape) != 2:
+        yield "output.weight is missing"
+        return
+    expected = weight_shapes(config, tensors["output.weight"].shape[0])
+    for name, shape in expected.items():
+        if name in tensors and tuple(tensors[name].shape) != shape:
+            yield f"{name} has shape {tuple(tensors[name].shape)}, not {shape}"
+    yield from (f"{name} is missing" for name in sorted(expected.keys() - tensors.keys()))
+    yield from (f"{name} does not belong to it" for name in sorted(tensors.keys() - expected.keys()))
     for name, tensor in tensors.items():
-        if name.endswith(".permutation"):
-            if sorted(tensor.tolist()) != list(range(len(tensor))):
-                return name
-        elif "float" not in str(tensor.dtype):
-            return name
-    return None
+        is_order = name.endswith(".permutation")
+        if sorted(tensor.tolist()) != list(range(len(tensor))) if is_order else "float" not in str(tensor.dtype):
+            yield f"{name} has values that are no floats or no permutation"
 
 
 def check_memory(config: Config, vocab_size: int) -> None:
