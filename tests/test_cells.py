@@ -196,54 +196,6 @@ def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, o
         np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5 * scale)
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
-def test_gradients_are_those_of_finite_differences(cell: str, depth: str) -> None:
-    network = make_network(cell, depth, num_layers=2)
-    names, parameters = zip(*network.named_parameters(), strict=True)
-    ids, state = make_inputs(network)
-    ids = ids[:5]
-
-    def loss(*values: Tensor) -> Tensor:
-        logits, last = torch.func.functional_call(
-            network, dict(zip(names, values, strict=True)), (ids, state.requires_grad_())
-        )
-        return logits.square().mean() + last.sin().sum()
-
-    gradients = torch.autograd.grad(loss(*parameters), (*parameters, state))
-    generator = torch.Generator().manual_seed(5)
-    for index, parameter in enumerate(parameters):
-        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        ends = []
-        for sign in (1, -1):
-            moved = list(parameters)
-            moved[index] = parameter + sign * 1e-6 * direction  # type: ignore[call-overload]
-            with torch.no_grad():
-                ends.append(loss(*moved).item())
-        numeric = (ends[0] - ends[1]) / 2e-6
-        analytic = (gradients[index] * direction).sum().item()
-        # Central differences at 1e-6 are right to some 1e-9 of the loss, whose size is around 10.
-        assert analytic == pytest.approx(numeric, rel=1e-5, abs=1e-6), names[index]
-    assert gradients[-1].abs().sum() > 0, "the error reaches the state before the window"
-
-
-@pytest.mark.parametrize("cell", ["gru", "rnn", "lstm"])
-def test_the_fast_recurrences_have_the_equations_gradients(cell: str) -> None:
-    layer = RecurrentLayer(cell, I, H).double()
-    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
-    generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64, requires_grad=True)
-    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(T, B, H, generator=generator, dtype=torch.float64)
-    wanted = (inputs, state, *layer.parameters())
-    outputs, _ = layer(inputs, state)
-    fast = torch.autograd.grad((outputs * weights).sum(), wanted)
-    by_equations, _ = layer(inputs, state, ops=TORCH)
-    slow = torch.autograd.grad((by_equations * weights).sum(), wanted)
-    torch.testing.assert_close(outputs, by_equations, **EXACT)
-    for one, other in zip(fast, slow, strict=True):
-        torch.testing.assert_close(one, other, **EXACT)
-
-
 def test_a_recurrent_product_is_a_linear_map_with_one_gradient_for_all_steps() -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(2 * H, H, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -409,18 +361,6 @@ def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: s
     assert torch.equal(noisy, again)
     torch.testing.assert_close(noisy, expected, **EXACT)
     assert not torch.allclose(noisy, quiet)
-
-
-def test_input_dropout_drops_the_same_entries_of_the_vectors_at_all_steps() -> None:
-    network = make_network("gru", num_layers=1, input_dropout=0.5)
-    ids, state = make_inputs(network)
-    with torch.no_grad():
-        noisy, _ = network(ids, state, Noise(torch.Generator().manual_seed(1), B))
-        mask = 2 * torch.empty(B, I).bernoulli_(0.5, generator=torch.Generator().manual_seed(1)).double()
-        (layer,) = network.recurrent_layers()
-        expected = network.output(layer(network.embedding(ids) * mask, state[0])[0])
-    torch.testing.assert_close(noisy, expected, **EXACT)
-    assert not torch.allclose(network(ids, state)[0], noisy)
 
 
 REFERENCES: dict[str, Any] = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}

@@ -1,6 +1,5 @@
 """What is decided before training: notes on the text and on settings that were changed to fit it."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,29 @@ def notes_on(folder: Path, text: str, planned: dict[str, Any] | None = None, **a
     return [str(note) for note in notes if note not in read.corpus.notes]
 
 
-def test_an_ordinary_text_gives_no_note(tmp_path: Path) -> None:
-    assert notes_on(tmp_path, COMMON) == []
+MANY = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))  # 300 of 21,300 are more than one in a hundred
+OLD = {"init_from": "older-001"}
 
 
-def test_rare_characters_are_counted(tmp_path: Path) -> None:
-    assert notes_on(tmp_path, COMMON + RARE) == ["2 of 21,002 characters are too rare to learn: read as unknown"]
+UNKNOWN = "2 of 21,002 characters are not in the alphabet of older-001: read as unknown; `extend_alphabet` learns them"
+RARE_NOTE = "{} too rare to learn: read as unknown"
+BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
 
-    assert notes_on(tmp_path, COMMON + RARE[0]) == ["1 of 21,001 characters is too rare to learn: read as unknown"]
 
-
-def test_bytes_are_never_unknown(tmp_path: Path) -> None:
-    assert notes_on(tmp_path, COMMON + RARE + "\x00", alphabet="byte") == []
+@pytest.mark.parametrize(
+    ("rare", "planned", "notes"),
+    [
+        ("", {}, []),
+        (RARE, {}, [RARE_NOTE.format("2 of 21,002 characters are")]),
+        (RARE[0], {}, [RARE_NOTE.format("1 of 21,001 characters is")]),
+        (RARE, OLD, [UNKNOWN]),
+        (RARE, {**OLD, "extend_alphabet": True}, [RARE_NOTE.format("2 of 21,002 characters are")]),
+        (MANY, {}, [RARE_NOTE.format("300 of 21,300 characters are"), BYTES_NOTE]),
+    ],
+)
+def test_unknown_characters_are_counted(tmp_path: Path, rare: str, planned: dict[str, Any], notes: list[str]) -> None:
+    assert notes_on(tmp_path, COMMON + rare, planned) == notes
+    assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
 def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,20 +55,11 @@ def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypat
     assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
 
 
-def test_characters_that_another_run_does_not_know_name_that_run(tmp_path: Path) -> None:
-    (note,) = notes_on(tmp_path, COMMON + RARE, {"init_from": "older-001"})
-    unknown = "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
-    assert note == f"{unknown}; `extend_alphabet` learns them"
-    (note,) = notes_on(tmp_path, COMMON + RARE, {"init_from": "older-001", "extend_alphabet": True})
-    assert note == "2 of 21,002 characters are too rare to learn: read as unknown", "it was extended by the others"
-
-
-def test_many_unknown_characters_suggest_the_byte_alphabet(tmp_path: Path) -> None:
-    rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))  # 300 of 21,300 are more than one in a hundred
-    first, second = notes_on(tmp_path, COMMON + rare)
-    assert first.startswith("300 of 21,300 characters are too rare")
-    assert second == "`alphabet=byte` learns every character of such a text"
-    assert len(notes_on(tmp_path, COMMON + rare[:200])) == 1
+def test_numbers_of_steps_are_rounded_up_to_whole_rounds() -> None:
+    rounded = with_whole_rounds(Config(steps=11, evaluate_every=3, save_every=25, sync_every=10))
+    assert (rounded.steps, rounded.evaluate_every, rounded.save_every) == (20, 10, 30)
+    with pytest.raises(UsageError, match=r"and the run has 9 steps: .*\nGive at most `sync_every=9`"):
+        with_whole_rounds(Config(steps=9, sync_every=10))
 
 
 @pytest.mark.parametrize("name", ["num_lanes", "bptt_length"])
@@ -87,19 +88,3 @@ def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pyte
     assert note.startswith("1 thread is faster than 4 (")
     assert notes_on(tmp_path, COMMON, {"threads": 4}, threads="auto") == []
     assert notes_on(tmp_path, COMMON, {"threads": 3}, threads=3) == [], "as it was set"
-
-
-def test_numbers_of_steps_are_rounded_up_to_whole_rounds() -> None:
-    config = Config(steps=20, evaluate_every=3, save_every=25, sync_every=10)
-    rounded = with_whole_rounds(config)
-    assert (rounded.steps, rounded.evaluate_every, rounded.save_every) == (20, 10, 30)
-    assert with_whole_rounds(replace(config, steps=11)).steps == 20
-
-
-@pytest.mark.parametrize("steps", [1, 9])
-def test_a_run_without_a_whole_round_is_refused(steps: int) -> None:
-    message = (
-        rf"^`sync_every` is 10, and the run has {steps} steps?: .*\nGive at most `sync_every={steps}`, or a larger"
-    )
-    with pytest.raises(UsageError, match=message):
-        with_whole_rounds(Config(steps=steps, sync_every=10))

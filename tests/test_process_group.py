@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from synthetic import make_corpus
 from torch import Tensor
 
@@ -190,42 +189,6 @@ def test_processes_draw_the_masks_of_one() -> None:
         assert torch.equal(torch.cat([part[number] for part in parts], dim=1), expected)
 
 
-@dataclass(frozen=True, eq=False)
-class RecordedRows(BatchRows):
-    """Batch rows that record which of their characters were read."""
-
-    read: list[tuple[int, int]] = field(default_factory=list)
-
-    def window(
-        self, cursor: int, length: int, rows: slice = slice(None)
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        self.read.extend((row, cursor + t) for row in range(self.batch_size)[rows] for t in range(length))
-        return super().window(cursor, length, rows)
-
-
-def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once() -> None:
-    batches = RecordedRows(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
-    saved: Any = None
-
-    def train(group: ProcessGroup) -> Any:
-        trainer = Trainer(make_config(zoneout=0.2), batches, V, CPU, group)
-        if saved is not None:
-            trainer.restore(*saved)
-        for _ in range(4):
-            trainer.take_step()
-        tensors, counters = trainer.snapshot()
-        return trainer.model_tensors(), tensors, counters
-
-    for size in (2, 1, 2):
-        saved = in_processes(size, train)[0] if size > 1 else train(SINGLE)
-    assert sorted(batches.read) == [(row, offset) for row in range(B) for offset in range(12 * T)]
-    trainer = make_trainer(zoneout=0.2)
-    for _ in range(12):
-        trainer.take_step()
-    for name, value in trainer.snapshot()[0].items():
-        np.testing.assert_allclose(saved[1][name], value, atol=1e-4, err_msg=name)
-
-
 def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step() -> None:
     def train(group: ProcessGroup) -> tuple[list[tuple[bool, ...]], int]:
         trainer = make_trainer(group, reset_probability=0.0)
@@ -242,6 +205,7 @@ def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_ste
 
 def exchange(group: ProcessGroup) -> list[Any]:
     """Exchange something of every kind."""
+    group.check_same_text("digest")
     return [
         group.of_first([] if group.is_first else ["ignored"]),
         group.of_first([group.rank, "ä", None]),
@@ -253,6 +217,10 @@ def exchange(group: ProcessGroup) -> list[Any]:
 def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> None:
     assert exchange(SINGLE) == [[], [0, "ä", None], [False, False], [0, 1, 2, 3, 4]]
     assert in_processes(3, exchange) == [[[], [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]] * 3
+    with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
+        in_processes(3, lambda group: group.check_same_text(str(group.rank // 2)))
+    with pytest.raises(UsageError, match="standard input, which 2 processes cannot all read"):
+        in_processes(2, lambda group: group.check_corpus(["-"]))
 
 
 def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
@@ -370,54 +338,6 @@ def test_a_stop_during_the_validation_of_the_first_process_interrupts_it(
         assert events[-1].is_complete
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"corpus": ("-",)}, "standard input, which 2 processes cannot all read"),
-        ({"corpus": ("missing.txt",)}, "missing.txt"),
-    ],
-)
-def test_what_several_processes_cannot_do_is_one_error(text: Path, changes: dict[str, Any], message: str) -> None:
-    def train(group: ProcessGroup) -> Any:
-        return list(loop.train(run_config(text, **changes), out=Path("run"), group=group))
-
-    with pytest.raises(CharRNNError, match=message):
-        in_processes(2, train)
-    assert not Path("run").exists()
-
-
-def test_processes_that_read_different_texts_end() -> None:
-    def check(group: ProcessGroup) -> None:
-        group.check_same_text(str(group.rank // 2))
-
-    check(SINGLE)
-    in_processes(2, check)
-    with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
-        in_processes(3, check)
-
-
-@pytest.mark.trained
-def test_an_error_of_one_process_ends_the_others(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    errors: list[CharRNNError] = []
-
-    def train(group: ProcessGroup) -> Any:
-        events = loop.train(run_config(text), out=Path("run"), group=group)
-        try:
-            for event in events:
-                if group.rank == 1 and event.event == "step" and event.step == 2:
-                    events.close()
-                    group.meeting.leave()  # type: ignore[attr-defined]
-                    return None
-        except CharRNNError as error:
-            errors.append(error)
-        return None
-
-    in_processes(2, train)
-    assert [type(error) for error in errors] == [OtherProcessError]
-    # Nothing is lost: the run continues from its last save.
-    assert list(loop.resume("run", group=SINGLE))[-1].is_complete
-
-
 def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
     arrived = {0: (1.0, 2.0), 1: (3.0, 8.0)}  # The weight of each process after its first and second round.
 
@@ -437,22 +357,6 @@ def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
     second = first - 0.7 * ((first - 6.5) + 0.5 * momentum)
     expected = pytest.approx([first, 0.75, second, 0.75], abs=1e-12)
     assert in_processes(2, take) == [expected, expected]
-
-
-def test_with_sync_every_processes_differ_between_two_outer_steps_and_agree_after_each() -> None:
-    def train(group: ProcessGroup) -> list[str]:
-        trainer, found = make_trainer(group, sync_every=3), []
-        for _ in range(7):
-            trainer.take_step()
-            found.append(digest_of([*trainer.network.state_dict().values(), *moments(trainer)]))
-        return found
-
-    first, second = in_processes(2, train)
-    assert [one == other for one, other in zip(first, second, strict=True)] == [step % 3 == 0 for step in range(1, 8)]
-
-
-def moments(trainer: Trainer) -> list[Tensor]:
-    return [value for optimizer in trainer.optimizers for some in optimizer.state.values() for value in some.values()]
 
 
 def test_with_sync_every_a_restored_trainer_takes_the_same_steps_to_the_bit() -> None:
@@ -530,13 +434,3 @@ def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.Mon
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0)
     # Two layers of an LSTM have 16 blocks; those of the first layer's input (12, 5) are smaller.
     assert sorted(counted.values()) == [5 * 4, 5 * 5, 5 * 7]
-
-
-@pytest.mark.trained
-def test_another_number_of_processes_chooses_its_threads_again(text: Path) -> None:
-    config = run_config(text, threads=3, steps=3)
-    in_processes(2, lambda group: list(loop.train(config, out=Path("run"), group=group)))
-    same = in_processes(2, lambda group: next(loop.resume("run", {"steps": 6}, group=group)).config["threads"])
-    assert same == [3, 3]
-    assert next(loop.resume("run", {"steps": 6}, group=SINGLE)).config["threads"] == 1  # all that torch has here
-    assert next(loop.resume("run", {"steps": 6, "threads": 2}, group=SINGLE)).config["threads"] == 2

@@ -51,14 +51,6 @@ def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budge
     assert config.num_lanes <= 32 and config.bptt_length <= 128
 
 
-def test_a_large_text_gets_full_lanes_and_more_text_more_units() -> None:
-    sizes = [resolve(Config(steps=5000), size).hidden_size for size in (1000, 100_000, 10**6, 10**7)]
-    assert sizes == [128, 256, 512, 512]
-    full = resolve(Config(steps=5000), 10**6)
-    assert (full.cell, full.num_layers, full.num_lanes, full.bptt_length) == ("lstm", 1, 32, 128)
-    assert resolve(Config(minutes=0.5), 10**6).hidden_size == 256, "half a minute does not feed 512"
-
-
 @pytest.mark.parametrize(
     ("num_train", "bptt_length", "expected"),
     [(12, 3, 2), (100, 25, 2), (4096, 128, 16), (5000, 128, 19), (10_000, 128, 39), (1_024_000, 128, 4000)],
@@ -68,17 +60,6 @@ def test_asked_for_lanes_are_no_more_than_the_text_has_room_for(
 ) -> None:
     sized = choose_sizes(Config(num_lanes=4000), num_train)
     assert (sized.num_lanes, sized.bptt_length) == (expected, bptt_length)
-
-
-@pytest.mark.parametrize(("num_train", "expected"), [(14, 7), (100, 50), (1000, 500), (5000, 500)])
-def test_an_asked_for_window_is_at_most_half_the_text(num_train: int, expected: int) -> None:
-    sized = choose_sizes(Config(bptt_length=500), num_train)
-    assert sized.bptt_length == expected and 2 * expected * sized.num_lanes <= num_train  # type: ignore[operator]
-
-
-@pytest.mark.parametrize("config", [Config(epochs=1e5), Config(minutes=1e4)])
-def test_a_vast_budget_stops_at_a_thousand_million_steps(config: Config) -> None:
-    assert choose_steps(choose_sizes(config, 10**8), 10**8, 10**7, 1e-6, 6e5).steps == 10**9
 
 
 def test_what_was_given_is_kept() -> None:
@@ -111,11 +92,6 @@ def test_the_peak_rate_falls_with_the_width(cell: str, hidden_size: int, expecte
     assert config.learning_rate == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_embedding_is_no_wider_than_the_layer() -> None:
-    assert choose_sizes(Config(hidden_size=16), 10**6).embedding_size == 16
-    assert choose_sizes(Config(hidden_size=256), 10**6).embedding_size == 64
-
-
 @given(SIZES, st.floats(0.01, 50))
 @settings(max_examples=80, deadline=None, derandomize=True)
 def test_epochs_are_passes_over_the_training_text(num_chars: int, epochs: float) -> None:
@@ -143,41 +119,12 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.4, 0.4)]
 
 
-def test_the_fewer_characters_for_each_weight_the_more_is_dropped() -> None:
-    def dropout(num_chars: int, **sizes: Any) -> float:
-        return float(resolve(Config(**{"epochs": 5.0, "hidden_size": 512, **sizes}), num_chars).dropout)
-
-    assert dropout(4 * 10**6) == pytest.approx(dropout(10**6) / 2, abs=0.01)
-    # Without a vector's share, twice the units are four times the weights; a second layer doubles them and one half.
-    wide = dropout(10**6, hidden_size=1024, embedding_size=1)
-    assert dropout(10**6, hidden_size=512, embedding_size=1) == pytest.approx(wide / 2, abs=0.01)
-    deep = dropout(10**6, cell="rnn", num_layers=2, embedding_size=1)
-    assert dropout(10**6, cell="rnn", embedding_size=1) == pytest.approx(deep / math.sqrt(3), abs=0.01)
-
-
-@given(st.integers(1000, 10**8), st.integers(1, 10**5))
-@settings(max_examples=80, deadline=None, derandomize=True)
-def test_validation_takes_its_share_and_comes_eight_times_at_the_most(num_chars: int, steps: int) -> None:
-    config = resolve(Config(steps=steps), num_chars)
-    assert isinstance(config.evaluate_every, int) and isinstance(config.num_lanes, int)
-    assert isinstance(config.bptt_length, int)
-    assert config.save_every == config.evaluate_every
-    assert -(-steps // config.evaluate_every) <= 8
-    num_val = config.validation_chars or num_chars - int(0.9 * num_chars)
-    assert isinstance(num_val, int)
-    cost_in_steps = num_val * FORWARD_COST / (config.num_lanes * config.bptt_length)
-    # One more, since the quotient was rounded down to whole steps.
-    assert cost_in_steps <= EVALUATION_SHARE * (config.evaluate_every + 1)
-    # And no rarer than either reason asks for.
-    assert config.evaluate_every <= max(-(-steps // 8), cost_in_steps / EVALUATION_SHARE, 1)
-
-
-def test_a_third_of_the_dropout_goes_to_the_characters_vectors() -> None:
-    config = resolve(Config(epochs=9.0), 10**6)
-    assert 0.15 < float(config.dropout) < 0.4
-    assert config.input_dropout == pytest.approx(float(config.dropout) / 3, abs=0.006)
-    assert resolve(Config(epochs=2.0), 10**6).input_dropout == 0.0
-    assert resolve(Config(epochs=2.0, dropout=0.6), 10**6).input_dropout == pytest.approx(0.2)
+def test_what_a_run_records_of_its_validation_text_is_read_again() -> None:
+    config = resolve(Config(steps=2000), 10**10)
+    assert config.validation_chars == MIN_VALIDATION_CHARS
+    longer = choose_steps(replace(config, steps=10**7), 9 * 10**9, 10**9)
+    assert longer.validation_chars == config.validation_chars, "a resumed run compares its losses with those before"
+    assert resolve(replace(config, validation_chars=None), 10**10).validation_chars is None
 
 
 def test_a_short_budget_takes_smaller_and_bolder_steps() -> None:
@@ -211,14 +158,6 @@ def test_what_cannot_be_trained_is_refused() -> None:
         choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)
 
 
-def test_an_optimizer_with_larger_rates_gets_them() -> None:
-    rates = {
-        name: float(choose_sizes(Config(optimizer=name, hidden_size=512, steps=9), 10**6).learning_rate)
-        for name in ("muon", "adamw", "rmsprop", "sgd")
-    }
-    assert rates == pytest.approx({"muon": 9e-3, "adamw": 9e-3, "rmsprop": 9e-3, "sgd": 0.9})
-
-
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_validation_takes_a_share_of_the_time_and_a_small_text_is_read_whole(
@@ -239,19 +178,11 @@ def test_validation_takes_a_share_of_the_time_and_a_small_text_is_read_whole(
         assert num_read >= MIN_VALIDATION_CHARS
 
 
-def test_what_was_recorded_of_the_validation_text_is_read_again() -> None:
-    config = resolve(Config(steps=2000), 10**10)
-    assert config.validation_chars == MIN_VALIDATION_CHARS
-    longer = choose_steps(replace(config, steps=10**7), 9 * 10**9, 10**9)
-    assert longer.validation_chars == config.validation_chars, "a resumed run compares its losses with those before"
-    assert resolve(replace(config, validation_chars=None), 10**10).validation_chars is None
-
-
-ALL_TEXTS = [int(20_000 * 50_000 ** (k / 16)) for k in range(17)]
+ALL_TEXTS = [int(20_000 * 50_000 ** (k / 8)) for k in range(9)]
 """Characters of a text, from 20 kB to 1 GB."""
-ALL_MINUTES = [2 / 60 * 43_200 ** (k / 12) for k in range(13)]
+ALL_MINUTES = [2 / 60 * 43_200 ** (k / 6) for k in range(7)]
 """Budgets from two seconds to a day."""
-ALL_RATES = [CPU_RATE / 4, CPU_RATE, 1.5 * CPU_RATE, 5e12]
+ALL_RATES = [CPU_RATE / 4, 1.5 * CPU_RATE, 5e12]
 """Assumed operations per second, from an old processor to a GPU."""
 
 
@@ -273,20 +204,7 @@ def test_more_text_budget_or_speed_never_gives_fewer_units(cell: str, num_layers
         for smaller in ((i - 1, j, k), (i, j - 1, k), (i, j, k - 1)):
             assert chosen.get(smaller, 0) <= size
     assert set(chosen.values()) <= set(MIN_READ)
-    assert chosen[0, 0, 0] == min(MIN_READ) and chosen[16, 12, 3] == max(MIN_READ)
-
-
-@pytest.mark.parametrize("rate", ALL_RATES[::3])
-def test_every_text_and_budget_gets_a_complete_configuration(rate: float) -> None:
-    for num_train in ALL_TEXTS:
-        for minutes in ALL_MINUTES:
-            sized = choose_sizes(Config(minutes=minutes), num_train, rate)
-            limit = most_useful_steps(sized, num_train)
-            assert isinstance(sized.hidden_size, int)
-            seconds_per_step = 32 * 128 * 24.0 * sized.hidden_size * (64 + sized.hidden_size) / rate
-            config = choose_steps(sized, num_train, num_train // 9, seconds_per_step, 60 * minutes, limit)
-            assert config.steps is not None and 1 <= config.steps <= limit
-            assert 0 <= float(config.dropout) <= 0.6 and 0 < float(config.learning_rate) <= 3e-2
+    assert chosen[0, 0, 0] == min(MIN_READ) and chosen[8, 6, 2] == max(MIN_READ)
 
 
 def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size() -> None:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_RUN, Ran, clean_environment
-from saved_runs import FILES, forge_description, turn_to_format_1
+from conftest import SMALL_RUN, Ran
+from saved_runs import FILES, forge_description
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
-from charrnn.training import loop, measuring, plan
+from charrnn.training import measuring, plan
 from charrnn.training.trainer import Trainer
 
 Command = Callable[..., Ran]
@@ -83,18 +82,6 @@ def assert_same_run(first: Path, second: Path) -> None:
     assert steps == list(range(1, len(steps) + 1))
 
 
-@pytest.mark.parametrize(
-    ("stop", "changes"), [(5, {}), (6, {"cell": "rnn", "alphabet": "byte", "clip_norm": 0.1, "weight_average": 0.0})]
-)
-def test_a_resumed_run_equals_the_uninterrupted_run(text_file: Path, stop: int, changes: dict[str, Any]) -> None:
-    straight = train("straight", **changes)
-    broken = train("broken", stop=stop, **changes)
-    assert (broken / "latest").read_text() == f"step-{stop:08d}\n"
-    *_, done = charrnn.resume(broken)
-    assert (done.step, done.is_complete) == (12, True)
-    assert_same_run(straight, broken)
-
-
 def test_what_was_best_before_is_still_known(text_file: Path) -> None:
     # A learning rate far too high makes the loss go up and down.
     wild = {"learning_rate": 1.0, "weight_average": 0.0, "warmup_steps": 0, "evaluate_every": 1, "keep": 20}
@@ -106,93 +93,6 @@ def test_what_was_best_before_is_still_known(text_file: Path) -> None:
     broken = train("broken", stop=first_worse - 1, **wild)
     list(charrnn.resume(broken))
     assert_same_run(straight, broken)
-
-
-def crash_after(name: str, num_steps: int, **changes: Any) -> Path:
-    """Train until step `num_steps` was told, then stop without saving, as a power cut would."""
-    events = charrnn.train(make_config(**changes), out=Path("checkpoints", name))
-    next(event for event in events if event.event == "step" and event.step == num_steps)
-    events.close()  # type: ignore[attr-defined]
-    return Path("checkpoints", name)
-
-
-@pytest.mark.parametrize(("crash", "saved"), [(3, 0), (9, 8)])
-def test_after_a_crash_it_continues_from_the_last_save(text_file: Path, crash: int, saved: int) -> None:
-    straight = train("straight")
-    broken = crash_after("broken", crash)
-    assert (broken / "latest").read_text() == f"step-{saved:08d}\n"
-    assert len([r for r in read_metrics(broken) if r["event"] == "step"]) == crash
-    start, *_ = charrnn.resume(broken)
-    assert start.first_step == saved
-    assert_same_run(straight, broken)
-
-
-def test_a_damaged_step_is_passed_over_with_a_warning(command: Command, text_file: Path) -> None:
-    straight = train("straight")
-    broken = train("broken", stop=9)
-    (broken / "step-00000009" / "training.safetensors").write_bytes(b"torn")
-    ran = command("train", "--resume", "broken")
-    assert "step-00000009" in ran.err and "damaged" in ran.err and "using step-00000008" in ran.err
-    assert_same_run(straight, broken)
-
-
-def start_training(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`charrnn train` in a process that cannot end by itself before somebody reads all that it says."""
-    settings = {**SETTINGS, "steps": 20_000, "evaluate_every": 1, "save_every": 20_000}
-    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "train", "text.txt", *flags, *arguments],
-        cwd=tmp_path,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def assert_was_saved_whole(run: Path) -> int:
-    """What an interrupt saved is what `should_stop` saves after as many steps; returns how many those are."""
-    step = int((run / "latest").read_text().strip().removeprefix("step-"))
-    logged = [record["step"] for record in read_metrics(run) if record["event"] == "step"]
-    assert logged == list(range(1, step + 1))
-    twin = train("twin", stop=step, steps=20_000, evaluate_every=1, save_every=20_000)
-    assert saved_files(run) == saved_files(twin)
-    return step
-
-
-def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, tmp_path: Path) -> None:
-    process = start_training(tmp_path)
-    assert process.stderr is not None
-    told = ""
-    while "best\n" not in told:  # the first evaluation
-        line = process.stderr.readline()
-        assert line, told
-        told += line
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=600)
-    assert (process.returncode, out) == (130, "checkpoints/text-001\n")
-    step = assert_was_saved_whole(tmp_path / "checkpoints" / "text-001")
-    assert err.splitlines()[-2:] == [
-        f"Stopped at step {step:,}; everything is saved. Continue with:",
-        "  charrnn train --resume text-001",
-    ]
-    assert "Traceback" not in told + err
-    # The very command that was printed, with a budget that ends.
-    resumed = command(*err.splitlines()[-1].split()[1:], "--steps", step + 2, "--json")
-    assert resumed.code == 0
-    assert [json.loads(line).get("step") for line in resumed.out.splitlines()][-1] == step + 2
-
-
-def test_changes_that_the_weights_depend_on_are_refused_by_name(command: Command, text_file: Path) -> None:
-    run = train("run", stop=3)
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    ran = command("train", "--resume", "run", "--hidden-size", 9, "--seed", 3, "--set", "beta2=0.9", "--steps", 20)
-    assert (ran.code, ran.out) == (2, "")
-    refused = ran.err.partition("It can change")[0]
-    assert all(name in refused for name in ("--hidden-size", "--seed", "beta2"))
-    assert "--steps" not in refused
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
@@ -207,6 +107,26 @@ def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
     assert "text.txt" in ran.err
     text_file.write_bytes(TEXT.encode())
     assert command("train", "--resume", "run").code == 0
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_step = Trainer.take_step
+
+    def take(self: Trainer, flags: Sequence[bool]) -> Any:
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take_step(self, flags)
+
+    monkeypatch.setattr(Trainer, "take_step", take)
+    flags = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+    ran = command("train", "text.txt", *flags)
+    assert (ran.code, ran.out) == (130, "checkpoints/text-001\n")
+    told = ["Stopped at step 3; everything is saved. Continue with:", "  charrnn train --resume text-001"]
+    assert ran.err.splitlines()[-2:] == told
+    # The very command that was printed.
+    resumed = command(*told[1].split()[1:], "--json")
+    assert resumed.code == 0 and json.loads(resumed.out.splitlines()[-1])["step"] == 12
+    assert saved_files(Path("checkpoints/text-001")) == saved_files(train("straight"))
 
 
 def num_steps_told(run: Path) -> list[int]:
@@ -227,26 +147,14 @@ def test_more_steps_extend_a_finished_run(command: Command, text_file: Path) -> 
     assert (run / "latest").read_text() == "step-00000017\n"
 
 
-def test_epochs_and_minutes_count_from_here(command: Command, text_file: Path) -> None:
+def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(command: Command, text_file: Path) -> None:
     run = train("run", stop=3)
-    steps_per_epoch = int(0.9 * len(TEXT)) / (SETTINGS["num_lanes"] * SETTINGS["bptt_length"])
-    assert command("train", "--resume", "run", "--epochs", 0.25).code == 0
-    assert num_steps_told(run) == list(range(1, 3 + round(0.25 * steps_per_epoch) + 1))
-    so_far = len(num_steps_told(run))
+    ran = command("train", "--resume", "run", "--steps", 2)
+    assert (ran.code, ran.out) == (2, "") and "--steps is 2, but run has taken 3 steps already" in ran.err
     assert command("train", "--resume", "run", "--minutes", 0.002).code == 0
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.minutes, config.epochs) == (None, None)
-    assert num_steps_told(run) == list(range(1, (config.steps or 0) + 1))
-    assert len(num_steps_told(run)) > so_far
-
-
-def test_fewer_steps_than_were_taken_are_refused(command: Command, text_file: Path) -> None:
-    run = train("run")
-    before = (run / "config.yaml").read_text()
-    ran = command("train", "--resume", "run", "--steps", 7)
-    assert (ran.code, ran.out) == (2, "")
-    assert "7" in ran.err and "12" in ran.err
-    assert (run / "config.yaml").read_text() == before
+    assert num_steps_told(run) == list(range(1, (config.steps or 0) + 1)) and len(num_steps_told(run)) > 3
 
 
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
@@ -273,15 +181,6 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
     same = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT.encode())
     assert same.code == 0
     assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
-
-
-def test_a_run_in_use_is_left_alone(command: Command, text_file: Path) -> None:
-    run = RunWriter(train("run", stop=3))
-    with run.lock():
-        ran = command("train", "--resume", "run")
-    assert (ran.code, ran.out) == (6, "")
-    assert "in use" in ran.err and len(ran.err.splitlines()) <= 3
-    assert command("train", "--resume", "run").code == 0
 
 
 @pytest.fixture
@@ -313,48 +212,22 @@ def test_the_recorded_configuration_trains_the_same_weights_again(
         assert saved_files(first)[name] == saved_files(Path(done.run))[name]
 
 
-@pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
-def test_threads_and_precision_may_be_measured_anew(
-    command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = train("run", stop=3, threads=2)
-    monkeypatch.setattr(plan, "choose_threads", lambda config, *_: 1 if config.threads == "auto" else config.threads)
-    monkeypatch.setattr(loop, "choose_precision", lambda *arguments: "bf16")
-    changes = ("--steps", 4), ("--steps", 5, "--set", "threads=auto"), ("--steps", 6, "--precision", "auto")
-    found = []
-    for change in changes:
-        assert command("train", "--resume", "run", *change).code == 0
-        config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
-        found.append((config.threads, config.precision))
-    assert found == [(2, "fp32"), (1, "fp32"), (1, "bf16")]
-
-
-@pytest.mark.parametrize(
-    ("flags", "requested", "recorded"),
-    [(("--minutes", 1), "auto", 1), (("--minutes", 1, "--set", "threads=2"), 2, 2)],
-    ids=["not named", "named"],
-)
 def test_minutes_measure_the_threads_again_unless_they_are_named(
-    command: Command,
-    text_file: Path,
-    two_threads: None,
-    monkeypatch: pytest.MonkeyPatch,
-    flags: tuple[object, ...],
-    requested: int | str,
-    recorded: int,
+    text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recorded number was the fastest when the run was started, perhaps beside other work."""
     run = train("run", stop=3, threads=2)
-    asked = []
+    asked: list[Any] = []
 
     def measure_step(config: Any, *arguments: object) -> tuple[float, int]:
         asked.append(config.threads)
         return 1000.0, 1 if config.threads == "auto" else config.threads  # so slow that one step is left to take
 
     monkeypatch.setattr(plan, "measure_step", measure_step)
-    assert command("train", "--resume", "run", *flags).code == 0
+    list(charrnn.resume(run, {"minutes": 1, "threads": 2}))
+    *_, done = charrnn.resume(run, {"minutes": 1})
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
-    assert (asked, config.threads, config.steps) == ([requested], recorded, 4)
+    assert (asked, config.threads, config.steps, done.step) == ([2, "auto"], 1, 5, 5)
 
 
 def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
@@ -390,20 +263,6 @@ def test_between_events_the_caller_s_threads_are_theirs(
     assert set(computed) == {before + 1}
 
 
-def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file: Path) -> None:
-    whole = train("whole", steps=6, muon_scale=0.0, evaluate_every=3)
-    old = train("old", steps=3, muon_scale=0.0, evaluate_every=3)
-    turn_to_format_1(RunWriter(old))
-    lines = (old / "config.yaml").read_text().splitlines()
-    newer = ("optimizer", "muon_scale", "beta1", "threads", "omega", "initial_state", "init_from")
-    (old / "config.yaml").write_text("\n".join(line for line in lines if line.split(":")[0] not in newer) + "\n")
-    assert command("sample", "old", "--length", 5).code == 0
-    # The schedule knew of three steps only, so the weights differ; that they go on is what counts.
-    assert command("train", "--resume", "old", "--steps", 6).code == 0
-    assert (old / "latest").read_text() == (whole / "latest").read_text()
-    assert "optimizer: adamw\nmuon_scale: 0.0" in (old / "config.yaml").read_text()
-
-
 @pytest.mark.parametrize("what", ["the folder", "lock"])
 def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, what: str) -> None:
     """Saving into what is left would leave a folder that no command takes for a run."""
@@ -418,16 +277,3 @@ def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, wha
                 else:
                     (run / what).unlink()
     assert not run.exists() or not (run / "step-00000003").exists()
-
-
-def test_a_step_of_another_run_is_told_of(tmp_path: Path) -> None:
-    """Every digest in it is right: only its settings tell."""
-    (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
-    for seed in (1, 2):
-        config = charrnn.Config(corpus=(str(tmp_path / "text.txt"),), steps=2, seed=seed, **SMALL_RUN)
-        list(charrnn.train(config, out=tmp_path / f"run-{seed}"))
-    assert charrnn.load(tmp_path / "run-1").warnings == ()
-    (tmp_path / "run-1" / "step-00000002").rename(tmp_path / "kept")
-    (tmp_path / "run-2" / "step-00000002").rename(tmp_path / "run-1" / "step-00000002")
-    (warning,) = charrnn.load(tmp_path / "run-1").warnings
-    assert "another seed" in warning and "another run" in warning

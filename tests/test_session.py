@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import charrnn
-from charrnn.errors import CharRNNError, NonFiniteError
+from charrnn.errors import CharRNNError
 from charrnn.runs.writer import RunWriter
 from charrnn.training.plan import plan_run, read_text
 from charrnn.training.session import SessionState, TrainingSession
@@ -67,13 +67,6 @@ def made(tmp_path: Path) -> Iterator[Session]:
         yield made
 
 
-def test_a_step_is_logged_before_it_is_reported(made: Session) -> None:
-    event = made.session.step()
-    (line,) = (made.run.path / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(line) == event.to_json()
-    assert (event.step, made.session.state) == (1, SessionState())
-
-
 def test_the_lowest_validation_loss_is_the_best(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session, losses = made.session, iter([2.0, 3.0, 1.5])
     monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
@@ -122,20 +115,6 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made: Session) -> 
     assert SessionState.restored(loaded, made.run.reader.checkpoints()) == SessionState(saved_step=1)
 
 
-def test_it_recovers_once(made: Session) -> None:
-    session, error = made.session, NonFiniteError("the loss is nan.")
-    session.save()
-    rate = session.trainer.config.learning_rate
-    session.step()
-    (warning,) = session.recover(error)
-    assert "the loss is nan." in warning.message and "back to step 0" in warning.message
-    assert session.trainer.step == 0 and session.trainer.config.learning_rate == float(rate) / 2
-    assert (made.run.path / "metrics.jsonl").read_text() == ""
-    with pytest.raises(NonFiniteError) as caught:
-        list(session.recover(error))
-    assert caught.value is error
-
-
 def run_all(made: Session) -> dict[str, list[int]]:
     """Train to the end, saving on request at step 5; return the steps of each kind of event, in order."""
     steps: dict[str, list[int]] = {}
@@ -157,17 +136,6 @@ def test_it_validates_and_saves_when_it_should(made: Session, monkeypatch: pytes
     assert steps["sample"] == [0, 1, 2, 7]
     assert steps["done"] == [7]
     assert not made.session.state.is_stopped
-
-
-def test_a_validation_that_was_logged_before_it_was_saved_as_done_is_not_logged_again(made: Session) -> None:
-    session = made.session
-    session.step()
-    session.validate()
-    logged = (made.run.path / "metrics.jsonl").read_text()
-    session.state.is_validation_due = True
-    evaluation = session.validate()
-    assert evaluation is not None and evaluation.step == 1
-    assert (made.run.path / "metrics.jsonl").read_text() == logged != ""
 
 
 def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made: Session) -> None:

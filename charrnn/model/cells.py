@@ -176,7 +176,7 @@ class Lstm(Cell):
     num_states = 2
     shows = "tanh(c)"
     forget_block = 1
-    gates = ("f", "i", "o")
+    gates: ClassVar[tuple[str, ...]] = ("f", "i", "o")
     keeping_gate = "f"
 
     @staticmethod

@@ -11,6 +11,10 @@ class Event:
     """Base class of all events. `seconds` count from the start of the process."""
 
     event: ClassVar[str]
+    """Name of the class without "Event", in lower case."""
+
+    def __init_subclass__(cls) -> None:
+        cls.event = cls.__name__.removesuffix("Event").lower()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `train --json` prints on one line."""
@@ -25,7 +29,6 @@ class StartEvent(Event):
     symbol. They differ if rare characters became unknown, and for a run that starts from another run's weights.
     """
 
-    event: ClassVar[str] = "start"
     run: str
     num_parameters: int
     num_steps: int
@@ -43,7 +46,6 @@ class StartEvent(Event):
 class StepEvent(Event):
     """One optimizer step; `train_nats` is its mean loss in nats per character."""
 
-    event: ClassVar[str] = "step"
     step: int
     seconds: float
     train_nats: float
@@ -56,7 +58,6 @@ class StepEvent(Event):
 class EvaluationEvent(Event):
     """A validation: the stateful loss on the validation part, or on `num_chars` characters of it."""
 
-    event: ClassVar[str] = "evaluation"
     step: int
     seconds: float
     val_nats: float
@@ -69,7 +70,6 @@ class EvaluationEvent(Event):
 class SampleEvent(Event):
     """A sample that the model generated after this step."""
 
-    event: ClassVar[str] = "sample"
     step: int
     text: str
 
@@ -78,7 +78,6 @@ class SampleEvent(Event):
 class SavedEvent(Event):
     """A checkpoint was saved in the folder `path`."""
 
-    event: ClassVar[str] = "saved"
     step: int
     path: str
 
@@ -87,7 +86,6 @@ class SavedEvent(Event):
 class WarningEvent(Event):
     """A problem that does not end training."""
 
-    event: ClassVar[str] = "warning"
     message: str
 
     def __post_init__(self) -> None:
@@ -98,7 +96,6 @@ class WarningEvent(Event):
 class DoneEvent(Event):
     """Training ended, after its last step or because a stop was requested (`is_complete` false); all is saved."""
 
-    event: ClassVar[str] = "done"
     step: int
     seconds: float
     val_nats: float | None

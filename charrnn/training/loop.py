@@ -75,12 +75,20 @@ def train(
     """
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        group = stack.enter_context(connected() if group is None else contextlib.nullcontext(group))
+        group = stack.enter_context(connected(group))
         config, initial, device = _model_to_train(group, config, out, checkpoints)
         text = group.in_turn(lambda: read_new_text(config, initial, stdin))
         group.check_same_text(text.corpus.digest)
         planned, batches = plan_run(config, text, device, start, group)
-        run = _new_run(stack, group, out, checkpoints, text.corpus.name)
+
+        def create() -> RunWriter:
+            return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
+
+        run = RunWriter(Path())
+        with group.together():
+            if group.is_first:
+                run = stack.enter_context(new_run(create))
+        run = _run_of_first(group, run)
         if group.is_first:
             run.write_description(Description.of(run.path, planned, text.vocab))
         notes = planning_notes(config, planned, text)
@@ -119,26 +127,18 @@ def _model_to_train(
     return config, initial, device
 
 
-def _new_run(
-    stack: contextlib.ExitStack, group: ProcessGroup, out: Path | None, checkpoints: Path, name: str
-) -> RunWriter:
-    """Create the run's folder in the first process, which locks it until the stack is closed; return it in all."""
-
-    def create() -> RunWriter:
-        return RunWriter.create(checkpoints, name) if out is None else RunWriter.create_at(out)
-
-    with group.together():
-        run = stack.enter_context(new_run(create)) if group.is_first else RunWriter(Path())
+def _run_of_first(group: ProcessGroup, run: RunWriter) -> RunWriter:
+    """Return the run of the first process in all."""
     return RunWriter(Path(cast(str, group.of_first(str(run.path)))))
 
 
 def _budget_underused_warning(run: RunWriter, budget: float, seconds: float) -> Iterator[WarningEvent]:
     """Warn if training took much less than its budget (in seconds): the machine was slower when it was measured."""
     if budget >= MIN_REPORTED_BUDGET and seconds < MIN_BUDGET_SHARE * budget:
+        further = named("minutes", f"{(budget - seconds) / 60:.1f}")
         yield WarningEvent(
             message=f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the machine was slower "
-            "while its speed was measured. "
-            f"Resume {run.path.name} with {named('minutes', f'{(budget - seconds) / 60:.1f}')}."
+            f"while its speed was measured. Resume {run.path.name} with {further}."
         )
 
 
@@ -163,7 +163,7 @@ def resume(
     found: Checkpoint | None = None
     folder, config = RunWriter(Path()), Config()
     with contextlib.ExitStack() as stack:
-        group = stack.enter_context(connected() if group is None else contextlib.nullcontext(group))
+        group = stack.enter_context(connected(group))
         with group.together():
             parsed = _parse_changes(changes or {})
             if group.is_first:
@@ -172,7 +172,7 @@ def resume(
                 found = folder.reader.load_checkpoint("latest", with_training=True)
                 config = _changed_config(folder.reader, found, parsed, group.size)
                 check_shapes(config, found.model, folder.path)
-        folder = RunWriter(Path(cast(str, group.of_first(str(folder.path)))))
+        folder = _run_of_first(group, folder)
         loaded, config = group.share_checkpoint(found), group.share_config(config)
         with group.together():
             group.check_corpus(config.corpus)

@@ -56,9 +56,12 @@ def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -
     """
     if device.type != "cpu":
         return GPU_RATE * math.sqrt(num_processes)
-    num_threads = torch.get_num_threads() if config.threads == "auto" else config.threads
     is_fp32 = config.precision == "fp32" or not has_fast_bf16(device)
-    return CPU_RATE * math.sqrt(num_threads * num_processes) * (FP32_SHARE if is_fp32 else 1)
+    return CPU_RATE * math.sqrt(_most_threads(config) * num_processes) * (FP32_SHARE if is_fp32 else 1)
+
+
+def _most_threads(config: Config) -> int:
+    return torch.get_num_threads() if config.threads == "auto" else config.threads
 
 
 def choose_precision(config: Config, batches: BatchRows, vocab_size: int, device: torch.device) -> str:
@@ -81,7 +84,7 @@ def choose_precision(config: Config, batches: BatchRows, vocab_size: int, device
     trials = {name: _trial(trial, batches, vocab_size, device, length) for name, trial in configs.items()}
     # On one thread and by that thread's own clock, which other processes do not delay.
     least = _fastest_steps(trials, 1, time.thread_time, TRIAL_STEPS)
-    most = torch.get_num_threads() if config.threads == "auto" else config.threads
+    most = _most_threads(config)
     if most > 1 and least["fp32"] < CLEAR_SPEEDUP * least["bf16"]:
         # Small bf16 products gain less from threads, which wait for each other if other processes use their cores.
         with on_threads(most):
@@ -109,15 +112,17 @@ def _fastest_steps(
     return least
 
 
-def choose_threads(config: Config, batches: BatchRows, vocab_size: int, device: torch.device) -> int:
+def choose_threads(
+    config: Config, batches: BatchRows, vocab_size: int, device: torch.device, group: ProcessGroup = SINGLE
+) -> int:
     """Choose the processor threads of a configuration with a number of steps, if they are `auto`, by measuring.
 
-    All threads, without measuring, if there is only one, for fewer than MIN_STEPS steps, and on a device other than
-    the CPU.
+    All threads, without measuring, if there is only one, for fewer than MIN_STEPS steps, on a device other than the
+    CPU, and for several processes.
     """
-    most = torch.get_num_threads() if config.threads == "auto" else config.threads
-    num_steps = resolved(config.steps or 0)
-    if config.threads != "auto" or most == 1 or num_steps < MIN_STEPS or device.type != "cpu":
+    most, num_steps = _most_threads(config), resolved(config.steps or 0)
+    is_long = num_steps >= MIN_STEPS
+    if config.threads != "auto" or most == 1 or not is_long or device.type != "cpu" or group.size > 1:
         return most
     trainer = _trial(config, batches, vocab_size, device)
     # On one thread: on several, a step takes any time while other processes use the cores.
@@ -143,7 +148,7 @@ def measure_step(
     is busy while this measures would cost the whole run its steps.
     """
     trainer = _trial(config, batches, vocab_size, device, resolved(config.bptt_length), group)
-    most = torch.get_num_threads() if config.threads == "auto" else config.threads
+    most = _most_threads(config)
     candidates = [most]
     if most > 1 and config.threads == "auto" and device.type == "cpu" and trainer.group.size == 1:
         # On one thread: on several, a step takes any time while other processes use the cores.
@@ -172,10 +177,9 @@ def _trial(
         affordable = max(MIN_TRIAL_WINDOW, int(TRIAL_OPERATIONS / per_character))
         length = min(affordable, resolved(config.bptt_length))
     # A step takes the same time with any dropout and any learning rate.
-    shares: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
-    trial = replace(
-        config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
-    )
+    changes: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
+    changes |= {"minutes": None, "epochs": None, "steps": 10**6, "bptt_length": length, "learning_rate": TRIAL_RATE}
+    trial = replace(config, **changes)
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
         return Trainer(trial, batches, vocab_size, device, group)
 

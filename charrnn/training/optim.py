@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from charrnn.config import Config, resolved
 from charrnn.model.device import autocast
@@ -67,12 +68,9 @@ class AdamW:
     `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a second.
     """
 
-    moments = ("exp_avg", "exp_avg_sq")
-    """Names of the running means of gradients and of squared gradients."""
-
     def __init__(self, weights: list[Tensor], weight_decay: float, beta1: float, beta2: float) -> None:
-        """Start with means of zero."""
-        self.state = _zeros(weights, self.moments)
+        """Start with running means of gradients and of squared gradients of zero."""
+        self.state = _zeros(weights, "exp_avg", "exp_avg_sq")
         self._weight_decay, self._beta1, self._beta2 = weight_decay, beta1, beta2
 
     def step(self, learning_rate: float, number: int) -> None:
@@ -134,12 +132,9 @@ class RMSProp:
     s <- b s + (1 - b) g^2; w <- w - r g / (sqrt(s) + epsilon). Weight decay is decoupled, as in AdamW.
     """
 
-    moments = ("exp_avg_sq",)
-    """Name of the running mean of squared gradients, s."""
-
     def __init__(self, weights: list[Tensor], weight_decay: float, decay: float) -> None:
-        """Start with a mean of zero; `decay` is b."""
-        self.state = _zeros(weights, self.moments)
+        """Start with a running mean of squared gradients s of zero; `decay` is b."""
+        self.state = _zeros(weights, "exp_avg_sq")
         self._weight_decay, self._decay = weight_decay, decay
 
     @torch.no_grad()
@@ -158,12 +153,9 @@ class SGD:
     m <- b m + g; w <- w - r m. Weight decay is decoupled, as in AdamW.
     """
 
-    moments = ("momentum",)
-    """Name of the sum of decayed gradients, m."""
-
     def __init__(self, weights: list[Tensor], weight_decay: float, momentum: float) -> None:
-        """Start with a sum of zero; `momentum` is b."""
-        self.state = _zeros(weights, self.moments)
+        """Start with a sum of decayed gradients m of zero; `momentum` is b."""
+        self.state = _zeros(weights, "momentum")
         self._weight_decay, self._momentum = weight_decay, momentum
 
     @torch.no_grad()
@@ -182,12 +174,12 @@ class Muon:
     singular direction of a gate learns at the same speed, however small its gradient.
     """
 
-    moments = ("momentum",)
-    """Name of the running mean of gradients, m."""
-
     def __init__(self, blocks: dict[Tensor, int], weight_decay: float, scale: float, precision: str) -> None:
-        """Start with a mean of zero. `blocks` gives G of each weight; `scale` multiplies the learning rate."""
-        self.state = _zeros(list(blocks), self.moments)
+        """Start with a running mean of gradients m of zero.
+
+        `blocks` gives G of each weight; `scale` multiplies the learning rate.
+        """
+        self.state = _zeros(list(blocks), "momentum")
         self._blocks, self._weight_decay, self._scale, self._precision = blocks, weight_decay, scale, precision
         self._group = SINGLE
 
@@ -250,13 +242,10 @@ class OuterOptimizer:
     anchor w, mean of the processes' weights v: d = w - v; m <- 0.5 m + d; w <- w - 0.7 (d + 0.5 m).
     """
 
-    moments = ("outer_momentum",)
-    """Name of the sum of decayed differences, m."""
-
     def __init__(self, weights: Sequence[Tensor]) -> None:
-        """Start at these weights, which all processes have in common, with a momentum of zero."""
+        """Start at these weights, which all processes have in common, with a sum of decayed differences m of zero."""
         self._anchors = {weight: weight.detach().clone() for weight in weights}
-        self.state = {weight: {"outer_momentum": torch.zeros_like(weight.detach())} for weight in weights}
+        self.state = _zeros(weights, "outer_momentum")
 
     @torch.no_grad()
     def start_from(self, weights: Iterable[Tensor]) -> None:
@@ -292,7 +281,7 @@ def divide(costs: Sequence[int], size: int) -> list[int]:
     return [bisect_left(middles, ends[-1] * part / size) for part in range(size)] + [len(costs)]
 
 
-def _zeros(weights: list[Tensor], moments: tuple[str, ...]) -> dict[Tensor, dict[str, Tensor]]:
+def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
     return {weight: {moment: torch.zeros_like(weight.detach()) for moment in moments} for weight in weights}
 
 
@@ -341,11 +330,10 @@ def _build_muon(network: CharRNN, config: Config) -> list[Optimizer]:
             blocks |= {weight: len(weight) // layer.hidden_size for weight in layer.matrices()}
     matrices, others = _split(network)
     betas = config.beta1, config.beta2
+    # Squares of a Gram matrix are below the smallest numbers of fp16.
+    precision = "fp32" if config.precision == "fp16" else config.precision
     return [
-        # Squares of a Gram matrix are below the smallest numbers of fp16.
-        Muon(
-            blocks, config.weight_decay, config.muon_scale, "fp32" if config.precision == "fp16" else config.precision
-        ),
+        Muon(blocks, config.weight_decay, config.muon_scale, precision),
         AdamW([weight for weight in matrices if weight not in blocks], config.weight_decay, *betas),
         AdamW(others, 0.0, *betas),
     ]
@@ -412,25 +400,9 @@ def loss_scales(config: Config) -> tuple[float, ...]:
     return tuple(largest / step for step in SCALE_STEPS)
 
 
-@torch.no_grad()
 def update_average(averaged: list[Tensor], weights: list[Tensor], decay: float, step: int) -> None:
     """Average in place: averaged <- d * averaged + (1 - d) * weights.
 
     d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial weights.
     """
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    if _has_foreach_lerp(averaged[0].device):
-        torch._foreach_lerp_(averaged, weights, share)
-    else:
-        for average, weight in zip(averaged, weights, strict=True):
-            average.lerp_(weight, share)
-
-
-@cache
-def _has_foreach_lerp(device: torch.device) -> bool:
-    """Whether this torch has the private `_foreach_lerp_`, with the arguments used here, on that device."""
-    try:
-        torch._foreach_lerp_([torch.zeros(1, device=device)], [torch.ones(1, device=device)], 0.5)
-    except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
-        return False
-    return True
+    get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))(averaged, weights, step)

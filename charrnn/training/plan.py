@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from charrnn.config import MODEL_FIELDS, Auto, Config, resolved
+from charrnn.config import MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
@@ -141,11 +141,7 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
     return same
 
 
-def read_new_text(
-    config: Config,
-    initial: Checkpoint | None,
-    stdin: BinaryIO | None,
-) -> Text:
+def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | None) -> Text:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
     vocab = None if initial is None else initial.description.vocab()
     text = read_text(config, stdin, vocab, extend=config.extend_alphabet)
@@ -178,14 +174,12 @@ def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
     for name, (begin, end) in zip(("training text", "validation text", "test text"), pairwise(bounds), strict=True):
         share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
         if share > MAX_UNKNOWN_SHARE:
-            remedy = (
-                f"add them with {named('min_count', 1)}" if extended else f"add them with {named('extend_alphabet')}"
-            )
+            remedy = named("min_count", 1) if extended else named("extend_alphabet")
             raise DataError(
                 f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
                 f"with {named('init_from')} at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"
-                f"{remedy}, train without {named('init_from')}, or both runs with {named('alphabet', 'byte')}, which "
-                "knows every text"
+                f"add them with {remedy}, train without {named('init_from')}, "
+                f"or both runs with {named('alphabet', 'byte')}, which knows every text"
             )
 
 
@@ -207,10 +201,8 @@ def plan_steps(
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
         planned = with_whole_rounds(choose_steps(config, text.num_train, num_val))
-        if group.size > 1:
-            threads = torch.get_num_threads() if planned.threads == "auto" else planned.threads
-            return group.share_config(replace(planned, threads=threads))
-        return replace(planned, threads=choose_threads(planned, batches, len(text.vocab), device))
+        threads = choose_threads(planned, batches, len(text.vocab), device, group)
+        return group.share_config(replace(planned, threads=threads))
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
@@ -231,15 +223,9 @@ def with_whole_rounds(config: Config) -> Config:
             f"would not synchronise.\nGive at most {named('sync_every', config.steps or 1)}, or a larger budget."
         )
 
-    def rounded(num_steps: int | Auto | None) -> int:
-        return -(-resolved(num_steps or 1) // every) * every
-
-    return replace(
-        config,
-        steps=rounded(config.steps),
-        evaluate_every=rounded(config.evaluate_every),
-        save_every=rounded(config.save_every),
-    )
+    names = ("steps", "evaluate_every", "save_every")
+    rounded: dict[str, Any] = {name: -(-resolved(getattr(config, name) or 1) // every) * every for name in names}
+    return replace(config, **rounded)
 
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
@@ -247,21 +233,20 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     notes = [*text.corpus.notes, *document_notes(planned, text)]
     num_unknown = len(text.corpus.unknown)
     if num_unknown:
-        remedy = ""
-        why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
-        if planned.init_from is not None:
-            extended = planned.extend_alphabet
-            why = "too rare to learn" if extended else f"not in the alphabet of {planned.init_from}"
-            remedy = "" if extended else f"; {named('extend_alphabet')} learns them"
+        why, remedy = "too rare to learn", ""
+        if planned.init_from is None and len(text.vocab) == MAX_CHARACTERS:
+            why = "beyond the alphabet's limit"
+        elif planned.init_from is not None and not planned.extend_alphabet:
+            why = f"not in the alphabet of {planned.init_from}"
+            remedy = f"; {named('extend_alphabet')} learns them"
         verb = "is" if num_unknown == 1 else "are"
         notes.append(Message(f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown{remedy}"))
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
             notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
     notes += validation_notes(planned, text)
-    sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
-    if any(value not in ("auto", got) for value, got in sizes):
-        batch_size, length = (got for _, got in sizes)
-        notes.append(f"the text is short: it is read in {batch_size} batch rows of {length} characters per step")
+    if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in ("auto", planned.bptt_length):
+        size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
+        notes.append(f"the text is short: it is read in {size} per step")
     rounded = [name for name in ("steps", "evaluate_every", "save_every") if getattr(asked, name) not in ("auto", None)]
     if rounded := [name for name in rounded if getattr(asked, name) != getattr(planned, name)]:
         changed = ", ".join(named(name, getattr(planned, name)) for name in rounded)

@@ -170,16 +170,16 @@ def process_support() -> ProcessSupport:
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[ProcessGroup]:
-    """Connect with the processes that torchrun started with this one; disconnect at the end of the block.
+def connected(group: ProcessGroup | None) -> Iterator[ProcessGroup]:
+    """Connect with the processes that torchrun started with this one, unless a group is given; disconnect at the end.
 
     Raises UsageError if its variables are wrong, CharRNNError if the others cannot be reached.
     """
-    if "WORLD_SIZE" not in os.environ:
-        yield SINGLE
+    if group is not None or "WORLD_SIZE" not in os.environ:
+        yield group or SINGLE
         return
-    with process_support().connect() as group:
-        yield group
+    with process_support().connect() as connected_group:
+        yield connected_group
 
 
 def launched_process() -> LaunchedProcess:

@@ -101,10 +101,8 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
     """Return the characters per batch row and step, `window` if they are not given, and the number of batch rows."""
-    if config.bptt_length == "auto":
-        bptt_length = max(1, min(window, num_train_chars // 4))
-    else:
-        bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
+    asked, share = (window, 4) if config.bptt_length == "auto" else (config.bptt_length, 2)
+    bptt_length = max(1, min(asked, num_train_chars // share))
     # Two windows per batch row at least: shorter ones would read the same text twice in one step.
     most_rows = max(1, num_train_chars // (2 * bptt_length))
     return bptt_length, min(32 if config.num_lanes == "auto" else config.num_lanes, most_rows)
@@ -192,28 +190,23 @@ def choose_steps(
     needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
     auto_dropout = 0.0 if epochs < 3 else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
+    # One-hot vectors are hidden or kept as a whole.
+    auto_input = 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
     validation_chars = choose_validation_chars(config, steps, num_val_chars)
     cost_in_steps = min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
-    evaluate_every = max(1, -(-steps // NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
-    evaluate_every = evaluate_every if config.evaluate_every == "auto" else config.evaluate_every
+    auto_every = max(1, -(-steps // NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
+    evaluate_every = auto_every if config.evaluate_every == "auto" else config.evaluate_every
     return replace(
         config,
         minutes=None,
         epochs=None,
         steps=steps,
         dropout=dropout,
-        input_dropout=choose_input_dropout(config, dropout),
+        input_dropout=auto_input if config.input_dropout == "auto" else config.input_dropout,
         evaluate_every=evaluate_every,
         validation_chars=validation_chars,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,
     )
-
-
-def choose_input_dropout(config: Config, dropout: float) -> float:
-    """Return the input dropout: a third of the dropout, but 0 for one-hot vectors, each of which it hides or keeps."""
-    if config.input_dropout != "auto":
-        return config.input_dropout
-    return 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
 
 
 def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> int | None:
@@ -237,8 +230,8 @@ def num_recurrent_weights(config: Config) -> int:
 
     The columns that one-hot vectors look up are left out, as the embedding is.
     """
-    cell, hidden_size = cell_type(config.cell), resolved(config.hidden_size)
+    cell, hidden_size, num_layers = cell_type(config.cell), resolved(config.hidden_size), resolved(config.num_layers)
     embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size)
-    input_sizes = embedding_size + (resolved(config.num_layers) - 1) * hidden_size
-    recurrent = resolved(config.num_layers) * sum(cell.products.values()) * hidden_size**2
+    input_sizes = embedding_size + (num_layers - 1) * hidden_size
+    recurrent = num_layers * sum(cell.products.values()) * hidden_size**2
     return cell.input_blocks * hidden_size * input_sizes + recurrent

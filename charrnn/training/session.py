@@ -41,6 +41,8 @@ SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
 SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 """When samples are written, as shares of the run's steps."""
+STOP, SAVE = 0, 1
+"""Places of the two requests that processes exchange."""
 STOP_CHECK_CHARS = 8192
 """Validation characters between two calls of `should_stop`: about as many as one step reads."""
 
@@ -125,7 +127,7 @@ class TrainingSession:
         state, trainer = self.state, self.trainer
         yield from self._start(notes)
         while trainer.step < self.num_steps or state.is_validation_due:
-            if self._is_stop_requested():
+            if self._is_requested(STOP):
                 state.is_stopped = True
                 break
             was_due = state.is_validation_due  # Then this step was taken, logged and sampled before.
@@ -149,7 +151,7 @@ class TrainingSession:
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
-            if self._is_save_requested() or is_last or is_best or was_due or trainer.step % self._save_every == 0:
+            if self._is_requested(SAVE) or is_last or is_best or was_due or trainer.step % self._save_every == 0:
                 yield self.save()
         if state.saved_step != trainer.step:
             yield self.save()
@@ -163,17 +165,11 @@ class TrainingSession:
             is_complete=not state.is_stopped,
         )
 
-    def _is_stop_requested(self) -> bool:
-        """Whether to stop before the next step, the same in all processes."""
-        if self.group.size == 1:
-            return self.trainer.is_synced and self.should_stop()
-        return self._requests[0]
-
-    def _is_save_requested(self) -> bool:
-        """Whether to save the step that was taken, the same in all processes."""
-        if self.group.size == 1:
-            return self.trainer.is_synced and self.should_save()
-        return self._requests[1]
+    def _is_requested(self, request: int) -> bool:
+        """Whether to STOP before the next step, or to SAVE the one that was taken, the same in all processes."""
+        if self.group.size > 1:
+            return self._requests[request]
+        return self.trainer.is_synced and (self.should_stop, self.should_save)[request]()
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish what an interrupted process left undone, and write the sample of the first step."""

@@ -205,8 +205,14 @@ class Trainer:
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
         return state.detach(), [train_nats, norm, *sums]
 
-    def _all_optimizers(self) -> list[Optimizer | OuterOptimizer]:
-        return [*self.optimizers, *([] if self.outer is None else [self.outer])]
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        """Name the weights and the moments of all optimizers as a checkpoint does."""
+        tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
+        optimizers: list[Optimizer | OuterOptimizer] = [*self.optimizers, *([] if self.outer is None else [self.outer])]
+        for optimizer in optimizers:
+            for parameter, moments in optimizer.state.items():
+                tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
+        return tensors
 
     def sync(self) -> None:
         """Take an outer step now, to measure how long it takes."""
@@ -220,12 +226,8 @@ class Trainer:
 
         Processors of different kinds round differently, so these numbers could drift apart.
         """
-        values = [*self.network.state_dict().values()]
-        if self.averaged is not self.network:
-            values += self.averaged.state_dict().values()
-        for optimizer in self._all_optimizers():
-            values += [value for moments in optimizer.state.values() for value in moments.values()]
-        self.group.share_tensors(values)
+        averages = {} if self.averaged is self.network else self.averaged.state_dict()
+        self.group.share_tensors([*self._tensors().values(), *averages.values()])
         if self.outer is not None:
             self.outer.start_from(self._weights)
 
@@ -234,10 +236,8 @@ class Trainer:
 
         Raises CheckpointError, with nothing changed, if they do not fit.
         """
-        copies: list[Copy] = []
         try:
-            for network in (self.network, self.averaged):
-                copies += _fit_network(network, model)
+            copies = _fit_network(self.network, model) + _fit_network(self.averaged, model)
         except _DoesNotFit as reason:
             raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
         _copy_all(copies)
@@ -251,13 +251,9 @@ class Trainer:
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all batch rows."""
-        tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
         assert self.is_synced, "processes have different weights between two outer steps"
-        for optimizer in self._all_optimizers():
-            for parameter, moments in optimizer.state.items():
-                tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
-        tensors["state"] = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
-        return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
+        state = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
+        return _numpy({**self._tensors(), "state": state}), {"step": self.step, "cursor": self.cursor}
 
     def restore(
         self, model: Mapping[str, NDArray[Any]], training: Mapping[str, NDArray[Any]], counters: Mapping[str, Any]
@@ -274,13 +270,9 @@ class Trainer:
             # Everything is checked before anything is copied.
             whole = self.network.initial_state(self.batches.batch_size)
             state = _fit(whole, training, "state")[1][:, :, self.rows]
-            copies = [_fit(value, training, f"weights/{name}") for name, value in self.network.state_dict().items()]
+            copies = [_fit(value, training, name) for name, value in self._tensors().items()]
             if self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
-            for optimizer in self._all_optimizers():
-                for parameter, moments in optimizer.state.items():
-                    name = self._names[parameter]
-                    copies += [_fit(value, training, f"{moment}/{name}") for moment, value in moments.items()]
         except _DoesNotFit as reason:
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
         _copy_all(copies)

@@ -42,42 +42,25 @@ def go_on(fork_server: ForkServer, run: Path) -> None:
     assert saved is None or first >= int(saved.removeprefix("step-"))
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(80, marks=pytest.mark.thorough)])
-def test_a_run_killed_during_a_save_resumes_to_the_same_result(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, count: int
+@pytest.mark.parametrize("killer", ["die_in_saves", "die_at_call"])
+@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.thorough)])
+def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, killer: str, count: int
 ) -> None:
-    dice = random.Random(count)
-    assert uninterrupted.num_operations > 200
-    # The last save is not done by anybody else, so what a kill leaves of it is looked at every time.
-    operations = [*dice.sample(range(1, uninterrupted.num_operations + 1), count - 1), uninterrupted.num_operations - 4]
-    for number, operation in enumerate(operations):
-        run = fork_server.folder / f"amid-save-{count}-{number}"
-        assert start_and_die(fork_server, train(run), "die_in_saves", operation).wait() == -signal.SIGKILL
-        if number % 4 == 1:
-            # And once more, amid what the resumed run saves.
-            start_and_die(
-                fork_server, restart(run), "die_in_saves", dice.randint(1, uninterrupted.num_operations // 2)
-            ).wait()
-        go_on(fork_server, run)
-        assert_same(run, uninterrupted.path)
-        assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
-
-
-@pytest.mark.parametrize("count", [3, pytest.param(120, marks=pytest.mark.thorough)])
-def test_a_run_killed_at_any_moment_resumes_to_the_same_result(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, count: int
-) -> None:
-    dice = random.Random(count)
-    num_killed = 0
-    for number in range(count):
-        run = fork_server.folder / f"at-any-moment-{count}-{number}"
-        call = dice.randint(1, uninterrupted.num_calls)
-        num_killed += start_and_die(fork_server, train(run), "die_at_call", call).wait() == -signal.SIGKILL
+    dice, num_killed, in_saves = random.Random(count), 0, killer == "die_in_saves"
+    last = uninterrupted.num_operations if in_saves else uninterrupted.num_calls
+    assert last > 200
+    # The last save has no successor, so what a kill leaves of it is looked at every time.
+    for number, moment in enumerate([*dice.sample(range(1, last + 1), count - 1), last - 4]):
+        run = fork_server.folder / f"{killer}-{count}-{number}"
+        num_killed += start_and_die(fork_server, train(run), killer, moment).wait() == -signal.SIGKILL
+        if in_saves and number % 4 == 1:  # And once more, amid what the resumed run saves.
+            start_and_die(fork_server, restart(run), killer, dice.randint(1, last // 2)).wait()
         go_on(fork_server, run)
         assert_same(run, uninterrupted.path)
         assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
     # The last calls may differ a little from run to run.
-    assert num_killed >= 0.9 * count
+    assert num_killed >= (count if in_saves else 0.7 * count)
 
 
 @pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])
