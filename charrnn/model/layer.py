@@ -262,7 +262,7 @@ class RecurrentLayer(nn.Module):
             arguments = x, *(value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             # The regulariser is a mean over batch rows, as the loss, of which this network may compute only a share.
             omega = self.omega if how.noise is None else self.omega * how.noise.loss_share
-            outputs = gru(*arguments) if self.cell_name == "gru" else rnn(*arguments, omega)
+            outputs = gru(*arguments) if self.cell_name == "gru" else rnn(*arguments, omega=omega)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, how)
 

@@ -205,8 +205,9 @@ class CharRNN(nn.Module):
 
         The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """
-        has_ends = self.end_id is not None and not ids.is_floating_point()
-        is_end = (ids == self.end_id).cpu().numpy() if has_ends else np.zeros((0, 0), bool)
+        is_end = np.zeros((0, 0), bool)
+        if self.end_id is not None and not ids.is_floating_point():
+            is_end = (ids == self.end_id).cpu().numpy()
         if not is_end.any():
             return self._read_on(ids, state, noise, ops, want_cells=want_cells)
         num_steps, num_lanes = is_end.shape

@@ -143,7 +143,7 @@ class _Trial:
             raise _BrokenPromise(f"`extras` gives {name!r} the initial values {kind!r}; they are {allowed}.")
         if kind == "permutation":
             return self.random.permutation(shape[0])
-        return self.random.uniform(-0.1, 0.1, shape).astype(np.float32)
+        return np.asarray(self.random.uniform(-0.1, 0.1, shape), np.float32)
 
     def check(self) -> None:
         """Run the cell. Raises as the constructor."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -405,4 +405,5 @@ def update_average(averaged: list[Tensor], weights: list[Tensor], decay: float, 
 
     d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial weights.
     """
-    get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))(averaged, weights, step)
+    average: Any = get_ema_multi_avg_fn(min(decay, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
+    average(averaged, weights, step)
