@@ -110,7 +110,7 @@ def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_step = Trainer.take_step
+    straight, take_step = train("straight"), Trainer.take_step
 
     def take(self: Trainer, flags: Sequence[bool]) -> Any:
         if self.step == 2:
@@ -126,7 +126,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, m
     # The very command that was printed.
     resumed = command(*told[1].split()[1:], "--json")
     assert resumed.code == 0 and json.loads(resumed.out.splitlines()[-1])["step"] == 12
-    assert saved_files(Path("checkpoints/text-001")) == saved_files(train("straight"))
+    assert saved_files(Path("checkpoints/text-001")) == saved_files(straight)
 
 
 def num_steps_told(run: Path) -> list[int]:
