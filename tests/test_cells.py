@@ -16,9 +16,9 @@ from torch import Tensor
 
 from charrnn.architectures import DEPTHS
 from charrnn.config import Config
-from charrnn.model.cells import CELLS, Unitary
+from charrnn.model.cells import CELLS
 from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.layer import IRNN_SCALE, TORCH, Noise, RecurrentLayer
+from charrnn.model.layer import IRNN_SCALE, Noise, RecurrentLayer
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import RecurrentProduct
 from charrnn.model.stepper import Stepper
@@ -211,20 +211,6 @@ def test_a_recurrent_product_is_a_linear_map_with_one_gradient_for_all_steps() -
     expected = run(lambda h: torch.nn.functional.linear(h, weight, bias))
     for one, other in zip(run(RecurrentProduct(weight, bias, B, T)), expected, strict=True):
         torch.testing.assert_close(one, other, **EXACT)
-
-
-def test_the_unitary_recurrence_keeps_the_norm() -> None:
-    layer = RecurrentLayer("unitary", I, 64).double()
-    layer.draw_weights(torch.Generator().manual_seed(3), 1.0)
-    extras = {name: getattr(layer, name) for name in layer.cell.extras(64)}
-    h = torch.randn(5, 64, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    norms = h.norm(dim=-1)
-    with torch.no_grad():
-        for _ in range(200):
-            h = torch.cat(Unitary.rotate(TORCH, h, extras), dim=-1)
-    torch.testing.assert_close(h.norm(dim=-1), norms, rtol=1e-12, atol=0)
-    assert sorted(layer.permutation.tolist()) == list(range(32))
-    assert layer.permutation.tolist() != list(range(32))
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -1,9 +1,6 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
 import os
-import platform
-import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import nullcontext
 from typing import Any
@@ -172,33 +169,6 @@ def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
-
-
-FAULTS = """
-import resource, sys, torch
-from charrnn.model.device import keep_freed_memory
-if "keep" in sys.argv:
-    keep_freed_memory()
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def use():
-    for size in (1, 3, 2, 5):
-        torch.ones(size * 2**21)
-use()
-before = faults()
-for _ in range(5):
-    use()
-print(faults() - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
-def test_freed_memory_is_used_again_without_asking_the_system() -> None:
-    given_back, kept = (
-        int(subprocess.run([sys.executable, "-c", FAULTS, *args], capture_output=True, check=True).stdout)
-        for args in ((), ("keep",))
-    )
-    assert kept < given_back / 3, (kept, given_back)
 
 
 META = torch.device("meta")

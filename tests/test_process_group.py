@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
+from hand_built import small_config
 from synthetic import make_corpus
 from torch import Tensor
 
@@ -105,27 +106,8 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def make_config(**changes: Any) -> Config:
-    values: dict[str, Any] = {
-        "cell": "lstm",
-        "num_layers": 2,
-        "hidden_size": 12,
-        "embedding_size": 5,
-        "dropout": 0.3,
-        "input_dropout": 0.1,
-        "steps": 60,
-        "num_lanes": B,
-        "bptt_length": T,
-        "reset_probability": 0.3,
-        "learning_rate": 0.01,
-        "weight_average": 0.9,
-        "precision": "fp32",
-    }
-    return Config(**{**values, **changes})
-
-
 def make_trainer(group: ProcessGroup = SINGLE, **changes: Any) -> Trainer:
-    config = make_config(**changes)
+    config = small_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
     return Trainer(config, BatchRows(ids, config.num_lanes), V, CPU, group)  # type: ignore[arg-type]
 
@@ -237,24 +219,10 @@ def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
 
 
 def run_config(text: Path, **changes: Any) -> Config:
-    values: dict[str, Any] = {
-        "corpus": (str(text),),
-        "cell": "lstm",
-        "num_layers": 1,
-        "hidden_size": 8,
-        "embedding_size": 4,
-        "num_lanes": 5,
-        "bptt_length": 16,
-        "dropout": 0.1,
-        "steps": 12,
-        "evaluate_every": 4,
-        "save_every": 3,
-        "precision": "fp32",
-        "device": "cpu",
-        "threads": 1,
-        "seed": 1,
-    }
-    return Config(**{**values, **changes})
+    sizes: dict[str, Any] = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4, "num_lanes": 5, "bptt_length": 16}
+    training = {"dropout": 0.1, "steps": 12, "evaluate_every": 4, "save_every": 3, "device": "cpu", "threads": 1}
+    values = {"corpus": (str(text),), "input_dropout": "auto", "weight_average": 0.99, "seed": 1}
+    return small_config(**{**sizes, **training, **values, **changes})
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import charrnn
-from charrnn.errors import CharRNNError
 from charrnn.runs.writer import RunWriter
 from charrnn.training.plan import plan_run, read_text
 from charrnn.training.session import SessionState, TrainingSession
@@ -147,11 +146,3 @@ def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made: Ses
     steps = run_all(made)
     assert "step" not in steps and "sample" not in steps
     assert (steps["evaluation"], steps["done"]) == ([7], [7])
-
-
-def test_nothing_is_saved_into_a_folder_that_was_removed(made: Session) -> None:
-    made.session.step()
-    (made.run.path / "config.yaml").unlink()
-    with pytest.raises(CharRNNError, match="was moved or removed"):
-        made.session.save()
-    assert not list(made.run.path.glob("step-*"))

@@ -4,49 +4,28 @@ Shapes: T window length, B batch rows, V vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hand_built import small_config
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.config import Config
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
-from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
-from charrnn.text.vocab import Vocab
 from charrnn.training.optim import learning_rate_at
 from charrnn.training.trainer import StepResult, Trainer
 
-V, B, T = 9, 6, 7
+V, B, T = 9, 7, 6
 CPU = torch.device("cpu")
-
-
-def make_config(cell: str = "lstm", **changes: Any) -> Config:
-    values: dict[str, Any] = {
-        "cell": cell,
-        "num_layers": 2,
-        "hidden_size": 12,
-        "embedding_size": 5,
-        "dropout": 0.3,
-        "steps": 20,
-        "num_lanes": B,
-        "bptt_length": T,
-        "reset_probability": 0.3,
-        "learning_rate": 0.01,
-        "weight_average": 0.9,
-        "precision": "fp32",
-    }
-    return Config(**{**values, **changes})
 
 
 def make_trainer(cell: str = "lstm", **changes: Any) -> Trainer:
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(make_config(cell, **changes), BatchRows(ids, B), V, CPU)
+    return Trainer(small_config(cell=cell, **changes), BatchRows(ids, B), V, CPU)
 
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
@@ -122,7 +101,7 @@ def expected_loss(trainer: Trainer, state: Tensor) -> float:
 
 @pytest.mark.parametrize("reset", [0.0, 1.0])
 def test_a_step_reads_the_next_window_from_the_carried_state_or_from_zero(reset: float) -> None:
-    trainer = make_trainer(dropout=0.0, reset_probability=reset)
+    trainer = make_trainer(dropout=0.0, input_dropout=0.0, reset_probability=reset)
     for step in range(3):
         assert (trainer.step, trainer.cursor) == (step, step * T)
         zero = torch.zeros_like(trainer.state)
@@ -144,25 +123,6 @@ def test_the_gradient_is_clipped_and_its_norm_told_from_before() -> None:
     norm = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
     assert result.grad_norm > 0.1
     assert norm == pytest.approx(0.01, rel=1e-3)  # clip_grad_norm_ divides by norm + 1e-6, and float32 rounds
-
-
-def test_the_averaged_weights_follow_their_formula_and_are_what_is_kept() -> None:
-    decay = 0.5
-    trainer = make_trainer(weight_average=decay)
-    averaged = {name: value.double().clone() for name, value in trainer.network.state_dict().items()}
-    for step in range(1, 13):
-        trainer.take_step()
-        kept = min(decay, (1 + step) / (10 + step))
-        for name, value in trainer.network.state_dict().items():
-            averaged[name] = kept * averaged[name] + (1 - kept) * value.double()
-    model = trainer.model_tensors()
-    assert model.keys() == averaged.keys()
-    for name, value in averaged.items():
-        # Twelve float32 interpolations of numbers under 2: some 1e-7 each.
-        np.testing.assert_allclose(model[name], value.numpy(), rtol=0, atol=2e-6)
-        assert model[name].dtype == np.float32
-    weight = trainer.network.output.weight.detach().numpy()
-    assert np.abs(model["output.weight"] - weight).max() > 1e-4, "else the average would not show"
 
 
 @pytest.mark.parametrize(("fault", "num_before"), [("loss nan", 2), ("gradient norm inf", 0)])
@@ -210,58 +170,12 @@ def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:
     assert bool((trainer.state == 0.5).all())
 
 
-TEXT = """It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness,
-it was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was"""[:200]
-
-
-def test_a_text_of_200_characters_is_memorised() -> None:
-    assert len(TEXT) == 200
-    vocab = Vocab.from_text(TEXT)
-    config = make_config(
-        num_layers=1,
-        hidden_size=64,
-        embedding_size=32,
-        dropout=0.0,
-        reset_probability=0.0,
-        steps=300,
-        bptt_length=50,
-    )
-    trainer = Trainer(replace(config, num_lanes=4), BatchRows(vocab.encode(TEXT), 4), len(vocab), CPU)
-    assert trainer.take_step().train_nats == pytest.approx(np.log(len(vocab)), rel=0.15), "it begins knowing nothing"
-    results = take_steps(trainer, 299)
-    # Guessing letters by their frequency costs 2.7 nats, by the letter before 1.3; 0.1 takes the text by heart.
-    assert results[-1].train_nats < 0.1
-    network: CharRNN = trainer.averaged
-    assert expected_memory(network, vocab) < 0.1, "and so has the average that is kept"
-
-
-def expected_memory(network: CharRNN, vocab: Vocab) -> float:
-    """Mean loss over the text, read three times on end as training did, the last time scored."""
-    ids = torch.from_numpy(vocab.encode(TEXT * 3).astype(np.int64))
-    with torch.no_grad():
-        logits, _ = network(ids[:-1, None], network.initial_state(1))
-    return cross_entropy(logits[-200:, 0], ids[-200:]).item()
-
-
 @pytest.mark.parametrize("name", ["dropout", "input_dropout", "weight_drop", "zoneout"])
 def test_a_step_drops_what_is_to_be_dropped(name: str) -> None:
-    trainer = make_trainer(**{"dropout": 0.0, name: 0.5})
+    trainer = make_trainer(**{"dropout": 0.0, "input_dropout": 0.0, name: 0.5})
     undropped = expected_loss(trainer, trainer.state)
     # Nothing dropped, they agree to 1e-6: see the test of the carried state.
     assert trainer.take_step().train_nats != pytest.approx(undropped, rel=1e-4)
-
-
-def test_fp16_trains_with_finite_numbers() -> None:
-    trainer, precise = make_trainer("gru", precision="fp16"), make_trainer("gru")
-    losses = [[each.take_step().train_nats for _ in range(8)] for each in (trainer, precise)]
-    # Rounding to 11 bits moves a loss of 2.2 nats by less than a thousandth, and the steps before move it again.
-    assert losses[0] == pytest.approx(losses[1], abs=0.02)
-    assert all(tensor.isfinite().all() for tensor in everything(trainer).values())
-    restored = make_trainer("gru", precision="fp16")
-    restored.restore(*save(trainer))
-    for each in (trainer, restored):
-        each.take_step()
-    assert_equal(everything(trainer), everything(restored))
 
 
 def test_a_gradient_that_overflows_in_fp16_is_computed_again_with_a_smaller_scale(
@@ -269,18 +183,14 @@ def test_a_gradient_that_overflows_in_fp16_is_computed_again_with_a_smaller_scal
 ) -> None:
     tried: list[float] = []
 
-    class Watched(Trainer):
-        def _compute_gradients(
-            self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
-        ) -> tuple[Tensor, list[float]]:
-            tried.append(scale)
-            return super()._compute_gradients(inputs, targets, flags, scale)
+    compute = Trainer._compute_gradients
 
-    def make(precision: str) -> Trainer:
-        ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-        return Watched(make_config(precision=precision), BatchRows(ids, B), V, CPU)
+    def watch(self: Trainer, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float) -> Any:
+        tried.append(scale)
+        return compute(self, inputs, targets, flags, scale)
 
-    expected, trainer = make("fp16"), make("fp16")
+    monkeypatch.setattr(Trainer, "_compute_gradients", watch)
+    expected, trainer = make_trainer(precision="fp16"), make_trainer(precision="fp16")
     expected.take_step()
     assert tried == [32.0], "the largest power of two up to B * T = 42"
     tried.clear()
@@ -294,10 +204,15 @@ def test_a_gradient_that_overflows_in_fp16_is_computed_again_with_a_smaller_scal
     with pytest.raises(NonFiniteError):
         trainer.take_step()
     assert_equal(everything(trainer), before)
-    tried.clear()
-    monkeypatch.undo()
-    make("fp32").take_step()
-    assert tried == [1.0]
+
+
+def test_fp16_trains_nearly_as_fp32() -> None:
+    losses = [
+        [result.train_nats for result in take_steps(make_trainer("gru", precision=name), 8)]
+        for name in ("fp16", "fp32")
+    ]
+    # Rounding to 11 bits moves a loss of 2.2 nats by less than a thousandth, and the steps before move it again.
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
 
 
 def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,5 +222,5 @@ def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(trainer.network, "forward", fail)
-    with pytest.raises(UsageError, match=r"memory of the device cpu is full.* 6 batch rows of 7 .*`num_lanes=3`"):
+    with pytest.raises(UsageError, match=r"memory of the device cpu is full.* 7 batch rows of 6 .*`num_lanes=3`"):
         trainer.take_step()
