@@ -147,7 +147,11 @@ class TrainingSession:
                 is_best = evaluation.is_best
                 yield evaluation
                 if not math.isfinite(evaluation.val_nats):
-                    yield self._not_finite_warning(evaluation.val_nats)
+                    rate = named("learning_rate", f"{float(trainer.config.learning_rate) / 2:.2g}")
+                    yield WarningEvent(
+                        message=f"the loss of the validation text is {evaluation.val_nats} at step {trainer.step}: "
+                        f"a state grew without bound. Try {rate}."
+                    )
                 # Early stopping: end the loop here when `state.best_step` is too long ago.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
@@ -307,12 +311,6 @@ class TrainingSession:
                 self.trainer.averaged, ids, self.text.num_train, precision=precision, max_chars=self._max_chars
             )
 
-    def _not_finite_warning(self, val_nats: float) -> WarningEvent:
-        return WarningEvent(
-            message=f"the loss of the validation text is {val_nats} at step {self.trainer.step}: a state grew "
-            f"without bound. Try {named('learning_rate', f'{float(self.trainer.config.learning_rate) / 2:.2g}')}."
-        )
-
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
         written = _generate_sample(self.trainer, self.text.vocab)
@@ -327,21 +325,20 @@ class TrainingSession:
         trainer.share()
         tensors, counters = trainer.snapshot()
         session.saved_step = trainer.step
-        if not self.group.is_first:
-            return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
-        state = {
-            **counters,
-            "best_nats": session.best_nats,
-            "best_step": session.best_step,
-            **state_of_corpus(self.text.corpus),
-        }
-        if self.group.size > 1:
-            state["num_processes"] = self.group.size
-        if session.is_validation_due:
-            state["is_validation_due"] = True
-        model, keep = trainer.model_tensors(), trainer.config.keep
-        path = self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
-        return SavedEvent(step=trainer.step, path=str(path))
+        if self.group.is_first:
+            state = {
+                **counters,
+                "best_nats": session.best_nats,
+                "best_step": session.best_step,
+                **state_of_corpus(self.text.corpus),
+            }
+            if self.group.size > 1:
+                state["num_processes"] = self.group.size
+            if session.is_validation_due:
+                state["is_validation_due"] = True
+            model, keep = trainer.model_tensors(), trainer.config.keep
+            self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
+        return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
 
 
 def _generate_sample(trainer: Trainer, vocab: Vocab) -> str:

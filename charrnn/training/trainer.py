@@ -119,11 +119,8 @@ class Trainer:
             if math.isfinite(train_nats) and math.isfinite(grad_norm):
                 break
         else:
-            failure = NonFiniteError(
-                f"Step {self.step + 1}: loss {train_nats}, gradient norm {grad_norm}. "
-                f"The learning rate was {learning_rate:.2g} there; "
-                f"try {named('learning_rate', f'{float(self.config.learning_rate) / 2:.2g}')} (its peak)."
-            )
+            rate = f"The learning rate was {learning_rate:.2g} there"
+            failure = self._not_finite(self.step + 1, f"loss {train_nats}, gradient norm {grad_norm}. {rate}; try")
             if self.outer is None:
                 raise failure
             # The others learn it at the outer step. Until then this process waits, with its numbers as they are.
@@ -144,6 +141,10 @@ class Trainer:
             update_average(self._averages, self._weights, self.config.weight_average**every, self.step // every)
         return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
 
+    def _not_finite(self, step: int, what: str) -> NonFiniteError:
+        peak = named("learning_rate", f"{float(self.config.learning_rate) / 2:.2g}")
+        return NonFiniteError(f"Step {step}: {what} {peak} (its peak).")
+
     def _take_outer_step(self, train_nats: float, flags: Sequence[bool]) -> tuple[float, list[float]]:
         """Take the outer step with all processes; return their mean loss, and the flags summed over them.
 
@@ -158,10 +159,7 @@ class Trainer:
         mean_nats, failures, *found = figures.tolist()
         if failures > 0:
             failure, self._failure = self._failure, None
-            raise failure or NonFiniteError(
-                f"Step {self.step}: the loss of another process is not finite. "
-                f"Try {named('learning_rate', f'{float(self.config.learning_rate) / 2:.2g}')} (its peak)."
-            )
+            raise failure or self._not_finite(self.step, "the loss of another process is not finite. Try")
         return mean_nats, found
 
     def _compute_gradients(
