@@ -259,10 +259,10 @@ class RecurrentLayer(nn.Module):
         else:
             x = nn.functional.embedding(inputs, self._input_table(how.embedding, self.bias("ih")))
         if self.cell_name in FAST and is_plain:
-            arguments = x, *(value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
+            h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             # The regulariser is a mean over batch rows, as the loss, of which this network may compute only a share.
             omega = self.omega if how.noise is None else self.omega * how.noise.loss_share
-            outputs = gru(*arguments) if self.cell_name == "gru" else rnn(*arguments, omega=omega)
+            outputs = gru(x, h, weight, bias) if self.cell_name == "gru" else rnn(x, h, weight, bias, omega)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, how)
 

@@ -12,7 +12,7 @@ Shapes: T time, B batch, H hidden, G blocks.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -49,15 +49,13 @@ class RepeatedProduct:
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Compute the product (B, N), plus bias (N,)."""
         if self._packed is not None:
-            product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
-            return product
+            return cast(Tensor, torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], ""))
         return x @ self._transposed if bias is None else torch.addmm(bias, x, self._transposed)
 
     def plus(self, x: Tensor, added: Tensor) -> Tensor:
         """Compute the product plus `added` (B, N), in a new tensor."""
         if self._packed is not None:
-            total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, added, self._packed, None, "add")
-            return total
+            return cast(Tensor, torch.ops.mkldnn._linear_pointwise.binary(x, added, self._packed, None, "add"))
         return torch.addmm(added, x, self._transposed)
 
 
