@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.text import corpus as corpus_module
+from charrnn.text import source_reader
 from charrnn.text.corpus import Corpus, read_corpus
 
 SENTENCE = "Ein Büchlein für Лев: 'it was the best of times'.\n"
@@ -23,7 +23,7 @@ def use_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CHARRNN_CACHE_GB", raising=False)
-    monkeypatch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1_000)
+    monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
     return tmp_path / "cache"
 
 
@@ -37,7 +37,7 @@ def write(name: str, content: str | bytes = TEXT) -> str:
 def in_memory(sources: list[str], **options: Any) -> Corpus:
     """Read a corpus as one that is small."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1 << 40)
+        patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
         return read_corpus(sources, **options)
 
 

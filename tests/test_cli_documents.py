@@ -166,14 +166,6 @@ def test_documents_from_python(chain: Callable[[str], str]) -> None:
     assert charrnn.evaluate(model, f"abc{END}").num_chars == 4
 
 
-def test_compiled_or_not_a_document_is_the_same(chain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
-    model = charrnn.load(chain("lines"))
-    texts = model.samples(40, seed=3, length=2_600)
-    monkeypatch.setattr("charrnn.generation.sampling.COMPILED_FROM", 10**9)
-    assert model.samples(40, seed=3, length=2_600) == texts
-
-
 def test_whole_documents_are_split(names: list[str]) -> None:
     text = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None)
     parts = parts_of(text)
@@ -230,8 +222,6 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(names: list[str]) -> 
         name: (second / name).read_bytes() for name in FILES
     }
 
-    # `tests/test_init_from.py` has the other combinations.
-
 
 @pytest.mark.parametrize(
     ("content", "settings", "message"),
@@ -241,10 +231,8 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(names: list[str]) -> 
             {"documents": "lines"},
             "only 1 document .*lines.*too few for a training and a validation part",
         ),
-        (b"a\nb\nc\n" * 9, {"documents": "files"}, "only 1 document .*files"),
         (b"\n \n", {"documents": "lines"}, "has no document that is not empty"),
         (b"a\0b\nc\n", {"documents": "lines", "alphabet": "byte"}, "has a NUL at byte offset 1"),
-        (b"a\0b\nc\n", {"documents": "lines"}, "has a NUL at byte offset 1"),
         (b"a,b\n1,2\n", {"column": "c"}, "no column 'c'; its header has a, b"),
     ],
 )
@@ -264,7 +252,7 @@ def test_a_large_corpus_of_documents_is_mapped_and_the_same(
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
     small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))
-    monkeypatch.setattr("charrnn.text.corpus.MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr("charrnn.text.source_reader.MAX_BYTES_IN_MEMORY", 100)
     for _ in range(2):  # built, and found again
         large = read_text(config, None, vocab)
         assert isinstance(large.ids, np.memmap)
@@ -273,8 +261,3 @@ def test_a_large_corpus_of_documents_is_mapped_and_the_same(
         assert large.corpus.content == small.corpus.content
         assert "Élan" in str(large.corpus.content).split(END)
     assert not list(tmp_path.rglob("unarranged.bin"))
-
-
-def test_documents_from_standard_input(command: Command) -> None:
-    ran = command("train", "-", "--documents", "lines", "--steps", 1, "-q", stdin="\n".join(make_names(40)).encode())
-    assert (ran.code, ran.out) == (0, "checkpoints/stdin-001\n")

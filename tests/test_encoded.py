@@ -5,7 +5,7 @@ import pytest
 from encoded_texts import as_text
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.encoded import EncodedText, decode_each, encode_text, undo_decode_each
+from charrnn.text.encoded import EncodedText, encode_text, undo_decode_each
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.from_text("abcd")
@@ -28,12 +28,6 @@ def test_a_byte_is_one_character(given: str | bytes) -> None:
     assert undo_decode_each("é!", "char") == "é!"
 
 
-def test_every_byte_is_decoded_and_encoded_again() -> None:
-    every = bytes(range(256))
-    text = decode_each(Vocab.of_bytes(), np.arange(256, dtype=np.uint16))
-    assert undo_decode_each(text, "byte") == every and len(text) == 256
-
-
 @pytest.mark.parametrize(
     ("begin", "end", "ids", "first", "decoded"),
     [
@@ -51,22 +45,13 @@ def test_a_part_has_everything_before_it_as_its_context(
     assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
 
 
-def test_a_part_of_a_part_is_a_part_of_the_whole() -> None:
-    text = encode_text(VOCAB, "abcdabcd", "dd")
-    once, twice = text.part(3, 6), text.part(2, 7).part(1, 4)
-    assert (ids_of(once), once.first, once.text) == (ids_of(twice), twice.first, twice.text)
-
-
-def test_an_empty_text_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^The text is empty"):
-        encode_text(VOCAB, "", "abc")
-
-
 @pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])
 def test_bytes_are_refused_where_characters_are_read(text: str | bytes, context: str | bytes) -> None:
     with pytest.raises(UsageError, match=r"^This model reads characters, and the text is given as bytes"):
         encode_text(VOCAB, text, context)
     assert len(encode_text(VOCAB, "ab", b"")) == 2
+    with pytest.raises(DataError, match=r"^The text is empty"):
+        encode_text(VOCAB, "", "abc")
 
 
 @pytest.mark.parametrize(("first", "text"), [(1, "abc"), (-1, "abcd"), (4, "")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -34,25 +33,6 @@ def test_files_are_replaced_atomically(run: RunWriter, monkeypatch: pytest.Monke
                 write_atomically(run.path / "samples.txt", b"new")
     assert (run.path / "samples.txt").read_text(encoding="utf-8").startswith("äöü")
     assert hidden(run.path) == []
-
-
-def test_readers_never_see_a_half_written_pointer(run: RunWriter) -> None:
-    names = {f"step-{step:08d}" for step in range(50)}
-    run.write_pointer("latest", "step-00000000")
-    seen: set[str | None] = set()
-    stop = threading.Event()
-
-    def read() -> None:
-        while not stop.is_set():
-            seen.add(run.reader.read_pointer("latest"))
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    for name in sorted(names):
-        run.write_pointer("latest", name)
-    stop.set()
-    reader.join()
-    assert seen <= names
 
 
 def test_a_file_system_that_cannot_sync_folders_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,7 @@ import charrnn
 from charrnn.config import Config
 from charrnn.errors import TextChangedError, TooLargeError
 from charrnn.progress import CallbackProgress, Task, using
-from charrnn.text import corpus as corpus_module
-from charrnn.text import files, id_builder, id_cache
+from charrnn.text import files, id_builder, id_cache, source_reader
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.id_cache import IdCache
@@ -171,8 +170,8 @@ def test_a_text_that_changes_while_it_is_read_is_refused(cache: Path) -> None:
     sources = [write("a.txt"), write("b.txt", TEXT * 2)]
 
     def append(reading: Task) -> None:
-        with Path("a.txt").open("a") as file:
-            file.write("more")
+        if reading.done > 2 * len(TEXT):
+            Path("a.txt").write_text("another text")
 
     changed = "the 2 sources together changed while it was read: wait until"
     with pytest.raises(TextChangedError, match=changed), using(CallbackProgress(append)):
@@ -267,7 +266,7 @@ def test_a_large_text_is_trained_on_and_resumed_as_in_memory(cache: Path, monkey
         list(charrnn.resume(run, {"steps": 6}))
         if run == "mapped":
             assert len(entries(cache)) == 1, "the resumed run found the entry of the first"
-            monkeypatch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1 << 40)
+            monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
     for step in ("step-00000004", "step-00000006"):
         mapped, whole = (Path(run, step, "model.safetensors") for run in ("mapped", "whole"))
         assert mapped.read_bytes() == whole.read_bytes()

@@ -19,8 +19,9 @@ from safetensors.numpy import save
 import charrnn
 from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.description import CONFIG, VOCAB
-from charrnn.runs.model_file import MANIFEST, MODEL, NOTE, read_model_file
+from charrnn.runs.model_file import NOTE, read_model_file
 
 Command = Callable[..., Ran]
 
@@ -184,7 +185,7 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"vocab_json": b'{"kind": "char", "characters": []}'}, "SHA-256 of vocab.json"),
+        ({"vocab_json": b'{"kind": "char", "characters": []}'}, "vocab.json is damaged: "),
         ({"config_yaml": None}, "files are not those"),
         ({"evil_sh": b"rm -rf /"}, "files are not those"),
         ({"../../outside": b"x"}, "files are not those"),
@@ -193,7 +194,7 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run:
         ({"manifest_json": b'{"format": true}'}, "damaged"),
         ({"manifest_json": b"[]"}, "damaged"),
         ({"manifest_json": b'{"format": 1, "step": -1, "files": {}}'}, "step"),
-        ({"manifest_json": b'{"format": 1, "step": 1, "val_nats": null, "files": 7}'}, "SHA-256"),
+        ({"manifest_json": b'{"format": 1, "step": 1, "val_nats": null, "files": 7}'}, "lists other files"),
     ],
 )
 def test_another_archive_is_refused(file: Path, changes: dict[str, bytes | None], word: str) -> None:
@@ -207,7 +208,8 @@ def signed(file: Path, *, manifest: dict[str, object] | None = None, **changes: 
     with zipfile.ZipFile(file) as archive:
         entries = {**json.loads(archive.read(MANIFEST)), **(manifest or {})}
     for name, data in changes.items():
-        entries["files"][name.replace("_", ".")]["sha256"] = hashlib.sha256(data).hexdigest()
+        listed = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+        entries["files"][name.replace("_", ".")] = listed
     return repacked(file, manifest_json=json.dumps(entries).encode(), **changes)
 
 
@@ -259,5 +261,5 @@ def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(file: Path) -> None:
         for name, data in content.items():
             archive.writestr(name, data if name != MODEL else bytes(size))
     file.write_bytes(packed.getvalue())
-    with pytest.raises(CheckpointError, match=r"more than .* bytes"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: [\d,]+ bytes, expected"):
         read_model_file(file)

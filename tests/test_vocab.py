@@ -24,14 +24,6 @@ def test_a_text_comes_back_from_its_ids(text: str) -> None:
     assert vocab.characters == (UNKNOWN, *sorted(set(text)))
 
 
-@given(st.binary(max_size=60))
-@settings(max_examples=60)
-def test_any_bytes_come_back_from_their_ids(data: bytes) -> None:
-    ids = Vocab.of_bytes().encode(data)
-    assert ids.dtype == np.uint16
-    assert bytes(ids.tolist()) == data
-
-
 @given(st.text(max_size=60))
 @settings(max_examples=40)
 def test_the_byte_alphabet_spells_text_as_utf8(text: str) -> None:
@@ -63,15 +55,6 @@ def test_unseen_characters_become_the_unknown_id() -> None:
     assert vocab.decode([2, 0, 4]) == f"h{REPLACEMENT}o"
     assert vocab.unknown_characters("zebra, zoo, hello z") == ["z", "b", "r", "a", ",", " "]
     assert Vocab.of_bytes().unknown_characters("é\0") == []
-
-
-def test_blocks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "the cat é sat\U0001f600 on a mat" * 3
-    vocab = Vocab.from_text("the cat sat")
-    whole = Vocab.from_text(text), vocab.encode(text).tolist(), vocab.unknown_characters(text)
-    monkeypatch.setattr("charrnn.text.vocab._BLOCK_CHARS", 7)
-    assert (Vocab.from_text(text), vocab.encode(text).tolist(), vocab.unknown_characters(text)) == whole
-    assert whole[2] == ["é", "\U0001f600", "o", "n", "m"]
 
 
 @pytest.mark.parametrize(
@@ -109,28 +92,20 @@ def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
 
 
-BYTES = [chr(i) for i in range(256)]
-
-
 @pytest.mark.parametrize(
     ("data", "fault"),
     [
         ([], "an object"),
-        ({"characters": ["", "a"]}, "kind"),
         ({"kind": ["char"], "characters": ["", "a"]}, "kind"),
-        ({"kind": "char"}, "list"),
         ({"kind": "char", "characters": "ab"}, "list"),
         ({"kind": "char", "characters": [""]}, "1 entries"),
         ({"kind": "char", "characters": ["", *map(chr, range(0x10000, 0x20000))]}, "65537 entries"),
         ({"kind": "char", "characters": ["ab", "b"]}, "entry 0"),
-        ({"kind": "char", "characters": ["b", "a", "b"]}, "entries 0 and 2"),
         ({"kind": "char", "characters": ["", "a", ""]}, "entry 2"),
         ({"kind": "char", "characters": ["", "ab"]}, "entry 1"),
-        ({"kind": "char", "characters": ["", 7]}, "entry 1"),
         ({"kind": "char", "characters": ["", ["a"]]}, "entry 1"),
         ({"kind": "char", "characters": ["", "a", "b", "a"]}, "entries 1 and 3"),
-        ({"kind": "byte", "characters": BYTES[:255]}, "256"),
-        ({"kind": "byte", "characters": ["b", *BYTES[1:]]}, "256"),
+        ({"kind": "byte", "characters": ["b", *map(chr, range(1, 256))]}, "256"),
     ],
 )
 def test_a_broken_vocab_json_is_refused_by_name(data: object, fault: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,9 +27,10 @@ Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 FORMAT_VERSION = 2
 """The format of the checkpoints that this version writes; older ones can be read."""
 
-_MODEL, _TRAINING, _STATE = "model.safetensors", "training.safetensors", "training.json"
-_MANIFEST = "manifest.json"
-_FILES = {1: {_MODEL, _TRAINING, _STATE}, 2: {_MODEL, _TRAINING, _STATE, CONFIG, VOCAB}}
+MODEL, MANIFEST = "model.safetensors", "manifest.json"
+"""File names in a checkpoint and in a model file."""
+_TRAINING, _STATE = "training.safetensors", "training.json"
+_FILES = {1: {MODEL, _TRAINING, _STATE}, 2: {MODEL, _TRAINING, _STATE, CONFIG, VOCAB}}
 """The files of a checkpoint in each format, besides the manifest."""
 _SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
 """The end of a manifest of format 2 and of every later format: the SHA-256 of the bytes before it."""
@@ -87,19 +88,20 @@ def checkpoint_to_bytes(
 ) -> dict[str, bytes]:
     """Return the files of a checkpoint by name, in the order in which they must be written."""
     payloads = {
-        _MODEL: tensors_to_bytes(model),
+        MODEL: tensors_to_bytes(model),
         _TRAINING: tensors_to_bytes(training),
         _STATE: json_to_bytes(dict(state)),
         **description.files(),
     }
-    manifest: dict[str, JSON] = {
-        "format": FORMAT_VERSION,
-        "step": step,
-        "files": {name: {"sha256": _sha256(data), "size": len(data)} for name, data in payloads.items()},
-    }
+    manifest: dict[str, JSON] = {"format": FORMAT_VERSION, "step": step, "files": list_files(payloads)}
     # The manifest comes last: if it exists, the files it lists are on disk.
-    payloads[_MANIFEST] = seal_manifest(json_to_bytes(manifest))
+    payloads[MANIFEST] = seal_manifest(json_to_bytes(manifest))
     return payloads
+
+
+def list_files(files: Mapping[str, bytes]) -> dict[str, JSON]:
+    """Return what a manifest lists of these files: size and SHA-256 by name."""
+    return {name: {"sha256": _sha256(data), "size": len(data)} for name, data in files.items()}
 
 
 def seal_manifest(data: bytes) -> bytes:
@@ -110,110 +112,127 @@ def seal_manifest(data: bytes) -> bytes:
 
 def has_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
     """Whether a verified checkpoint has exactly these files. Raises CheckpointError as `read_checkpoint` does."""
-    return read_capped(folder / _MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[_MANIFEST]
+    return read_capped(folder / MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[MANIFEST]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedFiles:
+    """The files that a manifest lists. Each is read once, so that the bytes that are checked are the bytes used."""
+
+    place: Path
+    """The folder of the checkpoint, or the model file."""
+    listed: Mapping[str, tuple[int, str]]
+    """Size in bytes and SHA-256 by file name."""
+    read_file: Callable[[str, int], bytes]
+    """Reads the file of a name, of which no more than that many bytes are expected."""
+
+    @classmethod
+    def of(
+        cls, place: Path, files: object, names: Collection[str], read_file: Callable[[str, int], bytes]
+    ) -> VerifiedFiles:
+        """Check that the entry `files` of a manifest lists files of these `names`. Raises CheckpointError."""
+        # Names are compared with the known ones, so no path out of the folder is ever followed.
+        if not isinstance(files, dict) or files.keys() != names:
+            raise CheckpointError(f"{place / MANIFEST} is damaged: it lists other files than it must")
+        sizes = [entry.get("size") if isinstance(entry, dict) else None for entry in files.values()]
+        if not all(type(size) is int and 0 <= size < 1 << 60 for size in sizes):
+            raise CheckpointError(f"{place / MANIFEST} is damaged: the size of a file is missing")
+        return cls(place, {name: (entry["size"], entry.get("sha256")) for name, entry in files.items()}, read_file)
+
+    def read(self, name: str) -> bytes:
+        """Read a file. Raises CheckpointError unless it is the one that the manifest lists."""
+        size, sha256 = self.listed[name]
+        # Tensor files are as large as the model, text files have a fixed limit.
+        data = self.read_file(name, size if name.endswith(".safetensors") else min(size, MAX_TEXT_BYTES))
+        if len(data) != size:
+            raise CheckpointError(f"{self.place / name} is damaged: {counted(len(data), 'byte')}, expected {size:,}")
+        if _sha256(data) != sha256:
+            raise CheckpointError(f"{self.place / name} is damaged: its SHA-256 is not the one in the manifest")
+        return data
+
+    def description(self) -> Description:
+        """Read the configuration and the alphabet. Raises as `read`."""
+        return Description(self.place, self.read(CONFIG), self.read(VOCAB))
+
+    def model(self, description: Description) -> tuple[Tensors, str]:
+        """Read the weights of the model of a description; return them and the digest that identifies the model.
+
+        Raises CheckpointError naming the file that is damaged or larger than the configuration allows.
+        """
+        # The manifest of a downloaded run may claim any size: files larger than the model can be are not read.
+        max_bytes = most_bytes(description.config(), len(description.vocab()))
+        for name, (size, _) in self.listed.items():
+            if size > max_bytes:
+                raise CheckpointError(f"{self.place / name} is damaged: it is larger than {CONFIG} allows")
+        tensors = tensors_from_bytes(self.place / MODEL, self.read(MODEL))
+        parts = (self.listed[MODEL][1], _sha256(description.config_yaml), _sha256(description.vocab_json))
+        return tensors, _sha256(" ".join(parts).encode("ascii"))
 
 
 def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
-    """Read each file of a checkpoint once, so that the bytes that are checked are the bytes that are used.
+    """Load a checkpoint, and verify every file of it.
 
     Raises CheckpointError naming the file that is damaged or larger than its configuration allows, NewerFormatError for
     a checkpoint of a newer charrnn.
     """
-    expected = _read_manifest(folder)
-    if CONFIG in expected:
-        config_yaml, vocab_json = (_read_checked(folder / name, expected) for name in (CONFIG, VOCAB))
-        description = Description(folder, config_yaml, vocab_json)
-    else:
-        # Format 1 has these two only once, in the run's folder.
-        description = Description.read(folder.parent)
-    # The manifest of a downloaded run may claim any size: files larger than the model can be are not read.
-    max_bytes = most_bytes(description.config(), len(description.vocab()))
-    for name, (size, _) in expected.items():
-        if size > max_bytes:
-            raise CheckpointError(f"{folder / name} is damaged: it is larger than {CONFIG} allows")
-    model = tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
-    digest = digest_of(expected[_MODEL][1], description)
-    training_bytes = _read_checked(folder / _TRAINING, expected)
+    files = _open(folder)
+    # Format 1 has the configuration and the alphabet only once, in the run's folder.
+    description = files.description() if CONFIG in files.listed else Description.read(folder.parent)
+    model, digest = files.model(description)
+    training_bytes = files.read(_TRAINING)
     training = tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
-    state = _read_state(folder, expected)
     return Checkpoint(
         name=folder.name,
         step=checkpoint_step(folder.name),
         model=model,
         training=training,
-        state=state,
+        state=_state_of(files),
         description=description,
         digest=digest,
     )
 
 
-def digest_of(model_sha256: str, description: Description) -> str:
-    """Return the SHA-256 that identifies a model: of its weights' SHA-256, its configuration and its alphabet."""
-    parts = (model_sha256, _sha256(description.config_yaml), _sha256(description.vocab_json))
-    return _sha256(" ".join(parts).encode("ascii"))
-
-
 def read_state(folder: Path) -> Mapping[str, JSON]:
     """Read `training.json` of a checkpoint. Raises as `read_checkpoint` does."""
-    return _read_state(folder, _read_manifest(folder))
+    return _state_of(_open(folder))
 
 
 def describes_itself(folder: Path) -> bool:
     """Whether a checkpoint has its own configuration and alphabet (format 2). Raises as `read_checkpoint` does."""
-    return CONFIG in _read_manifest(folder)
+    return CONFIG in _open(folder).listed
 
 
-def _read_state(folder: Path, expected: Mapping[str, tuple[int, str]]) -> Mapping[str, JSON]:
-    state = parse_json(folder / _STATE, _read_checked(folder / _STATE, expected))
+def _state_of(files: VerifiedFiles) -> Mapping[str, JSON]:
+    state = parse_json(files.place / _STATE, files.read(_STATE))
     if not isinstance(state, dict):
-        raise CheckpointError(f"{folder / _STATE} is damaged: not a JSON object")
+        raise CheckpointError(f"{files.place / _STATE} is damaged: not a JSON object")
     return state
 
 
-def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
-    """Return size in bytes and SHA-256 by file name. Raises CheckpointError if the manifest is damaged or newer."""
-    path = folder / _MANIFEST
+def _open(folder: Path) -> VerifiedFiles:
+    """Read the manifest of a checkpoint. Raises CheckpointError if it is damaged, NewerFormatError if it is newer."""
+    path = folder / MANIFEST
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
     data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
     manifest = parse_json(path, data)
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path} is damaged: not a JSON object")
-    version, files = manifest.get("format"), manifest.get("files")
+    version = manifest.get("format")
     # Checked before any entry is used: a flipped digit in the format is damage, not a newer charrnn.
-    if version != 1 and not _is_sealed(data):
-        raise CheckpointError(f"{path} is damaged: its last entry is not the SHA-256 of those before")
+    if version != 1:
+        seal = _SEAL.search(data)
+        if not seal or seal.end() != len(data) or seal[1] != _sha256(data[: seal.start()]).encode("ascii"):
+            raise CheckpointError(f"{path} is damaged: its last entry is not the SHA-256 of those before")
     if type(version) is int and version > FORMAT_VERSION:
         raise NewerFormatError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
     if type(version) is not int or version not in _FILES or manifest.get("step") != checkpoint_step(folder.name):
         raise CheckpointError(f"{path} is damaged: its format or its step is wrong")
-    # Names are compared with the known ones, so no path out of the folder is ever followed.
-    if not isinstance(files, dict) or files.keys() != _FILES[version]:
-        raise CheckpointError(f"{path} is damaged: it lists other files than a checkpoint has")
-    sizes = [entry.get("size") if isinstance(entry, dict) else None for entry in files.values()]
-    if not all(type(size) is int and 0 <= size < 1 << 60 for size in sizes):
-        raise CheckpointError(f"{path} is damaged: the size of a file is missing")
-    return {name: (entry["size"], entry.get("sha256")) for name, entry in files.items()}
 
+    def read_file(name: str, max_bytes: int) -> bytes:
+        return read_capped(folder / name, max_bytes=max_bytes)
 
-def _is_sealed(manifest: bytes) -> bool:
-    seal = _SEAL.search(manifest)
-    return (
-        seal is not None
-        and seal.end() == len(manifest)
-        and seal[1] == _sha256(manifest[: seal.start()]).encode("ascii")
-    )
-
-
-def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:
-    size, sha256 = expected[path.name]
-    # Tensor files are as large as the model, text files have a fixed limit.
-    data = read_capped(path, max_bytes=size if path.suffix == ".safetensors" else min(size, MAX_TEXT_BYTES))
-    if len(data) != size:
-        raise CheckpointError(f"{path} is damaged: {counted(len(data), 'byte')}, expected {size:,}")
-    if _sha256(data) != sha256:
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in the manifest")
-    return data
+    return VerifiedFiles.of(folder, manifest.get("files"), _FILES[version], read_file)
 
 
 def tensors_to_bytes(tensors: Tensors) -> bytes:

@@ -6,7 +6,6 @@ SHA-256; they are at the top level, and every unzip program unpacks them.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import zipfile
@@ -18,13 +17,15 @@ from pathlib import Path
 from charrnn.config import MAX_STEPS, Config
 from charrnn.errors import CheckpointError
 from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, json_to_bytes, parse_json
-from charrnn.model.shapes import check_shapes, most_bytes
+from charrnn.model.shapes import check_shapes
 from charrnn.runs.checkpoint import (
+    MANIFEST,
+    MODEL,
     Checkpoint,
     Tensors,
+    VerifiedFiles,
     checkpoint_name,
-    digest_of,
-    tensors_from_bytes,
+    list_files,
     tensors_to_bytes,
 )
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
@@ -35,8 +36,8 @@ SUFFIX = ".zip"
 """Suffix of a file that contains a model."""
 FORMAT_VERSION = 1
 """Format of the files that this version writes."""
-NOTE, MANIFEST, MODEL = "README.txt", "manifest.json", "model.safetensors"
-"""Names in the file, besides those of the configuration and the alphabet."""
+NOTE = "README.txt"
+"""Name of the note in the file."""
 
 _FILES = (CONFIG, VOCAB, MODEL)
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
@@ -104,9 +105,7 @@ def model_to_bytes(
         "step": step,
         "val_nats": val_nats,
         "corpus_digest": corpus_digest,
-        "files": {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()
-        },
+        "files": list_files(files),
     }
     note = _NOTE.format(
         version=__version__,
@@ -120,11 +119,8 @@ def model_to_bytes(
     )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        for entry, data in {
-            NOTE: note.encode("utf-8", "backslashreplace"),
-            MANIFEST: json_to_bytes(manifest),
-            **files,
-        }.items():
+        first = {NOTE: note.encode("utf-8", "backslashreplace"), MANIFEST: json_to_bytes(manifest)}
+        for entry, data in {**first, **files}.items():
             info = zipfile.ZipInfo(entry, _DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
@@ -149,27 +145,24 @@ def read_model_file(path: Path) -> Checkpoint:
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
+    def read_file(name: str, max_bytes: int) -> bytes:
+        with archive.open(name) as file:
+            return file.read(max_bytes + 1)  # No more is unpacked than is expected.
+
     names = archive.namelist()
     if MANIFEST not in names:
         raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
-    manifest = parse_json(path / MANIFEST, _entry(path, archive, MANIFEST, MAX_TEXT_BYTES))
+    manifest = parse_json(path / MANIFEST, read_file(MANIFEST, MAX_TEXT_BYTES))
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if type(version) is int and version > FORMAT_VERSION:
         raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
-    if (
-        not isinstance(manifest, dict)
-        or version != FORMAT_VERSION
-        or sorted(names) != sorted({NOTE, MANIFEST, *_FILES})
-    ):
+    has_these = sorted(names) == sorted({NOTE, MANIFEST, *_FILES})
+    if not isinstance(manifest, dict) or version != FORMAT_VERSION or not has_these:
         raise CheckpointError(f"{path} is damaged: its format or its files are not those of charrnn export")
     step, val_nats, corpus_digest = _check_figures(path, manifest)
-    expected = manifest.get("files")
-    sha256s = {name: _sha256_in(expected, name) for name in _FILES}
-    config_yaml, vocab_json = (_entry(path, archive, name, MAX_TEXT_BYTES, sha256s[name]) for name in (CONFIG, VOCAB))
-    description = Description(path, config_yaml, vocab_json)
-    # A file that was downloaded may claim any size: no more is unpacked than the model can need.
-    max_bytes = most_bytes(description.config(), len(description.vocab()))
-    model = tensors_from_bytes(path / MODEL, _entry(path, archive, MODEL, max_bytes, sha256s[MODEL]))
+    files = VerifiedFiles.of(path, manifest.get("files"), set(_FILES), read_file)
+    description = files.description()
+    model, digest = files.model(description)
     check_shapes(description.config(), model, path)
     state: dict[str, JSON] = {"step": step, "corpus_digest": corpus_digest}
     if val_nats is not None:
@@ -181,7 +174,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
         training={},
         state=state,
         description=description,
-        digest=digest_of(sha256s[MODEL], description),
+        digest=digest,
     )
 
 
@@ -195,24 +188,6 @@ def _check_figures(path: Path, manifest: Mapping[str, object]) -> tuple[int, flo
     if not (digest is None or (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest))):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
     return step, val_nats, digest
-
-
-def _sha256_in(expected: object, name: str) -> str:
-    """Return the SHA-256 that a manifest gives for a file, "" if there is none, which no file has."""
-    entry = expected.get(name) if isinstance(expected, Mapping) else None
-    sha256 = entry.get("sha256") if isinstance(entry, Mapping) else None
-    return sha256 if isinstance(sha256, str) else ""
-
-
-def _entry(path: Path, archive: zipfile.ZipFile, name: str, max_bytes: int, sha256: str | None = None) -> bytes:
-    """Unpack one file, no more than `max_bytes` of it. Raises CheckpointError if it is larger or has another digest."""
-    with archive.open(name) as file:
-        data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise CheckpointError(f"{path} is damaged: {name} has more than {max_bytes:,} bytes")
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise CheckpointError(f"{path} is damaged: the SHA-256 of {name} is not the one in its manifest")
-    return data
 
 
 def _last_part(source: str) -> str:

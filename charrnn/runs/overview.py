@@ -12,7 +12,6 @@ from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_me
 from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped
 from charrnn.model.shapes import num_parameters
 from charrnn.progress import task
-from charrnn.runs.checkpoint import read_state
 from charrnn.runs.description import VOCAB
 from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
 from charrnn.runs.logs import LoggedLoss, MetricsLog
@@ -232,10 +231,9 @@ def text_name(corpus: tuple[str, ...]) -> str:
 
 def text_digest(folder: RunReader) -> str | None:
     """Return the digest of the text that the newest intact checkpoint records, None if there is none."""
-    for name in reversed(folder.checkpoints()):
-        with contextlib.suppress(CheckpointError):
-            digest = read_state(folder.path / name).get("corpus_digest")
-            return digest if isinstance(digest, str) else None
+    with contextlib.suppress(CheckpointError):
+        digest = folder.newest_state()[0].get("corpus_digest")
+        return digest if isinstance(digest, str) else None
     return None
 
 

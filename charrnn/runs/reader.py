@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError
-from charrnn.files import MAX_TEXT_BYTES, read_capped
+from charrnn.files import JSON, MAX_TEXT_BYTES, read_capped
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
@@ -37,64 +37,6 @@ from charrnn.runs.description import (
 
 KINDS = {"latest": "newest", "best": "best"}
 """The pointers, and which checkpoint each must name."""
-
-
-def list_checkpoints(run: Path) -> list[str]:
-    """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""
-    try:
-        with os.scandir(run) as entries:
-            names = [e.name for e in entries if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)]
-    except OSError as error:
-        raise CheckpointError(f"cannot read {run}: {error.strerror or error}") from error
-    return sorted(names, key=checkpoint_step)
-
-
-def read_pointer(run: Path, name: str) -> str | None:
-    """Return the checkpoint that the file `latest` or `best` names, None if it is missing or has other content."""
-    try:
-        text = read_capped(run / name, max_bytes=100).decode("ascii")
-    except (CheckpointError, UnicodeDecodeError):
-        return None
-    return text[:-1] if text.endswith("\n") and is_checkpoint_name(text[:-1]) else None
-
-
-def expected_checkpoint(run: Path, name: str) -> tuple[str | None, list[str]]:
-    """Return the checkpoint that the pointer `name` must name, and what is wrong with the pointer, if anything.
-
-    The checkpoint is None if only the pointer could name it. Raises CheckpointError if the folder cannot be read.
-    """
-    # Twice, because a training process updates its pointers just after it saved.
-    for _ in range(2):
-        pointed = read_pointer(run, name)
-        right, problem = (list_checkpoints(run)[-1], None) if name == "latest" else best_known(run)
-        if pointed == right or (right is None and pointed in list_checkpoints(run)):
-            return pointed, []
-        if pointed is not None and os.path.islink(run / pointed):
-            return pointed, []  # A link is not a checkpoint: reading it fails with an error that names it.
-    if problem is None:
-        if not os.path.lexists(run / name):
-            problem = f"{run / name} is missing"
-        elif pointed is None:
-            problem = f"{run / name} does not name a checkpoint"
-        else:
-            problem = f"{run / name} names {pointed}, which is not the {KINDS[name]} checkpoint"
-    return right, [problem]
-
-
-def best_known(run: Path) -> tuple[str | None, str | None]:
-    """Return the best checkpoint that the state of the newest one names, None if it names none.
-
-    If the newest checkpoint is damaged, an older one is used, and the damage is returned too. Raises NewerFormatError.
-    """
-    problem = None
-    for name in reversed(list_checkpoints(run)):
-        try:
-            return best_checkpoint(read_state(run / name)), problem
-        except NewerFormatError:
-            raise
-        except CheckpointError as error:
-            problem = problem or str(error)
-    return None, problem
 
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
@@ -125,19 +67,67 @@ class RunReader:
 
     def checkpoints(self) -> list[str]:
         """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""
-        return list_checkpoints(self.path)
+        try:
+            with os.scandir(self.path) as entries:
+                names = [e.name for e in entries if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
+        return sorted(names, key=checkpoint_step)
 
     def read_pointer(self, name: str) -> str | None:
         """Return the checkpoint that the file `latest` or `best` names, None if it is missing or has other content."""
-        return read_pointer(self.path, name)
+        try:
+            text = read_capped(self.path / name, max_bytes=100).decode("ascii")
+        except (CheckpointError, UnicodeDecodeError):
+            return None
+        return text[:-1] if text.endswith("\n") and is_checkpoint_name(text[:-1]) else None
 
-    def verify(self, name: str) -> None:
-        """Check every file of a checkpoint against its manifest. Raises CheckpointError naming the damaged file."""
-        read_checkpoint(self.path / name, with_training=True)
+    def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
+        """Read the state of the newest checkpoint; it is empty if there is none.
+
+        If the newest checkpoint is damaged, an older one is used, and the damage is returned too. Raises
+        CheckpointError if the folder cannot be read, NewerFormatError.
+        """
+        problem = None
+        for name in reversed(self.checkpoints()):
+            try:
+                return read_state(self.path / name), problem
+            except NewerFormatError:
+                raise
+            except CheckpointError as error:
+                problem = problem or str(error)
+        return {}, problem
 
     def is_validated(self) -> bool:
-        """Whether a checkpoint was validated. Raises CheckpointError if the folder cannot be read, NewerFormatError."""
-        return best_known(self.path)[0] is not None or os.path.lexists(self.path / "best")
+        """Whether a checkpoint was validated. Raises as `newest_state` does."""
+        return best_checkpoint(self.newest_state()[0]) is not None or os.path.lexists(self.path / "best")
+
+    def _expected_checkpoint(self, name: str) -> tuple[str | None, list[str]]:
+        """Return the checkpoint that the pointer `name` must name, and what is wrong with the pointer, if anything.
+
+        The checkpoint is None if only the pointer could name it. Raises CheckpointError if the folder cannot be read.
+        """
+        # Twice, because a training process updates its pointers just after it saved.
+        for _ in range(2):
+            pointed, problem = self.read_pointer(name), None
+            if name == "latest":
+                right: str | None = self.checkpoints()[-1]
+            else:
+                state, problem = self.newest_state()
+                right = best_checkpoint(state)
+            if pointed == right or (right is None and pointed in self.checkpoints()):
+                return pointed, []
+            if pointed is not None and os.path.islink(self.path / pointed):
+                return pointed, []  # A link is not a checkpoint: reading it fails with an error that names it.
+        if problem is None:
+            pointer = self.path / name
+            if not os.path.lexists(pointer):
+                problem = f"{pointer} is missing"
+            elif pointed is None:
+                problem = f"{pointer} does not name a checkpoint"
+            else:
+                problem = f"{pointer} names {pointed}, which is not the {KINDS[name]} checkpoint"
+        return right, [problem]
 
     def load_best(self) -> Checkpoint:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was validated.
@@ -160,19 +150,19 @@ class RunReader:
             )
         if which not in (*KINDS, *saved_names):
             raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}")
-        wanted, problems = expected_checkpoint(self.path, which) if which in KINDS else (which, [])
+        wanted, problems = self._expected_checkpoint(which) if which in KINDS else (which, [])
         for name in self._candidates(wanted):
             try:
                 loaded = read_checkpoint(self.path / name, with_training=with_training)
             except (MissingCellError, NewerFormatError):
                 raise
             except CheckpointError as error:
-                if which in KINDS and expected_checkpoint(self.path, which)[0] != wanted:
+                if which in KINDS and self._expected_checkpoint(which)[0] != wanted:
                     # A training process saved and pruned while this was read: nothing is wrong, so start again.
                     return self.load_checkpoint(which, with_training=with_training)
                 problems.append(str(error))
             else:
-                if problems and which in KINDS and expected_checkpoint(self.path, which) == (name, []):
+                if problems and which in KINDS and self._expected_checkpoint(which) == (name, []):
                     problems = []  # A training process had saved this checkpoint and has updated the pointer since.
                 problems += self._problems_beside(loaded.description)
                 return replace(

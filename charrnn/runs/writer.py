@@ -40,6 +40,7 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     has_manifest_of,
     is_checkpoint_name,
+    read_checkpoint,
 )
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 from charrnn.runs.findings import discard_findings
@@ -247,7 +248,7 @@ class RunWriter:
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
         """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of a newer charrnn."""
         try:
-            self.reader.verify(folder.name)
+            read_checkpoint(folder, with_training=True)
             return has_manifest_of(folder, payloads)
         except NewerFormatError:
             raise

@@ -2,32 +2,25 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ALPHABETS, MIN_COUNT
-from charrnn.errors import DataError, TooLargeError, UsageError, counted
-from charrnn.files import JSON
+from charrnn.errors import DataError, UsageError, counted
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents
-from charrnn.text.files import MemoryLimit, Tally
-from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
-from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
-from charrnn.text.source_reader import SourceReader, name_of_all
-from charrnn.text.sources import SHUFFLED, Order, Origin, find_origin, standard_library
+from charrnn.text.id_builder import BLOCK_BYTES
+from charrnn.text.source_reader import SourceReader, name_of_all, open_text
+from charrnn.text.sources import CORPORA, SHUFFLED, Order, find_origin, standard_library
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
-
-MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
-"""A corpus whose ids take more bytes is mapped from a file of the cache."""
 
 _MAX_NAME_LENGTH = 40
 
@@ -58,6 +51,36 @@ class Corpus:
     any source, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """What was left out or changed while reading, one sentence each."""
+
+    @classmethod
+    def of(
+        cls,
+        text: SourceReader,
+        vocab: Vocab | None,
+        *,
+        min_count: int,
+        max_size: int = MAX_CHARACTERS,
+        is_exact: bool = False,
+    ) -> "Corpus":
+        """Encode a text that was read in `vocab`, or else in a vocabulary of its own (see `Vocab.from_text`).
+
+        Raises DataError if no character is kept, CharRNNError if the ids cannot be written to the cache.
+        """
+        if vocab is None and text.kind == "byte":
+            vocab = Vocab.of_bytes()
+        vocab = vocab or Vocab.from_counts(text.counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
+        ids, unknown = text.encode(vocab)
+        return cls(
+            name=corpus_name([name for origin in text.origins for name in origin.names]),
+            vocab=vocab,
+            ids=ids,
+            unknown=unknown,
+            counted=text.counted,
+            digest=text.digest,
+            sources=text.labels,
+            locations=tuple(origin.location for origin in text.origins),
+            notes=text.notes,
+        )
 
     def __len__(self) -> int:
         """Return N."""
@@ -114,7 +137,7 @@ def read_corpus(
     extend_vocab: bool = False,
     min_count: int = MIN_COUNT,
     stdin: BinaryIO | None = None,
-    corpora_dir: Path = Path("corpora"),
+    corpora_dir: Path = CORPORA,
     is_for_training: bool = True,
 ) -> Corpus:
     """Read the sources, in order, into one corpus; without any, the source code of Python's standard library.
@@ -148,13 +171,7 @@ def read_corpus(
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
     origins = [
-        find_origin(
-            source,
-            stdin=stdin,
-            corpora_dir=corpora_dir,
-            is_named_by_run=False,
-            order=order,
-        )
+        find_origin(source, stdin=stdin, corpora_dir=corpora_dir, is_named_by_run=False, order=order)
         for source in sources
     ] or [standard_library(order)]
     with open_text(
@@ -165,192 +182,11 @@ def read_corpus(
         stays_in_memory=not is_for_training,
     ) as text:
         if not is_for_training:
-            return text.encode(vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
-        _check_can_be_learned(text.counted, alphabet, name_of_all(text.sources))
+            return Corpus.of(text, vocab, min_count=1, max_size=MAX_VOCAB_SIZE)
+        _check_can_be_learned(text.counted, alphabet, name_of_all(text.labels))
         if vocab is not None and extend_vocab:
             vocab = vocab.extended(text.counted, min_count=min_count)
-        return text.encode(vocab or text.own_vocab(min_count=min_count, is_exact=alphabet == "exact"))
-
-
-@contextmanager
-def open_text(
-    origins: Sequence[Origin],
-    *,
-    alphabet: str,
-    encoding: str,
-    documents: Documents | None = None,
-    stays_in_memory: bool = False,
-) -> Iterator["OpenText"]:
-    """Read sources that were found, or look up what the cache knows of them; then `OpenText.encode` gives the corpus.
-
-    What was read is dropped at the end of the context, unless it was encoded. Raises DataError if a source cannot be
-    used or, if the text `stays_in_memory`, does not fit.
-    """
-    kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
-    source = SourceReader(tuple(origins), kind, encoding, documents)
-    with ExitStack() as stack:
-        signature = None
-        if not stays_in_memory and source.likely_bytes > MAX_BYTES_IN_MEMORY:
-            signature = source.signature()
-            # Several processes of one training read the same files: one of them builds, the others find its entry.
-            stack.enter_context(IdCache().reading(signature))
-        text = OpenText(source, signature, stays_in_memory=stays_in_memory)
-        stack.callback(text.discard)
-        text.prepare()
-        yield text
-
-
-class OpenText:
-    """A text that was read, counted and hashed, or that the cache knows, and that is not encoded yet."""
-
-    def __init__(self, source: SourceReader, signature: str | None, *, stays_in_memory: bool) -> None:
-        """Read nothing yet: `prepare` does. `signature` is that of the source, if the cache may know it."""
-        self._source, self._signature, self._stays_in_memory = source, signature, stays_in_memory
-        self._builder: IdBuilder | None = None
-        self._entry: NewEntry | None = None
-        self._facts = _Facts(CharacterCounts(np.empty(0, np.int64), np.empty(0, np.int64)), "", ())
-        self.sources = source.labels
-
-    def prepare(self) -> None:
-        """Read the source, unless the cache has a record of its signature. Raises as `open_text` does."""
-        known = None
-        if self._signature is not None:
-            known = _Facts.of_record(IdCache().record(self._signature), len(self._source.origins))
-        self._facts = known or self._read()
-
-    @property
-    def digest(self) -> str:
-        """`Corpus.digest`."""
-        return self._facts.digest
-
-    @property
-    def counted(self) -> CharacterCounts:
-        """`Corpus.counted`."""
-        return self._facts.counted
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """`Corpus.notes`."""
-        return self._source.notes(self._facts.tallies)
-
-    def own_vocab(self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False) -> Vocab:
-        """Return a vocabulary for this text: see `Vocab.from_text`. Raises DataError if no character is kept."""
-        if self._source.kind == "byte":
-            return Vocab.of_bytes()
-        return Vocab.from_counts(self.counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
-
-    def encode(self, vocab: Vocab) -> Corpus:
-        """Encode the text in an alphabet; once. Raises CharRNNError if the ids cannot be written to the cache."""
-        ids, unknown = self._ids(vocab)
-        return Corpus(
-            name=corpus_name([name for origin in self._source.origins for name in origin.names]),
-            vocab=vocab,
-            ids=ids,
-            unknown=unknown,
-            counted=self.counted,
-            digest=self.digest,
-            sources=self.sources,
-            locations=tuple(origin.location for origin in self._source.origins),
-            notes=self.notes,
-        )
-
-    def discard(self) -> None:
-        """Remove what was written to the cache and was not encoded."""
-        if self._entry is not None:
-            self._entry.discard()
-
-    def _ids(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
-        source = self._source
-        if self._builder is None or self._entry is not None:
-            found = IdCache().open(self.digest, vocab)
-            if found is not None:
-                return found.ids, found.unknown
-        if self._builder is None and self._read().digest != self.digest:  # known, but not in this alphabet
-            raise source.changed()
-        assert self._builder is not None, "_read makes it"
-        if self._entry is not None:
-            made = self._entry.commit(self._builder, vocab, self.digest, source.documents)
-            return made.ids, made.unknown
-        ids, first = np.empty(self._builder.num_ids, vocab.id_type), 0
-        unknown = [np.empty(0, UNKNOWN_TYPE)]
-        encoded = self._builder.encode(vocab)
-        if source.documents is not None:
-            encoded = source.documents.arrange(encoded, vocab, None)
-        for block, missing in encoded:
-            ids[first : first + len(block)] = block
-            first += len(block)
-            unknown.append(missing)
-        return ids, np.concatenate(unknown)
-
-    def _read(self) -> "_Facts":
-        """Read the sources, and let the cache remember what they are. Raises as `open_text` does."""
-        source = self._source
-        limit = MemoryLimit(name_of_all(source.labels)) if self._stays_in_memory else None
-        if limit is not None:
-            paths = [(path, origin.skips_unusable) for origin in source.origins for path in origin.paths]
-            limit.check_files(paths, source.text_encoding)
-        self._builder = builder = IdBuilder(
-            source.kind,
-            open_file=None if self._stays_in_memory else self._open_file,
-            max_bytes_in_memory=MAX_BYTES_IN_MEMORY,
-        )
-
-        def add(data: bytes) -> None:
-            if limit is not None:
-                limit.add(len(data))
-            elif self._entry is not None and not source.is_sized and builder.num_bytes + len(data) > max_cache_bytes():
-                raise _endless(name_of_all(source.labels))
-            builder.add(data)
-
-        try:
-            tallies = source.read(add, builder)
-            counts = builder.counts()
-            digest = builder.digest if source.documents is None else source.documents.digest(builder.digest)
-            facts = _Facts(counts, digest, tallies)
-        except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
-            raise write_error(IdCache().folder, max(source.num_bytes, builder.num_bytes), error) from error
-        if self._signature is not None:
-            if source.signature() != self._signature:
-                raise source.changed()
-            IdCache().write_record(self._signature, facts.to_record())
-        return facts
-
-    def _open_file(self) -> BinaryIO:
-        self._entry = IdCache().begin(self._source.num_bytes)
-        return self._entry.file
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Facts:
-    """What the cache records of a text."""
-
-    counted: CharacterCounts
-    digest: str
-    tallies: tuple[Tally, ...]
-    """One for each source."""
-
-    def to_record(self) -> dict[str, JSON]:
-        """Return the content of a record; `of_record` reads it."""
-        return {
-            "digest": self.digest,
-            "code_points": self.counted.code_points.tolist(),
-            "counts": self.counted.counts.tolist(),
-            "tallies": [asdict(tally) for tally in self.tallies],
-        }
-
-    @classmethod
-    def of_record(cls, record: dict[str, Any] | None, num_sources: int) -> "_Facts | None":
-        """Read a record; None if it is not one of this version."""
-        try:
-            if record is None or len(record["tallies"]) != num_sources:
-                return None
-            points, counts = (np.array(record[name], np.int64) for name in ("code_points", "counts"))
-            if points.ndim != 1 or points.shape != counts.shape:
-                return None
-            tallies = tuple(Tally(**tally) for tally in record["tallies"])
-            return cls(CharacterCounts(points, counts), str(record["digest"]), tallies)
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return None
+        return Corpus.of(text, vocab, min_count=min_count, is_exact=alphabet == "exact")
 
 
 def _utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -368,13 +204,6 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
         point = int(text.code_points[0])
         only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
         raise DataError(f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed")
-
-
-def _endless(what: str) -> TooLargeError:
-    size = f"{max_cache_bytes() / 1e9:g} GB"
-    return TooLargeError(
-        f"{what}: more than {size} of text, or without end\nif it has an end, set {CACHE_SIZE_VARIABLE} above {size}"
-    )
 
 
 def corpus_name(stems: list[str]) -> str:

@@ -4,7 +4,7 @@ import codecs
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -22,11 +22,8 @@ _MARKS_OF = {
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
 }
-_NUM_MARK_BYTES = 4
-_HEAD_BYTES = 64 * 1024
 _BLOCK_BYTES = 4 * 1024 * 1024
-"""Bytes that are read at a time, at least `_NUM_MARK_BYTES`: a file of fewer is checked as a whole."""
-_EMPTY = "is empty: give a file with text in it"
+"""Bytes that are read at a time, at least the four of a byte-order mark."""
 _MEMORY_PER_BYTE = 8
 """Upper bound of the memory for one byte of text while it is read: as bytes, as characters and as ids."""
 _REMEDY = (
@@ -45,44 +42,18 @@ class MemoryLimit:
     def __init__(self, what: str) -> None:
         """Start at 0 bytes; `what` names the corpus in messages."""
         self.what = what
-        self.num_bytes = 0
-        self._memory, self._most = memory_bytes(), float("inf")
-        if self._memory is not None:
-            self._most = self._memory // _MEMORY_PER_BYTE
+        self.num_bytes, self._memory = 0, memory_bytes()
 
     def add(self, num_bytes: int) -> None:
         """Count what has been read. Raises TooLargeError if the total exceeds the limit."""
-        self.check(num_bytes)
         self.num_bytes += num_bytes
-
-    def check(self, num_bytes: int) -> None:
-        """Raise TooLargeError if that many more bytes exceed the limit. A stream's size is unknown in advance."""
-        if self.num_bytes + num_bytes > self._most:
-            raise self._error(f"more than {_size(self._most)}")
-
-    def check_files(self, files: Sequence[tuple[Path, bool]], encoding: str | None) -> None:
-        """Raise TooLargeError if files exceed the limit by their sizes on disk, before any of them is read.
-
-        Each is given with whether it is skipped if it is not text. A .gz file is not counted: its size is that of the
-        compressed text.
-        """
-        sized = [(path, skips, _size_on_disk(path)) for path, skips in files if path.suffix != ".gz"]
-        total = sum(size for _, _, size in sized)
-        if total > self._most:
-            # Only the head of a file that is not text is read.
-            total -= sum(size for path, skips, size in sized if skips and size and _is_binary(path, encoding))
-        if total > self._most:
-            raise self._error(_size(total))
-
-    def _error(self, size: str) -> TooLargeError:
-        assert self._memory is not None, "without it there is no limit"
-        half = int(self._most) // 2
-        part = f"{half // 10**6}M" if half >= 10**6 else str(half)
-        return TooLargeError(
-            f"{self.what}: {size} of text, but this machine's memory of {_size(self._memory)} is enough for "
-            f"{_size(self._most)}\n"
-            f"take fewer files, or a part of one: head -c {part} FILE > part.txt"
-        )
+        if self._memory is not None and self.num_bytes > (most := self._memory // _MEMORY_PER_BYTE):
+            part = f"{most // 2 // 10**6}M" if most >= 2 * 10**6 else str(most // 2)
+            raise TooLargeError(
+                f"{self.what}: more than {_size(most)} of text, but this machine's memory of {_size(self._memory)} is "
+                f"enough for {_size(most)}\n"
+                f"take fewer files, or a part of one: head -c {part} FILE > part.txt"
+            )
 
 
 @dataclass(slots=True)
@@ -134,17 +105,12 @@ def file_blocks(path: Path, encoding: str | None, tally: Tally, *, needs_regular
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             before = os.fstat(file.fileno())
             yield from clean_blocks(str(path), file, encoding, tally)
-            check_unchanged(path, before, os.fstat(file.fileno()))
+            if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(os.fstat(file.fileno())):
+                raise TextChangedError(f"{path} changed while it was read: wait until it is written, and start again")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged or not a gzip file ({error}): fetch or compress it again") from error
     except OSError as error:
         raise unreadable(str(path), error) from error
-
-
-def check_unchanged(path: Path, before: os.stat_result, after: os.stat_result) -> None:
-    """Raise TextChangedError if a regular file was written to between two looks at its size and its time."""
-    if stat.S_ISREG(before.st_mode) and file_state(before) != file_state(after):
-        raise TextChangedError(f"{path} changed while it was read: wait until it is written, and start again")
 
 
 def file_state(status: os.stat_result) -> tuple[int, int, int]:
@@ -158,54 +124,23 @@ def clean_blocks(label: str, file: _Readable, encoding: str | None, tally: Tally
     Joined, the blocks do not depend on their size. What was changed is added to `tally`. Raises DataError if the file
     is empty or not text; then what was yielded before is to be dropped.
     """
-    first = file.read(_BLOCK_BYTES)
-    # A folder can contain gigabytes of other data: a NUL in the head is enough to reject a file.
-    is_binary = encoding is not None and _is_utf8(encoding) and b"\0" in first[:_HEAD_BYTES]
-    second = b"" if is_binary else file.read(_BLOCK_BYTES)
-    if second:
-        blocks = chain((first, second), iter(partial(file.read, _BLOCK_BYTES), b""))
-        yield from blocks if encoding is None else _clean_stream(label, blocks, encoding, tally)
-        return
-    data, fault = as_utf8(first[:_HEAD_BYTES] if is_binary else first, encoding)
-    if fault is not None:
-        raise DataError(f"{label} {fault}")
+    blocks: Iterator[bytes] = iter(partial(file.read, _BLOCK_BYTES), b"")
     if encoding is not None:
-        tally.num_marks += data.startswith(BYTE_ORDER_MARK)
-        tally.num_line_ends += data.count(b"\r\n")
-        data = data.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
-    yield data
+        blocks = _normalized(_checked(label, _as_utf8(label, blocks, encoding)), tally)
+    first = next(blocks, None)
+    if first is None:
+        raise DataError(f"{label} is empty: give a file with text in it")
+    yield first
+    yield from blocks
 
 
-def _clean_stream(label: str, blocks: Iterator[bytes], encoding: str, tally: Tally) -> Iterator[bytes]:
-    """Do what `as_utf8` does, and what follows it in `clean_blocks`, for a file of several blocks."""
-    checker = _Utf8Checker()
-    is_first, carry = True, b""
-    for block in _utf8_blocks(label, blocks, encoding):
-        data = carry + checker.check(block)
-        carry = b"\r" if data.endswith(b"\r") else b""  # its LF may begin the next block
-        data = data.removesuffix(carry)
-        if is_first and data:
-            is_first = False
-            tally.num_marks += data.startswith(BYTE_ORDER_MARK)
-            data = data.removeprefix(BYTE_ORDER_MARK)
-        if b"\r" in data:
-            tally.num_line_ends += data.count(b"\r\n")
-            data = data.replace(b"\r\n", b"\n")
-        if data and not checker.has_fault:
-            yield data
-    if (fault := checker.finish()) is not None:
-        raise DataError(f"{label} {fault}")
-    if carry:
-        yield carry
-
-
-def _utf8_blocks(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+def _as_utf8(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     """Yield blocks in `encoding` as UTF-8 that is not checked. Raises DataError if they are not in it."""
-    if _is_utf8(encoding):
-        yield from blocks
-        return
-    first = next(blocks)
     name = codecs.lookup(encoding).name
+    first = next(blocks, b"")
+    if name == "utf-8":
+        yield from chain((first,), blocks)
+        return
     if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
         # Without a mark, the order of bytes is this machine's, but an incremental decoder wants one.
         name += "-le" if sys.byteorder == "little" else "-be"
@@ -214,80 +149,51 @@ def _utf8_blocks(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator
     for block in chain((first,), blocks, (b"",)):
         num_kept = len(decoder.getstate()[0])
         try:
-            data = decoder.decode(block, final=not block).encode("utf-8")
-        except UnicodeError as error:
-            offset = num_bytes - num_kept + error.start if isinstance(error, UnicodeDecodeError) else None
-            raise DataError(f"{label} {_not_in(encoding, offset)}") from error
+            yield decoder.decode(block, final=not block).encode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{label} {_not_in(encoding, num_bytes - num_kept + error.start)}") from error
+        except UnicodeEncodeError as error:  # a lone surrogate, which UTF-7 can encode
+            raise DataError(f"{label} is not text in {encoding}: {_REMEDY}") from error
         num_bytes += len(block)
+
+
+def _checked(label: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield UTF-8 in blocks of whole characters. Raises DataError if it is not UTF-8, or has a NUL."""
+    offset, rest = 0, b""
+    for block in chain(blocks, (b"",)):
+        data = rest + block
+        if offset == 0 and (wide := next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)):
+            remedy = f"it begins as {wide} text does. Use {named('encoding', wide)}"
+            raise DataError(f"{label} is not UTF-8 at byte offset 0: {remedy}")
+        if (nul := data.find(b"\0")) >= 0:
+            remedy = f"it is not text; {named('alphabet', 'byte')} trains on raw bytes"
+            if data.count(b"\0") > len(data) // 4:
+                remedy = f"for text in wide characters use {named('encoding', 'utf-16-le' if nul % 2 else 'utf-16-be')}"
+            raise DataError(f"{label} has a NUL at byte offset {offset + nul}: {remedy}")
+        try:
+            _, num_used = codecs.utf_8_decode(data, "strict", not block)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{label} {_not_in('UTF-8', offset + error.start)}") from error
+        yield data[:num_used]
+        offset, rest = offset + num_used, data[num_used:]
+
+
+def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
+    """Remove the byte-order mark and turn CRLF into LF; blocks without content are left out."""
+    is_first, rest = True, b""
+    for block in chain(blocks, (None,)):
+        data = rest + (block or b"")
+        if is_first and data:
+            is_first = False
+            tally.num_marks += data.startswith(BYTE_ORDER_MARK)
+            data = data.removeprefix(BYTE_ORDER_MARK)
+        rest = b"\r" if block is not None and data.endswith(b"\r") else b""  # its LF may begin the next block
+        data = data.removesuffix(rest)
+        if b"\r" in data:
+            tally.num_line_ends += data.count(b"\r\n")
+            data = data.replace(b"\r\n", b"\n")
         if data:
             yield data
-
-
-class _Utf8Checker:
-    """Checks UTF-8 that arrives in blocks; it finds the fault that `_fault` finds in the whole text."""
-
-    def __init__(self) -> None:
-        self._carry = b""  # the beginning of a character that is not complete
-        self._num_bytes = self._num_nuls = 0
-        self._head = b""
-        self._nul_at: int | None = None
-        self._invalid_at: int | None = None
-
-    @property
-    def has_fault(self) -> bool:
-        """Whether what was checked so far cannot be used."""
-        return self._nul_at is not None or self._invalid_at is not None
-
-    def check(self, block: bytes) -> bytes:
-        """Check the next block; return its complete characters, after those that the last one left incomplete."""
-        if b"\0" in block:
-            self._num_nuls += block.count(b"\0")
-            if self._nul_at is None:
-                self._nul_at = self._num_bytes + block.find(b"\0")
-        if len(self._head) < _NUM_MARK_BYTES:
-            self._head += block[:_NUM_MARK_BYTES]
-        data = self._carry + block
-        start = self._num_bytes - len(self._carry)
-        self._num_bytes += len(block)
-        self._carry = b""
-        if self.has_fault or data.isascii():
-            return data
-        try:
-            _, num_used = codecs.utf_8_decode(data, "strict", False)
-        except UnicodeDecodeError as error:
-            self._invalid_at = start + error.start
-            return data
-        self._carry = data[num_used:]
-        return data[:num_used]
-
-    def finish(self) -> str | None:
-        """Return why the text cannot be used, or None."""
-        if self._carry and not self.has_fault:
-            self._invalid_at = self._num_bytes - len(self._carry)
-        if not self._num_bytes or self._head == BYTE_ORDER_MARK:
-            return _EMPTY
-        if wide := _wide_mark(self._head):
-            return wide
-        if self._nul_at is not None:
-            return _has_nul_at(self._nul_at, self._num_nuls, self._num_bytes)
-        return None if self._invalid_at is None else _not_in("UTF-8", self._invalid_at)
-
-
-def _is_binary(path: Path, encoding: str | None) -> bool:
-    if encoding is None or not _is_utf8(encoding):
-        return False
-    try:
-        with path.open("rb") as file:
-            return b"\0" in file.read(_HEAD_BYTES)
-    except OSError:
-        return True
-
-
-def _size_on_disk(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _size(num_bytes: float) -> str:
@@ -297,58 +203,13 @@ def _size(num_bytes: float) -> str:
     return f"{num_bytes:,.0f} B"
 
 
-def as_utf8(data: bytes, encoding: str | None) -> tuple[bytes, str | None]:
-    """Return a file's content as UTF-8 (unchanged, if `encoding` is None), and why it cannot be used, or None."""
-    if encoding is not None and not _is_utf8(encoding):
-        try:
-            data = data.decode(encoding).encode("utf-8")
-        except UnicodeError as error:
-            return data, _not_in(encoding, error.start if isinstance(error, UnicodeDecodeError) else None)
-    if not data or (encoding is not None and data == BYTE_ORDER_MARK):
-        return data, _EMPTY
-    return data, None if encoding is None else _fault(data)
-
-
-def _fault(data: bytes) -> str | None:
-    """Return why bytes cannot be used as UTF-8 text, or None."""
-    if wide := _wide_mark(data):
-        return wide
-    if (offset := data.find(b"\0")) >= 0:
-        return _has_nul_at(offset, data.count(b"\0"), len(data))
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return _not_in("UTF-8", error.start)
-    return None
-
-
-def _wide_mark(data: bytes) -> str | None:
-    """Return what is wrong with a text that begins with the byte-order mark of wide characters, else None."""
-    wide = next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)
-    return wide and f"is not UTF-8 at byte offset 0: it begins as {wide} text does. Use {named('encoding', wide)}"
-
-
-def _has_nul_at(offset: int, num_nuls: int, num_bytes: int) -> str:
-    if num_nuls > num_bytes // 4:
-        name = "utf-16-be" if offset % 2 == 0 else "utf-16-le"
-        return f"has a NUL at byte offset {offset}: for text in wide characters use {named('encoding', name)}"
-    return f"has a NUL at byte offset {offset}: it is not text; {named('alphabet', 'byte')} trains on raw bytes"
-
-
-def _not_in(encoding: str, offset: int | None) -> str:
-    """Say that a text is not in this encoding; `offset` is None for a lone surrogate, which UTF-7 can encode."""
-    if offset is None:
-        return f"is not text in {encoding}: {_REMEDY}"
+def _not_in(encoding: str, offset: int) -> str:
     return f"is not {encoding} at byte offset {offset}: {_REMEDY}"
-
-
-def _is_utf8(encoding: str) -> bool:
-    return codecs.lookup(encoding).name == "utf-8"
 
 
 def title(encoding: str) -> str:
     """Return the name of an encoding in a sentence."""
-    return "UTF-8" if _is_utf8(encoding) else encoding
+    return "UTF-8" if codecs.lookup(encoding).name == "utf-8" else encoding
 
 
 def unreadable(label: str, error: OSError) -> DataError:

@@ -21,9 +21,8 @@ import shutil
 import stat
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,7 +32,6 @@ from numpy.typing import NDArray
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.files import JSON, fsync_folder, json_to_bytes, read_capped, replacing, try_lock, write_synced
 from charrnn.progress import task
-from charrnn.text.documents import Documents
 from charrnn.text.id_builder import UNKNOWN_TYPE, IdBuilder
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -63,13 +61,9 @@ _POLL_SECONDS = 0.1
 _MAX_THREADS = 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CachedIds:
-    """Ids that are mapped from a file; the entry is in use as long as they are."""
-
-    ids: IdArray
-    unknown: NDArray[np.void]
-    """Unknown characters of the text, by position (`UNKNOWN_TYPE`)."""
+Mapped = tuple[IdArray, NDArray[np.void]]
+"""Ids that are mapped from a file, and the unknown characters of the text (`UNKNOWN_TYPE`); the entry is in use as long
+as the ids are."""
 
 
 def cache_folder() -> Path:
@@ -102,7 +96,7 @@ class IdCache:
 
     def entry_path(self, digest: str, vocab: Vocab) -> Path:
         """Return the folder of the entry for the text of this digest in the alphabet `vocab`."""
-        return self.folder / _key([_FORMAT, digest, vocab.to_json()])
+        return self.folder / _entry_name(digest, vocab)
 
     @contextlib.contextmanager
     def reading(self, signature: str) -> Iterator[None]:
@@ -141,7 +135,7 @@ class IdCache:
             for old in records[:-MAX_RECORDS]:
                 old.unlink()
 
-    def open(self, digest: str, vocab: Vocab) -> CachedIds | None:
+    def open(self, digest: str, vocab: Vocab) -> Mapped | None:
         """Map the ids of a text, after verifying all of them; None if there are none. Damaged ones are removed."""
         path = self.entry_path(digest, vocab)
         if not os.path.lexists(path):
@@ -216,33 +210,25 @@ class NewEntry:
 
     def __init__(self, cache: IdCache, path: Path, num_bytes: int) -> None:
         """Create and lock the file of ids in the folder `path`. `num_bytes` is named if the disk is full."""
-        self._cache, self._path, self._num_bytes = cache, path, num_bytes
+        self._cache, self.path, self._num_bytes = cache, path, num_bytes
         self.file: BinaryIO = (path / "ids.bin").open("x+b")
         try_lock(self.file)
 
-    def commit(
-        self,
-        builder: IdBuilder,
-        vocab: Vocab,
-        digest: str | None = None,
-        documents: Documents | None = None,
-    ) -> CachedIds:
-        """Write the ids in the alphabet `vocab` and everything else; return the committed entry, mapped.
+    def commit(self, blocks: Iterable[Mapped], builder: IdBuilder, vocab: Vocab, digest: str) -> Mapped:
+        """Write the ids and everything else; return the committed entry, mapped.
 
-        `digest` is that of the text, by default the builder's; `documents` are arranged.
-
-        Raises CharRNNError if the entry cannot be written; nothing is committed then.
+        `blocks` are those of `builder` in the alphabet `vocab`, arranged if they are documents; `digest` is that of the
+        text. Raises CharRNNError if the entry cannot be written; nothing is committed then.
         """
-        digest = digest or builder.digest
         path = self._cache.entry_path(digest, vocab)
         try:
-            entry = self._write(builder, vocab, digest, documents)
+            entry = self._write(blocks, builder, vocab, digest)
             self._cache.remove_excess(builder.num_ids * vocab.id_type.itemsize, path)
             with self._cache.exclusive():
                 self.file.close()  # Windows renames no folder with an open file.
                 if os.path.lexists(path):
                     _remove(path)
-                os.rename(self._path, path)
+                os.rename(self.path, path)
             fsync_folder(path.parent)
             found = _open_entry(path, vocab, entry)
         except OSError as error:
@@ -251,84 +237,52 @@ class NewEntry:
             raise CharRNNError(f"{path} was changed or removed while it was written: start again")
         return found
 
-    def _write(
-        self,
-        builder: IdBuilder,
-        vocab: Vocab,
-        digest: str,
-        documents: Documents | None,
-    ) -> dict[str, JSON]:
+    def _write(self, blocks: Iterable[Mapped], builder: IdBuilder, vocab: Vocab, digest: str) -> dict[str, JSON]:
         """Write and sync the files of the entry; return the content of `entry.json`. Raises OSError."""
+        id_type = vocab.id_type.newbyteorder("<")
         # The file with the provisional ids is overwritten, so that the disk need not have space for both.
-        name = "ids.bin" if builder.fits_in_place(vocab) else "wider.bin"
-        with contextlib.ExitStack() as stack:
-            ids_file = stack.enter_context((self._path / name).open("r+b" if name == "ids.bin" else "xb"))
-            unknown_file = stack.enter_context((self._path / "unknown.bin").open("xb"))
-            advance = stack.enter_context(task("encoding", builder.num_ids))
-            digests, unknown_digests = _Digests(), _Digests()
-            num_ids = num_unknown = 0
-            encoded = builder.encode(vocab)
-            if documents is not None:  # They are read in the order of the corpus before the first one is written.
-                encoded = documents.arrange(encoded, vocab, self._path / "unarranged.bin")
-            for ids, unknown in encoded:
-                data = ids.astype(vocab.id_type.newbyteorder("<"), copy=False).tobytes()
-                ids_file.write(data)
-                digests.add(data)
+        written = self.path / ("ids.bin" if builder.fits_in_place(vocab) else "wider.bin")
+        ids_path, unknown_path = self.path / "ids.bin", self.path / "unknown.bin"
+        with (
+            written.open("r+b" if written == ids_path else "xb") as ids_file,
+            unknown_path.open("xb") as unknown_file,
+            task("encoding", builder.num_ids) as advance,
+        ):
+            for ids, unknown in blocks:
+                ids_file.write(ids.astype(id_type, copy=False).tobytes())
                 unknown_file.write(unknown.tobytes())
-                unknown_digests.add(unknown.tobytes())
-                num_ids += len(ids)
-                num_unknown += len(unknown)
                 advance(len(ids))
             ids_file.truncate()
             for file in (ids_file, unknown_file):
                 file.flush()
                 os.fsync(file.fileno())
-        if name != "ids.bin":
-            os.replace(self._path / name, self._path / "ids.bin")
+        if written != ids_path:
+            os.replace(written, ids_path)
         entry: dict[str, JSON] = {
-            "format": _FORMAT,
-            "corpus_digest": digest,
-            "alphabet_digest": _key(vocab.to_json()),
-            "type": vocab.id_type.name,
-            "num_ids": num_ids,
-            "num_unknown": num_unknown,
-            "ids_sha256": digests.finish(),
-            "unknown_sha256": unknown_digests.finish(),
+            **_about(digest, vocab),
+            "num_ids": ids_path.stat().st_size // id_type.itemsize,
+            "num_unknown": unknown_path.stat().st_size // UNKNOWN_TYPE.itemsize,
+            "ids_sha256": _sha256s(ids_path, id_type, len(vocab)),
+            "unknown_sha256": _sha256s(unknown_path),
         }
-        write_synced(self._path / "entry.json", _sealed(entry))
-        fsync_folder(self._path)
+        write_synced(self.path / "entry.json", _sealed(entry))
+        fsync_folder(self.path)
         return entry
 
     def discard(self) -> None:
         """Remove what was written, unless it was committed."""
         with contextlib.suppress(OSError):  # of a full disk
             self.file.close()
-        shutil.rmtree(self._path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
-class _Digests:
-    """SHA-256 of every `CHECK_BYTES` bytes."""
-
-    def __init__(self) -> None:
-        self._done: list[str] = []
-        self._hash, self._num_bytes = hashlib.sha256(), 0
-
-    def add(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while len(rest):
-            part = rest[: CHECK_BYTES - self._num_bytes]
-            self._hash.update(part)
-            self._num_bytes += len(part)
-            rest = rest[len(part) :]
-            if self._num_bytes == CHECK_BYTES:
-                self._done.append(self._hash.hexdigest())
-                self._hash, self._num_bytes = hashlib.sha256(), 0
-
-    def finish(self) -> list[str]:
-        return self._done + [self._hash.hexdigest()] * bool(self._num_bytes)
+def _about(digest: str, vocab: Vocab) -> dict[str, JSON]:
+    """Return what `entry.json` says of a text of this digest in the alphabet `vocab`."""
+    alphabet = _key(vocab.to_json())
+    return {"format": _FORMAT, "corpus_digest": digest, "alphabet_digest": alphabet, "type": vocab.id_type.name}
 
 
-def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None) -> CachedIds | None:
+def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None) -> Mapped | None:
     """Map an entry after verifying it; None if it is damaged, of another text or of another format.
 
     Checked are the form and the SHA-256 of `entry.json`, the text and the alphabet that it names, the sizes of both
@@ -338,46 +292,36 @@ def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None
     entry: dict[str, Any] | None = written or _unsealed(path / "entry.json")
     if entry is None or path.is_symlink():
         return None
-    try:
-        if (
-            entry["format"] != _FORMAT
-            or path.name != _key([_FORMAT, entry["corpus_digest"], vocab.to_json()])
-            or entry["alphabet_digest"] != _key(vocab.to_json())
-            or entry["type"] != vocab.id_type.name
-        ):
-            return None
-        num_ids, num_unknown = int(entry["num_ids"]), int(entry["num_unknown"])
-        digests, unknown_digests = list(entry["ids_sha256"]), list(entry["unknown_sha256"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    id_type = vocab.id_type.newbyteorder("<")
+    arrays: list[Any] = []
     with contextlib.ExitStack() as stack:
         try:
+            about = _about(entry["corpus_digest"], vocab)
+            if path.name != _entry_name(entry["corpus_digest"], vocab) or not about.items() <= entry.items():
+                return None
             # Locked until the ids are no longer mapped, so that the entry is not removed meanwhile.
             lock = stack.enter_context(_open_to_lock(path / "entry.json"))
             if not try_lock(lock, shared=True):
                 return None
-            for name, size, blocks, limit in (
-                ("ids.bin", num_ids * id_type.itemsize, digests, len(vocab)),
-                ("unknown.bin", num_unknown * UNKNOWN_TYPE.itemsize, unknown_digests, None),
-            ):
-                if not _has_size(path / name, size):
+            id_type = vocab.id_type.newbyteorder("<")
+            for name, dtype, limit in (("ids", id_type, len(vocab)), ("unknown", UNKNOWN_TYPE, None)):
+                file, num = path / f"{name}.bin", int(entry[f"num_{name}"])
+                status = file.lstat()  # A link could lead to any other file.
+                if not stat.S_ISREG(status.st_mode) or status.st_size != num * dtype.itemsize:
                     return None
-                if not written and not _is_intact(path / name, size, blocks, id_type, limit):
+                if not written and _sha256s(file, dtype, limit) != entry[f"{name}_sha256"]:
                     return None
-            ids: IdArray = np.memmap(path / "ids.bin", id_type, "r", shape=(num_ids,))
-            unknown = np.empty(0, UNKNOWN_TYPE)
-            if num_unknown:
-                unknown = np.memmap(path / "unknown.bin", UNKNOWN_TYPE, "r", shape=(num_unknown,))
+                # An empty file cannot be mapped.
+                arrays.append(np.memmap(file, dtype, "r", shape=(num,)) if num or limit else np.empty(0, dtype))
             with contextlib.suppress(OSError):  # A cache that is read-only removes nothing by age.
                 os.utime(path / "entry.json")
-        except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
+        except (OSError, KeyError, TypeError, ValueError):
             if written:
                 raise
             return None
         stack.pop_all()
-    weakref.finalize(ids._mmap, lock.close)  # type: ignore[attr-defined]
-    return CachedIds(ids, unknown)
+    ids, unknown = arrays
+    weakref.finalize(ids._mmap, lock.close)
+    return ids, unknown
 
 
 def _open_to_lock(path: Path) -> BinaryIO:
@@ -390,29 +334,23 @@ def _open_to_lock(path: Path) -> BinaryIO:
         return path.open("rb")
 
 
-def _has_size(path: Path, num_bytes: int) -> bool:
-    # A link could lead to any other file.
-    status = path.lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_size == num_bytes
+def _sha256s(path: Path, id_type: np.dtype[Any] = UNKNOWN_TYPE, num_ids: int | None = None) -> list[str]:
+    """Compute the SHA-256 of every `CHECK_BYTES` bytes of a file, on all cores.
 
+    Raises ValueError unless all its ids are below `num_ids`, if that is given.
+    """
 
-def _is_intact(path: Path, num_bytes: int, digests: list[object], id_type: np.dtype[Any], num_ids: int | None) -> bool:
-    """Compare the SHA-256 of every block of a file, and its ids with their number if one is given; on all cores."""
-    starts = range(0, num_bytes, CHECK_BYTES)
-
-    def check(start: int, expected: object) -> bool:
+    def check(start: int) -> str:
         with path.open("rb", buffering=0) as file:
             file.seek(start)
             # Not mapped: that would count as this process's memory.
             data = file.read(CHECK_BYTES)
-        if hashlib.sha256(data).hexdigest() != expected:
-            return False
-        return num_ids is None or int(np.frombuffer(data, id_type).max()) < num_ids
+        if num_ids is not None and int(np.frombuffer(data, id_type).max()) >= num_ids:
+            raise ValueError(f"{path} has an id that is not in the alphabet")
+        return hashlib.sha256(data).hexdigest()
 
-    if len(starts) != len(digests):
-        return False
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
-        return all(pool.map(check, starts, digests))
+        return list(pool.map(check, range(0, path.stat().st_size, CHECK_BYTES)))
 
 
 def _sealed(value: dict[str, JSON]) -> bytes:
@@ -435,6 +373,10 @@ def _unsealed(path: Path) -> dict[str, Any] | None:
 
 def _key(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode("ascii")).hexdigest()[:32]
+
+
+def _entry_name(digest: str, vocab: Vocab) -> str:
+    return _key([_FORMAT, digest, vocab.to_json()])
 
 
 def _is_entry(path: Path) -> bool:

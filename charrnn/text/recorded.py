@@ -4,14 +4,14 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
-from charrnn.text.corpus import Corpus, OpenText, open_text
+from charrnn.text.corpus import Corpus
 from charrnn.text.documents import Documents
-from charrnn.text.sources import Order, Origin, find_origin, origin_at, standard_library
+from charrnn.text.source_reader import SourceReader, open_text
+from charrnn.text.sources import CORPORA, Order, Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
 
 MAX_LOCATIONS_LENGTH = 200_000
@@ -59,15 +59,11 @@ class RecordedCorpus:
                 if (where := [origin.location for origin in origins]) in tried:
                     continue
                 tried.append(where)
-                with open_text(
-                    origins,
-                    alphabet=alphabet,
-                    encoding=encoding,
-                    documents=Documents.of(self.config),
-                ) as text:
+                documents = Documents.of(self.config)
+                with open_text(origins, alphabet=alphabet, encoding=encoding, documents=documents) as text:
                     if text.digest == self.digest:
                         is_exact = alphabet == "exact"
-                        return text.encode(vocab or text.own_vocab(min_count=self.config.min_count, is_exact=is_exact))
+                        return Corpus.of(text, vocab, min_count=self.config.min_count, is_exact=is_exact)
                     faults.append(DataError(self._changed(text, instead, reason)))
             except NotHereError as error:
                 faults.append(error)
@@ -86,24 +82,16 @@ class RecordedCorpus:
             return [standard_library(order, folder if folder is not None and os.path.isdir(folder) else None)]
         origins = []
         for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
-            origin = None if location is None else origin_at(location, order)
-            origins.append(
-                origin
-                or find_origin(
-                    source,
-                    stdin=stdin,
-                    corpora_dir=Path("corpora"),
-                    is_named_by_run=True,
-                    order=order,
-                )
-            )
+            found = None if location is None else origin_at(location, order)
+            found = found or find_origin(source, stdin=stdin, corpora_dir=CORPORA, is_named_by_run=True, order=order)
+            origins.append(found)
         return origins
 
-    def _changed(self, text: OpenText, instead: str, reason: str) -> str:
+    def _changed(self, text: SourceReader, instead: str, reason: str) -> str:
         if not self.config.corpus:
-            label = text.sources[0]
+            label = text.labels[0]
             return f"{self.run} was trained on another version of the {label}: use that Python{instead}.{reason}"
-        listed = _short(", ".join(text.sources))
+        listed = _short(", ".join(text.labels))
         message = f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
         # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]

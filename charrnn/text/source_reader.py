@@ -1,20 +1,32 @@
-"""Reads the files and streams of a corpus block by block, and detects files that have changed since."""
+"""Reads the text of a corpus: once to count and to hash it, then its ids are encoded in an alphabet.
+
+Files that have changed since they were read, or while they are read, are detected.
+"""
 
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
-from charrnn.errors import DataError, Message, NotHereError, TextChangedError, counted, named
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import DataError, Message, NotHereError, TextChangedError, TooLargeError, counted, named
 from charrnn.progress import Task, task
 from charrnn.text.documents import Documents
-from charrnn.text.files import Tally, file_blocks, file_state, stream_blocks, title
-from charrnn.text.id_builder import BLOCK_BYTES, IdBuilder
+from charrnn.text.files import MemoryLimit, Tally, file_blocks, file_state, stream_blocks, title
+from charrnn.text.id_builder import IdBuilder
+from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
 from charrnn.text.sources import Origin
+from charrnn.text.vocab import CharacterCounts, IdArray, Vocab
 
+MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
+"""A corpus whose ids take more bytes is mapped from a file of the cache."""
 MANY_FILES = 50
 """From so many short files on, a note says that they are joined."""
 SHORT_FILE = 2_000
@@ -24,94 +36,238 @@ _GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
 
 
 class SourceReader:
-    """The files and streams of a corpus, as they were found."""
+    """The text of files and streams; `open_text` makes one and reads it, or looks up what the cache knows of it."""
+
+    counted: CharacterCounts
+    """`Corpus.counted`"""
+    digest: str
+    """`Corpus.digest`"""
 
     def __init__(
         self,
-        origins: tuple[Origin, ...],
-        kind: Literal["char", "byte"],
+        origins: Sequence[Origin],
+        *,
+        alphabet: str,
         encoding: str,
-        documents: Documents | None,
+        documents: Documents | None = None,
+        stays_in_memory: bool = False,
     ) -> None:
-        """Look up what the files are now; read nothing yet."""
-        self.origins, self.kind, self.documents = origins, kind, documents
+        """Look up what the files are now; read nothing yet. A text that does not fit `stays_in_memory`, or fails."""
+        self.origins, self._documents, self._stays_in_memory = origins, documents, stays_in_memory
+        self.kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
         self.labels = tuple(origin.label for origin in origins)
-        self.text_encoding = None if kind == "byte" else encoding
-        self._paths = [path for origin in origins for path in origin.paths]
-        self._has_stream = any(origin.stream is not None for origin in origins)
-        self._states = file_states(self._paths)
-        self._is_compressed = any(path.suffix == ".gz" for path in self._paths)
-        self.num_bytes = sum(size for size, *_ in self._states)
-        """Bytes of all files on disk."""
+        self._encoding = None if alphabet == "byte" else encoding
+        self._builder: IdBuilder | None = None
+        self._entry: NewEntry | None = None
+        self._tallies: tuple[Tally, ...] = ()
+        paths = [path for origin in origins for path in origin.paths]
+        states = _file_states(paths)
+        self._num_bytes = sum(size for size, *_ in states)
+        has_stream = any(origin.stream is not None for origin in origins)
+        is_compressed = any(path.suffix == ".gz" for path in paths)
+        # Streams, devices and compressed files have no size that is known before they are read.
+        self._is_sized = not has_stream and not is_compressed and all(map(any, states))
+        self._likely_bytes = 0 if has_stream else self._num_bytes * (_GZIP_RATIO if is_compressed else 1)
+        is_large = not stays_in_memory and self._likely_bytes > MAX_BYTES_IN_MEMORY
+        self.signature = self._sign() if is_large else None
+        """What the cache knows the files by; None for a small text, which it need not know."""
 
-    @property
-    def likely_bytes(self) -> int:
-        """About how many bytes the text has, decompressed; 0 with a stream, whose length only reading it shows."""
-        return 0 if self._has_stream else self.num_bytes * (_GZIP_RATIO if self._is_compressed else 1)
+    def recall(self) -> bool:
+        """Take what the cache has recorded of these files; return whether it has a record of this version."""
+        record = None if self.signature is None else IdCache().record(self.signature)
+        try:
+            if record is None or len(record["tallies"]) != len(self.origins):
+                return False
+            points, counts = (np.array(record[name], np.int64) for name in ("code_points", "counts"))
+            self._tallies = tuple(Tally(**tally) for tally in record["tallies"])
+            self.digest = str(record["digest"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return False
+        self.counted = CharacterCounts(points, counts)
+        return points.ndim == 1 and points.shape == counts.shape
 
-    @property
-    def is_sized(self) -> bool:
-        """Whether `num_bytes` is all that there is to read: streams, devices and compressed files have no such size."""
-        return not self._has_stream and not self._is_compressed and all(any(state) for state in self._states)
-
-    def signature(self) -> str:
-        """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""
-        how: list[object] = [_SIGNATURE_FORMAT, self.kind, self.text_encoding]
-        if self.documents is not None:
-            how += self.documents.to_json()
-        digest = hashlib.sha256(json.dumps(how).encode("ascii"))
-        for origin in self.origins:
-            digest.update(json.dumps(len(origin.paths)).encode("ascii"))
-            for path, state in zip(origin.paths, file_states(origin.paths), strict=True):
-                digest.update(json.dumps([os.path.abspath(path), *state]).encode("ascii"))
-        return digest.hexdigest()
-
-    def changed(self) -> TextChangedError:
-        """Return the error for files that are not those that were read."""
-        return TextChangedError(
-            f"{name_of_all(self.labels)} changed while it was read: wait until it is written, and start again"
-        )
-
-    def read(self, add: Callable[[bytes], None], builder: IdBuilder) -> tuple[Tally, ...]:
-        """Give every block of the text to `add`; return what was left out and changed, for each source.
+    def read(self) -> None:
+        """Read each source, in order, and let the cache remember what they are.
 
         Raises DataError if a file that must be usable, or every file of a source, is not; NotHereError for a folder
         without any file.
         """
-        total = 0 if self._has_stream or self._is_compressed else self.num_bytes
-        with task("reading", total, unit="B") as advance:
-            return tuple(self._read_origin(origin, add, builder, advance) for origin in self.origins)
+        limit = MemoryLimit(self._name) if self._stays_in_memory else None
+        self._builder = builder = IdBuilder(
+            self.kind, None if self._stays_in_memory else self._open_file, MAX_BYTES_IN_MEMORY
+        )
+        try:
+            with task("reading", self._num_bytes if self._is_sized else 0, unit="B") as advance:
+                self._tallies = tuple(self._read_source(origin, builder, limit, advance) for origin in self.origins)
+            self.counted = builder.counts()
+        except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
+            raise write_error(IdCache().folder, max(self._num_bytes, builder.num_bytes), error) from error
+        self.digest = builder.digest if self._documents is None else self._documents.digest(builder.digest)
+        if self.signature is not None:
+            if self._sign() != self.signature:
+                raise self._changed()
+            record = {
+                "digest": self.digest,
+                "code_points": self.counted.code_points.tolist(),
+                "counts": self.counted.counts.tolist(),
+                "tallies": [asdict(tally) for tally in self._tallies],
+            }
+            IdCache().write_record(self.signature, record)
 
-    def _read_origin(self, origin: Origin, add: Callable[[bytes], None], builder: IdBuilder, advance: Task) -> Tally:
-        tally = Tally()
-        num_read = 0
-        for blocks in _files(origin, self.text_encoding, self.documents, tally):
-            tally.num_used += 1
-            if self.kind == "char" and not builder.ends_line and self.documents is None:
-                builder.add(b"\n")
-            for block in blocks:
-                add(block)
-                num_read += len(block)
-                if num_read >= BLOCK_BYTES:
-                    advance(num_read)
-                    num_read = 0
-        if not tally.num_used:
-            raise _no_file(origin, tally, self.text_encoding)
-        advance(num_read)
-        return tally
+    def encode(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
+        """Encode the text in an alphabet; once. Returns `Corpus.ids` and `Corpus.unknown`.
 
-    def notes(self, tallies: Sequence[Tally]) -> tuple[str, ...]:
-        """Return what was left out and changed in each source, as counted by `read`, one sentence each."""
-        pairs = zip(self.origins, tallies, strict=True)
-        notes = [note for origin, tally in pairs for note in _notes(origin, tally, self.text_encoding)]
-        num_used = sum(tally.num_used for tally in tallies)
-        if self.documents is None and num_used >= MANY_FILES and self.likely_bytes < SHORT_FILE * num_used:
+        Raises CharRNNError if the ids cannot be written to the cache.
+        """
+        is_in_memory = self._builder is not None and self._entry is None
+        if not is_in_memory and (found := IdCache().open(self.digest, vocab)) is not None:
+            return found
+        if self._builder is None:  # known, but not in this alphabet
+            digest = self.digest
+            self.read()
+            if digest != self.digest:
+                raise self._changed()
+        assert self._builder is not None, "`read` makes it"
+        blocks = self._builder.encode(vocab)
+        if self._documents is not None:
+            blocks = self._documents.arrange(blocks, vocab, self._entry and self._entry.path / "unarranged.bin")
+        if self._entry is not None:
+            return self._entry.commit(blocks, self._builder, vocab, self.digest)
+        ids, first, unknown = np.empty(self._builder.num_ids, vocab.id_type), 0, []
+        for block, missing in blocks:
+            ids[first : first + len(block)] = block
+            first += len(block)
+            unknown.append(missing)
+        return ids, np.concatenate(unknown)
+
+    def discard(self) -> None:
+        """Remove what was written to the cache and was not encoded."""
+        if self._entry is not None:
+            self._entry.discard()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out and changed in each source, one sentence each."""
+        pairs = zip(self.origins, self._tallies, strict=True)
+        notes = [note for origin, tally in pairs for note in _notes(origin, tally, self._encoding)]
+        num_used = sum(tally.num_used for tally in self._tallies)
+        if self._documents is None and num_used >= MANY_FILES and self._likely_bytes < SHORT_FILE * num_used:
             remedy = named("documents", "files")
             notes.append(Message(f"{num_used:,} short files are joined: {remedy} gives each an end"))
         return tuple(notes)
 
+    @property
+    def _name(self) -> str:
+        return name_of_all(self.labels)
 
-def file_states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
+    def _sign(self) -> str:
+        """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""
+        how: list[object] = [_SIGNATURE_FORMAT, self.kind, self._encoding]
+        if self._documents is not None:
+            how += self._documents.to_json()
+        digest = hashlib.sha256(json.dumps(how).encode("ascii"))
+        for origin in self.origins:
+            digest.update(json.dumps(len(origin.paths)).encode("ascii"))
+            for path, state in zip(origin.paths, _file_states(origin.paths), strict=True):
+                digest.update(json.dumps([os.path.abspath(path), *state]).encode("ascii"))
+        return digest.hexdigest()
+
+    def _changed(self) -> TextChangedError:
+        return TextChangedError(f"{self._name} changed while it was read: wait until it is written, and start again")
+
+    def _read_source(self, origin: Origin, builder: IdBuilder, limit: MemoryLimit | None, advance: Task) -> Tally:
+        tally = Tally()
+        for blocks in self._files(origin, tally):
+            tally.num_used += 1
+            if self.kind == "char" and not builder.ends_line and self._documents is None:
+                builder.add(b"\n")
+            for block in blocks:
+                if limit is not None:
+                    limit.add(len(block))
+                elif self._entry is not None and not self._is_sized:
+                    _check_end(self._name, builder.num_bytes + len(block))
+                builder.add(block)
+                advance(len(block))
+        if not tally.num_used:
+            raise _no_file(origin, tally, self._encoding)
+        return tally
+
+    def _files(self, origin: Origin, tally: Tally) -> Iterator[Iterator[bytes]]:
+        """Yield the blocks of each usable file (the stream) of a source; count the others in `tally`.
+
+        Raises DataError for an unusable file that must be usable, TextChangedError for one that changes meanwhile.
+        """
+        if origin.stream is not None:
+            yield self._documents_in(stream_blocks(origin.label, origin.stream, self._encoding, tally), origin.label)
+        fault: DataError | None = None
+        for path in origin.paths:
+            if not origin.skips_unusable:
+                yield self._file(path, origin, tally)
+                continue
+            seen = Tally()
+            blocks = self._file(path, origin, seen)
+            try:
+                first = next(blocks)
+                is_whole = next(blocks, None) is None
+                for _ in blocks:  # Its last byte decides whether it is skipped, so a long file is read twice.
+                    pass
+            except TextChangedError:
+                raise
+            except DataError as error:
+                fault = fault or error
+                tally.num_skipped += 1
+                continue
+            tally.num_marks += seen.num_marks
+            tally.num_line_ends += seen.num_line_ends
+            yield iter((first,)) if is_whole else self._file(path, origin, Tally())
+        if (
+            fault is not None
+            and not tally.num_used
+            and self._documents is not None
+            and self._documents.kind == "column"
+        ):
+            raise fault  # It names the columns that there are.
+
+    def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:
+        blocks = file_blocks(path, self._encoding, tally, needs_regular=origin.needs_regular)
+        return self._documents_in(blocks, str(path))
+
+    def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
+        return blocks if self._documents is None else self._documents.read(blocks, label)
+
+    def _open_file(self) -> BinaryIO:
+        self._entry = IdCache().begin(self._num_bytes)
+        return self._entry.file
+
+
+@contextmanager
+def open_text(
+    origins: Sequence[Origin],
+    *,
+    alphabet: str,
+    encoding: str,
+    documents: Documents | None = None,
+    stays_in_memory: bool = False,
+) -> Iterator[SourceReader]:
+    """Read sources that were found, or look up what the cache knows of them; then `encode` gives their ids.
+
+    What was read is dropped at the end of the context, unless it was encoded. Raises DataError if a source cannot be
+    used or, if the text `stays_in_memory`, does not fit.
+    """
+    text = SourceReader(
+        origins, alphabet=alphabet, encoding=encoding, documents=documents, stays_in_memory=stays_in_memory
+    )
+    with ExitStack() as stack:
+        if text.signature is not None:
+            # Several processes of one training read the same files: one of them builds, the others find its entry.
+            stack.enter_context(IdCache().reading(text.signature))
+        stack.callback(text.discard)
+        if not text.recall():
+            text.read()
+        yield text
+
+
+def _file_states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
     """Return size, time and inode of each file; zeros for one that is gone or no regular file."""
     states = []
     for path in paths:
@@ -124,65 +280,36 @@ def file_states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
     return states
 
 
-def _files(
-    origin: Origin, encoding: str | None, documents: Documents | None, tally: Tally
-) -> Iterator[Iterator[bytes]]:
-    """Yield the blocks of each usable file (the stream) of a source; count the others in `tally`.
-
-    Raises DataError for an unusable file that must be usable, TextChangedError for one that changes while it is read.
-    """
-
-    def read(path: Path, seen: Tally) -> Iterator[bytes]:
-        blocks = file_blocks(path, encoding, seen, needs_regular=origin.needs_regular)
-        return blocks if documents is None else documents.read(blocks, str(path))
-
-    if origin.stream is not None:
-        blocks = stream_blocks(origin.label, origin.stream, encoding, tally)
-        yield blocks if documents is None else documents.read(blocks, origin.label)
-    fault: DataError | None = None
-    for path in origin.paths:
-        if not origin.skips_unusable:
-            yield read(path, tally)
-            continue
-        seen = Tally()
-        blocks = read(path, seen)
-        try:
-            first = next(blocks)
-            is_whole = next(blocks, None) is None
-            if not is_whole:
-                for _ in blocks:  # Its last byte decides whether it is skipped, so it is read twice.
-                    pass
-        except TextChangedError:
-            raise
-        except DataError as error:
-            fault = fault or error
-            tally.num_skipped += 1
-            continue
-        tally.num_marks += seen.num_marks
-        tally.num_line_ends += seen.num_line_ends
-        yield iter((first,)) if is_whole else read(path, Tally())
-    if fault is not None and not tally.num_used and documents is not None and documents.kind == "column":
-        raise fault  # It names the columns that there are.
+def _check_end(what: str, num_bytes: int) -> None:
+    """Raise TooLargeError for a text without a known size that has more bytes than the cache may have."""
+    if num_bytes > max_cache_bytes():
+        size = f"{max_cache_bytes() / 1e9:g} GB"
+        raise TooLargeError(
+            f"{what}: more than {size} of text, or without end\n"
+            f"if it has an end, set {CACHE_SIZE_VARIABLE} above {size}"
+        )
 
 
-def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> list[str]:
+def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> str:
     num = tally.num_skipped
     unfit = "empty or unreadable" if encoding is None else f"empty, unreadable or not {title(encoding)} text"
-    skipped = [f"{counted(num, 'file')} that {'is' if num == 1 else 'are'} {unfit}"] * bool(num)
-    skipped += [counted(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
-    return skipped + [counted(origin.num_runs, "run")] * bool(origin.num_runs)
+    skipped = (
+        (num, f"{counted(num, 'file')} that {'is' if num == 1 else 'are'} {unfit}"),
+        (origin.num_hidden, counted(origin.num_hidden, "hidden name")),
+        (origin.num_runs, counted(origin.num_runs, "run")),
+    )
+    return " and ".join(text for num, text in skipped if num)
 
 
 def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
-    skipped = _skipped(origin, tally, encoding)
-    if not skipped:
-        return NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
-    return DataError(f"{origin.label} has no file to learn from (skipped: {' and '.join(skipped)}): give one with text")
+    if skipped := _skipped(origin, tally, encoding):
+        return DataError(f"{origin.label} has no file to learn from (skipped: {skipped}): give one with text")
+    return NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
 
 
 def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
     if skipped := _skipped(origin, tally, encoding):
-        yield f"skipped {' and '.join(skipped)} in {origin.label}"
+        yield f"skipped {skipped} in {origin.label}"
     if origin.is_shuffled and tally.num_used > 1:
         yield f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes from all of it"
     if tally.num_marks:

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -96,12 +95,7 @@ class Origin:
 
 
 def find_origin(
-    source: str,
-    *,
-    stdin: BinaryIO | None,
-    corpora_dir: Path,
-    is_named_by_run: bool,
-    order: Order,
+    source: str, *, stdin: BinaryIO | None, corpora_dir: Path, is_named_by_run: bool, order: Order
 ) -> Origin:
     """Find what `source` stands for (see `corpus.read_corpus`); `order` is that of the files of a folder or a pattern.
 
@@ -197,9 +191,9 @@ def _is_there(path: str | Path) -> bool:
     """Whether a file or folder exists. Raises PermissionError if permissions hide that."""
     try:
         os.stat(path)
-    except PermissionError:
-        raise
-    except (OSError, ValueError):  # ValueError: a NUL or a lone surrogate in the name
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
+        if isinstance(error, PermissionError):
+            raise
         return False
     return True
 
@@ -216,9 +210,10 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     except ValueError:  # a NUL or a lone surrogate in the pattern: no file has such a name
         found = []
     paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
-    is_in_run = _finder_of_runs()
+    folders = {path.parent for path in paths}
+    in_runs = {folder for folder in folders if any(map(_is_run, (folder, *folder.parents)))}
     # A pattern that matches only inside runs is meant to.
-    paths = [path for path in paths if not is_in_run(os.path.dirname(path))] or paths
+    paths = [path for path in paths if path.parent not in in_runs] or paths
     if not paths:
         nothing = _fit(f"no file matches the pattern {label!r} in {_absolute(Path()) or 'a folder that was removed'}")
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
@@ -228,7 +223,8 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     # Relative to the folders that the pattern names, so that the order is the same from any working folder.
     num_named = _num_named_folders(pattern)
     # Resolved, because the last folder may be `..`; "" is the root.
-    folder = Path(*map(_unescaped, Path(pattern).parts[:num_named])).resolve().name if num_named else ""
+    named = [_ESCAPED.sub(r"\1", part) for part in Path(pattern).parts[:num_named]]
+    folder = Path(*named).resolve().name if named else ""
     return Origin(
         label,
         (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths)),
@@ -239,27 +235,11 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     )
 
 
-def _finder_of_runs() -> Callable[[str], bool]:
-    """Return a function that says whether a folder is a run or inside of one; each folder is looked up once."""
-
-    @cache
-    def is_in_run(folder: str) -> bool:
-        parent = os.path.dirname(folder)
-        return _is_run(folder) or (parent != folder and is_in_run(parent))
-
-    return is_in_run
-
-
 def _num_named_folders(pattern: str) -> int:
     """Count the leading parts of a pattern that match only one name: `a/[[]b/*.txt` has two."""
     parts = Path(pattern).parts
     is_pattern = [glob.has_magic(_ESCAPED.sub("", part)) for part in parts]
     return min(len(parts) - 1, is_pattern.index(True) if True in is_pattern else len(parts))
-
-
-def _unescaped(part: str) -> str:
-    """Return the name that a part of a pattern matches, if it is only one."""
-    return _ESCAPED.sub(r"\1", part)
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:
@@ -318,8 +298,8 @@ def _arranged(paths: list[Path], names: list[str], order: Order) -> tuple[Path, 
     return tuple(paths[index] for index in order.arrange(names))
 
 
-def _is_run(folder: str) -> bool:
-    return all(os.path.lexists(os.path.join(folder, name)) for name in RUN_FILES)
+def _is_run(folder: Path) -> bool:
+    return all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 
 def _absolute(path: Path) -> str | None:

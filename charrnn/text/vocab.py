@@ -6,7 +6,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 import codecs
 import reprlib
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -186,7 +186,7 @@ class Vocab:
         ids = np.empty(len(text), dtype=np.uint16)
         start = 0
         for points in _code_points(text):
-            ids[start : start + len(points)] = self._lookup(points)
+            ids[start : start + len(points)] = self.ids_of(points)
             start += len(points)
         return ids
 
@@ -243,7 +243,11 @@ class Vocab:
         Tried in order: its compatible form and its letter without marks (Unicode NFKD), then ASCII punctuation, each
         also in the other case. A space replaces any other white space.
         """
-        return nearest_known(character, lambda text: not self.unknown_characters(text))
+        compatible = unicodedata.normalize("NFKD", character)
+        bare = "".join(part for part in compatible if not unicodedata.combining(part))
+        plain = _PLAIN.get(character, " " if character.isspace() else "")
+        candidates = (cased for text in (compatible, bare, plain) for cased in (text, text.swapcase()))
+        return next((text for text in candidates if text and not self.unknown_characters(text)), "")
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
@@ -290,21 +294,6 @@ class Vocab:
                 raise CheckpointError(f"{origin}: entries {first_at[entry]} and {index} are both {entry!r}")
             first_at[entry] = index
         return cls("char", tuple(characters))
-
-    def _lookup(self, points: NDArray[np.uint32]) -> NDArray[np.uint16]:
-        return self._id_of[np.minimum(points, len(self._id_of) - 1)]
-
-
-def nearest_known(character: str, is_known: Callable[[str], bool]) -> str:
-    """Return a replacement for a character, of which `is_known` returns true, or "": see `Vocab.nearest`."""
-    compatible = unicodedata.normalize("NFKD", character)
-    bare = "".join(part for part in compatible if not unicodedata.combining(part))
-    plain = _PLAIN.get(character, " " if character.isspace() else "")
-    for candidate in (compatible, bare, plain):
-        for cased in (candidate, candidate.swapcase()):
-            if cased and is_known(cased):
-                return cased
-    return ""
 
 
 class Decoder:

@@ -14,7 +14,7 @@ import pytest
 from faulty_disk import Killed, faulty_disk, sync_nothing
 from saved_runs import FILES, commit, hidden, make_run
 
-from charrnn.runs.reader import best_known
+from charrnn.runs.checkpoint import best_checkpoint, read_checkpoint
 from charrnn.runs.writer import RunWriter
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
@@ -108,14 +108,14 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
         last = dying.seen[-1]
         if run.reader.checkpoints():
             for name in run.reader.checkpoints():
-                run.reader.verify(name)
+                read_checkpoint(run.path / name, with_training=True)
             latest = run.reader.load_checkpoint("latest", with_training=True)
             assert latest.name == run.reader.checkpoints()[-1]
             reported = [warning for warning in latest.warnings if "latest" not in warning]
             assert reported == [] and len(latest.warnings) <= 1, last
-            best, damage = best_known(run.path)
+            state, damage = run.reader.newest_state()
             assert damage is None
-            assert best == run.reader.load_best().name, f"the best step was lost at {last}"
+            assert best_checkpoint(state) == run.reader.load_best().name, f"the best step was lost at {last}"
         else:
             assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
         new_process()

@@ -16,6 +16,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.reader import RunReader
 
@@ -87,7 +88,7 @@ def check(run: Path, name: str) -> bool:
     step, _, file = name.rpartition("/")
     if step:
         with pytest.raises(CheckpointError, match=file):
-            RunReader(run).verify(step)
+            read_checkpoint(run / step, with_training=True)
         if step == LATEST:
             assert warned(run, "latest", name) == warned(run, "best", name) == BEFORE
             assert RunReader(run).load_checkpoint("latest", with_training=True).description.config().steps == 6

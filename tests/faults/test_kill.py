@@ -16,6 +16,7 @@ from fork_server import Child, ForkServer
 from saved_runs import hidden
 from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, records, restart, train
 
+from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import RunReader
 
 pytest_plugins = ("shared",)
@@ -31,7 +32,7 @@ def go_on(fork_server: ForkServer, run: Path) -> None:
     folder = RunReader(run)
     saved, logged = folder.read_pointer("latest") if run.is_dir() else None, last_logged(run)
     if saved is not None:
-        folder.verify(saved)
+        read_checkpoint(run / saved, with_training=True)
     code, child = fork_server.run(*restart(run))
     assert code == 0, child.err
     events = [json.loads(line) for line in child.out.splitlines()]
