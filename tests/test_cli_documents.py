@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,6 @@ from conftest import SMALL_RUN, Ran
 from saved_runs import FILES
 
 import charrnn
-from charrnn.apps.explore.state import IncrementalReader
 from charrnn.errors import DataError
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -56,29 +54,11 @@ def as_json(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
-def test_a_model_of_names_writes_one_name_per_line(command: Command, names: list[str]) -> None:
-    ran = command("train", "names.txt", "--documents", "lines", "--steps", 60, "--hidden-size", 24, "--json", "--quiet")
-    events = as_json(ran)
-    assert events[0]["config"]["documents"] == "lines"
-    note = next(note for note in events[0]["notes"] if "documents" in note)
-    assert re.fullmatch(r"300 documents, (2|3)[0-9] of them in the validation text", note)
-    # Every sample of the training is the beginning of one document.
-    assert all(set(event["text"]) <= set("".join(names)) for event in events if event["event"] == "sample")
-    ran = command("sample", "--count", 20, "--seed", 0, "--length", 200)
-    assert (ran.code, ran.out.count("\n"), ran.out[-1]) == (0, 20, "\n")
-    assert set(ran.out) <= set("".join(names) + "\n")
-    objects = as_json(command("sample", "--count", 20, "--seed", 0, "--length", 200, "--json"))
-    assert [entry["text"] for entry in objects] == ran.out.splitlines()
-    # The probability of END counts in that of a document.
-    assert all(len(entry["logprobs"]) == len(entry["text"]) + entry["has_ended"] for entry in objects)
-
-
 @pytest.mark.parametrize(
     ("documents", "expected"),
     [
         ("lines", "abcde\nabcde\nabcde\n"),
         ("blank-lines", "abcde\n\nabcde\n\nabcde\n"),
-        ("files", "--- 1 of 3 ---\nabcde\n--- 2 of 3 ---\nabcde\n--- 3 of 3 ---\nabcde\n"),
         ("column", "--- 1 of 3 ---\nabcde\n--- 2 of 3 ---\nabcde\n--- 3 of 3 ---\nabcde\n"),
     ],
 )
@@ -146,24 +126,6 @@ def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str]
     # Texts of documents differ in length, so a length penalty needs no stop string.
     assert command("sample", run, "--beam", 3, "--length-penalty", 1).code == 0
     assert command("sample", str(build_chain(Path("plain-001"), "\nabc")), "--beam", 3, "--length-penalty", 1).code == 2
-
-
-def test_documents_from_python(chain: Callable[[str], str]) -> None:
-    model = charrnn.load(chain("blank-lines"))
-    drawn = model.samples(30, seed=1)
-    assert {text.has_ended for text in drawn} == {True}
-    assert not any(END in text.text for text in drawn)
-    assert drawn[0] == model.sample(seed=1)
-    assert "".join(model.write(seed=1)) == "".join(piece.text for piece in model.stream(seed=1)) == drawn[0].text
-    assert model.predict("")[0].character == "a"
-    assert model.predict("abcde")[0].character == END
-    reader = IncrementalReader(model.stepper, model.vocab, model.config.end_id)
-    reader.read("a")
-    trace = model.trace("a" + END)
-    np.testing.assert_allclose(reader.values(0, 2)[0], trace.cells[0, 0, 2], atol=1e-6)
-    # Without context, the first character is that of a document, and it is scored.
-    assert np.isfinite(trace.logprobs).all()
-    assert charrnn.evaluate(model, f"abc{END}").num_chars == 4
 
 
 def test_whole_documents_are_split(names: list[str]) -> None:

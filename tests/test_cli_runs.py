@@ -16,8 +16,6 @@ from charrnn.cli.runs import MAX_CURVES
 from charrnn.runs.logs import MetricsLog
 
 Command = Callable[..., Ran]
-KEYS = ("name", "cell", "num_layers", "hidden_size", "corpus", "step", "num_steps", "best_nats", "minutes", "warnings")
-"""Keys of `runs --json` that other programs rely on."""
 
 
 @pytest.fixture
@@ -33,15 +31,6 @@ def checkpoints(command: Command, tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
-def test_json_keeps_its_keys_and_has_new_ones(command: Command, checkpoints: Path) -> None:
-    ran = command("runs", "--json")
-    found = json.loads(ran.out)
-    assert (ran.code, ran.err, [run["name"] for run in found]) == (0, "", ["b-001", 'a,"2"', "c-001"])
-    assert set(found[0]) == {*KEYS, "text", "digest", "alphabet", "split", "seed", "num_parameters", "num_chars"}
-    assert (found[0]["best_nats"], found[0]["minutes"], found[0]["num_chars"]) == (2.0, 2.5, 4)
-    assert found[2]["best_nats"] is None
-
-
 def _in_csv(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
@@ -55,18 +44,6 @@ def test_csv_is_quoted_and_has_the_same_values(command: Command, checkpoints: Pa
     for row, run in zip(rows, found, strict=True):
         assert row == {key: _in_csv(value) for key, value in run.items()}
     assert '"a,""2"""' in ran.out
-
-
-def test_losses_are_printed_as_json(command: Command, checkpoints: Path) -> None:
-    (curve,) = json.loads(command("runs", "--plot", "--json", "--training", "b-001").out)
-    assert curve["validation"] == {"steps": [1, 2], "characters": [2, 4], "seconds": [90, 150], "nats": [3, 2]}
-    assert curve["training"]["nats"] == [3.25, 2.25]
-    assert (curve["run"], curve["text"], curve["alphabet"], curve["split"]) == (
-        "b-001",
-        "standard library",
-        "char",
-        [0.9, 0.1],
-    )
 
 
 def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, checkpoints: Path) -> None:

@@ -65,10 +65,6 @@ def test_nul_ends_documents_and_is_never_added() -> None:
     assert extend(Vocab.from_text("lamp\0"), "lit\0").characters == (UNKNOWN, "\0", *"almp", *"it")
 
 
-def test_every_byte_is_known() -> None:
-    assert extend(Vocab.of_bytes(), "я") == Vocab.of_bytes()
-
-
 def test_an_alphabet_has_a_limit() -> None:
     full = Vocab("char", (UNKNOWN, *map(chr, range(0x10000, 0x10000 + MAX_VOCAB_SIZE - 2))))
     assert len(extend(full, "a")) == MAX_VOCAB_SIZE
@@ -122,15 +118,6 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command: Command, 
 
 
 @pytest.mark.trained
-def test_a_recorded_configuration_extends_the_alphabet_again(command: Command, lab: Path) -> None:
-    options = ("--init-from", "old", "--extend-alphabet", "--steps", 3)
-    assert command("train", "new.txt", *options, "--out", "first").code == 0
-    assert command("train", "new.txt", "--recipe", "first/config.yaml", "--out", "second").code == 0
-    first, second = (Path(run, "step-00000003/model.safetensors").read_bytes() for run in ("first", "second"))
-    assert first == second
-
-
-@pytest.mark.trained
 def test_a_text_without_new_characters_adds_none(command: Command, lab: Path, byte_run: TrainedRun) -> None:
     Path("new.txt").write_text(make_corpus(num_chars=6_000, seed=5).text, encoding="utf-8")
     notes = {}
@@ -143,20 +130,3 @@ def test_a_text_without_new_characters_adds_none(command: Command, lab: Path, by
         "char": "the alphabet of old has all characters of this text: none was added",
         "byte": "the byte alphabet has every byte: --extend-alphabet adds nothing",
     }
-
-
-def test_it_needs_a_run_to_start_from_and_does_not_change_a_run(command: Command, lab: Path) -> None:
-    ran = command("train", "new.txt", "--extend-alphabet", "--steps", 1)
-    assert (ran.code, ran.out) == (2, "")
-    assert "--extend-alphabet adds to the alphabet of another run: use it with --init-from, or leave it out" in ran.err
-    ran = command("train", "--resume", "old", "--extend-alphabet")
-    assert ran.code == 2 and "--resume cannot change --extend-alphabet" in ran.err
-    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
-
-
-@pytest.mark.trained
-def test_from_python_too(lab: Path) -> None:
-    config = charrnn.Config(corpus=("new.txt",), init_from="old", extend_alphabet=True, steps=1)
-    list(charrnn.train(config, out=Path("run")))
-    model = charrnn.load("run")
-    assert "я" in model.vocab.characters and model.vocab.encode("яé").min() > 0

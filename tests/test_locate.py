@@ -54,15 +54,6 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None
         assert open_run_to_read(named.path.name, checkpoints) == (named.reader, None)
 
 
-def test_a_run_is_found_by_path_and_by_name(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(run, 1)
-    assert open_run(str(run.path), Path("elsewhere")) == run.reader
-    assert open_run("shakespeare-001", run.path.parent) == run.reader
-    monkeypatch.chdir(run.path.parent.parent)
-    Path("shakespeare-001").mkdir()
-    assert open_run("shakespeare-001").path == Path("checkpoints/shakespeare-001")
-
-
 def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the system refuse the status of every path that contains `part`, to root too."""
     real = os.stat
@@ -152,22 +143,6 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path)
     assert open_run(None).path == Path("checkpoints/old-001")
     with pytest.raises(CheckpointError, match="no run 'wpp' here or in checkpoints\ndid you mean wp"):
         open_run("wpp")
-
-
-def test_what_is_no_run_of_its_own_in_the_current_folder_is_skipped(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("notes", "half", ".trash"):
-        Path(name).mkdir()
-    Path("half/config.yaml").write_text("")
-    make_run(Path(".trash/gone"))
-    make_run(Path("notes/deeper"))
-    Path("file").write_text("mine")
-    Path("dangling").symlink_to("nowhere")
-    Path("loop").symlink_to("loop")
-    Path("again").symlink_to("checkpoints/old-001")
-    refuse_to_look_into("half", monkeypatch)
-    assert listed() == ["old-001", "wp"]
 
 
 @pytest.mark.parametrize("place", ["wp", "sweep"])

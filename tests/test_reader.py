@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def run(tmp_path: Path) -> RunWriter:
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"", b"step-1", b"../../etc", b"step-00000100/../x", b"\xff\xfe", b"step-00000100\nmore", b"x" * 5000],
+    [b"", b"../../etc", b"\xff\xfe", b"step-00000100\nmore"],
 )
 def test_the_newest_checkpoint_is_loaded_if_the_pointer_is_invalid(run: RunWriter, garbage: bytes) -> None:
     save(run, 100)
@@ -100,28 +101,13 @@ def test_an_unknown_checkpoint_is_an_error_that_lists_the_others(run: RunWriter)
 # --- configuration and alphabet
 
 
-def corrupt(kind: str) -> Callable[[Path], object]:
-    def huge(path: Path) -> None:
-        with path.open("wb") as file:
-            file.truncate(16 * 1024 * 1024 + 1)
-
-    def link(path: Path) -> None:
-        path.unlink()
-        path.symlink_to("/etc/hostname")
-
-    ways: dict[str, Callable[[Path], object]] = {
-        "missing": Path.unlink,
-        "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\x00"),
-        "huge": huge,
-        "link": link,
-    }
-    return ways[kind]
-
-
-@pytest.mark.parametrize("kind", ["missing", "not UTF-8", "huge", "link"])
-def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, kind: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [Path.unlink, lambda path: path.write_bytes(b"\xff\xfe\x00"), lambda path: os.truncate(path, (1 << 24) + 1)],
+)
+def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, damage: Callable[[Path], object]) -> None:
     readers = {"vocab.json": lambda: Description.read(run.path).vocab(), "config.yaml": run.reader.read_config}
     for name, read in readers.items():
-        corrupt(kind)(run.path / name)
+        damage(run.path / name)
         with pytest.raises(CheckpointError, match=name):
             read()

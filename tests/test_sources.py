@@ -38,9 +38,7 @@ def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED)
     )
 
 
-@pytest.mark.parametrize(
-    "source", ["dickens.txt", "dickens", "./dickens.txt", "book", "book/", "book/**/*.txt", "b*/*"]
-)
+@pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])
 def test_what_was_found_is_found_again_from_another_folder(
     source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,16 +64,7 @@ def test_locations_are_those_of_the_sources(here: Path, tmp_path: Path, monkeypa
 
 
 def test_a_location_that_leads_nowhere_is_none(here: Path) -> None:
-    for location in (
-        str(here / "gone.txt"),
-        str(here / "gone*"),
-        "dickens.txt",
-        "",
-        "/nul\0byte",
-        "/\ud800",
-        "/*/nul\0/*",
-        "/\ud800/*",
-    ):
+    for location in (str(here / "gone.txt"), str(here / "gone*"), "dickens.txt", "", "/nul\0byte", "/\ud800/*"):
         assert origin_at(location, SHUFFLED) is None
 
 

@@ -82,13 +82,13 @@ def test_blocks_of_any_size_give_the_whole_text(data: bytes, encoding: str | Non
 @example("é" * 9 + "\0" + "a" * 30, [1], 8)
 @example("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 2, [5], 8)
 def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], block: int) -> None:
-    data = text.encode()
     builder, at, number = IdBuilder("char"), 0, 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(id_builder, "BLOCK_BYTES", block)
-        while at < len(data):
-            builder.add(data[at : at + lengths[number % len(lengths)]])
-            at, number = builder.num_bytes, number + 1
+        while at < len(text):
+            size = lengths[number % len(lengths)]
+            builder.add(text[at : at + size].encode())
+            at, number = at + size, number + 1
         counted = builder.counts()
         assert sorted(counted.code_points.tolist()) == sorted(set(map(ord, text)))
         assert counted.num_chars == builder.num_ids == len(text)

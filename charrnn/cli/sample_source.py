@@ -116,7 +116,7 @@ def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model
 
 def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
     """Return the content of a file or of standard input, cleaned as a corpus is."""
-    from charrnn.text.files import MemoryLimit, read_stream
+    from charrnn.text.files import read_stream
 
     if name == "-" and sys.stdin is None:
         raise DataError("--prime-file -: standard input is closed.")
@@ -124,10 +124,10 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
     option = f"--prime-file {name}"
     try:
         if name == "-":
-            data = read_stream(option, sys.stdin.buffer, MemoryLimit(option))
+            data = read_stream(option, sys.stdin.buffer)
         else:
             with Path(name).open("rb") as file:
-                data = read_stream(option, file, MemoryLimit(option))
+                data = read_stream(option, file)
         return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise DataError(f"{option}: {error.strerror}. Give a text file, or - for standard input.") from None

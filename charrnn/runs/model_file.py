@@ -70,8 +70,21 @@ class ModelFile:
         return self.path.stem
 
     def load_best(self) -> Checkpoint:
-        """Load the model. Raises as `read_model_file` does."""
-        return read_model_file(self.path)
+        """Read and verify the file. The state has the entries of `training.json` that a reader of a run uses.
+
+        Raises CheckpointError if it is missing, damaged or larger than its configuration allows, NewerFormatError if a
+        newer charrnn wrote it.
+        """
+        path = self.path
+        try:
+            check_regular(path)
+            with zipfile.ZipFile(path) as archive:
+                return _read(path, archive)
+        except OSError as error:
+            raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in another way.
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{path} is damaged, or charrnn export did not write it: {error}") from error
 
 
 def is_model_file(run: str | Path) -> bool:
@@ -125,23 +138,6 @@ def model_to_bytes(
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     return content.getvalue()
-
-
-def read_model_file(path: Path) -> Checkpoint:
-    """Read and verify a model file. Its state has the entries of `training.json` that a reader of a run uses.
-
-    Raises CheckpointError if it is missing, damaged or larger than its configuration allows, NewerFormatError if a
-    newer charrnn wrote it.
-    """
-    try:
-        check_regular(path)
-        with zipfile.ZipFile(path) as archive:
-            return _read(path, archive)
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
-    # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in another way.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged, or charrnn export did not write it: {error}") from error
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:

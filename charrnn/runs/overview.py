@@ -138,18 +138,17 @@ class LearningCurve(Displayable):
 
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
     """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
-    # A run without a digest is known by the name of its text.
-    texts = {run.digest or run.text for run in runs}
-    alphabets = {run.alphabet for run in runs}
-    splits = {run.split for run in runs}
-    notes = []
-    if len(texts) > 1:
-        notes.append("These runs learned different texts: their losses must not be compared.")
-    if len(alphabets) > 1:
-        notes.append("Losses per character and losses per byte must not be compared.")
-    if len(splits) > 1:
-        notes.append("These runs split their text differently: their validation losses must not be compared.")
-    return tuple(notes)
+    reasons = {
+        # A run without a digest is known by the name of its text.
+        "These runs learned different texts: their losses must not be compared.": {
+            run.digest or run.text for run in runs
+        },
+        "Losses per character and losses per byte must not be compared.": {run.alphabet for run in runs},
+        "These runs split their text differently: their validation losses must not be compared.": {
+            run.split for run in runs
+        },
+    }
+    return tuple(reason for reason, values in reasons.items() if len(values) > 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,8 +190,10 @@ def summarize(folder: RunReader) -> RunSummary:
         if loss.is_validation and loss.nats is not None:
             best_nats = loss.nats if best_nats is None else min(best_nats, loss.nats)
     num_weights = None
+    path = folder.path / VOCAB
     try:
-        num_weights = num_parameters(config, _vocab_size(folder))
+        alphabet = Vocab.from_json(parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES)), str(path))
+        num_weights = num_parameters(config, len(alphabet))
     except CheckpointError as error:
         problems.append(str(error).splitlines()[0])
     return RunSummary(
@@ -235,11 +236,6 @@ def text_digest(folder: RunReader) -> str | None:
         digest = folder.newest_state()[0].get("corpus_digest")
         return digest if isinstance(digest, str) else None
     return None
-
-
-def _vocab_size(folder: RunReader) -> int:
-    path = folder.path / VOCAB
-    return len(Vocab.from_json(parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES)), str(path)))
 
 
 def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
@@ -333,12 +329,9 @@ def run_summaries(
     damaged.
     """
     _check_sort(sort)
-    folders = find_runs(runs, checkpoints=checkpoints)
-    read, skipped = _read_each(folders, summarize, is_named=bool(runs))
-    found = RunSummaries(read)
+    read, skipped = _summarize_each(find_runs(runs, checkpoints=checkpoints), sort, is_named=bool(runs))
+    found = RunSummaries(run for _, run in read)
     found.skipped = tuple(skipped)
-    if sort is not None:
-        found.sort(key=lambda run: _none_last(SORT_KEYS[sort](run)))
     return found
 
 
@@ -362,15 +355,9 @@ def select_runs(
     if runs and sort is None and len(folders) <= most:
         return [folder.path for folder in folders], len(folders), []
 
-    def read(folder: RunReader) -> tuple[Path, RunSummary]:
-        return folder.path, summarize(folder)
-
-    found, problems = _read_each(folders, read, is_named=False)
-    logged = [(path, run) for path, run in found if run.best_nats is not None or (training and run.step)]
-    if sort is None:
-        return [path for path, _ in logged[-most:]], len(logged), problems
-    logged.sort(key=lambda pair: _none_last(SORT_KEYS[sort](pair[1])))
-    return [path for path, _ in logged[:most]], len(logged), problems
+    found, problems = _summarize_each(folders, sort, is_named=False)
+    paths = [path for path, run in found if run.best_nats is not None or (training and run.step)]
+    return paths[-most:] if sort is None else paths[:most], len(paths), problems
 
 
 def learning_curves(
@@ -431,11 +418,21 @@ def _read_each(
     return found, problems
 
 
+def _summarize_each(
+    folders: Sequence[RunReader], sort: str | None, *, is_named: bool
+) -> tuple[list[tuple[Path, RunSummary]], list[str]]:
+    """Return the path and the summary of each run, sorted, and why damaged runs are left out."""
+
+    def read(folder: RunReader) -> tuple[Path, RunSummary]:
+        return folder.path, summarize(folder)
+
+    found, problems = _read_each(folders, read, is_named=is_named)
+    if sort is not None:
+        found.sort(key=lambda pair: [(value is None, value) for value in SORT_KEYS[sort](pair[1])])
+    return found, problems
+
+
 def _check_sort(sort: str | None) -> None:
     if sort is not None and sort not in SORT_KEYS:
         near = did_you_mean(sort, SORT_KEYS)
         raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
-
-
-def _none_last(key: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple((value is None, value) for value in key)

@@ -298,27 +298,21 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
     Raises what `create` and `RunWriter.lock` raise.
     """
     with contextlib.ExitStack() as stack:
+
+        def remove_unless_saved(kind: type[BaseException] | None, *_: object) -> None:
+            if kind is None or issubclass(kind, RunInUseError):
+                return  # Another process has taken it over.
+            with contextlib.suppress(OSError, CheckpointError):
+                if not run.reader.checkpoints():
+                    _remove_first_files(run.path)
+                    run.path.rmdir()
+
         # A signal after the folder is made and before its removal is arranged would leave it behind.
         with ending_signals_delayed():
             run = create()
-            stack.enter_context(_removed_unless_saved(run))
+            stack.push(remove_unless_saved)
             stack.enter_context(run.lock())
         yield run
-
-
-@contextlib.contextmanager
-def _removed_unless_saved(run: RunWriter) -> Iterator[None]:
-    """Remove a new run's folder if this block fails before anything is saved in it."""
-    try:
-        yield
-    except RunInUseError:
-        raise  # Another process has taken it over.
-    except BaseException:  # an interrupt, too; raised again
-        with contextlib.suppress(OSError, CheckpointError):
-            if not run.reader.checkpoints():
-                _remove_first_files(run.path)
-                run.path.rmdir()
-        raise
 
 
 def _remove_first_files(path: Path) -> None:

@@ -36,24 +36,19 @@ class _Readable(Protocol):
     def read(self, num_bytes: int, /) -> bytes: ...
 
 
-class MemoryLimit:
-    """Counts the bytes of a text that is kept in memory and refuses more than this machine's memory is enough for."""
+def check_memory(what: str, num_bytes: int) -> None:
+    """Raise TooLargeError if this machine's memory is not enough for so many bytes of a text that is kept in it.
 
-    def __init__(self, what: str) -> None:
-        """Start at 0 bytes; `what` names the corpus in messages."""
-        self.what = what
-        self.num_bytes, self._memory = 0, memory_bytes()
-
-    def add(self, num_bytes: int) -> None:
-        """Count what has been read. Raises TooLargeError if the total exceeds the limit."""
-        self.num_bytes += num_bytes
-        if self._memory is not None and self.num_bytes > (most := self._memory // _MEMORY_PER_BYTE):
-            part = f"{most // 2 // 10**6}M" if most >= 2 * 10**6 else str(most // 2)
-            raise TooLargeError(
-                f"{self.what}: more than {_size(most)} of text, but this machine's memory of {_size(self._memory)} is "
-                f"enough for {_size(most)}\n"
-                f"take fewer files, or a part of one: head -c {part} FILE > part.txt"
-            )
+    `what` names the corpus. The size of a stream is not known in advance, so this is called while it is read.
+    """
+    memory = memory_bytes()
+    if memory is not None and num_bytes > (most := memory // _MEMORY_PER_BYTE):
+        part = f"{most // 2 // 10**6}M" if most >= 2 * 10**6 else str(most // 2)
+        raise TooLargeError(
+            f"{what}: more than {_size(most)} of text, but this machine's memory of {_size(memory)} is "
+            f"enough for {_size(most)}\n"
+            f"take fewer files, or a part of one: head -c {part} FILE > part.txt"
+        )
 
 
 @dataclass(slots=True)
@@ -70,16 +65,16 @@ class Tally:
     """CRLF line ends that were replaced by LF."""
 
 
-def read_stream(label: str, stream: BinaryIO, limit: MemoryLimit) -> bytes:
-    """Read a stream to its end. Raises DataError if it cannot be read, TooLargeError if it exceeds the limit."""
-    blocks: list[bytes] = []
+def read_stream(label: str, stream: BinaryIO) -> bytes:
+    """Read a stream to its end. Raises DataError if it cannot be read, TooLargeError if it exceeds the memory."""
+    data = bytearray()
     try:
         while block := stream.read(_BLOCK_BYTES):
-            limit.add(len(block))
-            blocks.append(block)
+            data += block
+            check_memory(label, len(data))
     except OSError as error:
         raise unreadable(label, error) from error
-    return b"".join(blocks)
+    return bytes(data)
 
 
 def stream_blocks(label: str, stream: BinaryIO, encoding: str | None, tally: Tally) -> Iterator[bytes]:

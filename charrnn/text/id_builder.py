@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.vocab import CharacterCounts, IdArray, Vocab
+from charrnn.text.vocab import CharacterCounts, IdArray, Vocab, code_points
 
 UNKNOWN_TYPE = np.dtype([("position", "<u8"), ("code_point", "<u4")])
 """One unknown character of a text: its index, and which character it is."""
@@ -23,7 +23,6 @@ BLOCK_BYTES = 1 << 20
 
 _NUM_CODE_POINTS = 0x110000
 _NUM_ASCII = 128
-_MAX_CHARACTER_BYTES = 4
 
 
 class IdBuilder:
@@ -60,7 +59,7 @@ class IdBuilder:
         self._provisional: IdArray | None = None
 
     def add(self, data: bytes) -> None:
-        """Add the next bytes of the text; a character may continue in the next ones. Raises OSError."""
+        """Add the next bytes of the text: whole characters, unless it is for the byte alphabet. Raises OSError."""
         if not data:
             return
         self._hash.update(data)
@@ -78,7 +77,7 @@ class IdBuilder:
 
     def counts(self) -> CharacterCounts:
         """Count the characters of the whole text; nothing is added after this. Raises OSError."""
-        self._encode_pending(is_last=True)
+        self._encode_pending()
         found = np.flatnonzero(self._counts)
         return CharacterCounts(self._code_points[found], self._counts[found])
 
@@ -123,35 +122,28 @@ class IdBuilder:
                 position += len(block)
                 yield cast(IdArray, np.frombuffer(block, dtype))
 
-    def _encode_pending(self, *, is_last: bool = False) -> None:
+    def _encode_pending(self) -> None:
         data = b"".join(self._pending)
-        begin = 0
-        while begin < len(data):
-            block = data[begin : begin + BLOCK_BYTES]
-            if not self._is_bytes:
-                block = block[: _num_complete(block)]
-            if not block or (len(block) < BLOCK_BYTES - _MAX_CHARACTER_BYTES and not is_last):
-                break
-            self._encode(block)
-            begin += len(block)
-        self._pending, self._num_pending = [data[begin:]], len(data) - begin
+        self._pending, self._num_pending = [], 0
+        is_plain = self._is_bytes or data.isascii()
+        codes: IdArray = np.frombuffer(data, np.uint8) if is_plain else code_points(data.decode("utf-8"))
+        for first in range(0, len(codes), BLOCK_BYTES):
+            ids = codes[first : first + BLOCK_BYTES]
+            if not is_plain:
+                ids = self._provisional_ids(ids)
+            self._counts += np.bincount(ids, minlength=len(self._counts))
+            self.num_ids += len(ids)
+            self._store(ids)
 
-    def _encode(self, data: bytes) -> None:
-        if self._is_bytes or data.isascii():
-            ids: IdArray = np.frombuffer(data, np.uint8)
-        else:
-            points = _code_points(data.decode("utf-8"))
-            if self._provisional is None:
-                self._provisional = np.zeros(_NUM_CODE_POINTS, np.uint8)
-                self._provisional[:_NUM_ASCII] = np.arange(_NUM_ASCII)
+    def _provisional_ids(self, points: NDArray[np.unsignedinteger[Any]]) -> IdArray:
+        if self._provisional is None:
+            self._provisional = np.zeros(_NUM_CODE_POINTS, np.uint8)
+            self._provisional[:_NUM_ASCII] = np.arange(_NUM_ASCII)
+        ids = self._provisional.take(points)
+        if len(new := points[(ids == 0) & (points != 0)]):
+            self._learn(np.unique(new))
             ids = self._provisional.take(points)
-            if len(new := points[(ids == 0) & (points != 0)]):
-                self._learn(np.unique(new))
-                ids = self._provisional.take(points)
-        counts = np.bincount(ids, minlength=len(self._counts))
-        self._counts += counts
-        self.num_ids += len(ids)
-        self._store(ids)
+        return ids
 
     def _learn(self, points: NDArray[np.unsignedinteger[Any]]) -> None:
         """Give code points that were not seen before the next provisional ids."""
@@ -178,21 +170,3 @@ class IdBuilder:
             self._blocks.append(ids)
         else:
             self.file.write(ids.tobytes())
-
-
-def _num_complete(data: bytes) -> int:
-    """Return the number of bytes before the last character of UTF-8 if that is cut, else all."""
-    start = len(data) - 1
-    while start > 0 and data[start] & 0xC0 == 0x80:
-        start -= 1
-    lead = data[start]
-    num_bytes = 1 if lead < 0x80 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    return len(data) if start + num_bytes <= len(data) else start
-
-
-def _code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
-    """Return the code points of a text (N,): two bytes each, which is faster, if that is enough."""
-    pairs = text.encode("utf-16-le", "surrogatepass")
-    if len(pairs) == 2 * len(text):
-        return np.frombuffer(pairs, "<u2")
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

@@ -23,6 +23,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -151,9 +152,8 @@ class IdCache:
             self._make()
             with self.exclusive():
                 self._remove_leftovers()
-                number = 0
-                while (path := self.folder / f".new.tmp-{os.getpid()}{number:03}").exists():
-                    number += 1
+                paths = (self.folder / f".new.tmp-{os.getpid()}{number:03}" for number in count())
+                path = next(path for path in paths if not path.exists())
                 path.mkdir(mode=0o700)
                 return NewEntry(self, path, num_bytes)
         except OSError as error:

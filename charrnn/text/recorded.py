@@ -79,7 +79,7 @@ class RecordedCorpus:
         sources, order = self.config.corpus, Order(self.config.order, self.config.order_seed)
         if not sources:
             folder = locations[0] if locations else None
-            return [standard_library(order, folder if folder is not None and os.path.isdir(folder) else None)]
+            return [standard_library(order, folder if folder and os.path.isdir(folder) else None)]
         origins = []
         for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
             found = None if location is None else origin_at(location, order)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from charrnn.errors import DataError, Message, NotHereError, TextChangedError, TooLargeError, counted, named
 from charrnn.progress import Task, task
 from charrnn.text.documents import Documents
-from charrnn.text.files import MemoryLimit, Tally, file_blocks, file_state, stream_blocks, title
+from charrnn.text.files import Tally, check_memory, file_blocks, file_state, stream_blocks, title
 from charrnn.text.id_builder import IdBuilder
 from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
 from charrnn.text.sources import Origin
@@ -92,13 +92,12 @@ class SourceReader:
         Raises DataError if a file that must be usable, or every file of a source, is not; NotHereError for a folder
         without any file.
         """
-        limit = MemoryLimit(self._name) if self._stays_in_memory else None
         self._builder = builder = IdBuilder(
             self.kind, None if self._stays_in_memory else self._open_file, MAX_BYTES_IN_MEMORY
         )
         try:
             with task("reading", self._num_bytes if self._is_sized else 0, unit="B") as advance:
-                self._tallies = tuple(self._read_source(origin, builder, limit, advance) for origin in self.origins)
+                self._tallies = tuple(self._read_source(origin, builder, advance) for origin in self.origins)
             self.counted = builder.counts()
         except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
             raise write_error(IdCache().folder, max(self._num_bytes, builder.num_bytes), error) from error
@@ -175,15 +174,15 @@ class SourceReader:
     def _changed(self) -> TextChangedError:
         return TextChangedError(f"{self._name} changed while it was read: wait until it is written, and start again")
 
-    def _read_source(self, origin: Origin, builder: IdBuilder, limit: MemoryLimit | None, advance: Task) -> Tally:
+    def _read_source(self, origin: Origin, builder: IdBuilder, advance: Task) -> Tally:
         tally = Tally()
         for blocks in self._files(origin, tally):
             tally.num_used += 1
             if self.kind == "char" and not builder.ends_line and self._documents is None:
                 builder.add(b"\n")
             for block in blocks:
-                if limit is not None:
-                    limit.add(len(block))
+                if self._stays_in_memory:
+                    check_memory(self._name, builder.num_bytes + len(block))
                 elif self._entry is not None and not self._is_sized:
                     _check_end(self._name, builder.num_bytes + len(block))
                 builder.add(block)

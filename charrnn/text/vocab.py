@@ -6,7 +6,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 import codecs
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -39,9 +39,7 @@ _PLAIN = {
     "ø": "o",
 }
 """Replacements for characters that Unicode normalization does not decompose."""
-_BLOCK_CHARS = 1 << 20
 _LISTED = 12
-_NUM_CODE_POINTS = 0x110000
 
 
 IdArray = NDArray[np.unsignedinteger[Any]]
@@ -100,12 +98,7 @@ class Vocab:
         """
         if not text:
             raise DataError("the text is empty: give at least one character")
-        counts = np.zeros(_NUM_CODE_POINTS, dtype=np.int64)
-        for points in _code_points(text):
-            block_counts = np.bincount(points)
-            counts[: len(block_counts)] += block_counts
-        found = np.flatnonzero(counts)
-        counted = CharacterCounts(found, counts[found])
+        counted = CharacterCounts(*np.unique(code_points(text).astype(np.int64), return_counts=True))
         return cls.from_counts(counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
 
     @classmethod
@@ -183,12 +176,7 @@ class Vocab:
             raise TypeError("a character alphabet encodes str, not bytes")
         if not self.has_unknown_symbol:
             self.check_known(self.unknown_characters(text))
-        ids = np.empty(len(text), dtype=np.uint16)
-        start = 0
-        for points in _code_points(text):
-            ids[start : start + len(points)] = self.ids_of(points)
-            start += len(points)
-        return ids
+        return self.ids_of(code_points(text)).astype(np.uint16)
 
     @property
     def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -208,7 +196,7 @@ class Vocab:
         """Return for each code point (byte, for the byte alphabet) whether it is in the alphabet."""
         if self.kind == "byte":
             return np.ones(len(code_points), np.bool_)
-        is_known: NDArray[np.bool_] = self._id_of[np.minimum(code_points, len(self._id_of) - 1)] != 0
+        is_known: NDArray[np.bool_] = self._look_up(code_points) != 0
         return is_known if self.has_unknown_symbol else is_known | (code_points == ord(self.characters[0]))
 
     def check_known(self, missing: Sequence[str]) -> None:
@@ -222,8 +210,11 @@ class Vocab:
 
     def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
         """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for unknown characters."""
-        ids = code_points if self.kind == "byte" else self._id_of[np.minimum(code_points, len(self._id_of) - 1)]
-        return ids.astype(self.id_type)
+        return (code_points if self.kind == "byte" else self._look_up(code_points)).astype(self.id_type)
+
+    def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
+        # The limit is given with its type, because it may not be in that of the code points.
+        return self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))]
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first appearance."""
@@ -231,11 +222,9 @@ class Vocab:
             return []
         if not isinstance(text, str):
             raise TypeError("a character alphabet encodes str, not bytes")
-        found: dict[int, None] = {}
-        for points in _code_points(text):
-            values, first = np.unique(points[~self.knows(points)], return_index=True)
-            found.update(dict.fromkeys(values[np.argsort(first)].tolist()))
-        return list(map(chr, found))
+        points = code_points(text)
+        values, first = np.unique(points[~self.knows(points)], return_index=True)
+        return list(map(chr, values[np.argsort(first)].tolist()))
 
     def nearest(self, character: str) -> str:
         """Return a replacement, in the alphabet, for a character that is not in it, or "".
@@ -328,11 +317,12 @@ def _threshold(num_chars: int, min_count: int) -> int:
     return max(1, min(min_count, 1 + num_chars // 10_000))
 
 
-def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
-    """Yield the code points of a text, block by block, because the whole text would need four bytes per character."""
-    for start in range(0, len(text), _BLOCK_CHARS):
-        block = text[start : start + _BLOCK_CHARS].encode("utf-32-le", "surrogatepass")
-        yield np.frombuffer(block, dtype="<u4")
+def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the code points of a text (N,): two bytes each, which is faster, if that is enough."""
+    pairs = text.encode("utf-16-le", "surrogatepass")
+    if len(pairs) == 2 * len(text):
+        return np.frombuffer(pairs, "<u2")
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 MIN_COMMON = 2

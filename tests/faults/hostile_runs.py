@@ -175,15 +175,12 @@ def size_in_manifest(run: Path, size: object) -> None:
     set_manifest(run, files=manifest["files"])
 
 
-def twice(run: Path, name: str, key: str) -> None:
-    """Give a key of a JSON file a second time, with the same value."""
-    path = next(path for path in (step_of(run) / name, run / name) if path.exists())
-    content = json.loads(path.read_text())
-    twice = f"{path.read_text().rstrip().removesuffix('}')}, {json.dumps(key)}: {json.dumps(content[key])}}}"
-    if name == "manifest.json":
-        path.write_bytes(seal_manifest(twice.encode()[:-1].rstrip() + b"\n}\n"))
-    else:
-        put(run, name, twice)
+def twice_in_manifest(run: Path, key: str) -> None:
+    """Give a key a second time, with the same value."""
+    path = step_of(run) / "manifest.json"
+    text = path.read_text()
+    again = f"{text.rstrip().removesuffix('}')}, {json.dumps(key)}: {json.dumps(json.loads(text)[key])}"
+    path.write_bytes(seal_manifest(again.encode() + b"\n}\n"))
 
 
 def steal(run: Path, corpus: object, digest: str | None = None) -> None:
@@ -208,9 +205,6 @@ def append(path: Path, text: str) -> None:
 NESTED = "[" * 100_000
 DIGITS = "9" * 100_000
 WANTS_TEXT = ("visualize", "evaluate", "resume")
-RESUMES = ("resume",)
-NOBODY = ()
-
 WRONG = "0" * 64
 TEXTS: dict[str, Callable[[Path, Path], object]] = {
     # Read, to compare its digest, and never shown.
@@ -224,129 +218,110 @@ TEXTS: dict[str, Callable[[Path, Path], object]] = {
     "typed": lambda run, out: "-",
 }
 
-HOSTILE: dict[str, Hostile] = {
-    "weights that are a pickle": Hostile(lambda run, out: put(run, WEIGHTS, pickle.dumps(Payload(out)))),
-    "training state that is a pickle": Hostile(
-        lambda run, out: put(run, "training.safetensors", pickle.dumps(Payload(out))), RESUMES
+REFUSED: dict[str, Callable[[Path, Path], object]] = {
+    "weights that are a pickle": lambda run, out: put(run, WEIGHTS, pickle.dumps(Payload(out))),
+    "an object in YAML": lambda run, out: add_to_config(
+        run, "seed", f"seed: !!python/object/apply:os.system ['touch {out}/was-run']"
     ),
-    "an object in YAML": Hostile(
-        lambda run, out: add_to_config(run, "seed", f"seed: !!python/object/apply:os.system ['touch {out}/was-run']")
+    "a module in YAML": lambda run, _: add_to_config(run, "seed", "seed: !!python/module:antigravity ''"),
+    "a linked step": lambda run, out: move_out(step_of(run), out),
+    "linked weights": lambda run, out: move_out(step_of(run) / WEIGHTS, out),
+    "a linked manifest": lambda run, out: move_out(step_of(run) / "manifest.json", out),
+    "a linked config.yaml of a step": lambda run, out: move_out(step_of(run) / "config.yaml", out),
+    "a way out in the manifest": lambda run, _: rename_in_manifest(run, "../../../outside/secret.txt"),
+    "an absolute name in the manifest": lambda run, _: rename_in_manifest(run, "/etc/passwd"),
+    "a header said to be large": lambda run, _: put(run, WEIGHTS, (10**9).to_bytes(8, "little") + b"{"),
+    "a header of 10^9 bytes": lambda run, _: huge_header(run),
+    "training state of 300 MB": lambda run, _: enlarge(run, "training.safetensors", 3 * 10**8),
+    "training.json of 300 MB": lambda run, _: enlarge(run, STATE, 3 * 10**8),
+    "10^9 units": lambda run, _: set_config(run, hidden_size=10**9),
+    "fewer units than the weights are for": lambda run, _: set_config(run, hidden_size=5),
+    "10^6 layers": lambda run, _: set_config(run, num_layers=10**6),
+    "a key twice in config.yaml": lambda run, _: add_to_config(run, "", "seed: 1"),
+    "a key twice in the manifest": lambda run, _: twice_in_manifest(run, "files"),
+    "a weight that is NaN": lambda run, _: set_tensors(run, output__bias=lambda b: b * np.float32("nan")),
+    "an alphabet of 10^6 characters": lambda run, _: set_vocab(run, ["", *map(chr, range(60_000, 1_060_000))]),
+    "an alphabet of other characters": lambda run, _: set_vocab(run, [*vocab_of(run), "語"]),
+    "a character of 10^6 characters": lambda run, _: set_vocab(run, ["", "a" * 10**6]),
+    "vocab.json of 17 MB": lambda run, _: set_vocab(run, ["", "a"], "x" * 17_000_000),
+    "deep JSON in vocab.json": lambda run, _: put(run, "vocab.json", NESTED),
+    "a huge number in training.json": lambda run, _: put(run, STATE, DIGITS),
+    "deep JSON in the manifest": lambda run, _: (step_of(run) / "manifest.json").write_text(NESTED),
+    "deep YAML": lambda run, _: add_to_config(run, "split", f"split: {NESTED}"),
+    "deep YAML by indentation": lambda run, _: add_to_config(
+        run, "split", "split:\n" + "".join(" " * n + "-\n" for n in range(2_000))
     ),
-    "a module in YAML": Hostile(lambda run, _: add_to_config(run, "seed", "seed: !!python/module:antigravity ''")),
-    "a linked step": Hostile(lambda run, out: move_out(step_of(run), out)),
+    "an alias bomb": lambda run, _: add_to_config(run, "corpus", alias_bomb("corpus")),
+    "a huge number in YAML": lambda run, _: add_to_config(run, "seed", f"seed: {DIGITS}"),
+    "a huge hexadecimal number in YAML": lambda run, _: add_to_config(run, "hidden_size", f"hidden_size: 0x{DIGITS}"),
+    "a huge number of sixtieths in YAML": lambda run, _: add_to_config(run, "seed", f"seed: 1{':59' * 20_000}"),
+    "an unknown key of 10^5 characters": lambda run, _: add_to_config(run, "", f"? {'k' * 100_000}\n: 1"),
+    "config.yaml of 1 MB": lambda run, _: add_to_config(run, "seed", "seed: [" + "1, " * 350_000 + "]"),
+    "a size of 400 digits": lambda run, _: size_in_manifest(run, 10**400),
+    "a manifest of another kind": lambda run, _: set_manifest(run, files={WEIGHTS: 1}),
+    "a pipe in the place of the weights": lambda run, _: pipe(step_of(run) / WEIGHTS),
+    "a pipe in the place of the manifest": lambda run, _: pipe(step_of(run) / "manifest.json"),
+    "a device in the place of the weights": lambda run, _: endless(step_of(run) / WEIGHTS),
+    "tensors that overlap": lambda run, _: set_header(
+        run, lambda h: h["output.bias"].update(data_offsets=h["output.weight"]["data_offsets"])
+    ),
+    "a tensor behind the end": lambda run, _: set_header(
+        run, lambda h: h["output.bias"].update(data_offsets=[10**12, 10**12 + 4])
+    ),
+    "a tensor of 10^9 columns of nothing": lambda run, _: set_tensors(
+        run, output__weight=np.zeros((0, 10**9), np.float32)
+    ),
+    "a tensor without axes": lambda run, _: set_tensors(run, output__weight=np.array(1, np.float32)),
+    "a tensor too few": lambda run, _: set_tensors(run, output__bias=None),
+    "a tensor too many": lambda run, _: set_tensors(run, more=np.zeros(2, np.float32)),
+    "weights of float64": lambda run, _: set_tensors(run, output__bias=lambda b: b.astype("float64")),
+    "weights of int64": lambda run, _: set_tensors(run, output__bias=lambda b: b.astype("int64")),
+    "weights of a kind there is not": lambda run, _: set_header(run, lambda h: h["output.bias"].update(dtype="F128")),
+    "a text in an encoding that is a module": lambda run, _: set_config(run, encoding="antigravity"),
+}
+NOT_RESUMED: dict[str, Callable[[Path, Path], object]] = {
+    "training state that is a pickle": lambda run, out: put(run, "training.safetensors", pickle.dumps(Payload(out))),
+    "training state that is NaN": lambda run, _: set_tensors(
+        run, "training.safetensors", state=lambda s: s * np.float32("nan")
+    ),
+    "a history linked to a secret": lambda run, out: link_secret(run / "metrics.jsonl", out),
+    "samples linked to a secret": lambda run, out: link_secret(run / "samples.txt", out),
+    "a lock linked to a secret": lambda run, out: link_secret(run / "lock", out),
+    "a pipe in the place of the history": lambda run, _: pipe(run / "metrics.jsonl"),
+    "a device in the place of the samples": lambda run, _: endless(run / "samples.txt"),
+    "a pipe in the place of the lock": lambda run, _: pipe(run / "lock"),
+    "a window of 34 GB": lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536),
+    "a step of 400 digits": lambda run, _: set_state(run, step=10**400),
+    "a cursor of 400 digits": lambda run, _: set_state(run, cursor=10**400),
+    "a negative cursor": lambda run, _: set_state(run, cursor=-1),
+}
+HARMLESS: dict[str, Callable[[Path, Path], object]] = {
     # The step has its own, which is taken, with a warning.
-    "a linked config.yaml": Hostile(lambda run, out: move_out(run / "config.yaml", out), NOBODY),
-    "a linked vocab.json": Hostile(lambda run, out: move_out(run / "vocab.json", out), NOBODY),
-    **{
-        f"a linked {name} of a step": Hostile(lambda run, out, name=name: move_out(step_of(run) / name, out))
-        for name in (WEIGHTS, STATE, "training.safetensors", "manifest.json", "config.yaml", "vocab.json")
-    },
-    "a linked pointer": Hostile(lambda run, out: move_out(run / "best", out), NOBODY),
-    "a history linked to a secret": Hostile(lambda run, out: link_secret(run / "metrics.jsonl", out), RESUMES),
-    "samples linked to a secret": Hostile(lambda run, out: link_secret(run / "samples.txt", out), RESUMES),
-    "a lock linked to a secret": Hostile(lambda run, out: link_secret(run / "lock", out), RESUMES),
-    "a way out in the manifest": Hostile(lambda run, _: rename_in_manifest(run, "../../../outside/secret.txt")),
-    "an absolute name in the manifest": Hostile(lambda run, _: rename_in_manifest(run, "/etc/passwd")),
-    "a way out in a pointer": Hostile(lambda run, out: (run / "best").write_text(f"../../{out.name}\n"), NOBODY),
-    "an absolute pointer": Hostile(lambda run, out: (run / "latest").write_text(f"{out}\n"), NOBODY),
-    "a header said to be large": Hostile(lambda run, _: put(run, WEIGHTS, (10**9).to_bytes(8, "little") + b"{}")),
-    "a header of 10^9 bytes": Hostile(lambda run, _: huge_header(run)),
-    "training state of 300 MB": Hostile(lambda run, _: enlarge(run, "training.safetensors", 3 * 10**8)),
-    "training.json of 300 MB": Hostile(lambda run, _: enlarge(run, STATE, 3 * 10**8)),
-    "10^9 units": Hostile(lambda run, _: set_config(run, hidden_size=10**9)),
-    "fewer units than the weights are for": Hostile(lambda run, _: set_config(run, hidden_size=5)),
-    "10^6 layers": Hostile(lambda run, _: set_config(run, num_layers=10**6)),
-    "a window of 34 GB": Hostile(lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536), RESUMES),
-    "a key twice in config.yaml": Hostile(lambda run, _: add_to_config(run, "", "seed: 1")),
-    "a key twice in vocab.json": Hostile(lambda run, _: twice(run, "vocab.json", "kind")),
-    "a key twice in the manifest": Hostile(lambda run, _: twice(run, "manifest.json", "files")),
-    "a key twice in training.json": Hostile(lambda run, _: twice(run, STATE, "step")),
-    "a weight that is NaN": Hostile(lambda run, _: set_tensors(run, output__bias=lambda b: b * np.float32("nan"))),
-    "a weight that is infinite": Hostile(lambda run, _: set_tensors(run, output__bias=lambda b: b + np.float32("inf"))),
-    "training state that is NaN": Hostile(
-        lambda run, _: set_tensors(run, "training.safetensors", state=lambda s: s * np.float32("nan")), RESUMES
+    "a linked config.yaml": lambda run, out: move_out(run / "config.yaml", out),
+    "a pipe in the place of vocab.json": lambda run, _: pipe(run / "vocab.json"),
+    "a linked pointer": lambda run, out: move_out(run / "best", out),
+    "a way out in a pointer": lambda run, out: (run / "best").write_text(f"../../{out.name}\n"),
+    "an absolute pointer": lambda run, out: (run / "latest").write_text(f"{out}\n"),
+    "a pipe in the place of latest": lambda run, _: pipe(run / "latest"),
+    "a loss of 400 digits": lambda run, _: set_state(run, best_nats=10**400, best_step=10**400),
+    "a text recorded at 10^5 places": lambda run, _: set_state(run, corpus_locations=["/etc/passwd"] * 100_000),
+    "a text recorded at no place": lambda run, _: set_state(run, corpus_locations=[{"a": [1]}]),
+    "a text recorded at an impossible place": lambda run, _: set_state(run, corpus_locations=["/\0\ud800"]),
+    "a run to start with": lambda run, out: set_config(run, init_from=str(out)),
+    "a history of huge numbers": lambda run, _: append(
+        run / "metrics.jsonl", f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2
     ),
-    "an alphabet of 10^6 characters": Hostile(lambda run, _: set_vocab(run, ["", *map(chr, range(60_000, 1_060_000))])),
-    "an alphabet of other characters": Hostile(lambda run, _: set_vocab(run, [*vocab_of(run), "語"])),
-    "a character of 10^6 characters": Hostile(lambda run, _: set_vocab(run, ["", "a" * 10**6])),
-    "an alphabet of a kind of 10^6 characters": Hostile(lambda run, _: set_vocab(run, ["", "a"], "x" * 10**6)),
-    "vocab.json of 17 MB": Hostile(lambda run, _: set_vocab(run, ["", "a"], "x" * 17_000_000)),
-    **{
-        f"{what} in {name}": Hostile(lambda run, _, name=name, text=text: put(run, name, text))
-        for name in ("vocab.json", STATE)
-        for what, text in (("deep JSON", NESTED), ("a huge number", DIGITS))
-    },
-    **{
-        f"{what} in the manifest": Hostile(
-            lambda run, _, text=text: (step_of(run) / "manifest.json").write_text(text),
-        )
-        for what, text in (("deep JSON", NESTED), ("a huge number", DIGITS))
-    },
-    "deep YAML": Hostile(lambda run, _: add_to_config(run, "split", f"split: {NESTED}")),
-    "deep YAML by indentation": Hostile(
-        lambda run, _: add_to_config(run, "split", "split:\n" + "".join(" " * n + "-\n" for n in range(2_000)))
+    "a history of no numbers": lambda run, _: append(
+        run / "metrics.jsonl", '{"step": NaN, "seconds": Infinity, "val_nats": -Infinity}\n{"step": true}\n' * 2
     ),
-    "an alias bomb": Hostile(lambda run, _: add_to_config(run, "corpus", alias_bomb("corpus"))),
-    "an alias bomb for a number": Hostile(lambda run, _: add_to_config(run, "seed", alias_bomb("seed"))),
-    "a huge number in YAML": Hostile(lambda run, _: add_to_config(run, "seed", f"seed: {DIGITS}")),
-    "a huge hexadecimal number in YAML": Hostile(lambda run, _: add_to_config(run, "seed", f"seed: 0x{DIGITS}")),
-    "a huge size in YAML": Hostile(lambda run, _: add_to_config(run, "hidden_size", f"hidden_size: 0x{DIGITS}")),
-    "a huge weight in YAML": Hostile(lambda run, _: add_to_config(run, "omega", f"omega: 0x{DIGITS}")),
-    "a huge number of sixtieths in YAML": Hostile(
-        lambda run, _: add_to_config(run, "seed", f"seed: 1{':59' * 20_000}")
-    ),
-    "an unknown key of 10^5 characters": Hostile(lambda run, _: add_to_config(run, "", f"? {'k' * 100_000}\n: 1")),
+    "a history that is deep": lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"),
+    "samples of a huge step": lambda run, _: append(run / "samples.txt", f"--- step {DIGITS} ---\nlamb\n"),
+}
+HOSTILE = {
+    **{case: Hostile(build) for case, build in REFUSED.items()},
+    **{case: Hostile(build, ("resume",)) for case, build in NOT_RESUMED.items()},
+    **{case: Hostile(build, ()) for case, build in HARMLESS.items()},
     "a corpus name of 10^5 characters": Hostile(lambda run, _: set_config(run, corpus=["k" * 100_000]), WANTS_TEXT),
-    "config.yaml of 1 MB": Hostile(lambda run, _: add_to_config(run, "seed", "seed: [" + "1, " * 350_000 + "]")),
-    "a step of 400 digits": Hostile(lambda run, _: set_state(run, step=10**400), RESUMES),
-    "a cursor of 400 digits": Hostile(lambda run, _: set_state(run, cursor=10**400), RESUMES),
-    "a loss of 400 digits": Hostile(lambda run, _: set_state(run, best_nats=10**400, best_step=10**400), NOBODY),
-    "a negative cursor": Hostile(lambda run, _: set_state(run, cursor=-1), RESUMES),
-    "a negative size": Hostile(lambda run, _: size_in_manifest(run, -1)),
-    "a size of 400 digits": Hostile(lambda run, _: size_in_manifest(run, 10**400)),
-    "a size that is no number": Hostile(lambda run, _: size_in_manifest(run, [1])),
-    "a manifest of another kind": Hostile(lambda run, _: set_manifest(run, files={WEIGHTS: 1})),
-    **{
-        f"a pipe in the place of {name}": Hostile(lambda run, _, name=name: pipe(step_of(run) / name))
-        for name in (WEIGHTS, STATE, "manifest.json")
-    },
-    "a pipe in the place of the training state": Hostile(lambda run, _: pipe(step_of(run) / "training.safetensors")),
-    "a pipe in the place of vocab.json": Hostile(lambda run, _: pipe(run / "vocab.json"), NOBODY),
-    **{
-        f"a pipe in the place of {name}": Hostile(lambda run, _, name=name: pipe(run / name), RESUMES)
-        for name in ("metrics.jsonl", "samples.txt", "lock")
-    },
-    "a pipe in the place of best": Hostile(lambda run, _: pipe(run / "best"), NOBODY),
-    "a pipe in the place of latest": Hostile(lambda run, _: pipe(run / "latest"), NOBODY),
-    **{
-        f"a device in the place of {name}": Hostile(lambda run, _, name=name: endless(run / name), RESUMES)
-        for name in ("metrics.jsonl", "samples.txt", "lock")
-    },
-    "a device in the place of the weights": Hostile(lambda run, _: endless(step_of(run) / WEIGHTS)),
-    "tensors that overlap": Hostile(
-        lambda run, _: set_header(
-            run, lambda h: h["output.bias"].update(data_offsets=h["output.weight"]["data_offsets"])
-        )
-    ),
-    "a tensor behind the end": Hostile(
-        lambda run, _: set_header(run, lambda h: h["output.bias"].update(data_offsets=[10**12, 10**12 + 4]))
-    ),
-    "a tensor of 10^18 rows of nothing": Hostile(
-        lambda run, _: set_tensors(run, output__weight=np.zeros((0, 10**9), np.float32))
-    ),
-    "a tensor without axes": Hostile(lambda run, _: set_tensors(run, output__weight=np.array(1, np.float32))),
-    "a tensor too few": Hostile(lambda run, _: set_tensors(run, output__bias=None)),
-    "a tensor too many": Hostile(lambda run, _: set_tensors(run, more=np.zeros(2, np.float32))),
-    "a tensor of another shape": Hostile(lambda run, _: set_tensors(run, output__bias=np.zeros(3, np.float32))),
-    **{
-        f"weights of {dtype}": Hostile(
-            lambda run, _, dtype=dtype: set_tensors(run, output__bias=lambda b: b.astype(dtype))
-        )
-        for dtype in ("float64", "float16", "int64", "uint8", "bool")
-    },
-    "weights of a kind there is not": Hostile(
-        lambda run, _: set_header(run, lambda h: h["output.bias"].update(dtype="F128"))
-    ),
     "a text that is a secret": Hostile(lambda run, out: steal(run, out / "secret.txt"), WANTS_TEXT),
     **{
         f"a text that is {what}": Hostile(lambda run, out, where=where: steal(run, where(run, out), WRONG), WANTS_TEXT)
@@ -360,34 +335,4 @@ HOSTILE: dict[str, Hostile] = {
         )
         for what, where in TEXTS.items()
     },
-    **{
-        f"a text recorded at {what}": Hostile(
-            lambda run, _, where=where: set_state(run, corpus_locations=where), NOBODY
-        )
-        for what, where in {
-            "10^5 places": ["/etc/passwd"] * 100_000,
-            "no place": [],
-            "places that are none": [{"a": [1]}],
-            "a place of 10^5 characters": ["/" + "k" * 100_000],
-            "an impossible place": ["/\0\ud800"],
-        }.items()
-    },
-    "a text in an encoding that is a module": Hostile(lambda run, _: set_config(run, encoding="antigravity")),
-    "a run to start with": Hostile(lambda run, out: set_config(run, init_from=str(out)), NOBODY),
-    "a history of huge numbers": Hostile(
-        lambda run, _: append(
-            run / "metrics.jsonl", f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2
-        ),
-        NOBODY,
-    ),
-    "a history of no numbers": Hostile(
-        lambda run, _: append(
-            run / "metrics.jsonl", '{"step": NaN, "seconds": Infinity, "val_nats": -Infinity}\n{"step": true}\n' * 2
-        ),
-        NOBODY,
-    ),
-    "a history that is deep": Hostile(lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"), NOBODY),
-    "samples of a huge step": Hostile(
-        lambda run, _: append(run / "samples.txt", f"--- step {DIGITS} ---\nlamb\n"), NOBODY
-    ),
 }

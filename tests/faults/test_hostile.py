@@ -23,7 +23,7 @@ from charrnn.training import loop
 WATCHED = Path(__file__).with_name("watched.py")
 MEGABYTE = 1_000_000
 GENEROUS_SECONDS = 20
-"""For a machine that is busy with other things; what a refusal takes is measured by the thorough test."""
+"""For a machine that is busy with other things."""
 
 
 Lines = list[tuple[str, list[str]]]
@@ -82,12 +82,12 @@ def prepare(case: str, base: Path, root: Path) -> Path:
     return folder
 
 
-def watch_all(every: int, base: Path, corpus_file: Path, root: Path) -> list[dict[str, Any]]:
-    """Try the hostile runs, each with two commands and every so manieth of the others, after an honest run with all."""
+def watch_all(base: Path, corpus_file: Path, root: Path) -> list[dict[str, Any]]:
+    """Try the hostile runs, each with two commands and a quarter of the others, after an honest run with all."""
     (root / "cases").mkdir()
     jobs = []
     for index, case in enumerate(("honest", *HOSTILE)):
-        others = [line for number, line in enumerate(lines_for(corpus_file)) if (number + index) % every == 0]
+        others = [line for number, line in enumerate(lines_for(corpus_file)) if (number + index) % 4 == 0]
         always = [line for line in lines_for(corpus_file) if line[0] in ("runs", "resume")]
         lines = lines_for(corpus_file) if case == "honest" else [line for line in others if line not in always] + always
         jobs.append((case, prepare(case, base, root), lines))
@@ -102,7 +102,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reported(base: Path, root: Path, corpus_file: Path) -> list[dict[str, Any]]:
     """What some commands did with every hostile run, and all with an honest one before them."""
-    return watch_all(4, base, corpus_file, root)
+    return watch_all(base, corpus_file, root)
 
 
 def check(did: dict[str, Any]) -> None:
@@ -123,12 +123,6 @@ def check(did: dict[str, Any]) -> None:
         assert 1 <= len([line for line in lines if line.startswith(("error: ", "       "))]) <= 3
 
 
-def growth(reported: list[dict[str, Any]]) -> int:
-    """Bytes by which the process grew after it had read an honest run by every command."""
-    honest = [did["peak"] for did in reported if did["case"] == "honest"]
-    return reported[-1]["peak"] - honest[-1]
-
-
 def test_every_command_reads_an_ordinary_run(reported: list[dict[str, Any]]) -> None:
     honest = {did["command"]: did["code"] for did in reported if did["case"] == "honest"}
     assert honest == dict.fromkeys((*READERS, "runs"), 0)
@@ -146,21 +140,8 @@ def test_a_hostile_run_is_refused(case: str, reported: list[dict[str, Any]], roo
 
 
 def test_hostile_runs_do_not_fill_the_memory(reported: list[dict[str, Any]]) -> None:
-    assert growth(reported) < 200 * MEGABYTE
-
-
-@pytest.mark.thorough
-def test_every_command_refuses_every_hostile_run_soon(base: Path, corpus_file: Path, tmp_path: Path) -> None:
-    everything = watch_all(1, base, corpus_file, tmp_path.resolve())
-    assert len(everything) == (1 + len(HOSTILE)) * (1 + len(READERS))
-    for did in everything[1 + len(READERS) :]:
-        check(did)
-    refused = [did for did in everything if did["code"] != 0]
-    slowest = max(refused, key=lambda did: did["seconds"])
-    print(f"{len(HOSTILE)} runs, {len(refused)} refusals; slowest {slowest['seconds']:.2f} s ({slowest['case']})")
-    print(f"the process grew by {growth(everything) / MEGABYTE:.0f} MB")
-    assert slowest["seconds"] < 1
-    assert growth(everything) < 200 * MEGABYTE
+    honest = [did["peak"] for did in reported if did["case"] == "honest"]
+    assert reported[-1]["peak"] - honest[-1] < 200 * MEGABYTE
 
 
 def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(base: Path, tmp_path: Path) -> None:
