@@ -138,17 +138,16 @@ class LearningCurve(Displayable):
 
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
     """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
-    reasons = {
-        # A run without a digest is known by the name of its text.
-        "These runs learned different texts: their losses must not be compared.": {
-            run.digest or run.text for run in runs
-        },
-        "Losses per character and losses per byte must not be compared.": {run.alphabet for run in runs},
-        "These runs split their text differently: their validation losses must not be compared.": {
-            run.split for run in runs
-        },
+    # A run without a digest is known by the name of its text.
+    texts = {run.digest or run.text for run in runs}
+    num_values = {
+        "These runs learned different texts: their losses must not be compared.": len(texts),
+        "Losses per character and losses per byte must not be compared.": len({run.alphabet for run in runs}),
+        "These runs split their text differently: their validation losses must not be compared.": len(
+            {run.split for run in runs}
+        ),
     }
-    return tuple(reason for reason, values in reasons.items() if len(values) > 1)
+    return tuple(reason for reason, num in num_values.items() if num > 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -129,7 +129,8 @@ class SourceReader:
         assert self._builder is not None, "`read` makes it"
         blocks = self._builder.encode(vocab)
         if self._documents is not None:
-            blocks = self._documents.arrange(blocks, vocab, self._entry and self._entry.path / "unarranged.bin")
+            scratch = None if self._entry is None else self._entry.path / "unarranged.bin"
+            blocks = self._documents.arrange(blocks, vocab, scratch)
         if self._entry is not None:
             return self._entry.commit(blocks, self._builder, vocab, self.digest)
         ids, first, unknown = np.empty(self._builder.num_ids, vocab.id_type), 0, []

