@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
@@ -62,11 +62,7 @@ class MetricsLog:
 
         Raises CheckpointError if the file cannot be read.
         """
-        return [record for _, record in self._lines()[0]]
-
-    def problems(self) -> list[str]:
-        """List the damaged lines that `read` skips. A cut-off last line is not damage. Raises as `read` does."""
-        return self._lines()[1]
+        return [record for _, record in self._records([])]
 
     def losses(self, problems: list[str]) -> Iterator[LoggedLoss]:
         """Yield the loss of every record in order, and add the `problems` of the others to a list.
@@ -74,67 +70,44 @@ class MetricsLog:
         Raises as `read` does.
         """
         seconds = before = 0.0
-        for is_validation, step, elapsed, nats in self._logged(problems):
+        for _, record in self._records(problems, _parse_loss):
+            is_validation = "val_nats" in record
+            elapsed, step = _finite(record.get("seconds")), _finite(record.get("step"))
+            nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             if elapsed is not None and elapsed >= 0:
                 # Seconds count from the start of a process: where they decrease, the run was resumed.
                 seconds += elapsed - before if elapsed >= before else elapsed
                 before = elapsed
-            yield LoggedLoss(is_validation, step, seconds, nats)
-
-    def _logged(self, problems: list[str]) -> Iterator[tuple[bool, int | None, float | None, float | None]]:
-        """Yield of every record whether it is of a validation, its step, its seconds and its loss."""
-        for number, line, is_last in self._numbered_lines():
-            if (match := _LOSS.fullmatch(line)) is not None:
-                step_text, seconds_text, kind, nats_text = match.groups()
-                elapsed, nats = float(seconds_text), float(nats_text)
-                if -MAX_VALUE < elapsed < MAX_VALUE and -MAX_VALUE < nats < MAX_VALUE:
-                    yield kind == b"val", int(step_text), elapsed, nats
-                    continue
-            record = _parse(line)
-            if record is None:
-                problems += [] if is_last else [self._problem(number)]
-                continue
-            is_validation = "val_nats" in record
-            step = _finite(record.get("step"))
-            loss = _finite(record.get("val_nats" if is_validation else "train_nats"))
-            yield is_validation, None if step is None else int(step), _finite(record.get("seconds")), loss
+            yield LoggedLoss(is_validation, None if step is None else int(step), seconds, nats)
 
     def steps(self, event: str) -> list[JSON]:
         """List the steps of the records of an event, in order. Raises as `read` does."""
         return [record.get("step") for record in self.read() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
-        """Remove the records after `step`, damaged lines and a cut-off last line; return the `problems`.
+        """Remove the records after `step`, damaged lines and a cut-off last line; list the damaged lines.
 
         A resumed run then logs each step once. Raises as `read` does, CharRNNError if the file cannot be written.
         """
-        lines, problems = self._lines()
+        problems: list[str] = []
+        records = list(self._records(problems))
         if self.path.exists():
-            kept = [line + b"\n" for line, record in lines if not _is_after(record, step)]
+            kept = [line + b"\n" for line, record in records if not _is_after(record, step)]
             write_atomically(self.path, b"".join(kept))
         return problems
 
-    def _lines(self) -> tuple[list[tuple[bytes, dict[str, JSON]]], list[str]]:
-        """Return each intact line with its record, and what is wrong with the others."""
-        parsed, problems = [], []
-        for number, line, is_last in self._numbered_lines():
-            record = _parse(line)
-            if record is not None:
-                parsed.append((line, record))
-            elif not is_last:
-                problems.append(self._problem(number))
-        return parsed, problems
-
-    def _numbered_lines(self) -> Iterator[tuple[int, bytes, bool]]:
-        """Yield the number of each line from 1, the line, and whether it is the last one, which has no line end."""
+    def _records(
+        self, problems: list[str], parse: Callable[[bytes], dict[str, JSON] | None] | None = None
+    ) -> Iterator[tuple[bytes, dict[str, JSON]]]:
+        """Yield each intact line with its record; name the others, but for a cut-off last line, in `problems`."""
         if not os.path.lexists(self.path):
             return
         lines = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
         for number, line in enumerate(lines, start=1):
-            yield number, line, number == len(lines)
-
-    def _problem(self, number: int) -> str:
-        return f"{self.path} line {number} is damaged and is skipped"
+            if (record := (parse or _parse)(line)) is not None:
+                yield line, record
+            elif number < len(lines):
+                problems.append(f"{self.path} line {number} is damaged and is skipped")
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -151,6 +124,14 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, JSON]", record) if isinstance(record, dict) and _can_be_step(record.get("step")) else None
+
+
+def _parse_loss(line: bytes) -> dict[str, JSON] | None:
+    """Return what `MetricsLog.losses` needs of the record of a line, None as `_parse` does."""
+    if (match := _LOSS.fullmatch(line)) is None:
+        return _parse(line)
+    step, seconds, kind, nats = match.groups()
+    return {"step": int(step), "seconds": float(seconds), f"{kind.decode()}_nats": float(nats)}
 
 
 def _can_be_step(value: object) -> bool:
