@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_RUN, TrainedRun
-from progress_reports import reports
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
@@ -39,18 +38,13 @@ def byte_model(byte_run: TrainedRun) -> charrnn.Model:
     return charrnn.load(byte_run.path)
 
 
-def test_every_public_name_is_there_and_typed_for_the_reader() -> None:
+def test_every_public_name_is_there() -> None:
     assert len(charrnn.__all__) == len(set(charrnn.__all__)) >= 12
-    for name in charrnn.__all__:
-        value = getattr(charrnn, name)
-        assert value is not None
-        assert name in dir(charrnn)
-        assert name == "TrainEvent" or value.__doc__, f"{name} has no docstring"
-    with pytest.raises(AttributeError, match="nosuch"):
-        charrnn.nosuch  # noqa: B018
     scope: dict[str, Any] = {}
     exec("from charrnn import *", scope)
-    assert {*charrnn.__all__} <= {*scope}
+    for name in charrnn.__all__:
+        assert name in dir(charrnn) and name in scope
+        assert name == "TrainEvent" or getattr(charrnn, name).__doc__, f"{name} has no docstring"
 
 
 def test_importing_it_imports_nothing_heavy(process: Callable[..., subprocess.CompletedProcess[bytes]]) -> None:
@@ -79,20 +73,6 @@ def test_from_a_text_to_a_cell(corpus: SyntheticCorpus, tmp_path: Path, monkeypa
     assert findings.num_cells == 12
 
 
-def test_nothing_is_trained_before_the_first_event_is_asked_for(tmp_path: Path) -> None:
-    events = charrnn.train(charrnn.Config(corpus=("nosuch.txt",), steps=1), out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(DataError, match=r"nosuch\.txt"):
-        next(iter(events))
-
-
-def test_events_turn_into_the_json_of_the_command(lstm: TrainedRun) -> None:
-    for event in lstm.events:
-        assert json.loads(json.dumps(event.to_json()))["event"] == event.event
-    logged = [json.loads(line) for line in (lstm.path / "metrics.jsonl").read_text().splitlines()]
-    assert logged == [event.to_json() for event in lstm.events if event.event in ("step", "evaluation")]
-
-
 def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun) -> None:
     assert charrnn.load(str(lstm.path)).config == charrnn.load(lstm.path).config
     assert charrnn.load("gru-001", checkpoints=gru.path.parent).name == "gru-001"
@@ -101,40 +81,21 @@ def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun
         charrnn.load(checkpoints=lstm.path / "empty")
 
 
-def test_a_sample_is_what_streams(model: charrnn.Model) -> None:
-    options: dict[str, Any] = {"length": 80, "temperature": 0.7, "top_k": 9, "top_p": 0.95, "min_p": 0.01, "seed": 5}
-    pieces = list(model.stream(**options, prime="if "))
-    sample = model.sample(**options, prime="if ")
-    assert sample.text == "".join(piece.text for piece in pieces)
-    assert sample.logprobs == tuple(piece.logprob for piece in pieces)
-    assert (sample.seed, sample.logprob) == (5, pytest.approx(sum(sample.logprobs)))
-    assert len(pieces) == 80
-
-
 def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: Path) -> None:
     model = charrnn.load(alphabet_run)
     options: dict[str, Any] = {"length": 60, "temperature": 4.0}
-    drawn = [*(model.sample(**options) for _ in range(3)), model.sample(**options, seed=None)]
-    # Two of four numbers below 2^31 are the same once in 400 million tries.
-    assert len({text.text for text in drawn}) == len({text.seed for text in drawn}) == 4
+    drawn = [model.sample(**options) for _ in range(3)]
+    # Two of three numbers below 2^31 are the same once in 700 million tries.
+    assert len({text.text for text in drawn}) == len({text.seed for text in drawn}) == 3
     assert all(text.seed is not None and 0 <= text.seed < 2**31 for text in drawn)
     assert model.sample(**options, seed=drawn[0].seed) == drawn[0]
     several = model.samples(3, **options)
     assert len({text.seed for text in several}) == 1 and len({text.text for text in several}) == 3
     assert model.samples(3, **options, seed=several[0].seed) == several
     assert len({"".join(write(**options)) for write in (model.write, model.write)}) == 2
-    assert len({"".join(piece.text for piece in model.stream(**options)) for _ in range(2)}) == 2
-    searches = [model.beam(width=3, length=20, mode="stochastic") for _ in range(2)]
-    assert len({found.seed for found in searches[0]}) == 1
-    assert searches[0][0].seed != searches[1][0].seed
-    assert model.beam(width=3, length=20, mode="stochastic", seed=searches[0][0].seed) == searches[0]
-    assert {found.seed for found in model.beam(width=3, length=20)} == {None}
-
-
-def test_streaming_is_lazy(model: charrnn.Model) -> None:
-    # More takes minutes, and is not so much that a loop is compiled first.
-    stream = model.stream(seed=0, length=99_999)
-    assert "".join(next(stream)[0] for _ in range(30)) == model.sample(seed=0, length=30).text
+    first, second = (model.beam(width=3, length=20, mode="stochastic") for _ in range(2))
+    assert len({found.seed for found in first}) == 1 and first[0].seed != second[0].seed
+    assert model.beam(width=3, length=20, mode="stochastic", seed=first[0].seed) == first
 
 
 @pytest.mark.trained
@@ -153,18 +114,6 @@ def test_log_probabilities_are_those_of_the_network(run: str, request: pytest.Fi
     assert model.trace(prime + sample.text).logprobs[1:] == pytest.approx(expected.numpy(), abs=1e-3)
 
 
-def test_beams_come_best_first(model: charrnn.Model) -> None:
-    beams = model.beam(width=6, length=12, prime="jora ")
-    assert [beam.logprob for beam in beams] == sorted((beam.logprob for beam in beams), reverse=True)
-    assert len({beam.text for beam in beams}) == 6
-    assert {len(beam.text) for beam in beams} == {12}
-    assert beams[0].seed is None
-    # Scored once more, character by character.
-    for beam in beams:
-        trace = model.trace("jora " + beam.text)
-        assert beam.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3)
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -181,33 +130,23 @@ def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str,
     assert search.texts == []
     pieces = list(search)
     assert all(pieces) and "".join(pieces) == search.texts[0].text
+    scores = [found.score for found in search.texts]
+    assert scores == sorted(scores, reverse=True)
     found_texts = model.beam(width=6, length=40, prime="jora ", **options)
-    assert sorted(found_texts, key=search.texts.index) == search.texts
     if options.get("mode") == "stochastic":
-        assert [text.logprob for text in found_texts] == sorted((text.logprob for text in search.texts), reverse=True)
+        assert found_texts == sorted(search.texts, key=lambda text: -text.logprob)
         assert search.best(2) == sorted(search.texts[:2], key=lambda text: -text.logprob)
     else:
         assert found_texts == search.texts
-    scores = [found.score for found in search.texts]
-    assert scores == sorted(scores, reverse=True)
     assert {found.seed for found in search.texts} == {options.get("seed")}
+    stops = options.get("stops", ())
     for found in search.texts:
-        assert found.stop in {"", *options.get("stops", ())}
-        assert len(found.text) == len(found.logprobs)
-        if options.get("keep_stop"):
-            assert found.text.endswith(found.stop)
-        else:
-            assert not any(stop in found.text for stop in options.get("stops", ()))
+        assert found.stop in {"", *stops} and len(found.text) == len(found.logprobs)
         assert found.stop or len(found.text) == 40
-        assert not any(stop in found.text[:-1] for stop in options.get("stops", ()))
+        assert found.text.endswith(found.stop) if options.get("keep_stop") else not any(s in found.text for s in stops)
+        trace = model.trace("jora " + found.text)  # scored once more, character by character
+        assert found.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3) or found.stop
     assert any(found.stop for found in search.texts) == ("stops" in options)
-
-
-def test_a_stop_string_that_cannot_be_written_is_refused(model: charrnn.Model) -> None:
-    with pytest.raises(charrnn.CharRNNError, match=r"^`stops` has '\.Ж', but 'Ж' is not in the vocabulary of"):
-        model.search(stops=("\n", ".Ж"))
-    with pytest.raises(charrnn.CharRNNError, match=r"^`stops` has an empty string"):
-        model.search(stops=("",))
 
 
 def test_a_search_of_bytes_streams_whole_characters(byte_run: TrainedRun) -> None:
@@ -255,23 +194,15 @@ def test_context_is_read_but_not_kept(model: charrnn.Model, corpus: SyntheticCor
     assert model.trace(corpus.text[300:400]).cells[0] != pytest.approx(whole.cells[300], abs=1e-2)
 
 
-def test_progress_counts_every_character_once(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
-    with reports() as done:
-        model.trace(corpus.text[:1_000], context=corpus.text[1_000:2_000])
-    assert done == {"reading": 1_000}
-
-
 def test_a_cell_is_held_at_its_mean_or_at_zero(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     text, context = corpus.text[-6_000:], corpus.text[-8_000:-6_000]
-    (found,) = charrnn.find_cells(model.trace(text, context=context), ["quote"]).scores
-    at_mean = model.ablate(found.layer, found.unit, text, context=context, detectors=["quote"])
-    assert (at_mean.layer, at_mean.unit, at_mean.num_chars) == (found.layer, found.unit, 5_999)
+    at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])
+    assert (at_mean.layer, at_mean.unit, at_mean.num_chars) == (0, 3, 5_999)
     (effect,) = at_mean.effects
     # That a cell which follows quotations is needed inside them takes longer training: see test_found.py.
-    assert effect.detector == "quote" and effect.num_inside > 1_000
-    assert effect.change_inside != effect.change_outside
+    assert effect.detector == "quote" and effect.change_inside != effect.change_outside
     assert at_mean.ci[0] < at_mean.change < at_mean.ci[1]
-    at_zero = model.ablate(found.layer, found.unit, text, context=context, at="zero")
+    at_zero = model.ablate(0, 3, text, context=context, at="zero")
     assert at_zero.value == 0 != at_mean.value and at_zero.change != at_mean.change
     assert {effect.detector for effect in at_zero.effects} >= {"quote", "line-position"}
     assert json.loads(json.dumps(at_zero.to_json()))["at"] == "zero"
@@ -302,12 +233,10 @@ def test_an_encoded_text_is_read_as_the_text_and_its_context_are(
         encoded = reader.encode(text, context=context)
         assert reader.encode(encoded) is encoded
         assert (reader.trace(encoded).cells == reader.trace(text, context=context).cells).all()
-        assert (
-            reader.trace(encoded.part(100)).cells == reader.trace(text[100:], context=context + text[:100]).cells
-        ).all()
+        rest = reader.trace(text[100:], context=context + text[:100])
+        assert (reader.trace(encoded.part(100)).cells == rest.cells).all()
         assert reader.gates(encoded) == reader.gates(text, context=context)
         assert reader.ablate(0, 1, encoded) == reader.ablate(0, 1, text, context=context)
-        assert reader.gradients(encoded, max_lag=5) == reader.gradients(text, context=context, max_lag=5)
         assert reader.survey(encoded, untrained=False) == reader.survey(text, context=context, untrained=False)
         with pytest.raises(UsageError, match="contains its context"):
             reader.encode(encoded, context="a")
@@ -325,16 +254,6 @@ def test_a_text_of_another_alphabet_is_refused(model: charrnn.Model, byte_model:
         byte_model.trace(model.encode("ab"))
     with pytest.raises(UsageError, match="decode it first"):
         model.gates(b"ab")
-
-
-def test_gates_are_those_of_the_run(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
-    report = model.gates(corpus.text[-500:], context=corpus.text[-900:-500])
-    assert (report.name, report.cell, report.num_chars) == (model.name, "lstm", 500)
-    assert [use.gate for use in report.gates] == ["f", "i", "o"]
-    assert all(len(use.left) == len(use.right) == 32 for use in report.gates)
-    assert report != model.gates(corpus.text[-500:])
-    with pytest.raises(DataError, match="is empty"):
-        model.gates("")
 
 
 def test_gradients_are_those_of_the_run_or_of_its_untrained_baseline(
@@ -356,17 +275,13 @@ def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
     assert not np.allclose(trace.cells, baseline.cells)
     findings = charrnn.find_cells(trace, untrained=baseline)
     assert (findings.num_chars, findings.num_cells) == (len(text), 32)
-    skipped = {skipped.detector for skipped in findings.skipped}
-    formal = {"a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position"}
-    assert skipped == {"capital", "digit", "url", "speaker", "latex-math", "comment"} | formal
+    assert {"capital", "digit", "url", "dyck-depth"} <= {skipped.detector for skipped in findings.skipped}
     assert all(score.untrained is not None for score in findings.scores)
     (alone,) = charrnn.find_cells(trace, ["quote"], untrained=baseline).scores
     beside = next(score for score in findings.scores if score.detector == "quote")
     # A probe's sums in float32 come in another order where more are summed beside them: its AUC moves by a pair or two.
     assert replace(alone, probe=()) == replace(beside, probe=())
-    assert [size for size, _ in alone.probe] == [1, 2, 4, 8, 32]
     assert [score for _, score in alone.probe] == pytest.approx([score for _, score in beside.probe], abs=1e-4)
-    assert charrnn.find_cells(trace, ["quote"]).scores[0].untrained is None
     with pytest.raises(UsageError, match="qoute"):
         charrnn.find_cells(trace, ["qoute"])
     with pytest.raises(DataError, match="at least 200"):
@@ -388,11 +303,6 @@ def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.F
     assert report.bpc == pytest.approx(report.nats_per_char / math.log(2))
 
 
-def test_the_held_out_text_is_the_end_of_the_corpus(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
-    begin = int(0.9 * len(corpus.text))
-    assert model.held_out_text() == (corpus.text[begin:], corpus.text[:begin])
-
-
 def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: SyntheticCorpus) -> None:
     (tmp_path / "text.txt").write_text(corpus.text, encoding="utf-8")
     sizes: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "num_lanes": 4, "bptt_length": 16, "steps": 2}
@@ -408,11 +318,6 @@ def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: Synthetic
     assert validated.nats_per_char == pytest.approx(best, abs=1e-3)
     with pytest.raises(UsageError, match="'training'; use validation or test"):
         loaded.held_out_text("training")
-
-
-def test_a_run_without_a_test_text_says_how_to_have_one(model: charrnn.Model) -> None:
-    with pytest.raises(UsageError, match="has no test text: it was trained without `split=80/10/10`"):
-        model.held_out_text("test")
 
 
 def test_the_protocols_of_evaluate(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
@@ -444,24 +349,6 @@ def test_a_byte_model_reads_text_and_bytes_alike(byte_model: charrnn.Model) -> N
     assert len(sample.text.replace("\ufffd", "").encode()) <= 200
 
 
-def test_what_cannot_be_used_is_refused_before_anything_is_drawn(model: charrnn.Model) -> None:
-    wrong: tuple[dict[str, Any], ...] = (
-        {"temperature": float("nan")},
-        {"temperature": -0.1},
-        {"top_k": 0},
-        {"top_p": 0.0},
-        {"min_p": 1.5},
-        {"length": -1},
-    )
-    for options in wrong:
-        with pytest.raises(UsageError, match=r"^`(temperature|top_k|top_p|min_p|length)` is"):
-            model.stream(**options)
-    with pytest.raises(DataError, match=r"not in the vocabulary of .*: 'Ж'"):
-        model.stream(prime="zib Ж")
-    with pytest.raises(DataError, match="empty"):
-        model.trace("")
-
-
 def test_a_stopped_run_can_be_resumed_from_python(
     corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -477,14 +364,6 @@ def test_a_stopped_run_can_be_resumed_from_python(
         next(iter(charrnn.resume(stopped.run, {"seed": 1})))
 
 
-def test_all_mistakes_have_one_parent() -> None:
-    for error, code in ((UsageError, 2), (DataError, 3), (CheckpointError, 4)):
-        assert issubclass(error, charrnn.CharRNNError)
-        assert error.exit_code == code
-    with pytest.raises(charrnn.CharRNNError, match="`hidden_size` is 0"):
-        charrnn.Config(hidden_size=0)
-
-
 def test_encoding_warnings_count_in_the_singular_and_the_plural(
     model: charrnn.Model, byte_model: charrnn.Model
 ) -> None:
@@ -497,9 +376,7 @@ def test_encoding_warnings_count_in_the_singular_and_the_plural(
 
 
 def test_the_arrays_of_a_trace_contain_the_labels_of_the_detectors(model: charrnn.Model) -> None:
-    trace = model.trace("the lamp of 12\n")
-    arrays = trace.to_arrays([DETECTORS["digit"]], num_chosen_on=9)
+    arrays = model.trace("the lamp of 12\n").to_arrays([DETECTORS["digit"]], num_chosen_on=9)
     assert set(arrays) == {"ids", "text", "cells", "logprobs", "scored", "labels_digit"}
-    assert str(arrays["text"]) == trace.text
-    assert arrays["labels_digit"].tolist() == [character.isdigit() for character in trace.text]
-    assert arrays["scored"].tolist() == [index >= 9 for index in range(len(trace.text))]
+    assert np.flatnonzero(arrays["labels_digit"]).tolist() == [12, 13]
+    assert arrays["scored"].tolist() == [index >= 9 for index in range(15)]

@@ -3,14 +3,11 @@
 Shapes: N characters, T time, B windows.
 """
 
-import unicodedata
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_loss import make_ids, make_network
+from test_losses import make_ids, make_network, naive_nats
 
 from charrnn.errors import DataError
 from charrnn.evaluation import breakdown
@@ -94,8 +91,7 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
         assert group.nats_per_char == pytest.approx(np.mean(by_name[group.name]))
         assert group.share_of_loss == pytest.approx(sum(by_name[group.name]) / losses.nats.sum())
         assert group.nats_ci is not None and group.nats_ci[0] < group.nats_per_char < group.nats_ci[1]
-    assert sum(group.share_of_loss for group in groups) == pytest.approx(1)
-    assert unicodedata.category("²") == "No" and "unknown" in by_name
+    assert "unknown" in by_name
 
 
 def test_a_class_in_few_places_has_no_interval() -> None:
@@ -106,8 +102,7 @@ def test_a_class_in_few_places_has_no_interval() -> None:
     assert (letters.nats_ci, digits.nats_ci, digits.num_chars) == ((1.0, 1.0), None, 100)
     doubled = CharLosses(losses.positions, 2 * losses.nats)
     compared, _ = sums_by_class(doubled, vocab, ids).groups(sums_by_class(losses, vocab, ids))
-    assert compared.difference is not None
-    assert (compared.difference.mean, compared.difference.low, compared.difference.high) == (1.0, 1.0, 1.0)
+    assert compared.difference is not None and compared.difference.mean == compared.difference.low == 1.0
 
 
 def test_groups_of_positions_are_powers_of_two() -> None:
@@ -129,13 +124,8 @@ def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest
     network, ids = make_network("gru"), make_ids(400)
     length = context_length(len(ids))
     assert length == 16
-    losses = []
-    for window in range(90):
-        start = window * (len(ids) - length) // 90
-        text = torch.from_numpy(ids[start : start + length + 1].astype(np.int64))
-        with torch.no_grad():
-            logits, _ = network(text[:-1, None], network.initial_state(1))
-        losses.append(-logits[:, 0].log_softmax(-1)[torch.arange(length), text[1:]].numpy())
+    starts = [window * (len(ids) - length) // 90 for window in range(90)]
+    losses = [naive_nats(network, ids[start : start + length + 1], 1) for start in starts]
     by_position = np.array(losses)
     groups = sums_by_position(network, ids, precision="fp32").groups()
     assert [group.num_chars for group in groups] == [90, 90, 180, 360, 720]
@@ -144,8 +134,8 @@ def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest
         assert group.nats_ci is not None
 
 
-@pytest.mark.parametrize(("num_chars", "length"), [(160, 16), (639, 16), (640, 32), (20_479, 512), (20_480, 1024)])
-def test_windows_are_as_long_as_twenty_fit(num_chars: int, length: int) -> None:
-    assert context_length(num_chars) == length
+def test_windows_are_as_long_as_twenty_fit() -> None:
+    expected = {160: 16, 639: 16, 640: 32, 20_479: 512, 20_480: 1024}
+    assert {num_chars: context_length(num_chars) for num_chars in expected} == expected
     with pytest.raises(DataError, match="159 characters; loss by position needs at least 160"):
         context_length(159)

@@ -26,23 +26,9 @@ def test_each_guess_stands_under_its_character() -> None:
     assert lines(GuessMap("ab語d", [0.0] * 4, GUESSES)) == ["ab語d", "bc↵  ", "␣ 語 ", "x    ", ""]
 
 
-def test_lines_are_folded_with_their_guesses() -> None:
-    assert lines(GuessMap("ab語d", [0.0] * 4, GUESSES), width=2) == [
-        "ab",
-        "bc",
-        "␣ ",
-        "x ",
-        "",
-        "語",
-        "↵ ",
-        "語",
-        "",
-        "d",
-        "",
-    ]
-
-
-def test_a_guess_wider_than_its_character_is_cut_or_a_dot() -> None:
+def test_lines_are_folded_with_their_guesses_and_wide_guesses_cut() -> None:
+    folded = ["ab", "bc", "␣ ", "x ", "", "語", "↵ ", "語", "", "d", ""]
+    assert lines(GuessMap("ab語d", [0.0] * 4, GUESSES), width=2) == folded
     shown = lines(GuessMap("abc", [0.0] * 3, [[("\x1b", 0.9)], [("語", 0.9)], [("\\xe2", 0.9)]]))
     assert shown == ["abc", "␛·\\", ""]
 

@@ -23,7 +23,7 @@ from charrnn.generation import generator
 from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
-from charrnn.lab.novelty import MAX_CHARS, longest_comparable
+from charrnn.lab.novelty import MAX_CHARS
 
 Command = Callable[..., Ran]
 MIB = 2**20
@@ -169,8 +169,3 @@ def test_novelty_is_refused_before_anything_is_drawn(command: Command, tmp_path:
     refuse(3, "has changed since it was trained")
     corpus.unlink()
     refuse(3, "cycle.txt")
-
-
-def test_a_sample_of_bytes_may_grow_threefold_when_it_is_spelled() -> None:
-    assert longest_comparable("char") == MAX_CHARS
-    assert len((b"\xff" * longest_comparable("byte")).decode("utf-8", "replace").encode()) <= MAX_CHARS

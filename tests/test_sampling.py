@@ -170,12 +170,6 @@ def test_of_a_model_that_ran_away_some_id_is_drawn() -> None:
     assert 0 <= draw(*char_weights(np.full(3, np.nan, np.float32), Shaping()), 0.5) < 3
 
 
-@pytest.mark.parametrize("tenth", range(10))
-def test_a_draw_inverts_the_running_sum(tenth: int) -> None:
-    probs = np.array([0.2, 0.0, 0.5, 0.3])
-    assert draw(probs, 1.0, (tenth + 0.5) / 10) == [0, 0, 2, 2, 2, 2, 2, 3, 3, 3][tenth]
-
-
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
 def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     vocab = Vocab.from_text("abc\n")
@@ -185,11 +179,6 @@ def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     assert len(pieces) == 300
     # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the first.
     assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
-
-
-def test_only_the_unknown_symbol_spells_nothing() -> None:
-    assert undrawable_ids(Vocab.from_text("abc")) == (0,)
-    assert undrawable_ids(Vocab.of_bytes()) == ()
 
 
 def test_end_is_drawn_by_models_of_documents_alone() -> None:
@@ -206,15 +195,6 @@ def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> No
     assert lines.decode(start_ids(lines)) == "\n"
     assert line.decode(start_ids(line)) == "a"
     assert start_ids(Vocab.of_bytes()).tolist() == [10]
-
-
-def test_characters_come_one_by_one_with_their_log_probabilities() -> None:
-    vocab = Vocab.from_text("héllo wörld")
-    stepper = Stepper(config_of("gru"), random_tensors("gru", len(vocab)))
-    pieces = pieces_of(stepper, vocab, Shaping(banned=(0,)), seed=3, length=50)
-    expected = drawn(stepper, start_ids(vocab), Shaping(banned=(0,)), seed=3, length=50)
-    assert [(piece.text, piece.logprob) for piece in pieces] == [(vocab.characters[i], nats) for i, nats in expected]
-    assert pieces_of(stepper, vocab, Shaping(), seed=3, length=0) == []
 
 
 @pytest.mark.parametrize("seed", range(5))

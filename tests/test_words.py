@@ -6,7 +6,6 @@ Shapes: N characters.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -61,11 +60,6 @@ def test_bytes_are_words_of_the_characters_they_encode() -> None:
     assert [word.encode("latin-1").decode() for word in words_of(encoded, Vocab.of_bytes())] == WORDS
 
 
-def test_bytes_that_are_no_utf_8_are_letters() -> None:
-    assert words_of("na\xefve caf\xe9.".encode("latin-1"), Vocab.of_bytes()) == ["naïve", "café"]
-    assert words_of(b"ab\xe2\x80", Vocab.of_bytes()) == ["abâ\x80"]
-
-
 def test_the_unknown_symbol_is_part_of_a_word() -> None:
     assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"]
 
@@ -99,15 +93,3 @@ def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, m
     ids = vocab.encode(text.encode() if kind == "byte" else text)
     counts = count_words(ids, vocab, keys)
     assert counts.tolist() == [expected[word] for word in wanted]
-
-
-def test_counting_no_words_reads_the_text_all_the_same() -> None:
-    vocab = vocab_of("a b")
-    assert count_words(vocab.encode("a b"), vocab, {}).tolist() == []
-    assert count_words(vocab.encode(""), vocab, {"a": 0}).tolist() == [0]
-
-
-def test_marks_belong_to_words() -> None:
-    # Why no regular expression is used: in Python, \\w excludes the vowel signs of many scripts.
-    assert any(unicodedata.category(character)[0] == "M" for character in "नमस्ते")
-    assert re.findall(r"\w+", "नमस्ते") != ["नमस्ते"]

@@ -1,4 +1,4 @@
-"""The metrics log: complete lines are read, a cut-off last line is not, and a resumed run logs each step once."""
+"""The logs of a run: complete lines are read, a cut-off last one is not, and a resumed run logs each step once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.files import JSON
-from charrnn.runs.logs import MetricsLog
+from charrnn.runs.logs import MetricsLog, SampleLog
 
 
 @pytest.fixture
@@ -24,24 +24,16 @@ def steps_of(log: MetricsLog) -> list[Any]:
     return [record["step"] for record in log.read()]
 
 
-def test_records_come_back_one_per_line(log: MetricsLog) -> None:
+def test_records_come_back_one_per_line_as_valid_json(log: MetricsLog) -> None:
     assert log.read() == []
-    records: list[dict[str, JSON]] = [
-        {"event": "step", "step": 1, "train_nats": 4.5},
-        {"event": "sample", "step": 1, "text": "ä\n\u2028"},
-    ]
-    for record in records:
+    records: list[dict[str, JSON]] = [{"step": 1, "train_nats": 4.5}, {"event": "sample", "text": "ä\n\u2028"}]
+    for record in (*records, {"step": 1, "grad_norm": math.inf, "train_nats": math.nan}):
         log.append(record)
-    assert log.read() == records
-    assert log.path.read_bytes().count(b"\n") == 2
-    assert log.path.read_bytes().endswith(b"\n")
-
-
-def test_numbers_that_are_not_finite_stay_valid_json(log: MetricsLog) -> None:
-    log.append({"step": 1, "grad_norm": math.inf, "train_nats": math.nan})
-    text = log.path.read_text()
-    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-    assert log.read() == [{"step": 1, "grad_norm": None, "train_nats": None}]
+    assert log.read() == [*records, {"step": 1, "grad_norm": None, "train_nats": None}]
+    text = log.path.read_text(encoding="utf-8")
+    assert text.count("\n") == 3 and text.endswith("\n")
+    for line in text.split("\n")[:-1]:
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
 
 
 @pytest.mark.parametrize(
@@ -72,11 +64,10 @@ def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes)
 def test_rewind_drops_later_steps_and_nothing_else(log: MetricsLog) -> None:
     log.rewind(5)
     assert not log.path.exists()
-    log.path.write_bytes(b'{"event":"start"}\n{"step":   1}\n{"step": 2}\n{"step": 2, "val_bpc": 1}\n{"step": 3}')
+    kept = b'{"event":"start"}\n{"step":   1}\n{"step": 2}\n{"step": 2, "val_bpc": 1}\n'
+    log.path.write_bytes(kept + b'{"step": 3}')
     log.rewind(2)
-    assert log.path.read_bytes() == b'{"event":"start"}\n{"step":   1}\n{"step": 2}\n{"step": 2, "val_bpc": 1}\n'
-    log.rewind(-1)
-    assert log.read() == [{"event": "start"}]
+    assert log.path.read_bytes() == kept
 
 
 @given(cut=st.integers(min_value=0, max_value=200), resumed_from=st.integers(min_value=0, max_value=6))
@@ -92,3 +83,19 @@ def test_after_any_crash_and_resume_each_step_stands_once(
     for step in range(resumed_from + 1, 9):
         log.append({"step": step})
     assert steps_of(log) == [step for step in survived if step <= resumed_from] + list(range(resumed_from + 1, 9))
+
+
+def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path: Path) -> None:
+    log = SampleLog(tmp_path / "samples.txt")
+    log.rewind(3)
+    assert log.steps() == [] and not log.path.exists()
+    # Whatever text the model generated: what looks like a heading is none.
+    for step, text in {0: "zib\n--- step 99 ---\nfon", 1: "--- step 98 ---\n", 4: "four\r\n\rodd", 16: "last"}.items():
+        log.append(step, text)
+    assert log.path.read_bytes().endswith(b"--- step 16 ---\nlast\n\n")
+    before = log.path.read_bytes()
+    log.rewind(16)
+    assert log.path.read_bytes() == before
+    log.rewind(3)
+    assert log.steps() == [0, 1] and "fon" in log.path.read_text()
+    assert before.startswith(log.path.read_bytes())

@@ -6,13 +6,17 @@ Shapes: M values, K blocks.
 import numpy as np
 import pytest
 
-from charrnn.intervals import (
-    MAX_BLOCKS,
-    MIN_VALUES,
-    BlockSums,
-    draw_counts,
-    num_blocks_of,
-)
+from charrnn.intervals import MAX_BLOCKS, MIN_VALUES, BlockSums, draw_counts, num_blocks_of, t_quantile
+
+
+def test_quantiles_are_those_of_the_tables() -> None:
+    # Two-sided 95 % points of Student's t by degrees of freedom, as statistics tables have them; a fraction of a degree
+    # is what Welch's formula gives.
+    published = {1: 12.706, 2: 4.303, 3: 3.182, 5: 2.571, 9: 2.262, 29: 2.045, 120: 1.980}
+    assert {freedom: t_quantile(freedom) for freedom in published} == pytest.approx(published, abs=5e-4)
+    assert t_quantile(1e7) == pytest.approx(1.959964, abs=1e-5), "the normal quantile"
+    assert t_quantile(1.5) == pytest.approx(6.016663104)
+    assert t_quantile(7.3) == pytest.approx(2.345066737)
 
 
 def test_blocks_grow_with_the_text_and_no_value_is_lost() -> None:
@@ -54,16 +58,12 @@ def test_paired_differences_need_the_same_blocks() -> None:
 
 def test_blocks_with_more_values_count_for_more() -> None:
     """As for the characters of a class, of which some passages have many: an interval of a ratio of sums."""
-    generator = np.random.default_rng(4)
     counts = np.where(np.arange(20) % 4 == 0, 400.0, 5.0)
-    means = generator.normal(1.0, 0.2, 20)
-    blocks = BlockSums(means * counts, counts)
-    draws = draw_counts(20, 2000)
-    resampled = [(drawn * means * counts).sum() / (drawn * counts).sum() for drawn in draws]
-    low, high = blocks.interval() or (0, 0)
-    assert (np.mean(np.array(resampled) < low), np.mean(np.array(resampled) > high)) == pytest.approx(
-        (0.0159, 0.0159), abs=0.002
-    )
+    sums = np.random.default_rng(4).normal(1.0, 0.2, 20) * counts
+    resampled = [(drawn * sums).sum() / (drawn * counts).sum() for drawn in draw_counts(20, 2000)]
+    low, high = BlockSums(sums, counts).interval() or (0, 0)
+    tail = np.mean(np.array(resampled) < low), np.mean(np.array(resampled) > high)
+    assert tail == pytest.approx((0.0159, 0.0159), abs=0.002)
 
 
 @pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9), (20_000, 0.95)])

@@ -1,0 +1,194 @@
+"""The loss of every character equals a loop over the characters, and the mean of each protocol that of a naive one.
+
+Shapes: N characters, M scored characters, V vocabulary.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from charrnn.config import Config
+from charrnn.evaluation import losses as loss_module
+from charrnn.evaluation.losses import (
+    WINDOWED_LENGTH,
+    CharLosses,
+    bits,
+    char_losses,
+    consecutive_ranges,
+    num_scored_chars,
+    scored_positions,
+    stateful_block_sums,
+    stateful_nats,
+    windowed_block_sums,
+)
+from charrnn.intervals import BlockSums
+from charrnn.model.device import cpu_computes_bf16
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
+from charrnn.progress import CallbackProgress, Task, using
+from charrnn.text.vocab import IdArray
+
+V = 6
+NEAR = 1e-5
+"""float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values below 20."""
+
+
+def make_network(cell: str = "lstm") -> CharRNN:
+    sizes: dict[str, Any] = {"num_layers": 1, "hidden_size": 8, "embedding_size": 4}
+    network = CharRNN(Config(cell=cell, dropout=0.5, initial_state="learned", **sizes), V).double()
+    with torch.no_grad():
+        assert network.learned_state is not None
+        network.learned_state.fill_(0.7)  # a text starts from here, which zeros would not show
+        network.output.weight.mul_(4)  # untrained logits are all alike; these care what they have read
+    return network
+
+
+def make_ids(num_chars: int) -> IdArray:
+    return np.random.default_rng(1).integers(0, V, num_chars).astype(np.uint16)
+
+
+def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "fp32") -> float:
+    return windowed_block_sums(network, ids, precision=precision).mean
+
+
+@torch.no_grad()
+def naive_nats(network: CharRNN, ids: IdArray, first: int) -> NDArray[np.float64]:
+    """-ln p(character) of ids[first:], in float64, the characters before each read one by one."""
+    state = network.initial_state(1)
+    losses = []
+    for index in range(1, len(ids)):
+        logits, state = network(torch.tensor([[int(ids[index - 1])]]), state)
+        scores = logits[0, 0].tolist()
+        largest = max(scores)
+        log_total = largest + math.log(sum(math.exp(score - largest) for score in scores))
+        losses.append(log_total - scores[ids[index]])
+    return np.array(losses[first - 1 :])
+
+
+@pytest.mark.parametrize("first", [1, 30, 99])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_the_losses_of_a_short_text_are_those_of_a_loop(cell: str, first: int) -> None:
+    network, ids = make_network(cell), make_ids(100)
+    losses, expected = char_losses(network, ids, first, precision="fp32"), naive_nats(network, ids, first)
+    assert losses.positions.tolist() == list(range(first, 100))
+    np.testing.assert_allclose(losses.nats, expected, rtol=0, atol=NEAR)
+    assert stateful_nats(network, ids, first, precision="fp32") == pytest.approx(expected.mean(), abs=NEAR / 10)
+
+
+@pytest.mark.parametrize("first", [1, 40, WARM_UP + 300])
+@pytest.mark.parametrize("max_chars", [None, 3 * 4 * WARM_UP - 30, 700])
+def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars: int | None, first: int) -> None:
+    network = make_network()
+    ids = make_ids(first + 3 * 4 * WARM_UP + 101)  # three rows of unequal length with padding, or segments
+    with torch.no_grad():
+        logits, _ = network(torch.from_numpy(ids[:-1].astype(np.int64))[:, None], network.initial_state(1))
+    naive = -logits[:, 0].log_softmax(-1).numpy()[np.arange(len(ids) - 1), ids[1:]]
+    losses = char_losses(network, ids, first, precision="fp32", max_chars=max_chars)
+    np.testing.assert_allclose(losses.nats, naive[losses.positions - 1], rtol=0, atol=NEAR)
+    assert len(losses) == num_scored_chars(len(ids) - first, max_chars) <= (max_chars or len(ids))
+    read: list[Task] = []
+    with using(CallbackProgress(read.append)):
+        mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)
+    assert losses.mean == pytest.approx(mean, abs=1e-12), "the same float32 losses, summed in float64"
+    assert read[-1].done == read[-1].total == len(losses)
+
+
+@pytest.mark.parametrize(
+    ("num_ids", "first", "max_chars"),
+    [(10, 1, None), (10, 3, 7), (10, 3, 6), (50_000, 7, 12 * WARM_UP), (10**6, 1, 5 * SEGMENT_LENGTH + 3), (9, 8, 1)],
+)
+def test_the_scored_positions_are_segments_spread_over_the_text(
+    num_ids: int, first: int, max_chars: int | None
+) -> None:
+    positions = scored_positions(num_ids, first, max_chars)
+    num_chars = num_ids - first
+    if max_chars is None or max_chars >= num_chars:
+        assert positions.tolist() == list(range(first, num_ids))
+        return
+    num_segments, length = segments_of(max_chars)
+    starts = [first + number * num_chars // num_segments for number in range(num_segments)]
+    assert positions.tolist() == [start + index for start in starts for index in range(length)]
+    assert len(positions) <= max_chars and positions[-1] < num_ids
+    assert (np.diff(positions) > 0).all(), "no character is scored twice"
+
+
+@pytest.mark.parametrize("max_chars", [None, 1_999])
+def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> None:
+    """The number of characters is no multiple of that of the blocks: both divide the rest in the same way."""
+    network, ids = make_network(), make_ids(3_017)
+    losses = char_losses(network, ids, 5, precision="fp32", max_chars=max_chars)
+    assert len(losses) % 19 and len(losses) % 20
+    blocks, expected = stateful_block_sums(network, ids, 5, precision="fp32", max_chars=max_chars), losses.nats
+    assert blocks.counts.tolist() == BlockSums.of(expected).counts.tolist()
+    np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
+
+
+def test_consecutive_positions_are_one_range() -> None:
+    assert list(consecutive_ranges(np.array([3, 4, 5, 9, 11, 12]), 2)) == [(0, 2), (2, 3), (3, 4), (4, 6)]
+    assert list(consecutive_ranges(np.array([3, 4, 5, 9, 11, 12]))) == [(0, 3), (3, 4), (4, 6)]
+    assert list(consecutive_ranges(np.array([7]))) == [(0, 1)]
+
+
+def test_what_was_read_before_counts_and_is_not_scored() -> None:
+    network, ids = make_network(), make_ids(60)
+    with_context = stateful_nats(network, ids, 50, precision="fp32")
+    # Far above rounding (1e-6): the ten characters are the same, only what came before them differs.
+    assert abs(with_context - stateful_nats(network, ids[49:], 1, precision="fp32")) > 1e-3
+    changed = ids.copy()
+    changed[:49] = (changed[:49] + 1) % V
+    assert abs(stateful_nats(network, changed, 50, precision="fp32") - with_context) > 1e-4
+
+
+@pytest.mark.parametrize(("num_chars", "first"), [(0, 1), (1, 1), (10, 0), (10, 10)])
+def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> None:
+    for call in (stateful_nats, char_losses):
+        with pytest.raises(ValueError, match=rf"first is {first}, the text has {num_chars} characters"):
+            call(make_network(), make_ids(num_chars), first)
+    with pytest.raises(ValueError, match="one shape"):
+        CharLosses(np.arange(3), np.zeros(2, np.float32))
+
+
+def test_a_model_that_knows_nothing_loses_the_logarithm_of_its_alphabet() -> None:
+    network, ids = make_network(), make_ids(400)
+    torch.nn.init.zeros_(network.output.weight)
+    np.testing.assert_allclose(char_losses(network, ids, precision="fp32").nats, math.log(V), rtol=1e-6)
+    assert windowed_nats(network, ids) == pytest.approx(math.log(V), abs=NEAR)
+
+
+def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_module, "NUM_WINDOWS", 64)
+    network, ids = make_network("gru"), make_ids(700)
+    np.random.seed(1)  # noqa: NPY002  # the global generator must not matter
+    starts = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=64)
+    assert len(set(starts.tolist())) > 50, "windows that all begin alike would test little"
+    losses = []
+    for start in starts:
+        window = torch.from_numpy(ids[start : start + WINDOWED_LENGTH + 1].astype(np.int64))
+        with torch.no_grad():
+            logits, _ = network(window[:-1, None], network.initial_state(1))
+        losses.append(torch.nn.functional.cross_entropy(logits[:, 0], window[1:]).item())
+    assert windowed_nats(network, ids) == pytest.approx(np.mean(losses), abs=NEAR / 10)
+
+
+def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start() -> None:
+    network, ids = make_network(), make_ids(WINDOWED_LENGTH + 1)
+    assert windowed_nats(network, ids) == pytest.approx(stateful_nats(network, ids, precision="fp32"), abs=NEAR / 10)
+    with pytest.raises(ValueError, match=f"more than {WINDOWED_LENGTH} characters, not {WINDOWED_LENGTH}"):
+        windowed_nats(network, ids[:-1])
+
+
+@pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
+def test_bf16_is_asked_for_by_name_and_stays_near() -> None:
+    network, ids = make_network().float(), make_ids(400)
+    for measure in (stateful_nats, windowed_nats):
+        exact, rounded = (measure(network, ids, precision=precision) for precision in ("fp32", "bf16"))
+        # bf16 keeps 8 bits: a logit of 4 is off by 0.02 at most, and the errors of 400 characters have any sign.
+        assert rounded != exact and rounded == pytest.approx(exact, abs=0.02)
+
+
+def test_bits_are_nats_over_the_logarithm_of_two() -> None:
+    assert bits(3 * math.log(2)) == pytest.approx(3.0, rel=1e-15)
