@@ -78,10 +78,8 @@ class Model(Generating, Displayable):
     def __repr__(self) -> str:
         found = self.description
         loss = "" if found.val_nats is None else f", {found.val_nats:.4f} nats per character"
-        return (
-            f"<Model {found.name}: {found.architecture}, {found.num_parameters:,} weights, {found.symbols}, "
-            f"step {found.step:,}{loss}>"
-        )
+        size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
+        return f"<Model {found.name}: {size}, step {found.step:,}{loss}>"
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """Return a method that a room or another package adds: see `charrnn.extensions.ModelMethod`."""
@@ -161,11 +159,12 @@ class Model(Generating, Displayable):
         """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""
         if isinstance(text, bytes):
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            if num_parts == 0:
-                return ()
-            if num_parts == 1:
-                return ("1 byte is part of a longer character; it is shown by itself.",)
-            return (f"{num_parts:,} bytes are parts of longer characters; each is shown by itself.",)
+            are = (
+                "byte is part of a longer character; it"
+                if num_parts == 1
+                else "bytes are parts of longer characters; each"
+            )
+            return (f"{num_parts:,} {are} is shown by itself.",) if num_parts else ()
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
@@ -255,12 +254,8 @@ class Model(Generating, Displayable):
         """
         from charrnn.cells.trace import trace_text
 
-        return trace_text(
-            network or self.network,
-            self.encode(text, context=context),
-            num_guesses=num_guesses,
-            keeps_hidden=keeps_hidden,
-        )
+        encoded = self.encode(text, context=context)
+        return trace_text(network or self.network, encoded, num_guesses=num_guesses, keeps_hidden=keeps_hidden)
 
     def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
         """Return the most likely next characters and their probabilities after each character of a part of a trace.

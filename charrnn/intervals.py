@@ -73,6 +73,16 @@ class BlockSums:
     """(K,): at least 0."""
 
     @classmethod
+    def zeros(cls, num_blocks: int) -> "BlockSums":
+        """Start without any value; see `add`."""
+        return cls(np.zeros(num_blocks), np.zeros(num_blocks))
+
+    def add(self, values: NDArray[Any], blocks: NDArray[np.int64]) -> None:
+        """Add values of any shape, in place, each to the block with the index in `blocks`."""
+        self.sums[:] += np.bincount(blocks.ravel(), values.ravel(), len(self.sums))
+        self.counts[:] += np.bincount(blocks.ravel(), minlength=len(self.counts))
+
+    @classmethod
     def of(cls, values: NDArray[Any], num_blocks: int | None = None) -> "BlockSums":
         """Divide values (M,), at least one, into blocks of equal length, by default `num_blocks_of(M)`."""
         num_values = len(values)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from charrnn.errors import DataError, counted
 from charrnn.evaluation.losses import CharLosses, block_difference, losses_from_start
 from charrnn.evaluation.records import LossGroup
-from charrnn.intervals import MIN_BLOCKS, BlockSums, Float64Array, num_blocks_of
+from charrnn.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
 from charrnn.progress import task
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
@@ -126,17 +126,26 @@ class GroupSums:
 
     names: tuple[str, ...]
     """(C,)"""
-    sums: Float64Array = field(repr=False)
-    """(K, C)"""
-    counts: Float64Array = field(repr=False)
-    """(K, C)"""
+    cells: BlockSums
+    """K * C blocks: those of all groups in the first block of the text, in the second, …"""
+
+    @classmethod
+    def zeros(cls, names: tuple[str, ...], num_blocks: int) -> GroupSums:
+        """Start without any loss."""
+        return cls(names, BlockSums.zeros(num_blocks * len(names)))
+
+    def add(self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[Any]) -> None:
+        """Add losses of any shape, each to a block of the text and a group."""
+        self.cells.add(nats, blocks * len(self.names) + groups)
 
     def groups(self, reference: GroupSums | None = None) -> tuple[LossGroup, ...]:
         """Return the record of every group that has any character, with its difference to that of a reference."""
-        total = self.sums.sum()
+        total = self.cells.sums.sum()
         found = []
-        for index in np.flatnonzero(self.counts.sum(axis=0)).tolist():
+        for index in range(len(self.names)):
             blocks = self._blocks(index)
+            if not blocks.num_values:
+                continue
             found.append(
                 LossGroup(
                     name=self.names[index],
@@ -150,21 +159,18 @@ class GroupSums:
         return tuple(found)
 
     def _blocks(self, index: int) -> BlockSums:
-        return BlockSums(self.sums[:, index], self.counts[:, index])
+        return BlockSums(self.cells.sums[index :: len(self.names)], self.cells.counts[index :: len(self.names)])
 
 
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
-    num_blocks, num_classes = num_blocks_of(len(losses)), len(CLASSES)
-    sums, counts = np.zeros(num_blocks * num_classes), np.zeros(num_blocks * num_classes)
-    begin = 0
+    num_blocks, begin = num_blocks_of(len(losses)), 0
+    found = GroupSums.zeros(CLASSES, num_blocks)
     for classes in classes_at(vocab, ids, losses.positions):
         rank = np.arange(begin, begin + len(classes))
-        cell = rank * num_blocks // len(losses) * num_classes + classes
-        sums += np.bincount(cell, losses.nats[begin : begin + len(classes)], len(sums))
-        counts += np.bincount(cell, minlength=len(counts))
+        found.add(losses.nats[rank], rank * num_blocks // len(losses), classes)
         begin += len(classes)
-    return GroupSums(CLASSES, sums.reshape(num_blocks, -1), counts.reshape(num_blocks, -1))
+    return found
 
 
 def context_length(num_chars: int) -> int:
@@ -193,19 +199,16 @@ def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto
     length = context_length(len(ids))
     num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
     starts = np.arange(num_windows) * (len(ids) - length) // num_windows
-    names = position_names(length)
     num_blocks = num_blocks_of(len(ids), length)
-    sums, counts = np.zeros(num_blocks * len(names)), np.zeros(num_blocks * len(names))
+    found = GroupSums.zeros(position_names(length), num_blocks)
     with task("reading", num_windows * length) as advance:
         for begin in range(0, num_windows, _BATCH_SIZE):
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
             losses = losses_from_start(network, ids, targets, precision)
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
-            group = (targets * num_blocks // len(ids)) * len(names) + group_of_position(num_read)
-            sums += np.bincount(group.ravel(), losses.ravel(), len(sums))
-            counts += np.bincount(group.ravel(), minlength=len(counts))
+            found.add(losses, targets * num_blocks // len(ids), group_of_position(num_read))
             advance(targets.size)
-    return GroupSums(names, sums.reshape(num_blocks, -1), counts.reshape(num_blocks, -1))
+    return found
 
 
 def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np.int64]:

@@ -108,13 +108,11 @@ def stateful_block_sums(
     """Compute `CharLosses.blocks` of the `char_losses`, in memory that does not grow with the text."""
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
-    sums, counts = np.zeros(num_blocks), np.zeros(num_blocks)
+    found = BlockSums.zeros(num_blocks)
     rank_of = _ranks(len(ids), first, max_chars)
     for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
-        block = rank_of(scored) * num_blocks // num_scored
-        sums += np.bincount(block, losses.cpu().numpy(), num_blocks)
-        counts += np.bincount(block, minlength=num_blocks)
-    return BlockSums(sums, counts)
+        found.add(losses.cpu().numpy(), rank_of(scored) * num_blocks // num_scored)
+    return found
 
 
 def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
@@ -228,15 +226,13 @@ def windowed_block_sums(network: Predictor, ids: IdArray, *, precision: str = "a
         raise ValueError(f"{WINDOWED} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
     drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
-    sums, counts = np.zeros(num_blocks), np.zeros(num_blocks)
+    found = BlockSums.zeros(num_blocks)
     with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            block = (targets * num_blocks // len(ids)).ravel()
-            sums += np.bincount(block, losses_from_start(network, ids, targets, precision).ravel(), num_blocks)
-            counts += np.bincount(block, minlength=num_blocks)
+            found.add(losses_from_start(network, ids, targets, precision), targets * num_blocks // len(ids))
             advance(targets.size)
-    return BlockSums(sums, counts)
+    return found
 
 
 @inference_mode

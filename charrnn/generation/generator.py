@@ -18,12 +18,13 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
+    UNKNOWN_CHOICES,
     Clamps,
     SampleOptions,
     SearchOptions,
     Shaping,
     TextOptions,
-    check_unknown,
+    check_word,
 )
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.sampling import Block, Ids, PrimedState, prime_model, sample_ids, start_ids, undrawable_ids
@@ -89,8 +90,8 @@ class Generator:
         check_vocab_size(stepper.vocab_size, self.vocab, self.name)
         return stepper
 
-    def _stepper_for(self, precision: str, clamps: Clamps) -> Stepper:
-        """Return the stepper of a precision; a new one if cells or directions are clamped."""
+    def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
+        """Return what predicts the characters, with weights in a precision; a new one if something is clamped."""
         if not clamps:
             return self.stepper if precision == "fp32" else self.int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
@@ -102,10 +103,6 @@ class Generator:
                 for layer, clamped in clamped_sums(what, value, stepper.cell).items():
                     stepper.clamp_sum(layer, clamped)
         return stepper
-
-    def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
-        """Return what predicts the characters, with weights in a precision, and cells or directions clamped."""
-        return self._stepper_for(precision, clamps)
 
     def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
         """Encode the text that a model reads first, an empty one as a newline. Bytes are for the byte alphabet.
@@ -128,7 +125,7 @@ class Generator:
 
         `what` names the text in the message of the DataError.
         """
-        check_unknown(unknown)
+        check_word("unknown", unknown, UNKNOWN_CHOICES)
         missing = self.vocab.unknown_characters(text)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])

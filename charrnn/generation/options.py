@@ -136,7 +136,7 @@ class TextOptions:
     def __post_init__(self) -> None:
         if isinstance(self.stops, str):
             object.__setattr__(self, "stops", (self.stops,))
-        check_unknown(self.unknown)
+        check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(f"{named('stops')} has an empty string; it must be at least 1 character, or left out.")
         if self.seed is not None and self.seed < 0:
@@ -188,7 +188,7 @@ class SampleOptions(TextOptions):
             raise UsageError(f"{named('length')} is {self.length}; it must be 0 or more.")
         if self.max_line < 0:
             raise UsageError(f"{named('max_line')} is {self.max_line}; it must be 1 or more.")
-        check_precision(self.precision)
+        check_word("precision", self.precision, PRECISIONS)
         self.shaping(self.temperature)
 
     def shaping(self, temperature: float, banned: tuple[int, ...] = ()) -> Shaping:
@@ -301,17 +301,8 @@ class SearchOptions(TextOptions):
         return math.pow((5 + num_chars) / 6, self.length_penalty)
 
 
-def check_precision(precision: str) -> None:
-    """Raise UsageError unless `precision` is one of `PRECISIONS`."""
-    _check_word("precision", precision, PRECISIONS)
-
-
-def check_unknown(unknown: str) -> None:
-    """Raise UsageError unless `unknown` is one of `UNKNOWN_CHOICES`."""
-    _check_word("unknown", unknown, UNKNOWN_CHOICES)
-
-
-def _check_word(name: str, word: str, words: Sequence[str]) -> None:
+def check_word(name: str, word: str, words: Sequence[str]) -> None:
+    """Raise UsageError that names the option unless `word` is one of `words`."""
     if word not in words:
         near = did_you_mean(word, words)
         raise UsageError(f"{named(name)} is {word}; it must be one of {', '.join(words)}.{near}")
