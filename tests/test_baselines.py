@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,6 @@ from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
 from charrnn.evaluation.records import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
 from charrnn.lab import ngrams
-from charrnn.lab import ngrams as baselines
-from charrnn.lab import ngrams as compressors
 from charrnn.lab.ngrams import ORDERS, NgramModel
 from charrnn.views.losses import shown_rows
 
@@ -45,10 +42,8 @@ def test_every_order_has_a_row_with_its_difference_to_the_run(evaluation: Evalua
     assert [row.loss.protocol for row in rows] == [f"{order}-gram" for order in ORDERS]
     for row in rows:
         assert row.step is None and row.loss.num_chars == evaluation.first.num_chars and row.loss.precision == ""
-        assert row.difference is not None
-        assert row.difference.mean == pytest.approx(
-            row.loss.nats_per_char - evaluation.first.nats_per_char, abs=1e-6
-        )  # float32 losses
+        expected = row.loss.nats_per_char - evaluation.first.nats_per_char
+        assert row.difference is not None and row.difference.mean == pytest.approx(expected, abs=1e-6)  # float32
 
 
 def test_orders_from_2_on_come_near_the_entropy_of_the_chain(evaluation: Evaluation) -> None:
@@ -84,17 +79,21 @@ def test_compressors_have_rows_without_an_interval(evaluation: Evaluation) -> No
 def test_a_compressor_that_is_not_installed_is_skipped_with_the_remedy(
     model: api.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = replace(compressors.COMPRESSORS[1], package="no_such_package_here")
-    monkeypatch.setattr(baselines, "COMPRESSORS", (missing,))
+    missing = replace(ngrams.COMPRESSORS[1], package="no_such_package_here")
+    monkeypatch.setattr(ngrams, "COMPRESSORS", (missing,))
     found = comparison.evaluate_runs([model], ngrams=(2,))
     assert not rows_of(found, COMPRESSOR)
     skipped = next(row for row in found.skipped if row.name == COMPRESSOR)
     assert "no_such_package_here" in skipped.reason and "compression" in skipped.reason
 
 
-def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: Evaluation) -> None:
-    reports = charrnn.evaluate_ngrams(model, model.held_out())
-    assert list(reports) == [row.loss for row in rows_of(evaluation, NGRAM)]
+@pytest.mark.parametrize("rows_bytes", [None, 4 * 3_000 * 2])
+def test_reports_from_python_are_those_of_the_table(
+    model: api.Model, evaluation: Evaluation, rows_bytes: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if rows_bytes is not None:  # orders are computed in groups that fit into memory
+        monkeypatch.setattr(ngrams, "ROWS_BYTES", rows_bytes)
+    assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [row.loss for row in rows_of(evaluation, NGRAM)]
     (report,) = charrnn.evaluate_ngrams(model, chain_text(2_000, seed=5), orders=[3, 3])
     assert report.protocol == "3-gram" and report.num_chars == 1_999
 
@@ -107,36 +106,14 @@ def test_another_text_is_scored_by_the_n_grams_of_the_training_text(model: api.M
     assert rows[1].loss.nats_per_char < rows[0].loss.nats_per_char
 
 
-def test_orders_are_computed_in_groups_that_fit_into_memory(
-    model: api.Model, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(baselines, "ROWS_BYTES", 4 * 3_000 * 2)
-    reports = charrnn.evaluate_ngrams(model, model.held_out())
-    assert list(reports) == [row.loss for row in rows_of(evaluation, NGRAM)]
-
-
 def test_a_note_names_the_share_that_is_counted(model: api.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
-    monkeypatch.setattr(baselines, "MOST_TRAINING_BYTES", 2_000)
-    monkeypatch.setattr(baselines, "MOST_TEXT_BYTES", 1_000)
+    monkeypatch.setattr(ngrams, "MOST_TRAINING_BYTES", 2_000)
+    monkeypatch.setattr(ngrams, "MOST_TEXT_BYTES", 1_000)
     found = comparison.evaluate_runs([model], ngrams=(2,))
     assert "n-grams are counted in the last 2,700 characters of the training text (10 %)." in found.notes
     assert any("last 2,000 bytes" in note and "first 1,000" in note for note in found.notes)
     assert {row.loss.num_chars for row in rows_of(found, COMPRESSOR)} == {1_000}
-
-
-def test_the_command_draws_some_orders_and_its_json_has_all(
-    chain_run: Path, command: Command, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    drawn = command("evaluate", chain_run, "--ngrams")
-    assert drawn.code == 0, drawn.err
-    assert "20-gram" in drawn.out and " 7-gram" not in drawn.out and "xz -9e" in drawn.out
-    assert max(map(len, drawn.out.splitlines())) <= 80
-    found = json.loads(command("evaluate", chain_run, "--ngrams", "--json").out)
-    protocols = [row["protocol"] for row in found["rows"]]
-    assert [f"{order}-gram" for order in ORDERS] == [name for name in protocols if name.endswith("gram")]
-    assert "gram" not in command("evaluate", chain_run).out
 
 
 def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
@@ -154,10 +131,8 @@ def test_orders_longer_than_the_training_text_are_left_out(tmp_path: Path) -> No
     corpus.write_bytes(chain_text(20).encode())
     model = charrnn.load(build_chain(tmp_path / "short-001", CYCLE, corpus=corpus))
     text = chain_text(100)
-    assert [report.protocol for report in charrnn.evaluate_ngrams(model, text, orders=(1, 18, 20))] == [
-        "1-gram",
-        "18-gram",
-    ]
+    reports = charrnn.evaluate_ngrams(model, text, orders=(1, 18, 20))
+    assert [report.protocol for report in reports] == ["1-gram", "18-gram"]
     with pytest.raises(DataError, match="too few for n-grams of order 20"):
         charrnn.evaluate_ngrams(model, text, orders=(20,))
     with pytest.raises(UsageError, match=r"`order` is 0"):

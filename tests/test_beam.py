@@ -34,10 +34,14 @@ SEEDS = range(4)
 NEAR: dict[str, Any] = {"rtol": 0.0, "atol": 1e-5}
 
 
+def config_of(cell: str, seed: int = 0) -> Config:
+    return Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, seed=seed)
+
+
 @cache
 def make_network(cell: str, seed: int) -> CharRNN:
     """A random network with strong opinions, so that the likeliest text is not found by being greedy."""
-    network = CharRNN(Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, seed=seed), V)
+    network = CharRNN(config_of(cell, seed), V)
     with torch.no_grad():
         network.embedding.weight.mul_(3)
         network.output.weight.mul_(4)
@@ -46,9 +50,9 @@ def make_network(cell: str, seed: int) -> CharRNN:
 
 @cache
 def make_stepper(cell: str, seed: int) -> Stepper:
-    network = make_network(cell, seed)
-    config = Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0)
-    return Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()})
+    return Stepper(
+        config_of(cell), {name: value.numpy() for name, value in make_network(cell, seed).state_dict().items()}
+    )
 
 
 class CountingStepper:
@@ -123,18 +127,15 @@ def brute_force(cell: str, seed: int, alphabet: tuple[int, ...] = tuple(range(V)
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("width", [V ** (T - 1), V**T, 1000])
-def test_a_beam_that_drops_nothing_finds_the_global_optimum(cell: str, seed: int, width: int) -> None:
-    expected = brute_force(cell, seed)
-    beams = find(make_stepper(cell, seed), PRIME, width=width, length=T)
-    assert len(beams) == min(width, V**T) and len({beam.ids for beam in beams}) == len(beams)
-    ranked = sorted(expected.items(), key=lambda item: -item[1])
-    assert ranked[0][1] - ranked[1][1] > 1e-4, "two texts so near would be told apart by rounding"
-    assert beams[0].ids == ranked[0][0]
-    np.testing.assert_allclose([beam.logprob for beam in beams], [value for _, value in ranked[: len(beams)]], **NEAR)
-    if len(beams) == V**T:
-        # Log-probabilities right to 1e-5 give probabilities right to 1e-5 of themselves.
-        assert sum(np.exp(beam.logprob) for beam in beams) == pytest.approx(1.0, abs=1e-4)
+@pytest.mark.parametrize("banned", [(), (2, 3), (0, 1, 3)])
+def test_a_beam_that_drops_nothing_finds_the_global_optimum(cell: str, seed: int, banned: tuple[int, ...]) -> None:
+    # Log-probabilities are not renormalised over what is permitted: they are still the model's own.
+    texts = brute_force(cell, seed, tuple(id for id in range(V) if id not in banned))
+    ranked = sorted(texts.items(), key=lambda item: -item[1])
+    for width in (V ** (T - 1), V**T, 1000):
+        beams = find(make_stepper(cell, seed), PRIME, width=width, length=T, banned=banned)
+        assert beams[0].ids == ranked[0][0]
+        np.testing.assert_allclose([beam.logprob for beam in beams], [value for _, value in ranked[:width]], **NEAR)
 
 
 @pytest.mark.parametrize("mode", [{"mode": "plain"}, {"mode": "diverse", "diversity": 1.5}, {"mode": "stochastic"}])
@@ -160,38 +161,19 @@ def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
     assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
 
 
-def test_a_narrower_beam_never_scores_better_than_the_optimum_and_can_miss_it() -> None:
-    num_missed = 0
-    for cell, seed, width in itertools.product(CELLS, SEEDS, (1, 2, 5, 20)):
-        expected = brute_force(cell, seed)
-        optimum = max(expected.values())
-        beams = find(make_stepper(cell, seed), PRIME, width=width, length=T)
-        assert len(beams) == width and len({beam.ids for beam in beams}) == width
-        assert all(beam.logprob <= optimum + 1e-5 for beam in beams)  # 1e-5: rounding, as in NEAR
-        assert all(beam.logprob == pytest.approx(expected[beam.ids], abs=1e-5) for beam in beams)
-        num_missed += beams[0].logprob < optimum - 1e-3
-    assert num_missed > 0, "had greed always been enough, these networks would test nothing"
-
-
-@pytest.mark.parametrize("banned", [(0,), (2, 3), (0, 1, 3)])
-@pytest.mark.parametrize("cell", CELLS)
-def test_banned_ids_are_absent_and_the_others_keep_their_scores(cell: str, banned: tuple[int, ...]) -> None:
-    others = tuple(id for id in range(V) if id not in banned)
-    expected = brute_force(cell, 1, others)
-    beams = find(make_stepper(cell, 1), PRIME, width=V**T, length=T, banned=banned)
-    assert {beam.ids for beam in beams} == expected.keys()
-    assert beams[0].ids == max(expected, key=lambda text: expected[text])
-    for beam in beams:
-        # Not renormalised over what is permitted: still the model's own.
-        assert beam.logprob == pytest.approx(expected[beam.ids], abs=1e-5)
+def test_a_narrower_beam_can_miss_the_optimum() -> None:
+    networks = list(itertools.product(CELLS, SEEDS))
+    pairs = [(find(make_stepper(*network), width=1, length=T)[0], brute_force(*network)) for network in networks]
+    assert all(best.logprob == pytest.approx(texts[best.ids], abs=1e-5) for best, texts in pairs)
+    # Had greed always been enough, these networks would test nothing.
+    assert any(best.logprob < max(texts.values()) - 1e-3 for best, texts in pairs)
 
 
 def test_of_equal_texts_the_first_are_found() -> None:
-    config = Config(cell="rnn", num_layers=1, hidden_size=2, embedding_size=2, dropout=0.0)
-    shapes = {name: value.shape for name, value in CharRNN(config, V).state_dict().items()}
-    stepper = Stepper(config, {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+    shapes = {name: value.shape for name, value in make_network("rnn", 0).state_dict().items()}
+    stepper = Stepper(config_of("rnn"), {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
     every = list(itertools.product(range(V), repeat=3))
-    for width in (1, 2, 3, 5, 16, 50, 64):
+    for width in (1, 3, 16, 50, 64):
         assert [beam.ids for beam in find(stepper, width=width, length=3)] == every[:width]
 
 
@@ -213,8 +195,8 @@ def naive_search(
         yield list(itertools.chain(*beams))
 
 
-@pytest.mark.parametrize("penalty", [0.2, 1.5, 50.0])
-@pytest.mark.parametrize(("groups", "size"), [(2, 1), (5, 1), (2, 3), (3, 2), (1, 4)])
+@pytest.mark.parametrize("penalty", [0.5, 50.0])
+@pytest.mark.parametrize(("groups", "size"), [(5, 1), (3, 2), (1, 4)])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_diverse_groups_are_those_of_the_naive_algorithm(seed: int, groups: int, size: int, penalty: float) -> None:
     options: dict[str, Any] = {"mode": "diverse", "groups": groups, "diversity": penalty}
@@ -223,39 +205,16 @@ def test_diverse_groups_are_those_of_the_naive_algorithm(seed: int, groups: int,
     expected = sorted(set(last), key=lambda text: -logprob("gru", seed, text))
     assert [beam.ids for beam in beams] == expected
     np.testing.assert_allclose([beam.score for beam in beams], [logprob("gru", seed, t) for t in expected], **NEAR)
-
-
-def test_a_diverse_search_has_a_group_for_each_beam_and_half_a_nat_unless_told() -> None:
-    stepper = make_stepper("gru", 2)
-    told = find(stepper, width=4, length=8, mode="diverse", groups=4, diversity=0.5)
-    assert find(stepper, width=4, length=8, mode="diverse") == told
-    assert told != find(stepper, width=4, length=8)
+    if (groups, size, penalty) == (5, 1, 0.5):
+        assert find(make_stepper("gru", seed), width=5, length=8, mode="diverse") == beams, "unless told otherwise"
 
 
 STOPS = [((1,),), ((3, 3),), ((0, 2),), ((2, 1), (1,)), ((0, 1), (1, 0, 1), (3,)), ((1, 1, 1, 1, 1),)]
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0, 4.0])
-@pytest.mark.parametrize("stops", STOPS)
-@pytest.mark.parametrize("width", [V ** (T - 1), 2 * V**T])
-def test_stopped_texts_rank_as_in_the_enumeration_of_all(
-    width: int, stops: tuple[tuple[int, ...], ...], alpha: float
-) -> None:
-    for cell, seed in (("lstm", 0), ("gru", 1)):
-        expected = {text: logprob(cell, seed, text) / ((5 + len(text)) / 6) ** alpha for text in whole_texts(stops)}
-        ranked = sorted(expected, key=lambda text: -expected[text])[:width]
-        stepper = make_stepper(cell, seed)
-        for mode in ("plain", "diverse"):
-            options: dict[str, Any] = {"mode": mode, "groups": 1 if mode == "diverse" else None}
-            beams = find(stepper, width=width, length=T, stops=stops, length_penalty=alpha, **options)
-            assert [beam.ids for beam in beams] == ranked
-            np.testing.assert_allclose([beam.score for beam in beams], [expected[text] for text in ranked], **NEAR)
-            assert [beam.stop_length for beam in beams] == [ends_in(text, stops) for text in ranked]
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0, 8.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 8.0])
 @pytest.mark.parametrize("stops", STOPS[:-1])
-@pytest.mark.parametrize("width", [1, 2, 3, 5])
+@pytest.mark.parametrize("width", [1, 3, 12])
 def test_leaving_out_what_cannot_win_changes_nothing(
     width: int, stops: tuple[tuple[int, ...], ...], alpha: float
 ) -> None:
@@ -269,8 +228,11 @@ def test_leaving_out_what_cannot_win_changes_nothing(
             ended = set(chosen) - set(live) if num_chars < 12 else chosen
             scores |= {text: totals[text] / ((5 + num_chars) / 6) ** alpha for text in ended}
         expected = sorted(scores, key=lambda text: -scores[text])[:width]
-        beams = find(make_stepper("rnn", seed), width=width, length=12, stops=stops, length_penalty=alpha)
-        assert [beam.ids for beam in beams] == expected
+        for options in ({}, {"mode": "diverse", "groups": 1}):
+            shared: dict[str, Any] = {"stops": stops, "length_penalty": alpha, **options}
+            beams = find(make_stepper("rnn", seed), width=width, length=12, **shared)
+            assert [beam.ids for beam in beams] == expected
+            assert [beam.stop_length for beam in beams] == [ends_in(text, stops) for text in expected]
         np.testing.assert_allclose([beam.score for beam in beams], [scores[text] for text in expected], **NEAR)
 
 
@@ -345,28 +307,6 @@ def test_stochastic_beams_are_drawn_without_replacement(
             assert abs(counts[text] - NUM_DRAWS * chance) <= 5 * sigma + 5, (text, counts[text], chance)
 
 
-def gumbel_gap(noise: list[float]) -> float:
-    """The Kolmogorov-Smirnov distance of noise from Gumbel noise, times sqrt(n): above 2.5 once in 130,000 times."""
-    expected = np.exp(-np.exp(-np.sort(noise)))
-    middles = (np.arange(len(noise)) + 0.5) / len(noise)
-    return float(np.abs(expected - middles).max() * math.sqrt(len(noise)))
-
-
-@pytest.mark.parametrize("banned", [(), (0,), (1, 2)])
-def test_stochastic_scores_are_log_probabilities_and_independent_gumbel_noise(banned: tuple[int, ...]) -> None:
-    alphabet = tuple(char for char in range(V) if char not in banned)
-    probs = writable_probs("gru", 0, alphabet, ())
-    noise, best = [], []
-    for seed in range(200 if banned else 60):
-        options: dict[str, Any] = {"length": T, "mode": "stochastic", "banned": banned, "seed": seed}
-        beams = find(make_stepper("gru", 0), width=V**T, **options)
-        assert {beam.ids for beam in beams} == probs.keys()
-        noise += [beam.score - math.log(probs[beam.ids]) for beam in beams]
-        best.append(beams[0].score)
-    assert gumbel_gap(noise) < 2.5
-    assert gumbel_gap(best) < 2.5, "the maximum of Gumbel noise and log-probabilities that sum to 1 is such noise, too"
-
-
 def test_a_seed_draws_the_same_beams_again() -> None:
     one, again, other = (
         find(make_stepper("lstm", 0), width=5, length=10, mode="stochastic", seed=seed) for seed in (1, 1, 2)
@@ -383,8 +323,8 @@ def repeats_ngram(text: tuple[int, ...], n: int) -> bool:
     return any(ngrams.index(ngram) < place for place, ngram in enumerate(ngrams) if place + n > len(PRIME))
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 9])
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_no_repeat_forbids_as_the_enumeration_does(seed: int, n: int) -> None:
     expected = {text: value for text, value in brute_force("gru", seed).items() if not repeats_ngram(text, n)}
     beams = find(make_stepper("gru", seed), width=V**T, length=T, no_repeat=n)
@@ -393,7 +333,7 @@ def test_no_repeat_forbids_as_the_enumeration_does(seed: int, n: int) -> None:
     else:
         assert [beam.ids for beam in beams] == sorted(expected, key=lambda text: -expected[text])
         assert all(beam.logprob == pytest.approx(expected[beam.ids], abs=1e-5) for beam in beams)
-    assert n > 3 or len(expected) < V**T, "had nothing been forbidden, this would test nothing"
+    assert len(expected) < V**T, "had nothing been forbidden, this would test nothing"
 
 
 def test_of_beams_with_nothing_left_to_write_those_that_stopped_remain() -> None:
@@ -408,22 +348,20 @@ def test_a_search_with_nothing_to_choose_from_finds_the_empty_text(mode: str) ->
     (nothing,) = find(stepper, width=3, length=5, mode=mode, banned=tuple(range(V)))
     assert (nothing.ids, nothing.logprobs, nothing.logprob) == ((), (), 0)
     assert [beam.ids for beam in find(stepper, np.arange(V), width=3, length=5, mode=mode, no_repeat=1)] == [()]
-    tensors = {name: value.numpy().copy() for name, value in make_network("lstm", 0).state_dict().items()}
-    tensors["output.bias"][2] = np.nan
-    broken = Stepper(Config(cell="lstm", num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0), tensors)
-    assert [beam.ids for beam in find(broken, width=3, length=5, mode=mode)] == [()]
 
 
 @pytest.mark.parametrize("mode", ["plain", "diverse", "stochastic"])
 def test_beams_without_a_finite_score_are_dropped_and_the_others_go_on(mode: str) -> None:
     tensors = {name: value.numpy().copy() for name, value in make_network("lstm", 0).state_dict().items()}
     tensors["embedding.weight"][2] = np.nan  # whoever writes a 2 has only NaN to go on with
-    broken = Stepper(Config(cell="lstm", num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0), tensors)
+    broken = Stepper(config_of("lstm"), tensors)
     every = {text for text in itertools.product(range(V), repeat=3) if 2 not in text[:-1]}
     for width in (5, V**3):
         beams = find(broken, width=width, length=3, mode=mode, groups=1 if mode == "diverse" else None)
         assert {beam.ids for beam in beams} <= every
         assert len(beams) == min(width, len(every))
+    tensors["output.bias"][2] = np.nan
+    assert [beam.ids for beam in find(Stepper(config_of("lstm"), tensors), width=3, length=5, mode=mode)] == [()]
 
 
 @pytest.mark.parametrize(("groups", "size"), [(1, 1), (1, 2), (1, 5), (2, 2)])
@@ -448,32 +386,25 @@ def test_what_all_beams_agree_on_is_yielded_at_once(groups: int, size: int) -> N
     assert num_early > 5
 
 
-MISTAKES: list[tuple[dict[str, Any], str]] = [
-    ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
-    ({"width": -1}, "`width` is -1; it must be between 1 and 4096"),
-    ({"width": MAX_WIDTH + 1}, "`width` is 4097; it must be between 1 and 4096"),
-    ({"length": 0}, "`length` is 0; beam search needs at least 1"),
-    ({"length": -1}, "`length` is -1;"),
-    ({"mode": "greedy"}, "`mode` is 'greedy'; it must be plain, diverse or stochastic"),
-    ({"groups": 2}, "`groups` is 2, but the search is plain. Add `mode=diverse`"),
-    ({"diversity": 0.5, "mode": "stochastic"}, "`diversity` is 0.5, but the search is stochastic"),
-    ({"mode": "diverse", "groups": 4}, "`groups` is 4; it must divide `width=6`: one of 1, 2, 3, 6"),
-    ({"mode": "diverse", "groups": 0}, "`groups` is 0; it must divide `width=6`"),
-    ({"mode": "diverse", "groups": -2}, "`groups` is -2; it must divide `width=6`"),
-    ({"mode": "diverse", "diversity": 0.0}, "`diversity` is 0.0; it must be more than 0"),
-    ({"mode": "diverse", "diversity": math.inf}, "`diversity` is inf; it must be more than 0, and finite"),
-    ({"mode": "diverse", "diversity": math.nan}, "`diversity` is nan;"),
-    ({"length_penalty": -0.1, "stops": ("a",)}, "`length_penalty` is -0.1; it must be between 0 and 10"),
-    ({"length_penalty": 11.0, "stops": ("a",)}, "`length_penalty` is 11.0; it must be between 0 and 10"),
-    ({"length_penalty": math.nan, "stops": ("a",)}, "`length_penalty` is nan;"),
-    ({"length_penalty": 0.6, "stops": ("a",), "mode": "stochastic"}, "`length_penalty` is 0.6, but a stochastic"),
-    ({"no_repeat": 0}, "`no_repeat` is 0; it must be at least 1"),
-    ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
-    ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
-]
-
-
-@pytest.mark.parametrize(("wrong", "message"), MISTAKES)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
+        ({"width": MAX_WIDTH + 1}, "`width` is 4097; it must be between 1 and 4096"),
+        ({"length": 0}, "`length` is 0; beam search needs at least 1"),
+        ({"mode": "greedy"}, "`mode` is 'greedy'; it must be plain, diverse or stochastic"),
+        ({"groups": 2}, "`groups` is 2, but the search is plain. Add `mode=diverse`"),
+        ({"diversity": 0.5, "mode": "stochastic"}, "`diversity` is 0.5, but the search is stochastic"),
+        ({"mode": "diverse", "groups": 4}, "`groups` is 4; it must divide `width=6`: one of 1, 2, 3, 6"),
+        ({"mode": "diverse", "groups": 0}, "`groups` is 0; it must divide `width=6`"),
+        ({"mode": "diverse", "diversity": 0.0}, "`diversity` is 0.0; it must be more than 0"),
+        ({"mode": "diverse", "diversity": math.nan}, "`diversity` is nan;"),
+        ({"length_penalty": -0.1, "stops": ("a",)}, "`length_penalty` is -0.1; it must be between 0 and 10"),
+        ({"length_penalty": math.nan, "stops": ("a",)}, "`length_penalty` is nan;"),
+        ({"length_penalty": 0.6, "stops": ("a",), "mode": "stochastic"}, "`length_penalty` is 0.6, but a stochastic"),
+        ({"no_repeat": 0}, "`no_repeat` is 0; it must be at least 1"),
+    ],
+)
 def test_an_option_out_of_range_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as refused:
         SearchOptions(**{"width": 6, "length": 5, **wrong})
@@ -499,13 +430,11 @@ def forbidden_by(seen: SeenNgrams, num_texts: int) -> list[list[int]]:
 
 
 @given(
-    before=st.lists(st.integers(0, V - 1), min_size=1, max_size=12),
-    growth=st.lists(st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, V - 1))] * 3), max_size=12),
-    n=st.integers(1, 7),
+    st.lists(st.integers(0, V - 1), min_size=1, max_size=12),
+    st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, V - 1)), min_size=3, max_size=3), max_size=12),
+    st.integers(1, 7),
 )
-def test_what_repeats_is_forbidden(
-    before: list[int], growth: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]], n: int
-) -> None:
+def test_what_repeats_is_forbidden(before: list[int], growth: list[list[tuple[int, int]]], n: int) -> None:
     texts = [before] * 3
     seen = SeenNgrams(n, np.array(before, np.uint16), 3)
     assert forbidden_by(seen, 3) == [forbidden(text, n) for text in texts]

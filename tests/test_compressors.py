@@ -41,14 +41,11 @@ def test_text_like_the_training_text_costs_less_than_alone(compressor: Compresso
     assert compressor.bits_per_byte(words(2_000, 1), text) < 0.7 * compressor.bits_per_byte(b"", text)
 
 
-def test_every_byte_is_reported(compressor: Compressor) -> None:
+def test_every_byte_is_reported_and_an_empty_text_refused(compressor: Compressor) -> None:
     done: list[int] = []
     with using(CallbackProgress(lambda reading: done.append(reading.total - reading.done))):
         compressor.bits_per_byte(words(30_000, 1), words(1_000, 2))
     assert done[-1] == 0 and len(done) > 3
-
-
-def test_an_empty_text_cannot_be_compressed(compressor: Compressor) -> None:
     with pytest.raises(ValueError, match="nothing"):
         compressor.bits_per_byte(b"text", b"")
 
@@ -59,8 +56,3 @@ def test_xz_finds_what_its_preset_finds() -> None:
     sizes = [len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)) for data in (training, training + text)]
     # xz rounds the sizes of its files up to 4 bytes.
     assert abs(XZ.added_bytes(training, text, Task("")) - (sizes[1] - sizes[0])) <= 4
-
-
-def test_a_compressor_without_its_package_says_so() -> None:
-    assert XZ.is_installed
-    assert not Compressor("none", XZ.added_bytes, package="no_such_package_here").is_installed

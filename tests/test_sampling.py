@@ -120,19 +120,7 @@ def critical_value(num_free: int) -> float:
     return num_free * (1 - 2 / (9 * num_free) + z * math.sqrt(2 / (9 * num_free))) ** 3
 
 
-NUM_DRAWS = 20_000
-
-
-def test_draws_are_as_frequent_as_they_are_likely() -> None:
-    probs = np.array([0.3, 0.0, 0.25, 0.2, 0.15, 0.0, 0.06, 0.03, 0.01, 0.0])
-    uniforms = np.random.default_rng(1).random(NUM_DRAWS)
-    counts = np.bincount([draw(probs, 1.0, uniform) for uniform in uniforms], minlength=len(probs))
-    possible = probs > 0
-    assert counts[~possible].sum() == 0
-    assert chi_square(counts[possible], NUM_DRAWS * probs[possible]) < critical_value(possible.sum() - 1)
-    # The test has power: probabilities that are off by a tenth of a part would not pass.
-    off = np.where(probs == 0.3, 0.27, np.where(probs == 0.25, 0.28, probs))
-    assert chi_square(counts[possible], NUM_DRAWS * off[possible]) > critical_value(possible.sum() - 1)
+NUM_DRAWS = 10_000
 
 
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
@@ -145,6 +133,9 @@ def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_t
     counts = np.bincount(ids, minlength=5)
     assert counts[1] == 0
     assert chi_square(counts[possible], NUM_DRAWS * probs[possible]) < critical_value(3)
+    # The test has power: probabilities that are off by a fifth of a part would not pass.
+    off = probs * np.array([1.0, 0.0, 1.0, 0.8, 1.0])
+    assert chi_square(counts[possible], NUM_DRAWS * off[possible] / off.sum()) > critical_value(3)
     pairs = np.zeros((5, 5))
     # Pairs that do not overlap: those that do would depend on each other, and chi-square counts independent ones.
     np.add.at(pairs, (ids[::2], ids[1::2]), 1)
@@ -181,13 +172,13 @@ def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
 
 
-def test_end_is_drawn_by_models_of_documents_alone() -> None:
+def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alone() -> None:
     vocab = Vocab.from_text("abc" + END)
     end_id = vocab.characters.index(END)
     assert undrawable_ids(vocab, end_id) == (0,)
     # Of a model that started from one with documents and learned a text without them.
     assert undrawable_ids(vocab) == (0, end_id)
-    assert undrawable_ids(Vocab.of_bytes(), 0) == ()
+    assert undrawable_ids(Vocab.of_bytes(), 0) == undrawable_ids(Vocab.of_bytes()) == ()
 
 
 def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> None:
@@ -197,12 +188,11 @@ def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> No
     assert start_ids(Vocab.of_bytes()).tolist() == [10]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_pieces_of_drawn_bytes_join_to_their_text(seed: int) -> None:
+def test_pieces_of_drawn_bytes_join_to_their_text() -> None:
     vocab = Vocab.of_bytes()
     stepper = forgetful_stepper([1 / 256] * 256)  # mostly broken UTF-8
-    pieces = pieces_of(stepper, vocab, Shaping(), seed=seed, length=400)
-    expected = drawn(stepper, start_ids(vocab), Shaping(), seed=seed, length=400)
+    pieces = pieces_of(stepper, vocab, Shaping(), seed=3, length=2000)
+    expected = drawn(stepper, start_ids(vocab), Shaping(), seed=3, length=2000)
     text = "".join(piece.text for piece in pieces)
     assert text == bytes(char for char, _ in expected).decode("utf-8", "replace")
     assert text.encode("utf-8"), "a lone surrogate has no UTF-8"

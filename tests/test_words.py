@@ -60,16 +60,10 @@ def test_bytes_are_words_of_the_characters_they_encode() -> None:
     assert [word.encode("latin-1").decode() for word in words_of(encoded, Vocab.of_bytes())] == WORDS
 
 
-def test_the_unknown_symbol_is_part_of_a_word() -> None:
+def test_a_block_is_clipped_to_the_text_and_the_unknown_symbol_is_part_of_a_word() -> None:
     assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"]
-
-
-def test_every_byte_of_a_quotation_mark_has_its_class() -> None:
     block = read_block(Vocab.of_bytes().encode("a”b’c’ ".encode()), Vocab.of_bytes(), 0, 100)
-    assert block.classes == "wqqqwwwwwqqqs"
-
-
-def test_a_block_is_clipped_to_the_text() -> None:
+    assert block.classes == "wqqqwwwwwqqqs", "every byte of a quotation mark has its class"
     vocab = vocab_of("abc ")
     block = read_block(vocab.encode("ab c"), vocab, -5, 99)
     assert (block.begin, block.text, len(block.classes)) == (0, "ab c", 4)

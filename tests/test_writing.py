@@ -79,11 +79,6 @@ def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: byte
     assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
 
 
-def test_a_stop_string_may_be_spelled_in_several_bytes() -> None:
-    released, _ = feed(BYTES, "naïve – stop", ["–"], keeps_stop=False)
-    assert "".join(released) == "naïve "
-
-
 def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
     ids = np.stack([vocab.encode(text).astype(np.int64) for text in texts])
     cuts = range(0, ids.shape[1], size)
