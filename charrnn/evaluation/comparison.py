@@ -48,15 +48,14 @@ from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
     from charrnn.model.network import Predictor
 
 Content = str | bytes | CorpusPart
 """A text, or a part of the corpus of a run."""
 
 
-class MixedModels(Protocol):
-    """A mixture of models (`charrnn.mix`), as far as its losses are measured."""
+class MeasuredModel(Protocol):
+    """A model or a mixture of models, as far as its losses are measured."""
 
     name: str
     config: Config
@@ -66,16 +65,33 @@ class MixedModels(Protocol):
     def network(self) -> Predictor:
         """The predictions as a torch module."""
 
+    def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
+        """Encode a text and the context before it."""
+
+
+class ComparedModel(MeasuredModel, Protocol):
+    """A model of a run (`api.Model`)."""
+
+    path: Any
+    step: int
+
+    def held_out(self, part: str = "validation") -> CorpusPart:
+        """Return the validation or test text of the run."""
+
+    def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
+        """Return the training text of the run."""
+
+
+class MixedModels(MeasuredModel, Protocol):
+    """A mixture of models (`charrnn.mix`)."""
+
     @property
-    def models(self) -> Sequence[Model]:
+    def models(self) -> Sequence[ComparedModel]:
         """The models that are mixed."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of figures of this mixture."""
-
-    def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
-        """Encode a text and the context before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +123,7 @@ class Report:
 
 
 def evaluate(
-    model: Model,
+    model: ComparedModel,
     text: Content,
     *,
     context: str | bytes = "",
@@ -142,7 +158,7 @@ def evaluate(
 
 
 def evaluate_runs(
-    models: Sequence[Model],
+    models: Sequence[ComparedModel],
     text: str | bytes | None = None,
     *,
     part: str = "validation",
@@ -210,7 +226,7 @@ class MeasuredRun:
 class Comparison:
     """Models and the text that they are measured on, and the rows so far; the first row is that of the first run."""
 
-    models: Sequence[Model]
+    models: Sequence[ComparedModel]
     contents: Sequence[Content]
     """The text of each model."""
     runs: list[MeasuredRun]
@@ -232,7 +248,7 @@ class Comparison:
     @classmethod
     def of(
         cls,
-        models: Sequence[Model],
+        models: Sequence[ComparedModel],
         text: str | bytes | None = None,
         *,
         part: str = "validation",
@@ -370,7 +386,7 @@ class Comparison:
         )
 
 
-def measured_text(model: Model | MixedModels, text: Content, context: str | bytes) -> MeasuredText:
+def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> MeasuredText:
     """Return a text as a model reads it. Raises UsageError for a part with a context or in another alphabet."""
     unit = "byte" if model.vocab.kind == "byte" else "character"
     if isinstance(text, CorpusPart):
@@ -385,12 +401,12 @@ def measured_text(model: Model | MixedModels, text: Content, context: str | byte
     return MeasuredText(encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown, unit=unit)
 
 
-def distinct_names(models: Sequence[Model]) -> list[str]:
+def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     """Return the names of models: of equal ones, each with the folder above, or with the step (`run@100`), or a number.
 
     The first of these forms in which they differ is taken.
     """
-    forms: tuple[Callable[[Model], str], ...] = (
+    forms: tuple[Callable[[ComparedModel], str], ...] = (
         lambda model: model.name,
         lambda model: f"{model.path.parent.name}/{model.name}" if model.path else model.name,
         lambda model: f"{model.name}@{model.step}",
@@ -405,7 +421,7 @@ def distinct_names(models: Sequence[Model]) -> list[str]:
     ]
 
 
-def _contents(models: Sequence[Model], text: str | bytes | None, part: str) -> Sequence[Content]:
+def _contents(models: Sequence[ComparedModel], text: str | bytes | None, part: str) -> Sequence[Content]:
     """Return the text for each model: the given one, or its own held-out one, which must be the same for all."""
     if not models:
         raise UsageError("There is no model to evaluate: give at least one.")
@@ -423,7 +439,7 @@ def _contents(models: Sequence[Model], text: str | bytes | None, part: str) -> S
     return parts
 
 
-def _check_same_documents(first: Model, other: Model) -> None:
+def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
     if other.config.documents != first.config.documents:
         raise UsageError(
             f"{first.name} and {other.name} divide a text into documents in different ways "
@@ -431,7 +447,7 @@ def _check_same_documents(first: Model, other: Model) -> None:
         )
 
 
-def _check_same_part(first: Model, part: CorpusPart, other: Model, other_part: CorpusPart) -> None:
+def _check_same_part(first: ComparedModel, part: CorpusPart, other: ComparedModel, other_part: CorpusPart) -> None:
     """Raise UsageError unless two models are measured on the same characters in the same alphabet."""
     _check_same_alphabet(first, other)
     if not part.has_same_ids(other_part):
@@ -441,7 +457,7 @@ def _check_same_part(first: Model, part: CorpusPart, other: Model, other_part: C
         )
 
 
-def _check_same_alphabet(first: Model, other: Model) -> None:
+def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
     if other.vocab != first.vocab:
         raise UsageError(
             f"{first.name} and {other.name} have different alphabets "

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import Message, UsageError, counted, named
-from charrnn.evaluation.comparison import Comparison, Content, check_comparable
+from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, check_comparable
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.records import MAX_LINE_TEXT, CharLoss, LineLoss
 from charrnn.text.documents import END
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 BLOCK = 1 << 16
 """Characters that are decoded at once."""
 
 
-def losses_by_line(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> Iterator[LineLoss]:
+def losses_by_line(
+    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+) -> Iterator[LineLoss]:
     """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
 
     The options and errors are those of `score_text`; the text is decoded block by block. Lines that are cut by the ends
@@ -34,12 +33,14 @@ def losses_by_line(models: Sequence[Model], text: str | bytes | None = None, **o
     return score_text(models, text, **options).iter_lines()
 
 
-def losses_by_char(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> Iterator[CharLoss]:
+def losses_by_char(
+    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+) -> Iterator[CharLoss]:
     """Yield the loss of each scored character of a text (byte, with the byte alphabet), as `losses_by_line`."""
     return score_text(models, text, **options).iter_chars()
 
 
-def score_text(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> ScoredText:
+def score_text(models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any) -> ScoredText:
     """Measure the losses of `losses_by_line` and `losses_by_char`.
 
     The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so are the errors.

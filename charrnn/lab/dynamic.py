@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -349,7 +349,7 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 
     def add_rows() -> None:
         # A mixture, after the models, has no weights of its own to adapt.
-        for number, model in enumerate(comparison.models):
+        for number, model in enumerate(cast("Sequence[Model]", comparison.models)):
             content, run = comparison.contents[number], comparison.runs[number]
             _add_dynamic(comparison, run, gradient_scale(model, content if isinstance(content, CorpusPart) else None))
             _add_temperature(comparison, run, comparison.losses[number], _validation(comparison, number))
