@@ -5,8 +5,9 @@ is shown.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from charrnn.extensions import NotebookDrawing, offered_by_rooms
 
@@ -25,6 +26,10 @@ class Displayable:
     def view(self) -> "Sequence[RenderableType]":
         """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export."""
         return ()
+
+    def to_json(self) -> Any:
+        """Return all fields of a dataclass as one object."""
+        return asdict(cast(Any, self))
 
     def displayed(self) -> object:
         """Return what is drawn: the object itself, or a record of what it shows."""

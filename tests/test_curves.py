@@ -8,7 +8,7 @@ from drawn import lines as plain
 
 from charrnn.cells.records import GateUse
 from charrnn.lab.gates import DOT, GateReport, GateScatters
-from charrnn.lab.gradients import GradientChart, GradientReach, _lags, decades
+from charrnn.lab.gradients import GradientReach, _lags, decades, gradient_chart
 from charrnn.views.charts import MAX_TICKS
 from charrnn.views.svg import GRID, INK
 
@@ -46,17 +46,17 @@ earlier states (nats)
 
 
 def test_a_fading_signal_is_a_straight_line_between_its_powers_of_ten() -> None:
-    assert "\n".join(line.rstrip() for line in plain(GradientChart([FADING]), 40)) + "\n" == PICTURE
+    assert "\n".join(line.rstrip() for line in plain(gradient_chart([FADING]), 40)) + "\n" == PICTURE
 
 
 def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
-    lines = plain(GradientChart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60)
+    lines = plain(gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60)
     ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
     assert (ticks[0], ticks[-1]) == (12, -12)
     assert len(ticks) <= MAX_TICKS
     infinite = GradientReach(name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1)
     for nothing in ([infinite], []):
-        assert plain(GradientChart(nothing), 60)[1:] == ["There is nothing to draw between 1e-12 and 1e12."]
+        assert plain(gradient_chart(nothing), 60)[1:] == ["There is nothing to draw between 1e-12 and 1e12."]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def points(element: str) -> list[tuple[float, float]]:
 
 def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
     """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of 1e-k."""
-    height, shapes = GradientChart([FADING, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
+    height, shapes = gradient_chart([FADING, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
     grid = [points(one)[0][1] for one in shapes if GRID in one]
     ticks = [int(text) for text in re.findall(r">1e(-?\d+)<", "".join(shapes))]
     assert ticks == sorted(ticks) and grid == sorted(grid, reverse=True) and len(ticks) == len(grid) == 7

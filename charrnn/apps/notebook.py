@@ -27,7 +27,7 @@ from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, LossReport
 from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.lab.directions import DirectionText, direction_pictures
-from charrnn.lab.gradients import GradientChart, GradientReach
+from charrnn.lab.gradients import GradientReach, gradient_chart
 from charrnn.lab.history import CellHistory, history_table
 from charrnn.lab.novelty import CopiedText
 from charrnn.model.clamping import Direction
@@ -169,7 +169,7 @@ def _records_pictures(records: "RecordList[Any] | RecordTuple[Any]") -> Sequence
 _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
     CellHistory: history_table,
     CellPassage: PassageList,
-    GradientReach: GradientChart,
+    GradientReach: gradient_chart,
     LossReport: losses_table,
     Passage: lambda passages: Group(*passage_pictures(passages)),
     Prediction: predictions_table,

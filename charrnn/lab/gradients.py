@@ -6,9 +6,10 @@ Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,7 @@ from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
-from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
-from charrnn.views.theme import all_visible
+from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,13 +63,9 @@ class GradientReach(Displayable):
     num_losses: int
     is_untrained: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
-
     def view(self) -> Sequence[RenderableType]:
         """Return the chart of the norms."""
-        return [GradientChart([self])]
+        return [gradient_chart([self])]
 
 
 def gradients(
@@ -87,8 +83,7 @@ def gradients(
     `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's;
     `is_untrained` is recorded. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
-    encoded = model.encode(text, context=context)
-    name = name or model.name
+    encoded, name = model.encode(text, context=context), name or model.name
     return measure_reach(network or model.network, encoded, max_lag=max_lag, name=name, is_untrained=is_untrained)
 
 
@@ -99,21 +94,18 @@ def gradients_with(
 
     Each model encodes the text by its own alphabet. Raises as `gradients`.
     """
-    reaches = []
-    for one in (model, *others):
-        reaches.append(gradients(one, text, context=context, max_lag=max_lag))
-        reaches.append(
-            gradients(
-                one,
-                text,
-                context=context,
-                max_lag=max_lag,
-                network=one.untrained_baseline(),
-                name=f"{one.name}, untrained",
-                is_untrained=True,
-            )
+
+    def measure(one: Model, **baseline: Any) -> GradientReach:
+        return gradients(one, text, context=context, max_lag=max_lag, **baseline)
+
+    return RecordTuple(
+        reach
+        for one in (model, *others)
+        for reach in (
+            measure(one),
+            measure(one, network=one.untrained_baseline(), name=f"{one.name}, untrained", is_untrained=True),
         )
-    return RecordTuple(reaches)
+    )
 
 
 def measure_reach(
@@ -185,48 +177,40 @@ def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
     return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
 
 
-@dataclass(frozen=True)
-class GradientChart(ChartOfRecords):
-    """A renderable of the mean gradient norm of the loss by each layer's state k characters before, against k.
+def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> LineChart:
+    """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
 
-    Lines differ in their marks and, if the console has colours, in colour. A straight falling line is a gradient that
-    vanishes by the same factor at every character; a rising one explodes. Norms below 1e-12 or above 1e12 are not
-    drawn.
+    A straight falling line is a gradient that vanishes by the same factor at every character; a rising one explodes.
+    Norms below 1e-12 or above 1e12 are not drawn.
     """
-
-    reaches: Sequence[GradientReach]
-    title: str = TITLE
-
-    def chart(self, *, ascii_only: bool) -> LineChart:
-        curves = [curve for reach in self.reaches for curve in _curves(reach, ascii_only=ascii_only)]
-        lines = [Line(name, segments, number) for number, (name, segments) in enumerate(curves)]
-        points = [point for line in lines for segment in line.segments for point in segment]
-        heights = [height for _, height in points] or [0.0]
-        furthest = max([2, *(round(lag) for lag, _ in points)])
-        return LineChart(
-            title=self.title,
-            lines=lines,
-            across=(1, furthest),
-            across_label="characters before",
-            across_ticks=lambda most: ((lag, str(lag)) for lag in _lags(furthest, most)),
-            up_ticks=[(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))],
-            empty_notice=EMPTY_NOTICE,
-        )
+    curves = [
+        (reach.name if len(reach.norms) == 1 else f"{reach.name}, layer {layer}", zip(reach.lags, norms, strict=True))
+        for reach in reaches
+        for layer, norms in enumerate(reach.norms)
+    ]
+    lines = [Line(name, log_segments(points), number) for number, (name, points) in enumerate(curves)]
+    furthest = max([2, *(round(lag) for line in lines for segment in line.segments for lag, _ in segment)])
+    return LineChart(
+        title=title,
+        lines=lines,
+        across=(1, furthest),
+        across_label="characters before",
+        across_ticks=lambda most: ((lag, str(lag)) for lag in _lags(furthest, most)),
+        up_ticks=power_ticks(lines),
+        empty_notice=EMPTY_NOTICE,
+    )
 
 
-def _curves(reach: GradientReach, *, ascii_only: bool) -> Iterator[tuple[str, list[list[Point]]]]:
-    """Yield for each layer its name and log10 of the norm by lag, in one segment for each part inside the chart."""
-    name = all_visible(reach.name, ascii_only=ascii_only)
-    for layer, norms in enumerate(reach.norms):
-        segments: list[list[Point]] = []
-        before = None
-        for lag, norm in zip(reach.lags, norms, strict=True):
-            if 10.0**LOWEST <= norm <= 10.0**HIGHEST:
-                if before is None or lag != before + 1:
-                    segments.append([])
-                segments[-1].append((lag, math.log10(norm)))
-                before = lag
-        yield name if len(reach.norms) == 1 else f"{name}, layer {layer}", segments
+def log_segments(points: Iterable[Point]) -> list[list[Point]]:
+    """Return log10 of norms by their places, in one segment for each part between 1e-12 and 1e12."""
+    parts = groupby(points, key=lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST)
+    return [[(place, math.log10(norm)) for place, norm in part] for is_drawn, part in parts if is_drawn]
+
+
+def power_ticks(lines: Iterable[Line]) -> list[Tick]:
+    """Return the ticks of an axis of powers of ten that enclose the points of lines."""
+    heights = [height for line in lines for segment in line.segments for _, height in segment] or [0.0]
+    return [(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))]
 
 
 def decades(lowest: float, highest: float) -> list[int]:
@@ -251,9 +235,9 @@ def _measure(subject: Subject) -> tuple[GradientReach, ...]:
 def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
     """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
     trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
-    pictures: list[RenderableType] = [GradientChart(reaches)]
+    pictures: list[RenderableType] = [gradient_chart(reaches)]
     if len(trained) > 1:
-        pictures = [GradientChart(trained, f"{TITLE}, trained"), GradientChart(untrained, f"{TITLE}, untrained")]
+        pictures = [gradient_chart(trained, f"{TITLE}, trained"), gradient_chart(untrained, f"{TITLE}, untrained")]
     return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
 
 

@@ -13,7 +13,7 @@ import codecs
 import contextlib
 import statistics
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -26,8 +26,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellScore
-from charrnn.cells.saved import encode
-from charrnn.cells.scores import is_bounded
+from charrnn.cells.saved import Association, Layer, Share, Unit, encode
 from charrnn.cells.statistics import LEAST_SPREAD
 from charrnn.cells.trace import stream_cells
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
@@ -40,7 +39,7 @@ from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
 from charrnn.lazy import torch
 from charrnn.progress import task
-from charrnn.views.charts import ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.views.charts import Line, LineChart, Point, ticks_from_zero
 from charrnn.views.tables import MEANINGS, plain_table, score_mark
 from charrnn.views.theme import all_visible
 
@@ -79,15 +78,15 @@ NUM_TICKS = 6
 class CellMatch:
     """The cell `other_layer`:`other_unit` of another run that correlates best with the cell `layer`:`unit`."""
 
-    layer: int
-    unit: int
+    layer: Layer
+    unit: Unit
     other_layer: int
     other_unit: int
-    correlation: float
+    correlation: Association
     """Pearson's r over the text, with its sign; 0 for a cell that is constant."""
-    null: float
+    null: Share
     """The best |r| with the other run's rotated activations, averaged over the rotations."""
-    p_value: float
+    p_value: Share
     """Share of the rotations for which the best |r| is at least as large; no rotation counts as one of them."""
     partner: tuple[int, int] | None
     """The cell (layer, unit) of the one-to-one assignment, which takes the strongest pairs first; None if none is
@@ -116,15 +115,26 @@ class PairMatch(Displayable):
     other: str
     matches: tuple[CellMatch, ...] = field(repr=False)
     """In the order of the cells."""
-    null_median: float
+    null_median: Share
     """The median of the best |r| of all cells under all rotations."""
-    null_95: float
+    null_95: Share
     """The |r| that 95 % of them stay below."""
-    null_99: float
-    histogram: tuple[float, ...] = field(repr=False)
+    null_99: Share
+    histogram: tuple[Share, ...] = field(repr=False)
     """The share of the cells by their best |r|, in equal bins from 0 to 1."""
-    null_histogram: tuple[float, ...] = field(repr=False)
+    null_histogram: tuple[Share, ...] = field(repr=False)
     """The same under rotation."""
+
+    def fits(self, study: CellAnalysis, other: CellAnalysis) -> bool:
+        """Return whether it can be of the cells of `study`, matched with those of `other`."""
+        cells = [(match.layer, match.unit) for match in self.matches]
+        others = {(match.other_layer, match.other_unit) for match in self.matches}
+        others |= {match.partner for match in self.matches if match.partner is not None}
+        return (
+            cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)]
+            and others <= {divmod(cell, other.num_units) for cell in range(other.num_cells)}
+            and len(self.histogram) == len(self.null_histogram) == NUM_BINS
+        )
 
     @property
     def median(self) -> float:
@@ -134,23 +144,22 @@ class PairMatch(Displayable):
     @property
     def share_95(self) -> float:
         """The share of the cells whose best |r| is above 95 % of their null: p at most 0.05."""
-        return sum(match.p_value <= 0.05 for match in self.matches) / len(self.matches)
+        return statistics.fmean(match.p_value <= 0.05 for match in self.matches)
 
     @property
     def share_99(self) -> float:
         """The share of the cells whose best |r| is above 99 % of their null: cells that the other run has as well."""
-        return sum(match.is_shared for match in self.matches) / len(self.matches)
+        return statistics.fmean(match.is_shared for match in self.matches)
 
     @property
     def share_excess(self) -> float:
         """The share of the cells whose excess correlation is above LARGE_EXCESS."""
-        return sum(match.excess > LARGE_EXCESS for match in self.matches) / len(self.matches)
+        return statistics.fmean(match.excess > LARGE_EXCESS for match in self.matches)
 
     @property
     def share_mutual(self) -> float:
         """The share of the cells whose best cell is assigned to them, so that no other cell claims it."""
-        mutual = sum(match.partner == (match.other_layer, match.other_unit) for match in self.matches)
-        return mutual / len(self.matches)
+        return statistics.fmean(match.partner == (match.other_layer, match.other_unit) for match in self.matches)
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields and shares as one object."""
@@ -218,7 +227,25 @@ class MatchReport(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table of pairs, the histograms of the first run's pairs, and the table of detectors by run."""
-        return match_pictures(self)
+        names = short_names(self.names)
+        return [
+            Text(
+                f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters, matched by correlation; "
+                f"null of {self.num_rotations} rotations",
+                style="bold",
+            ),
+            Text("\n".join(f"{short}: {all_visible(name)}" for short, name in zip(names, self.names, strict=True))),
+            pairs_table(self, names),
+            Text(ABOUT_PAIRS, style="dim"),
+            Text(),
+            Text(sharing_sentence(self)),
+            Text(),
+            match_chart(self),
+            Text(),
+            Text("The best cell for each detector, by run", style="bold"),
+            properties_table(self, names),
+            Text(ABOUT_PROPERTIES, style="dim"),
+        ]
 
 
 def match_cells(
@@ -305,29 +332,24 @@ class Moments:
         scaled = self.covariance(i, j) * np.outer(self.inverse_spread(i), self.inverse_spread(j))
         return np.asarray(scaled.clip(-1, 1))
 
-    def rotated_best(
-        self, runs: Sequence[int], j: int, layer_size: int, advance: Callable[[int], object]
-    ) -> list[Float64Array]:
-        """Return the best |r| (R, C) of every cell of each of `runs` with the rotated activations of run j.
+    def rotated_best(self, i: int, j: int, layer_size: int, advance: Callable[[int], object]) -> Float64Array:
+        """Return the best |r| (R, C) of every cell of run i with the rotated activations of run j.
 
         Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix. `advance` is
         called with 0 after every rotation.
         """
-        own, across = self.covariance(j, j), [self.covariance(i, j) for i in runs]
-        scales = [self.inverse_spread(i) for i in runs]
+        own, across, scale = self.covariance(j, j), self.covariance(i, j), self.inverse_spread(i)
         generator = np.random.default_rng(0)
-        best = [np.zeros((NUM_ROTATIONS, len(scale))) for scale in scales]
-        for number in range(NUM_ROTATIONS):
+        best = np.zeros((NUM_ROTATIONS, len(scale)))
+        for reached in best:
             for begin in range(0, len(own), layer_size):
                 here = slice(begin, begin + layer_size)
                 rotation = random_rotation(layer_size, generator)
                 variances = (rotation * (own[here, here] @ rotation)).sum(axis=0)
                 rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
-                for reached, covariances, scale in zip(best, across, scales, strict=True):
-                    found = np.abs(covariances[:, here] @ rotation).max(axis=1) * scale
-                    reached[number] = np.maximum(reached[number], found)
+                np.maximum(reached, np.abs(across[:, here] @ rotation).max(axis=1) * scale, out=reached)
             advance(0)
-        return [reached.clip(0, 1) for reached in best]
+        return best.clip(0, 1)
 
 
 def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
@@ -355,51 +377,6 @@ def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
     return assigned
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Matched:
-    """What is measured of a pair: for C cells of the one run, columns of the other run's cells."""
-
-    best: NDArray[np.int64]
-    correlations: NDArray[np.float32]
-    partners: NDArray[np.int64]
-    nulls: NDArray[np.float32]
-    """(C,): the mean over the rotations."""
-    p_values: NDArray[np.float32]
-    """(C,): the share of the rotations, and of no rotation, that reach the correlation."""
-    levels: NDArray[np.float32]
-    """(3,): the median, 95 % and 99 % quantile of the null."""
-    null_histogram: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, correlations: Float64Array, null: Float64Array) -> _Matched:
-        """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|."""
-        strengths = np.abs(correlations)
-        best = strengths.argmax(axis=1)
-        reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
-        num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
-        return cls(
-            best,
-            reached.astype(np.float32),
-            assign_one_to_one(strengths),
-            null.mean(axis=0).astype(np.float32),
-            ((1 + num_above) / (1 + len(null))).astype(np.float32),
-            np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32),
-            _histogram(null),
-        )
-
-    def fits(self, num_cells: int, num_others: int) -> bool:
-        """Return whether it can be of `num_cells` cells, matched with `num_others`."""
-        bounded = (self.correlations, self.nulls, self.p_values)
-        return (
-            len(self.best) == len(self.partners) == num_cells
-            and all(is_bounded(column, num_cells) for column in bounded)
-            and is_bounded(self.levels, 3)
-            and is_bounded(self.null_histogram, NUM_BINS)
-            and bool((self.best >= 0).all() and (self.partners >= -1).all())
-            and bool((self.best < num_others).all() and (self.partners < num_others).all())
-        )
-
-
 def match_analyses(
     studies: Sequence[CellAnalysis],
     names: Sequence[str],
@@ -420,11 +397,7 @@ def match_analyses(
                 f"because one of them reads bytes.\nCompare runs of one alphabet, or give a {named('text')} of ASCII."
             )
     findings = [study.findings(detectors) for study in studies]
-    places = list(combinations(range(len(studies)), 2))
-    matched = _match_all(studies, places)
-    pairs = tuple(
-        _pair(matched[i, j], (names[i], names[j]), (studies[i].num_units, studies[j].num_units)) for i, j in places
-    )
+    pairs = _match_pairs(studies, names)
     by_run = [{score.detector: score for score in found.scores} for found in findings]
     detected = dict.fromkeys(name for scores in by_run for name in scores)
     properties = [_property(name, [scores.get(name) for scores in by_run], pairs) for name in detected]
@@ -437,34 +410,32 @@ def match_analyses(
     )
 
 
-def _match_all(studies: Sequence[CellAnalysis], places: Sequence[tuple[int, int]]) -> dict[tuple[int, int], _Matched]:
+def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
-    matched = {}
-    for i, j in places:
-        found = studies[i].look_up("match", _key(studies[i], studies[j]), _Matched)
-        if found is not None and found.fits(studies[i].num_cells, studies[j].num_cells):
-            matched[i, j] = found
-    missing = [pair for pair in places if pair not in matched]
-    if not missing:
-        return matched
-    runs = sorted({run for pair in missing for run in pair})
-    moments = Moments([(runs.index(i), runs.index(j)) for i, j in missing])
-    with task("reading, to match the cells", len(runs) * len(studies[0].text)) as advance:
-        with contextlib.closing(read_together([studies[run] for run in runs])) as windows:
-            for cells in windows:
-                moments.add(cells)
-                advance(len(cells[0]) * len(runs))
-        for j in sorted({j for _, j in missing}):
-            others = [i for i, other in missing if other == j]
-            places_of = [runs.index(i) for i in others]
-            nulls = moments.rotated_best(places_of, runs.index(j), studies[j].num_units, advance)
-            for i, place, null in zip(others, places_of, nulls, strict=True):
-                matched[i, j] = _Matched.of(moments.correlations(place, runs.index(j)), null)
-                if studies[i].cache.identity and studies[j].cache.identity:  # else a model belongs to no run
-                    studies[i].cache.put("match", _key(studies[i], studies[j]), encode(matched[i, j]))
-    for i in {i for i, _ in missing}:
-        studies[i].cache.save()
-    return matched
+
+    def look_up(study: CellAnalysis, other: CellAnalysis) -> PairMatch | None:
+        found = study.look_up("match", _key(study, other), PairMatch)
+        return found if found is not None and found.fits(study, other) else None
+
+    pairs = {(i, j): look_up(studies[i], studies[j]) for i, j in combinations(range(len(studies)), 2)}
+    missing = [places for places, found in pairs.items() if found is None]
+    if missing:
+        moments = Moments(missing)
+        with task("reading, to match the cells", len(studies) * len(studies[0].text)) as advance:
+            with contextlib.closing(read_together(studies)) as windows:
+                for cells in windows:
+                    moments.add(cells)
+                    advance(len(cells[0]) * len(studies))
+            for i, j in missing:
+                study, other = studies[i], studies[j]
+                null = moments.rotated_best(i, j, other.num_units, advance)
+                found = match_pair(moments.correlations(i, j), null, study.num_units, other.num_units)
+                pairs[i, j] = found
+                if study.cache.identity and other.cache.identity:  # else a model belongs to no run
+                    study.cache.put("match", _key(study, other), encode(found))
+        for study in studies:
+            study.cache.save()
+    return tuple(replace(found, name=names[i], other=names[j]) for (i, j), found in pairs.items() if found is not None)
 
 
 def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.float32]], None, None]:
@@ -495,30 +466,39 @@ def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
     }
 
 
-def _pair(found: _Matched, names: tuple[str, str], num_units: tuple[int, int]) -> PairMatch:
-    median, null_95, null_99 = map(float, found.levels)
-    partners = [None if column < 0 else divmod(column, num_units[1]) for column in found.partners.tolist()]
+def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, num_others: int) -> PairMatch:
+    """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|; the runs have no names yet.
+
+    `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single precision.
+    """
+    strengths = np.abs(correlations)
+    best = strengths.argmax(axis=1)
+    reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
+    num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
+    numbers = np.stack([reached, null.mean(axis=0), (1 + num_above) / (1 + len(null))], axis=1).astype(np.float32)
+    columns = zip(best.tolist(), assign_one_to_one(strengths).tolist(), numbers.tolist(), strict=True)
+    median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
     return PairMatch(
-        name=names[0],
-        other=names[1],
+        name="",
+        other="",
         matches=tuple(
             CellMatch(
-                layer=cell // num_units[0],
-                unit=cell % num_units[0],
-                other_layer=best // num_units[1],
-                other_unit=best % num_units[1],
-                correlation=float(found.correlations[cell]),
-                null=float(found.nulls[cell]),
-                p_value=float(found.p_values[cell]),
-                partner=partners[cell],
+                layer=cell // num_units,
+                unit=cell % num_units,
+                other_layer=column // num_others,
+                other_unit=column % num_others,
+                correlation=correlation,
+                null=of_null,
+                p_value=p_value,
+                partner=None if partner < 0 else divmod(partner, num_others),
             )
-            for cell, best in enumerate(found.best.tolist())
+            for cell, (column, partner, (correlation, of_null, p_value)) in enumerate(columns)
         ),
         null_median=median,
         null_95=null_95,
         null_99=null_99,
-        histogram=tuple(map(float, _histogram(np.abs(found.correlations)))),
-        null_histogram=tuple(map(float, found.null_histogram)),
+        histogram=_histogram(np.abs(numbers[:, 0])),
+        null_histogram=_histogram(null),
     )
 
 
@@ -540,33 +520,10 @@ def _order(found: PropertyMatch) -> tuple[int, float]:
     return -found.num_found, -sum(strengths) / len(strengths)
 
 
-def _histogram(values: NDArray[Any]) -> NDArray[np.float32]:
+def _histogram(values: NDArray[Any]) -> tuple[float, ...]:
     """Return the share of values in [0, 1] that are in each bin."""
     counts, _ = np.histogram(values, bins=NUM_BINS, range=(0, 1))
-    return (counts / values.size).astype(np.float32)
-
-
-def match_pictures(report: MatchReport) -> list[RenderableType]:
-    """Draw the table of pairs, the histograms of the first run's pairs, and the table of detectors by run."""
-    title = (
-        f"Cells of {len(report.names)} runs over the same {report.num_chars:,} characters, matched by correlation; "
-        f"null of {report.num_rotations} rotations"
-    )
-    names = short_names(report.names)
-    return [
-        Text(title, style="bold"),
-        Text("\n".join(f"{short}: {all_visible(name)}" for short, name in zip(names, report.names, strict=True))),
-        pairs_table(report, names),
-        Text(ABOUT_PAIRS, style="dim"),
-        Text(),
-        Text(sharing_sentence(report)),
-        Text(),
-        MatchChart(report),
-        Text(),
-        Text("The best cell for each detector, by run", style="bold"),
-        properties_table(report, names),
-        Text(ABOUT_PROPERTIES, style="dim"),
-    ]
+    return tuple((counts / values.size).astype(np.float32).tolist())
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -578,14 +535,10 @@ def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
     """Build the table of pairs of runs: the best correlations of the first one's cells, beside their null."""
     columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess", "mutual")
     table = plain_table("runs", *columns, right=columns)
-    for pair in report.pairs:
-        table.add_row(
-            f"{names[report.names.index(pair.name)]} in {names[report.names.index(pair.other)]}",
-            f"{len(pair.matches):,}",
-            f"{pair.median:.3f}",
-            f"{pair.null_median:.3f}",
-            *(f"{share:.1%}" for share in (pair.share_95, pair.share_99, pair.share_excess, pair.share_mutual)),
-        )
+    for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
+        shares = (pair.share_95, pair.share_99, pair.share_excess, pair.share_mutual)
+        numbers = (f"{len(pair.matches):,}", f"{pair.median:.3f}", f"{pair.null_median:.3f}")
+        table.add_row(f"{name} in {other}", *numbers, *(f"{share:.1%}" for share in shares))
     return table
 
 
@@ -607,12 +560,8 @@ def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
     for found in report.properties:
         same = (False, *found.is_same[1:])  # the first run's cell is the one that the others are compared with
         cells = [cell_text(score, is_same=is_same) for score, is_same in zip(found.scores, same, strict=True)]
-        table.add_row(
-            found.detector,
-            *cells,
-            f"{found.num_found} of {len(report.names)}",
-            style=None if found.num_found else "dim",
-        )
+        count = f"{found.num_found} of {len(report.names)}"
+        table.add_row(found.detector, *cells, count, style=None if found.num_found else "dim")
     return table
 
 
@@ -625,36 +574,23 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 
-@dataclass(frozen=True)
-class MatchChart(ChartOfRecords):
-    """A renderable of how the best correlations of the first run's cells are distributed, for each other run."""
-
-    report: MatchReport
-
-    def chart(self, *, ascii_only: bool) -> LineChart:
-        pairs = self.report.pairs[: len(self.report.names) - 1]
-        highest = max(max(*pair.histogram, *pair.null_histogram) for pair in pairs)
-        step = round_step(highest, NUM_TICKS - 1)
-        num_steps = max(1, -int(-highest // step))
-        lines = [line for number, pair in enumerate(pairs) for line in _lines(pair, number, ascii_only=ascii_only)]
-        return LineChart(
-            title=HISTOGRAM_TITLE,
-            lines=lines,
-            across=(0.0, 1.0),
-            across_label="best |r|",
-            across_ticks=lambda most: [(tick / 5, f"{tick / 5:g}") for tick in range(6)],
-            up_ticks=[(step * tick, f"{step * tick:.3g}") for tick in range(num_steps + 1)],
-            empty_notice="No cell.",
-        )
-
-
-def _lines(pair: PairMatch, number: int, *, ascii_only: bool) -> list[Line]:
-    name = f"{pair.name} in {pair.other}"
-    shown = all_visible(name, ascii_only=ascii_only)
-    return [
-        Line(shown, [_steps(pair.histogram)], number),
-        Line(f"{shown}, null", [_steps(pair.null_histogram)], number, is_marked=False),
-    ]
+def match_chart(report: MatchReport) -> LineChart:
+    """Draw how the best correlations of the first run's cells are distributed, for each other run."""
+    pairs = report.pairs[: len(report.names) - 1]
+    lines = []
+    for number, pair in enumerate(pairs):
+        name = f"{pair.name} in {pair.other}"
+        lines.append(Line(name, [_steps(pair.histogram)], number))
+        lines.append(Line(f"{name}, null", [_steps(pair.null_histogram)], number, is_marked=False))
+    return LineChart(
+        title=HISTOGRAM_TITLE,
+        lines=lines,
+        across=(0.0, 1.0),
+        across_label="best |r|",
+        across_ticks=lambda most: [(tick / 5, f"{tick / 5:g}") for tick in range(6)],
+        up_ticks=ticks_from_zero(max(max(*pair.histogram, *pair.null_histogram) for pair in pairs), NUM_TICKS),
+        empty_notice="No cell.",
+    )
 
 
 def _steps(shares: Sequence[float]) -> list[Point]:

@@ -10,8 +10,8 @@ Shapes: H units.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from charrnn.config import Config, resolved
 from charrnn.display import Displayable
 from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
-from charrnn.lab.gradients import HIGHEST, LOWEST, decades
+from charrnn.lab.gradients import log_segments, power_ticks
 from charrnn.lab.history import FEW_STEPS, run_folder
 from charrnn.lab.numbers import DOUBLE, Doubles
 from charrnn.model.cells import Unitary
@@ -36,9 +36,8 @@ from charrnn.model.registry import cell_type
 from charrnn.progress import task
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
-from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.views.charts import Line, LineChart, Point, Tick, round_step, ticks_from_zero
 from charrnn.views.tables import plain_table
-from charrnn.views.theme import all_visible
 
 MAX_NORMS = 1_000
 """Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
@@ -83,13 +82,9 @@ class TrainingSpectrum(Displayable):
     gradient_norms: tuple[float, ...] = field(repr=False)
     """Norms before clipping; of a long training the largest of each group of steps."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
-
     def view(self) -> Sequence[RenderableType]:
         """Return the charts of the singular values and of the gradient norms."""
-        return [SpectrumChart([self]), NormChart([self])]
+        return [spectrum_chart([self]), norm_chart([self])]
 
 
 def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> TrainingSpectrum:
@@ -180,76 +175,52 @@ def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], 
     return tuple(step for step, _ in largest), tuple(norm for _, norm in largest)
 
 
-@dataclass(frozen=True)
-class SpectrumChart(ChartOfRecords):
-    """A renderable of the largest singular value of every run's recurrent matrices against the step."""
-
-    spectra: Sequence[TrainingSpectrum]
-
-    def chart(self, *, ascii_only: bool) -> LineChart:
-        curves = [curve for spectrum in self.spectra for curve in _largest(spectrum, ascii_only=ascii_only)]
-        lines = [Line(name, [points], number) for number, (name, points) in enumerate(curves)]
-        values = [value for _, points in curves for _, value in points] or [1.0]
-        step = round_step(max(*values, 1e-9), MAX_TICKS - 1)
-        ticks = [step * number for number in range(math.ceil(max(values) / step) + 1)]
-        return LineChart(
-            title=SPECTRUM_TITLE,
-            lines=lines,
-            across=(0, _last_step(curves)),
-            across_label="step",
-            across_ticks=lambda most: _step_ticks(_last_step(curves), most),
-            up_ticks=[(tick, f"{tick:g}") for tick in ticks],
-            empty_notice=NO_CHECKPOINT,
-        )
+def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
+    """Draw the largest singular value of every run's recurrent matrices, layer by layer, against the step."""
+    curves = []
+    for spectrum in spectra:
+        layers = sorted({matrix.layer for matrix in spectrum.matrices})
+        for layer in layers:
+            values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
+            name = spectrum.name if len(layers) == 1 else f"{spectrum.name}, layer {layer}"
+            curves.append((name, list(zip(spectrum.steps, map(max, zip(*values, strict=True)), strict=True))))
+    highest = max((value for _, points in curves for _, value in points), default=1.0)
+    return _chart(SPECTRUM_TITLE, curves, lambda lines: ticks_from_zero(highest), NO_CHECKPOINT)
 
 
-@dataclass(frozen=True)
-class NormChart(ChartOfRecords):
-    """A renderable of every run's gradient norms against the step, on a log scale."""
-
-    spectra: Sequence[TrainingSpectrum]
-
-    def chart(self, *, ascii_only: bool) -> LineChart:
-        curves: list[tuple[str, list[Point]]] = []
-        for spectrum in self.spectra:
-            pairs = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
-            points: list[Point] = [
-                (step, math.log10(norm)) for step, norm in pairs if 10.0**LOWEST <= norm <= 10.0**HIGHEST
-            ]
-            name = all_visible(spectrum.name, ascii_only=ascii_only)
-            curves.append((f"{name}, clipped at {spectrum.clip_norm:g}", points))
-        heights = [height for _, points in curves for _, height in points] or [0.0]
-        return LineChart(
-            title=NORM_TITLE,
-            lines=[Line(name, [points], number) for number, (name, points) in enumerate(curves)],
-            across=(0, _last_step(curves)),
-            across_label="step",
-            across_ticks=lambda most: _step_ticks(_last_step(curves), most),
-            up_ticks=[(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))],
-            empty_notice=NO_NORM,
-        )
+def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
+    """Draw every run's gradient norms against the step, on a log scale."""
+    curves = []
+    for spectrum in spectra:
+        norms = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
+        points = [point for segment in log_segments(norms) for point in segment]
+        curves.append((f"{spectrum.name}, clipped at {spectrum.clip_norm:g}", points))
+    return _chart(NORM_TITLE, curves, power_ticks, NO_NORM)
 
 
-def _largest(spectrum: TrainingSpectrum, *, ascii_only: bool) -> Iterator[tuple[str, list[Point]]]:
-    """Yield for each layer its name and the largest singular value of its matrices by step."""
-    layers = sorted({matrix.layer for matrix in spectrum.matrices})
-    for layer in layers:
-        values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
-        name = all_visible(spectrum.name, ascii_only=ascii_only)
-        yield (
-            name if len(layers) == 1 else f"{name}, layer {layer}",
-            [(step, max(at_step)) for step, at_step in zip(spectrum.steps, zip(*values, strict=True), strict=True)],
-        )
+def _chart(
+    title: str,
+    curves: Sequence[tuple[str, Sequence[Point]]],
+    up_ticks: Callable[[Sequence[Line]], Sequence[Tick]],
+    empty_notice: str,
+) -> LineChart:
+    """Draw named curves against the step."""
+    last = max([1.0, *(step for _, points in curves for step, _ in points)])
+    lines = [Line(name, [points], number) for number, (name, points) in enumerate(curves)]
+    return LineChart(
+        title=title,
+        lines=lines,
+        across=(0, last),
+        across_label="step",
+        across_ticks=lambda most: _step_ticks(last, most),
+        up_ticks=up_ticks(lines),
+        empty_notice=empty_notice,
+    )
 
 
-def _last_step(curves: Sequence[tuple[str, Sequence[Point]]]) -> float:
-    return max([1.0, *(step for _, points in curves for step, _ in points)])
-
-
-def _step_ticks(last: float, most: int) -> Iterator[tuple[float, str]]:
+def _step_ticks(last: float, most: int) -> Iterator[Tick]:
     step = max(1, round(round_step(last, most)))
-    for tick in range(0, math.floor(last) + 1, step):
-        yield tick, f"{tick:,}"
+    return ((tick, f"{tick:,}") for tick in range(0, math.floor(last) + 1, step))
 
 
 def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
@@ -275,7 +246,7 @@ def _measure(subject: Subject) -> list[TrainingSpectrum]:
 
 def _show(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
     """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
-    pictures: list[RenderableType] = [SpectrumChart(spectra), NormChart(spectra), spectra_table(spectra)]
+    pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra), spectra_table(spectra)]
     if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
         pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
     return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])

@@ -1,7 +1,6 @@
 """Charts: drawn with characters in a terminal, and as shapes in an exported picture."""
 
 import math
-from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -145,7 +144,7 @@ class Line:
     """One line of a chart. Lines of the same `number` have the same colour and the same mark."""
 
     name: str
-    """Its name in the legend, with control characters made visible."""
+    """Its name in the legend."""
     segments: Sequence[Sequence[Point]]
     """Points with ascending x; nothing is drawn between two segments."""
     number: int = 0
@@ -193,7 +192,7 @@ class LineChart:
         yield _line(" " * (margin + 1) + _numbers(at_column, canvas.width))
         yield _line(self.across_label.rjust(margin + 1 + canvas.width))
         entries = [
-            (f"{marks[line.number % len(marks)]} {line.name}", _style(line.number))
+            (f"{marks[line.number % len(marks)]} {all_visible(line.name, ascii_only=ascii_only)}", _style(line.number))
             for line in self.lines
             if line.is_marked
         ]
@@ -234,7 +233,7 @@ class LineChart:
             if line.is_marked:
                 shapes += [
                     _mark(line.number, (MARK_SIZE + 2, y - 6)),
-                    label(2 * COLUMN_WIDTH, y, line.name, fill=_colour(line.number)),
+                    label(2 * COLUMN_WIDTH, y, all_visible(line.name), fill=_colour(line.number)),
                 ]
                 y += LINE_HEIGHT
         return y - LINE_HEIGHT / 2, shapes
@@ -280,21 +279,6 @@ class LineChart:
         return [point for point in found if point is not None] or last
 
 
-class ChartOfRecords(ABC):
-    """A renderable that is one line chart of the records it is made from."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.chart(ascii_only=options.ascii_only)
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
-        return self.chart(ascii_only=False).to_shapes(width)
-
-    @abstractmethod
-    def chart(self, *, ascii_only: bool) -> LineChart:
-        """Return the chart, with names in ASCII for a stream that carries nothing else."""
-
-
 def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
     """Return the point of a line at x, None where it has none."""
     for segment in segments:
@@ -314,6 +298,13 @@ def round_step(extent: float, most: int) -> float:
     steps = (digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 2, 5))
     # A rounding error must not skip a step that fits exactly.
     return next(step for step in steps if step >= smallest * (1 - 1e-9))
+
+
+def ticks_from_zero(highest: float, most: int = MAX_TICKS) -> list[Tick]:
+    """Return at most `most` equidistant round numbers from 0 that reach `highest`; 0 to 1 if it is 0."""
+    highest = highest if highest > 1e-9 else 1.0
+    step = round_step(highest, most - 1)
+    return [(step * number, f"{step * number:g}") for number in range(math.ceil(highest / step) + 1)]
 
 
 def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
@@ -447,13 +438,13 @@ class LearningChart:
     curves: LearningCurves
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._chart(ascii_only=options.ascii_only)
+        yield self._chart()
         for note in self._notes():
             yield Text(note)
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
-        height, shapes = self._chart(ascii_only=False).to_shapes(width)
+        height, shapes = self._chart().to_shapes(width)
         lines = [line for note in self._notes() for line in wrap(note, int(width / COLUMN_WIDTH))]
         texts = [label(0, height + (row + 1) * LINE_HEIGHT, line) for row, line in enumerate(lines)]
         return height + (len(texts) + 0.5) * LINE_HEIGHT, [*shapes, *texts]
@@ -465,11 +456,9 @@ class LearningChart:
             yield f"{TRAINING_NOTE}{f', each point the mean of up to {size} steps' if size > 1 else ''}."
         yield from self.curves.notes
 
-    def _chart(self, *, ascii_only: bool) -> LineChart:
+    def _chart(self) -> LineChart:
         lines = [
-            line
-            for number, curve in enumerate(self.curves)
-            for line in _lines(curve, number, self.curves.against, ascii_only=ascii_only)
+            line for number, curve in enumerate(self.curves) for line in _lines(curve, number, self.curves.against)
         ]
         least = min((y for line in lines for _, y in _points(line)), default=0.0)
         lines = [_without_higher(line, least + MAX_RISE) for line in lines]
@@ -487,13 +476,12 @@ class LearningChart:
         )
 
 
-def _lines(curve: LearningCurve, number: int, against: str, *, ascii_only: bool) -> Iterator[Line]:
+def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
     """Yield the line of a run's training, if it has one, then that of its validation, which is drawn over it."""
-    name = all_visible(curve.run, ascii_only=ascii_only)
     if curve.training.steps:
-        yield Line(name, [_thinned(curve.training, against)], number, is_marked=False)
+        yield Line(curve.run, [_thinned(curve.training, against)], number, is_marked=False)
     points = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
-    yield Line(name, [points], number)
+    yield Line(curve.run, [points], number)
 
 
 def _thinned(curve: LossCurve, against: str) -> list[Point]:
