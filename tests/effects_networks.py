@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from charrnn.architectures import DEPTHS
 from charrnn.config import Config
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
+from charrnn.model.stepper import Stepper
 from charrnn.text.encoded import EncodedText
 
-CHARACTERS = "abcde\n"
+CHARACTERS = 'abc"e\n'
 V, H = len(CHARACTERS), 6
 ARCHITECTURES = [
     *((cell, "stacked") for cell in CELLS),
@@ -22,14 +24,18 @@ ARCHITECTURES = [
 ]
 
 
-def make_network(cell: str, depth: str = "stacked", num_layers: int = 3, **changes: Any) -> CharRNN:
+def make_config(cell: str, depth: str = "stacked", num_layers: int = 3, **changes: Any) -> Config:
     sizes: dict[str, Any] = {"num_layers": num_layers, "hidden_size": H, "embedding_size": 4, "dropout": 0.0, **changes}
-    network = CharRNN(Config(cell=cell, depth=depth, **sizes), V).double()
+    return Config(cell=cell, depth=depth, **sizes)
+
+
+def make_network(cell: str, depth: str = "stacked", num_layers: int = 3, scale: float = 0.2, **changes: Any) -> CharRNN:
+    network = CharRNN(make_config(cell, depth, num_layers, **changes), V).double()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         # Drawn as for training, biases are zero.
         for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
         if cell == "irnn":  # whose state would grow without bound, or stay at 0
             for layer in network.recurrent_layers():
                 layer.weight("hh").mul_(0.5)
@@ -37,6 +43,25 @@ def make_network(cell: str, depth: str = "stacked", num_layers: int = 3, **chang
     return network
 
 
+def tensors_of(network: CharRNN) -> dict[str, NDArray[Any]]:
+    return {name: value.numpy() for name, value in network.state_dict().items()}
+
+
+def make_ids(num_chars: int) -> NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
+
+
 def make_text(num_chars: int, num_context: int = 0) -> EncodedText:
-    ids = np.random.default_rng(0).integers(0, V, num_context + num_chars).astype(np.uint16)
+    ids = make_ids(num_context + num_chars)
     return EncodedText(ids, num_context, "".join(CHARACTERS[id] for id in ids[num_context:]), "char")
+
+
+def step_through(stepper: Stepper, ids: NDArray[np.uint16]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The log-probabilities (N - 1, V) after each character but the last, and the cell values (N, L, H)."""
+    state, logprobs, values = stepper.initial_state(1), [], []
+    for char in ids:
+        logits, state = stepper.step(np.array([char]), state)
+        exact = logits[0].astype(np.float64)
+        logprobs.append(exact - np.log(np.exp(exact).sum()))
+        values.append(stepper.values(state)[:, 0])
+    return np.array(logprobs[:-1]), np.array(values)

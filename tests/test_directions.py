@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import TrainedRun
+from effects_networks import make_config, make_network, make_text, step_through, tensors_of
 from encoded_texts import as_text
 from progress_reports import reports
 from rich.cells import cell_len
 from synthetic import make_corpus
-from test_causal import ARCHITECTURES, make_ids, make_network, spell
 
 import charrnn
 from charrnn.architectures import CELLS
@@ -135,8 +135,12 @@ def study_of(network: CharRNN, text: EncodedText, cache: FindingsCache | None = 
     )
 
 
-def test_a_planted_direction_is_found_and_better_than_any_cell() -> None:
-    study = study_of(plant(), planted_text())
+@pytest.fixture
+def study() -> Study:
+    return study_of(plant(), planted_text())
+
+
+def test_a_planted_direction_is_found_and_better_than_any_cell(study: Study) -> None:
     direction = study.direction(SPANS, 4)
     assert {unit for _, unit in direction.cells} == {0, 1, 2, 3}
     # The values are tanh of memories up to 0.4, so equal weights are not quite the best.
@@ -154,10 +158,14 @@ def test_a_planted_direction_is_found_and_better_than_any_cell() -> None:
     # Two of the cells are disturbed, and all together are no better than the four.
     assert study.direction(SPANS, 2).score < 0.95
     assert study.direction(SPANS, None).score == pytest.approx(direction.score, abs=0.01)
+    # A direction of one cell is the best cell.
+    (score,) = study.findings([SPANS], untrained=False).scores
+    single = study.direction(SPANS, 1)
+    assert single.cells == ((score.layer, score.unit),) and not single.is_better
+    assert single.score == pytest.approx(score.auc) and single.gain == pytest.approx(0)
 
 
-def test_ablating_a_planted_direction_costs_inside() -> None:
-    study = study_of(plant(), planted_text())
+def test_ablating_a_planted_direction_costs_inside(study: Study) -> None:
     direction = study.direction(SPANS, 4)
     with reports() as done:
         found = study.ablate_direction(direction, [SPANS])
@@ -174,41 +182,36 @@ def test_ablating_a_planted_direction_costs_inside() -> None:
             assert random.change == 0, "nothing depends on these cells"
 
 
-def test_a_clamped_direction_says_inside_everywhere() -> None:
+def clamped_stepper(config: Config, network: CharRNN, direction: Direction, value: float) -> Stepper:
+    stepper = Stepper(config, tensors_of(network))
+    for layer, clamped in clamped_sums(direction, value, stepper.cell).items():
+        stepper.clamp_sum(layer, clamped)
+    return stepper
+
+
+def test_a_clamped_direction_says_inside_everywhere(study: Study) -> None:
     """Its output is the value asked for at every character, and c as likely as it is inside a span."""
-    network, text = plant(), planted_text()
-    direction = study_of(network, text).direction(SPANS, 4)
-    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    direction = study.direction(SPANS, 4)
     config = Config(cell="lstm", num_layers=1, hidden_size=SIZE, embedding_size=11, dropout=0.0)
     likely = []
     for value in (direction.low, direction.high):
-        stepper = Stepper(config, tensors)
-        for layer, clamped in clamped_sums(direction, value, stepper.cell).items():
-            stepper.clamp_sum(layer, clamped)
-        state = stepper.initial_state(1)
-        for char in text.ids[:300]:
-            logits, state = stepper.step(np.array([char]), state)
-            values = [stepper.values(state)[layer, :, unit] for layer, unit in direction.cells]
-            assert outputs_of(direction, values) == pytest.approx(value, abs=1e-5)
-        likely.append(logits[0, MARKS.index("c")])
+        stepper = clamped_stepper(config, study.network(), direction, value)
+        logprobs, values = step_through(stepper, study.text.ids[:300])
+        found = outputs_of(direction, [values[:, layer, unit] for layer, unit in direction.cells])
+        assert found == pytest.approx(np.full(300, value), abs=1e-5)
+        likely.append(logprobs[-1, MARKS.index("c")] - logprobs[-1, MARKS.index("a")])
     assert likely[1] - likely[0] == pytest.approx(3, abs=1)
 
 
 @pytest.mark.parametrize("zoneout", [0.0, 0.3])
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: float) -> None:
-    config = Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, zoneout=zoneout)
-    torch.manual_seed(0)
-    stepper = Stepper(config, {name: value.numpy() for name, value in CharRNN(config, 10).state_dict().items()})
-    direction = make_direction([(0, 1), (1, 2), (0, 5), (1, 0), (0, 6)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2)
-    for layer, clamped in clamped_sums(direction, 0.7, stepper.cell).items():
-        stepper.clamp_sum(layer, clamped)
-    state = stepper.initial_state(3)
-    for ids in np.random.default_rng(0).integers(0, 10, (20, 3)):
-        _, state = stepper.step(ids, state)
-        values = [stepper.values(state)[layer, :, unit] for layer, unit in direction.cells]
-        # float32 values.
-        assert outputs_of(direction, values) == pytest.approx(np.full(3, 0.7), abs=1e-5)
+    network, config = (make(cell, num_layers=2, zoneout=zoneout) for make in (make_network, make_config))
+    direction = make_direction([(0, 1), (1, 2), (0, 5), (1, 0), (0, 3)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2)
+    stepper = clamped_stepper(config, network.float(), direction, 0.7)
+    _, values = step_through(stepper, make_text(20).ids)
+    found = outputs_of(direction, [values[:, layer, unit] for layer, unit in direction.cells])
+    assert found == pytest.approx(np.full(20, 0.7), abs=1e-5)  # float32 values
 
 
 @pytest.mark.parametrize("shows", ["h", "tanh(c)"])
@@ -247,43 +250,30 @@ def test_what_the_cells_cannot_reach_is_refused() -> None:
 
 
 def test_a_cell_follows_one_clamp() -> None:
-    config = Config(cell="gru", num_layers=1, hidden_size=8, embedding_size=4, dropout=0.0)
-    stepper = Stepper(config, {name: value.numpy() for name, value in CharRNN(config, 10).state_dict().items()})
+    stepper = Stepper(make_config("gru"), tensors_of(make_network("gru")))
     stepper.clamp(0, 3, 0.5)
-    one, other = (ClampedSum(units, (1.0, 1.0), (1.0, 1.0), 0.5) for units in ((3, 4), (4, 5)))
+    one, other = (ClampedSum(units, (1.0, 1.0), (1.0, 1.0), 0.5) for units in ((2, 3), (4, 5)))
     with pytest.raises(UsageError, match="Cell 0:3 is in two `clamps`"):
         stepper.clamp_sum(0, one)
     stepper.clamp_sum(0, other)
-    with pytest.raises(UsageError, match="Cell 0:4 is in two"):
-        stepper.clamp_sum(0, replace(one, units=(4, 6)))
-    with pytest.raises(UsageError, match="There is no cell 0:8"):
-        stepper.clamp_sum(0, replace(one, units=(7, 8)))
+    for units, message in (((4, 1), "Cell 0:4 is in two"), ((1, 8), "There is no cell 0:8")):
+        with pytest.raises(UsageError, match=message):
+            stepper.clamp_sum(0, replace(one, units=units))
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("cell", "depth"), [("lstm", "stacked"), ("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")]
+)
 def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str) -> None:
-    network, ids = make_network(cell, depth, zoneout=0.1), make_ids(300)
-    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=6, embedding_size=4, dropout=0.0, zoneout=0.1)
-    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    network = make_network(cell, depth, num_layers=2, zoneout=0.1).float()
+    config, text = make_config(cell, depth, num_layers=2, zoneout=0.1), make_text(300)
     direction = make_direction([(1, 5), (0, 3), (1, 0)], [1.0, -0.5, 0.7])
-    free, held = Stepper(config, tensors), Stepper(config, tensors)
-
-    def read(stepper: Stepper) -> tuple[Any, Any]:
-        state = stepper.initial_state(1)
-        losses, values = [], []
-        for index, char in enumerate(ids):
-            logits, state = stepper.step(np.array([char]), state)
-            values.append(stepper.values(state)[:, 0])
-            if index + 1 < len(ids):
-                exponentials = np.exp(logits[0].astype(np.float64))
-                losses.append(-np.log(exponentials[ids[index + 1]] / exponentials.sum()))
-        return np.array(losses), np.array(values).mean(axis=0)
-
-    losses, means = read(free)
+    free, held = (Stepper(config, tensors_of(network)) for _ in range(2))
+    logprobs, values = step_through(free, text.ids)
     for layer in (0, 1):
-        held.clamp_sum(layer, sum_at_means(direction, layer, means[layer]))
-    changes = read(held)[0] - losses
-    text = as_text(ids, 0, spell(ids))
+        held.clamp_sum(layer, sum_at_means(direction, layer, values.mean(axis=0)[layer]))
+    changes = logprobs - step_through(held, text.ids)[0]
+    changes = np.take_along_axis(changes, text.ids[1:].astype(np.int64)[:, None], axis=1)[:, 0]
     found = compare_ablations(network, text, get_detectors(["quote"]), direction, num_random=1)
     # Both sides are float32, and add up their products in another order.
     assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
@@ -296,15 +286,6 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
     assert found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
     assert found.best_cell.effects[0].change_inside == pytest.approx(alone.effects[0].change_inside, abs=1e-6)
     assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], "as many cells of each layer"
-
-
-def test_a_direction_of_one_cell_is_the_best_cell() -> None:
-    study = study_of(plant(), planted_text())
-    (score,) = study.findings([SPANS], untrained=False).scores
-    direction = study.direction(SPANS, 1)
-    assert direction.cells == ((score.layer, score.unit),)
-    assert direction.score == pytest.approx(score.auc) and direction.gain == pytest.approx(0)
-    assert not direction.is_better
 
 
 def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -333,16 +314,14 @@ def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
         {"score": "high"},
     ],
 )
-def test_a_damaged_direction_is_measured_again(damage: dict[str, Any]) -> None:
-    study = study_of(plant(), planted_text())
+def test_a_damaged_direction_is_measured_again(damage: dict[str, Any], study: Study) -> None:
     direction = study.direction(SPANS, 3)
     (name,) = (name for name in study.cache._new if name.startswith("direction "))
     study.cache._new[name] = encode(replace(direction, **damage))
     assert study.direction(SPANS, 3) == direction
 
 
-def test_sizes_and_detectors_that_are_not_there_are_refused() -> None:
-    study = study_of(plant(), planted_text())
+def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> None:
     for size in (0, 17):
         with pytest.raises(UsageError, match=f"A direction of {size} cells: the model has 16. Use 1 to 16, or all."):
             study.direction(SPANS, size)
@@ -352,30 +331,25 @@ def test_sizes_and_detectors_that_are_not_there_are_refused() -> None:
         study.direction("string")
 
 
-@pytest.fixture
-def fresh_file(lab: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "fresh.txt"
-    path.write_text(make_corpus(num_chars=4_000, seed=3).text, encoding="utf-8")
-    return path
-
-
 def test_the_ablation_of_a_direction_is_shown_as_it_is_measured(
-    command: Callable[..., Any], lab: Path, fresh_file: Path
+    command: Callable[..., Any], lab: Path, tmp_path: Path
 ) -> None:
-    options = ("visualize", "--text", fresh_file, "--ablate", "zib|molu@2", "--detect", "zib|molu")
+    path, text = tmp_path / "fresh.txt", make_corpus(num_chars=4_000, seed=3).text
+    path.write_text(text, encoding="utf-8")
+    options = ("visualize", "--text", path, "--ablate", "zib|molu@2", "--detect", "zib|molu")
     found = json.loads(command(*options, "--detector", "quote", "--json").out)
-    assert found["direction"]["name"] == "zib|molu@2" and len(found["direction"]["cells"]) == 2
     detectors = [custom_detector("zib|molu"), "quote"]
-    study = charrnn.load(lab).study(fresh_file.read_text(encoding="utf-8"))
-    expected = study.ablate_direction(study.direction(detectors[0], 2), detectors)
+    study = charrnn.load(lab).study(text)
+    direction = study.direction(detectors[0], 2)
+    expected = study.ablate_direction(direction, detectors)
+    assert direction.name == found["direction"]["name"] == "zib|molu@2"
     assert found["ablation"]["change"] == pytest.approx(expected.ablation.change, abs=1e-5)
     assert [effect["detector"] for effect in found["ablation"]["effects"]] == ["zib|molu", "quote"]
-    assert len(found["random"]) == 3 and len(found["best_cell"]["cells"]) == 1
     shown = command(*options).out
-    assert "direction zib|molu@2" in shown and f"{found['ablation']['change']:+.4f}" in shown
-    assert max(map(cell_len, shown.splitlines())) <= 80
+    assert "direction zib|molu@2" in shown and max(map(cell_len, shown.splitlines())) <= 80
     (row,) = [line for line in shown.splitlines() if line.strip().startswith("whole text")]
-    assert row.split()[-1] == f"{np.mean([one['change'] for one in found['random']]):+.4f}"
+    changes = [found["ablation"]["change"], np.mean([one["change"] for one in found["random"]])]
+    assert [row.split()[2], row.split()[-1]] == [f"{change:+.4f}" for change in changes]
 
 
 def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(

@@ -3,44 +3,20 @@
 Shapes: K lags, L layers, S state vectors, H units, V characters.
 """
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
+from effects_networks import ARCHITECTURES, H, make_config, make_network, make_text
 from encoded_texts import as_text
-from numpy.typing import NDArray
 from progress_reports import reports
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.architectures import DEPTHS
-from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.lab.gradients import NUM_AT_ONCE, NUM_LOSSES, measure_reach
-from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 
-V, H, K = 5, 4, 5
-ARCHITECTURES = [
-    *((cell, "stacked") for cell in CELLS),
-    *(("lstm", depth) for depth in list(DEPTHS)[1:]),
-    ("gru", "dilated"),
-]
-
-
-def make_network(cell: str, depth: str = "stacked", **changes: Any) -> CharRNN:
-    sizes: dict[str, Any] = {"num_layers": 2, "hidden_size": H, "embedding_size": 3, "dropout": 0.0, **changes}
-    network = CharRNN(Config(cell=cell, depth=depth, **sizes), V).double()
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return network
-
-
-def make_ids(num_chars: int) -> NDArray[np.uint16]:
-    return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
+K = 5
 
 
 @torch.no_grad()
@@ -61,14 +37,15 @@ def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float
 
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
 def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
-    network, ids = make_network(cell, depth), make_ids(32)
-    assert ids[-1] not in ids[-3:-1]  # another character's loss is another loss
-    reach = measure_reach(network, as_text(ids, 30), max_lag=K)  # the loss after the last but one character alone
+    network, text = make_network(cell, depth, num_layers=2), make_text(2, 30)
+    assert text.ids[-1] not in text.ids[-3:-1]  # another character's loss is another loss
+    reach = measure_reach(network, text, max_lag=K)  # the loss after the last but one character alone
     assert reach.num_losses == 1 and reach.lags == (1, 2, 3, 4, 5)
-    text = torch.from_numpy(ids.astype(np.int64))[:, None]
-    expected = [[differences(network, text, lag, layer) for lag in reach.lags] for layer in range(2)]
+    ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]
+    lags = (1, K)
+    expected = [[differences(network, ids, lag, layer) for lag in lags] for layer in range(2)]
     # A central difference is off by its step squared, 1e-10, and by rounding over its step, 1e-11.
-    np.testing.assert_allclose(reach.norms, expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose([[norms[lag - 1] for lag in lags] for norms in reach.norms], expected, rtol=1e-5)
     assert np.min(expected) > 1e-6  # far above what the tolerance could hide
 
 
@@ -84,7 +61,7 @@ def test_a_linear_recurrence_fades_or_grows_by_its_eigenvalue(factor: float) -> 
         for name in ("ih", "hh"):
             layer.bias(name).fill_(0.01)
         network.output.weight.mul_(1e-9)  # so that all of what grows stays far from one certain character
-    (norms,) = measure_reach(network, as_text(make_ids(200)), max_lag=40).norms
+    (norms,) = measure_reach(network, make_text(200), max_lag=40).norms
     np.testing.assert_allclose(norms, norms[0] * factor ** np.arange(40.0), rtol=1e-6)
     assert norms[0] > 0
 
@@ -97,68 +74,43 @@ def test_what_a_cell_multiplies_its_memory_by_is_how_it_fades() -> None:
         for parameter in layer.parameters():
             parameter.zero_()
         layer.bias("ih")[H : 2 * H] = np.log(0.8 / 0.2)
-    (norms,) = measure_reach(network, as_text(make_ids(300)), max_lag=30).norms
+    (norms,) = measure_reach(network, make_text(300), max_lag=30).norms
     # With c at zero, d loss / d c is that of h, halved by the output gate, times 0.8 for each character.
     np.testing.assert_allclose(norms, norms[0] * 0.8 ** np.arange(30.0), rtol=1e-9)
     assert norms[0] > 0
 
 
-def test_plain_networks_forget_and_gates_do_not() -> None:
-    ids = make_ids(800)
-    plain, gated = (
-        measure_reach(
-            CharRNN(Config(cell=cell, num_layers=1, hidden_size=32, embedding_size=8, forget_bias=5.0), V), as_text(ids)
-        )
-        for cell in ("rnn", "lstm")
-    )
-    assert plain.norms[0][-1] < 1e-4 * plain.norms[0][0]
-    assert gated.norms[0][-1] > 0.1 * gated.norms[0][0]
-
-
 def test_losses_are_averaged_over_the_text() -> None:
-    network, ids = make_network("lstm", "residual"), make_ids(360)
+    network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
-        together = measure_reach(network, as_text(ids, 320), max_lag=K, name="lamps")
-    assert together.num_losses == 39 > 2 * NUM_AT_ONCE and done == {"gradients": 39}
-    assert together.name == "lamps"
-    apart = [measure_reach(network, as_text(ids[: t + 2], t), max_lag=K).norms for t in range(320, 359)]
+        together = measure_reach(network, text, max_lag=K, name="lamps")
+    assert together.num_losses == 39 > 2 * NUM_AT_ONCE and done == {"gradients": 39} and together.name == "lamps"
+    apart = [measure_reach(network, as_text(text.ids[: t + 2], t), max_lag=K).norms for t in range(320, 359)]
     # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300 characters away.
     np.testing.assert_allclose(together.norms, np.mean(apart, axis=0), rtol=1e-9)
     assert np.std(apart, axis=0).min() > 1e-6
+    assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 
-def test_a_long_text_is_looked_back_from_at_so_many_places() -> None:
-    assert measure_reach(make_network("rnn"), as_text(make_ids(2000)), max_lag=2).num_losses == NUM_LOSSES
-
-
-@pytest.mark.parametrize(("num_chars", "first"), [(K + 2, 0), (K + 2, K), (K + 3, 0), (40, 39 - 1)])
-def test_the_shortest_texts(num_chars: int, first: int) -> None:
-    reach = measure_reach(make_network("gru"), as_text(make_ids(num_chars), first), max_lag=K)
-    assert reach.num_losses >= 1 and np.min(reach.norms) > 0
-
-
-@pytest.mark.parametrize(
-    ("num_chars", "first", "max_lag", "error", "message"),
-    [
-        (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
-        (50, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
-        (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
-    ],
-)
-def test_a_text_too_short_is_refused(
-    num_chars: int, first: int, max_lag: int, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        measure_reach(make_network("rnn"), as_text(make_ids(num_chars), first), max_lag=max_lag)
-
-
-def test_the_network_is_as_it_was() -> None:
+@pytest.mark.parametrize(("num_chars", "num_context"), [(K + 2, 0), (2, K), (K + 3, 0), (2, 38)])
+def test_the_shortest_texts_leave_the_network_as_it_was(num_chars: int, num_context: int) -> None:
     network = make_network("gru").float()
-    measure_reach(network, as_text(make_ids(30)), max_lag=K)
+    reach = measure_reach(network, make_text(num_chars, num_context), max_lag=K)
+    assert reach.num_losses >= 1 and np.min(reach.norms) > 0
     assert all(value.dtype == torch.float32 and value.requires_grad for value in network.parameters())
     assert all(value.grad is None for value in network.parameters())
 
 
-def test_a_reach_turns_into_json() -> None:
-    found = measure_reach(make_network("rnn"), as_text(make_ids(30)), max_lag=K).to_json()
-    assert found["lags"] == (1, 2, 3, 4, 5) and [len(norms) for norms in found["norms"]] == [K, K]
+@pytest.mark.parametrize(
+    ("num_chars", "num_context", "max_lag", "error", "message"),
+    [
+        (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
+        (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
+        (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
+    ],
+)
+def test_a_text_too_short_is_refused(
+    num_chars: int, num_context: int, max_lag: int, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        measure_reach(CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag)

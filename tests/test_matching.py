@@ -10,19 +10,27 @@ import numpy as np
 import pytest
 import torch
 from conftest import Ran, TrainedRun, copy_run
-from rich.console import Console
+from rich.console import Console, Group
 from synthetic import make_corpus
 
 import charrnn
 from charrnn import match_cells
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
-from charrnn.cells.records import CellFindings
-from charrnn.cells.saved import decode
+from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.saved import decode, encode
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.lab import matching
-from charrnn.lab.matching import Moments, PairMatch, assign_one_to_one, match_pictures, random_rotation
+from charrnn.lab.matching import (
+    Moments,
+    PairMatch,
+    PropertyMatch,
+    _order,
+    assign_one_to_one,
+    cell_text,
+    random_rotation,
+)
 from charrnn.model.shapes import weight_shapes
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader
@@ -63,11 +71,6 @@ def permuted(model: Model, seed: int) -> tuple[Model, list[list[int]], list[Floa
     return copied, [order.tolist() for order in orders], signs
 
 
-def only_pair(models: list[Model], text: str = TEXT) -> PairMatch:
-    (pair,) = match_cells(models, text, detectors=["line-position"]).pairs
-    return pair
-
-
 def moments_of(runs: list[Floats], *, window: int) -> Moments:
     moments = Moments([(0, 1)])
     for begin in range(0, len(runs[0]), window):
@@ -100,22 +103,15 @@ def test_the_null_is_the_best_correlation_with_rotated_activations(monkeypatch: 
     monkeypatch.setattr(matching, "NUM_ROTATIONS", 3)
     runs = [correlated_runs()[0], np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)]
     calls: list[int] = []
-    (found,) = moments_of(runs, window=100).rotated_best([0], 1, 2, calls.append)
+    found = moments_of(runs, window=100).rotated_best(0, 1, 2, calls.append)
     generator = np.random.default_rng(0)
     for reached in found:
-        rotated = np.hstack(
-            [runs[1][:, :2] @ random_rotation(2, generator), runs[1][:, 2:] @ random_rotation(2, generator)]
-        )
+        first, second = random_rotation(2, generator), random_rotation(2, generator)
+        assert first @ first.T == pytest.approx(np.eye(2), abs=1e-12) and np.abs(first - second).max() > 0.01
+        rotated = np.hstack([runs[1][:, :2] @ first, runs[1][:, 2:] @ second])
         expected = [max(abs(np.corrcoef(cell, other)[0, 1]) for other in rotated.T) for cell in runs[0].T[:4]]
         assert reached == pytest.approx([*expected, 0], abs=1e-4)
     assert calls == [0, 0, 0]
-
-
-def test_rotations_are_orthogonal_and_differ() -> None:
-    generator = np.random.default_rng(0)
-    first, second = random_rotation(7, generator), random_rotation(7, generator)
-    assert first @ first.T == pytest.approx(np.eye(7), abs=1e-12)
-    assert np.abs(first - second).max() > 0.1
 
 
 def test_each_cell_is_assigned_once_and_the_strongest_pairs_first() -> None:
@@ -166,96 +162,71 @@ def test_reading_leaves_the_mode_of_torch_as_it_was(monkeypatch: pytest.MonkeyPa
     assert not torch.is_inference_mode_enabled()
 
 
-def test_a_run_matches_itself() -> None:
-    model = random_model(4, layers=1, units=12)
-    report = match_cells([model, model], TEXT, detectors=["line-position"])
-    assert report.names == ("random-4@0", "random-4@0 (2)")
-    (pair,) = report.pairs
-    assert all((match.layer, match.unit) == (match.other_layer, match.other_unit) for match in pair.matches)
-    assert min(match.correlation for match in pair.matches) == pytest.approx(1, abs=1e-5)
-
-
 def test_independent_random_networks_stay_at_the_null_level(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 160 cells, 8 and 2 are expected below p = 0.05 and 0.01."""
     monkeypatch.setattr(Study, "findings", lambda *_, **__: CellFindings(scores=()))
-    pairs = [only_pair([random_model(seed), random_model(seed + 50)]) for seed in range(10, 20)]
+    pairs = [match_cells([random_model(seed), random_model(seed + 50)], TEXT).pairs[0] for seed in range(10, 20)]
     shares = [np.mean([getattr(pair, name) for pair in pairs]) for name in ("share_95", "share_99", "share_excess")]
     assert shares[0] < 0.2 and shares[1] < 0.08 and shares[2] == 0
-    for pair in pairs:
-        assert pair.median == pytest.approx(pair.null_median, abs=0.12)
+    assert all(pair.median == pytest.approx(pair.null_median, abs=0.12) for pair in pairs)
 
 
 def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
     small, large = random_model(1, layers=1, units=5), random_model(2, layers=3, units=9)
-    report = match_cells([small, large, random_model(3)], TEXT, detectors=["line-position", "quote"])
+    report = match_cells([small, large, small], TEXT, detectors=["line-position", "quote"])
+    assert report.names == ("random-1@0", "random-2", "random-1@0 (2)")
+    first, itself, last = report.pairs
     assert [(pair.name, pair.other, len(pair.matches)) for pair in report.pairs] == [
-        ("random-1", "random-2", 5),
-        ("random-1", "random-3", 5),
-        ("random-2", "random-3", 27),
+        ("random-1@0", "random-2", 5),
+        ("random-1@0", "random-1@0 (2)", 5),
+        ("random-2", "random-1@0 (2)", 27),
     ]
-    assert {match.other_layer for match in report.pairs[0].matches} <= {0, 1, 2}
-    assert sum(match.partner is not None for match in report.pairs[2].matches) == 16
-    assert sum(report.num_sharing()) == 5
+    assert {match.other_layer for match in first.matches} <= {0, 1, 2}
+    assert all((match.layer, match.unit) == (match.other_layer, match.other_unit) for match in itself.matches)
+    assert min(match.correlation for match in itself.matches) == pytest.approx(1, abs=1e-5)
+    assert sum(match.partner is not None for match in last.matches) == 5 == sum(report.num_sharing())
     assert all(sum(pair.histogram) == pytest.approx(1) == sum(pair.null_histogram) for pair in report.pairs)
-    assert [found.num_found for found in report.properties] == sorted(
-        (found.num_found for found in report.properties), reverse=True
-    )
+    num_found = [found.num_found for found in report.properties]
+    assert num_found == sorted(num_found, reverse=True)
+    # Drawn for a notebook, and without Unicode.
+    assert "quote" in str(report._repr_html_())
+    console = Console(width=80, legacy_windows=True)
+    with console.capture() as captured:
+        console.print(Group(*report.view()))
+    assert "A in B" in captured.get()
 
 
 def test_bytes_and_characters_are_matched_over_ascii_only() -> None:
-    reads_bytes = random_model(1, vocab=Vocab.of_bytes(), name="bytes")
-    pair = only_pair([reads_bytes, random_model(2)], TEXT)
-    assert pair.name == "bytes" and len(pair.matches) == 16
-    (pair,) = match_cells([reads_bytes, random_model(2)], TEXT.encode(), detectors=["quote"]).pairs
-    assert len(pair.matches) == 16
-    longer = TEXT[:1500] + "é" + TEXT[1500:]
-    with pytest.raises(DataError, match="bytes reads the text as 3,002 characters and random-2 as 3,001"):
-        match_cells([reads_bytes, random_model(2)], longer)
-    # Cut inside a character: its first byte is left out.
-    with pytest.raises(DataError, match="3,001 characters and random-2 as 3,000"):
-        match_cells([reads_bytes, random_model(2)], TEXT.encode() + "é".encode()[:1])
-    with pytest.raises(DataError, match=r"random-2 reads characters, and the text is not UTF-8: .* at byte 5"):
-        match_cells([reads_bytes, random_model(2)], b"hello\xff" + TEXT.encode())
-
-
-def test_a_text_that_a_model_cannot_read_is_one_clear_error() -> None:
+    reads_bytes, reads_text = random_model(1, vocab=Vocab.of_bytes(), name="bytes"), random_model(2)
+    both = [reads_bytes, reads_text]
+    (pair,), (same,) = (match_cells(both, text, detectors=["quote"]).pairs for text in (TEXT, TEXT.encode()))
+    assert (pair.name, len(pair.matches)) == ("bytes", 16) and pair == same
+    for text, message in (
+        (TEXT[:1500] + "é" + TEXT[1500:], "bytes reads the text as 3,002 characters and random-2 as 3,001"),
+        # Cut inside a character: its first byte is left out.
+        (TEXT.encode() + "é".encode()[:1], "3,001 characters and random-2 as 3,000"),
+        (b"hello\xff" + TEXT.encode(), r"random-2 reads characters, and the text is not UTF-8: .* at byte 5"),
+    ):
+        with pytest.raises(DataError, match=message):
+            match_cells(both, text)
     other = random_model(2, vocab=Vocab.from_text("абвгд" * 99), name="russian")
     with pytest.raises(DataError, match=r"russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"):
-        match_cells([random_model(1), other], TEXT)
+        match_cells([reads_text, other], TEXT)
     with pytest.raises(UsageError, match="at least two runs, not 1"):
-        match_cells([random_model(1)], TEXT)
+        match_cells([reads_text], TEXT)
 
 
 def test_properties_that_most_runs_have_come_first() -> None:
-    from charrnn.cells.records import CellScore
-    from charrnn.lab.matching import PropertyMatch, _order, cell_text
-
-    good = CellScore(
-        detector="quote",
-        layer=0,
-        unit=1,
-        polarity=1,
-        num_positive=5,
-        auc=0.9,
-        ci_low=0.8,
-        ci_high=0.95,
-        p_value=0.01,
-        null_level=0.6,
-    )
+    level: dict[str, Any] = {"ci_low": 0.8, "ci_high": 0.95, "p_value": 0.01, "null_level": 0.6}
+    good = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=5, auc=0.9, **level)
     weak = replace(good, auc=0.55, ci_low=0.4)
     rows = [
         PropertyMatch(detector=name, scores=scores, is_same=(True, False))
         for name, scores in {"one": (good, weak), "both": (good, good), "none": (weak, None)}.items()
     ]
     assert [row.detector for row in sorted(rows, key=_order)] == ["both", "one", "none"]
-    assert [row.num_found for row in rows] == [1, 2, 0]
-    untrained = replace(good, untrained=0.9)
-    assert [cell_text(score, is_same=True) for score in (good, weak, untrained, None)] == [
-        "0:1 0.900=",
-        "0:1 0.550=?",
-        "0:1 0.900=~",
-        "-",
-    ]
+    shown = ["0:1 0.900=", "0:1 0.550=?", "0:1 0.900=~", "-"]
+    assert [cell_text(score, is_same=True) for score in (good, weak, replace(good, untrained=0.9), None)] == shown
 
 
 @pytest.fixture
@@ -281,26 +252,23 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran
     def fail(*_: object) -> None:
         raise AssertionError("the text was read again")
 
-    monkeypatch.setattr(matching, "read_together", fail)
-    monkeypatch.setattr("charrnn.cells.trace.stream_cells", fail)
-    second = command("visualize", "--same", *runs, "--detector", "quote", "--detector", "line-position", "--json")
+    with monkeypatch.context() as patched:
+        patched.setattr(matching, "read_together", fail)
+        patched.setattr("charrnn.cells.trace.stream_cells", fail)
+        second = command("visualize", "--same", *runs, "--detector", "quote", "--detector", "line-position", "--json")
     assert second.code == 0 and json.loads(second.out) == report
     # A cache from elsewhere is checked.
-    models = [charrnn.load(run) for run in runs]
-    entry = next(v for k, v in models[0].findings._read().items() if k.startswith("match "))
-    good = decode(matching._Matched, entry, {})
-    num_cells = [int(model.config.num_layers) * int(model.config.hidden_size) for model in models]
-    assert good is not None and good.fits(*num_cells)
-    damages: tuple[dict[str, Any], ...] = (
-        {"best": np.zeros(31, np.int64)},
-        {"best": np.full(32, -1)},
-        {"best": np.full(32, num_cells[1])},
-        {"correlations": np.full(32, 2, np.float32)},
-        {"levels": np.zeros(1, np.float32)},
-    )
-    for damage in damages:
-        assert not replace(good, **damage).fits(*num_cells)
-    assert decode(matching._Matched, [], {}) is None
+    studies = [charrnn.load(run).study("abc") for run in runs]
+    (pair,) = match_cells([charrnn.load(run) for run in runs], TEXT, detectors=["quote"]).pairs
+    assert pair.fits(*studies) and not pair.fits(*studies[::-1])
+    first, *rest = pair.matches
+    for damage in ({"unit": 1}, {"other_unit": 99}, {"other_layer": -1}, {"partner": (0, 99)}):
+        assert not replace(pair, matches=(replace(first, **damage), *rest)).fits(*studies)
+    assert not replace(pair, matches=pair.matches[1:]).fits(*studies)
+    assert not replace(pair, histogram=()).fits(*studies)
+    assert decode(PairMatch, encode(pair), {}) == pair
+    for damage in ({"correlation": 2.0}, {"p_value": -1.0}):
+        assert decode(PairMatch, encode(replace(pair, matches=(replace(first, **damage), *rest))), {}) is None
 
 
 def test_the_pictures_fit_80_columns_and_are_exported(
@@ -351,13 +319,3 @@ def test_a_step_is_loaded_by_its_number(runs: list[str], command: Callable[..., 
     copy_run(tmp_path / "checkpoints" / runs[1], tmp_path / "checkpoints" / "gru@7")
     assert command("visualize", "gru@7", "--cell", "0:1", "--chars", "5").code == 0
     assert command("visualize", f"{runs[0]}@{last}", "--cell", "0:1", "--chars", "5").code == 0
-
-
-def test_the_report_is_drawn_for_a_notebook_and_without_unicode() -> None:
-    report = match_cells([random_model(1, layers=1), random_model(2, layers=1)], TEXT, detectors=["quote"])
-    assert "quote" in str(report._repr_html_())
-    console = Console(width=80, legacy_windows=True, file=None, record=True)
-    with console.capture() as captured:
-        for picture in match_pictures(report):
-            console.print(picture)
-    assert "A in B" in captured.get()

@@ -10,7 +10,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.detectors.prose import label_quotes
+from charrnn.detectors.registry import get_detectors
 
 TEXT = make_corpus(num_chars=8_000, seed=1).text
 
@@ -22,35 +23,27 @@ def model(lstm: TrainedRun) -> Model:
 
 def test_the_first_of_each_list_is_the_cell_that_is_found(model: Model) -> None:
     found = model.survey(TEXT).scores
-    ranked = model.study(TEXT).ranking(get_detectors(None))
+    with reports() as done:
+        ranked = model.study(TEXT).ranking(get_detectors(None))
     assert {score.detector: score for score in found} == {name: scores[0] for name, scores in ranked.items()}
+    assert done["scoring all cells"] == 32
 
 
 def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Model) -> None:
     """By counting pairs; the order is by values in 512 bins, so that cells nearly as good may change places."""
-    quote = DETECTORS["quote"]
-    scores = model.study(TEXT).ranking([quote])["quote"]
+    scores = model.study(TEXT).ranking(["quote"])["quote"]
     assert sorted((score.layer, score.unit) for score in scores) == [(0, unit) for unit in range(32)]
-    trace = model.trace(TEXT)
-    is_inside, half = quote.label(TEXT), len(TEXT) // 2
-    assert is_inside is not None
+    cells, is_inside, half = model.trace(TEXT).cells[:, 0], label_quotes(TEXT), len(TEXT) // 2
 
     def auc(part: slice, unit: int) -> float:
-        values, labels = trace.cells[part, 0, unit].astype(np.float64), is_inside[part]
+        values, labels = cells[part, unit].astype(np.float64), is_inside[part]
         inside, outside = values[labels][:, None], values[~labels]
         return float(((inside > outside) + 0.5 * (inside == outside)).mean())
 
-    shown = [score.chosen_on for score in scores]
-    assert all(value is not None for value in shown)
-    assert [abs(value - 0.5) for value in shown] == sorted((abs(v - 0.5) for v in shown), reverse=True)  # type: ignore[operator]
+    shown = [abs((score.chosen_on or 0.0) - 0.5) for score in scores]
+    assert shown == sorted(shown, reverse=True)
     for score in scores[:3]:
         chosen_on, reached = auc(slice(None, half), score.unit), auc(slice(half, None), score.unit)
         assert score.polarity == (1 if chosen_on >= 0.5 else -1)
         turned = (chosen_on, reached) if score.polarity > 0 else (1 - chosen_on, 1 - reached)
         assert (score.chosen_on, score.auc) == pytest.approx(turned, abs=2e-3)
-
-
-def test_it_tells_how_many_cells_are_done(model: Model) -> None:
-    with reports() as done:
-        model.study(TEXT).ranking([DETECTORS["quote"]])
-    assert done["scoring all cells"] == 32

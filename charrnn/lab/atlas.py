@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -335,97 +336,96 @@ def atlas_entries(atlas: Atlas) -> list[CellEntry]:
     for score in atlas.findings.scores:
         if score.is_significant:
             found[score.layer, score.unit].append(score)
-    return [_entry(cell, found.get((cell.layer, cell.unit), ())) for cell in atlas.cells]
+    return [_entry(cell, found[cell.layer, cell.unit]) for cell in atlas.cells]
 
 
 def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
     description, values = cell.description, cell.values
     text = "" if description is None else description.text
-    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
-    found = next((score.detector for score in scores if not score.is_no_better_than_untrained), "")
     is_explained = description is not None and description.explained
+    score = description.score if description is not None and is_explained else None
+    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
     return CellEntry(
         cell=(cell.layer, cell.unit),
-        shown=(
-            text,
-            description.score if description is not None and is_explained else None,
-            follows,
-            values.timescale,
-            values.mean,
-            values.spread,
-        ),
+        shown=(text, score, follows, values.timescale, values.mean, values.spread),
         label="; ".join(filter(None, (follows and f"follows {follows}", text if is_explained else ""))),
-        found=found,
+        found=next((score.detector for score in scores if not score.is_no_better_than_untrained), ""),
         place=(cell.x, cell.y),
-        sections=tuple(_sections(cell)),
+        sections=tuple(section for section in _sections(cell) if section.content),
     )
 
 
 def _sections(cell: AtlasCell) -> Iterator[CellSection]:
-    if cell.description is not None:
-        yield from _description(cell.description)
+    """Yield the sections of the page of a cell; those without content are left out."""
     passages = _passages(cell)
+    if cell.description is not None:
+        yield CellSection(title="Description", draw_as="text", content=cell.description.text)
+        figures = _figures_of(cell.description)
+        yield CellSection(title="How well it predicts the value", draw_as="figures", content=figures)
     for kind in ("top", "bottom"):
-        if passages[kind]:
-            yield CellSection(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
+        yield CellSection(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
     yield from _values(cell.values)
-    if cell.inputs is not None:
-        yield from _inputs(cell.inputs)
-    if cell.outputs is not None:
-        yield from _outputs(cell.outputs)
-    if passages["decile"]:
+    drivers = () if cell.inputs is None else cell.inputs.drivers
+    for gate, of_gate in groupby(drivers, key=lambda driver: driver.gate):
         yield CellSection(
-            title="A passage of each tenth of its values",
-            about="the largest first; chosen at random within each tenth",
-            draw_as="passages",
-            content=passages["decile"],
+            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
+            about="weight times the standard deviation of the driving cell's output",
+            draw_as="cells",
+            content=[((one.layer, one.unit), one.strength) for one in of_gate],
         )
+    effects = () if cell.outputs is None else (*cell.outputs.promoted, *reversed(cell.outputs.suppressed))
+    yield CellSection(
+        title="Characters that it promotes and suppresses",
+        about="change of the log-probability in nats, to first order, if it rises by one standard deviation",
+        draw_as="bars",
+        content=[(one.character, one.effect) for one in effects],
+    )
+    yield CellSection(
+        title="A passage of each tenth of its values",
+        about="the largest first; chosen at random within each tenth",
+        draw_as="passages",
+        content=passages["decile"],
+    )
 
 
-def _description(description: Description) -> Iterator[CellSection]:
-    yield CellSection(title="Description", draw_as="text", content=description.text)
+def _figures_of(description: Description) -> list[tuple[str, str | float]]:
+    """Return the figures that say how well a description predicts the values, by name."""
     if description.kind == "none":
-        return
-    figures: list[tuple[str, str | float]] = []
-    if not description.explained:
-        figures.append(("best rule", " and ".join(description.conditions)))
-    interval = ""
-    if description.ci_low is not None and description.ci_high is not None:
-        interval = f" [{description.ci_low:.2f}, {description.ci_high:.2f}]"
-    figures.append(("R²", f"{description.score:.2f}{interval}"))
-    for name, number in (
-        ("AUC", description.auc),
-        ("Spearman's ρ", description.spearman),
-        ("R², untrained baseline", description.untrained),
-        ("R², control values", description.control),
-        ("share of the characters", description.share),
-        ("mean where it holds", description.mean_inside),
-        ("mean elsewhere", description.mean_outside),
-    ):
-        if number is not None:
-            figures.append((name, number))
-    yield CellSection(title="How well it predicts the value", draw_as="figures", content=figures)
+        return []
+    low, high = description.ci_low, description.ci_high
+    interval = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
+    figures = {
+        "best rule": None if description.explained else " and ".join(description.conditions),
+        "R²": f"{description.score:.2f}{interval}",
+        "AUC": description.auc,
+        "Spearman's ρ": description.spearman,
+        "R², untrained baseline": description.untrained,
+        "R², control values": description.control,
+        "share of the characters": description.share,
+        "mean where it holds": description.mean_inside,
+        "mean elsewhere": description.mean_outside,
+    }
+    return [(name, figure) for name, figure in figures.items() if figure is not None]
 
 
 def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
     """Return the passages of a cell by kind."""
     found: dict[str, list[ShownPassage]] = defaultdict(list)
     places = cell.values.passages
-    values = unpack(cell.levels, cell.scale, sum(place.end - place.begin for place in places))
-    begin = 0
-    for place in places:
+    ends = np.cumsum([place.end - place.begin for place in places])
+    values = unpack(cell.levels, cell.scale, int(ends[-1]) if places else 0)
+    for place, shown in zip(places, np.split(values, ends[:-1]), strict=False):
         title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}".replace("-", "−")
-        size = place.end - place.begin
-        shown = ShownPassage(title=title, begin=place.begin, values=values[begin : begin + size])
-        found[place.kind].append(shown)
-        begin += size
+        found[place.kind].append(ShownPassage(title=title, begin=place.begin, values=shown))
     return found
 
 
 def _values(values: CellValues) -> Iterator[CellSection]:
     figures: list[tuple[str, str | float]] = [("mean", values.mean), ("standard deviation", values.spread)]
     if values.timescale is not None:
-        figures.append(("timescale", f"{values.timescale:.3g} characters, from {_gate_name(values.timescale_from)}"))
+        source = values.timescale_from
+        name = f"gate {source}" if len(source) == 1 else f"the {source}"
+        figures.append(("timescale", f"{values.timescale:.3g} characters, from {name}"))
     if values.decay is not None:
         figures.append(("autocorrelation falls to 1/e after", f"{values.decay:.3g} characters"))
     figures += [
@@ -434,13 +434,12 @@ def _values(values: CellValues) -> Iterator[CellSection]:
     ]
     yield CellSection(title="Values", draw_as="figures", content=figures)
     yield CellSection(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
-    if values.after_characters:
-        yield CellSection(
-            title="Mean value after a character",
-            about="the characters after which it is farthest from its mean",
-            draw_as="bars",
-            content=[(one.character, one.mean) for one in values.after_characters],
-        )
+    yield CellSection(
+        title="Mean value after a character",
+        about="the characters after which it is farthest from its mean",
+        draw_as="bars",
+        content=[(one.character, one.mean) for one in values.after_characters],
+    )
     yield CellSection(
         title="Most correlated cells",
         draw_as="cells",
@@ -448,33 +447,5 @@ def _values(values: CellValues) -> Iterator[CellSection]:
     )
 
 
-def _gate_name(name: str) -> str:
-    return f"gate {name}" if len(name) == 1 else f"the {name}"
-
-
-def _inputs(inputs: CellInputs) -> Iterator[CellSection]:
-    for gate in dict.fromkeys(driver.gate for driver in inputs.drivers):
-        yield CellSection(
-            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
-            about="weight times the standard deviation of the driving cell's output",
-            draw_as="cells",
-            content=[((one.layer, one.unit), one.strength) for one in inputs.drivers if one.gate == gate],
-        )
-
-
-def _outputs(outputs: CellOutputs) -> Iterator[CellSection]:
-    effects = [(one.character, one.effect) for one in (*outputs.promoted, *reversed(outputs.suppressed))]
-    if effects:
-        yield CellSection(
-            title="Characters that it promotes and suppresses",
-            about="change of the log-probability in nats, to first order, if it rises by one standard deviation",
-            draw_as="bars",
-            content=effects,
-        )
-
-
-EXTENSIONS = (
-    ModelMethod(name="atlas", function=model_atlas),
-    AnalysisMethod(name="atlas", function=atlas),
-)
+EXTENSIONS = (ModelMethod(name="atlas", function=model_atlas), AnalysisMethod(name="atlas", function=atlas))
 """`Model.atlas` and `CellAnalysis.atlas`."""

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import Model
@@ -41,7 +40,7 @@ from charrnn.model.cells import Cell
 from charrnn.model.clamping import NUM_CELLS, ClampedSum, Direction, sum_at_means
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
-from charrnn.views.tables import ablation_table, plain_table, skipped_lines
+from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
 from charrnn.views.theme import all_visible
 
 if TYPE_CHECKING:
@@ -156,8 +155,9 @@ def ablate_direction(
     On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most often; inside and
     outside the spans of each of `detectors` (its own, if none is named). Raises as `direction`.
     """
-    own = _target(analysis, direction.detector if detectors is None else _named(direction.detector, detectors))
-    targets, skipped = choose_targets(analysis.text.text, [] if detectors is None else get_detectors(detectors))
+    chosen = [] if detectors is None else get_detectors(detectors)
+    own = _target(analysis, next((one for one in chosen if one.name == direction.detector), direction.detector))
+    targets, skipped = choose_targets(analysis.text.text, chosen)
     targets = [own, *(target for target in targets if target.name != own.name)]
     num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
 
@@ -198,18 +198,7 @@ def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
     return targets[0]
 
 
-def _named(name: str, detectors: Sequence[str | Detector]) -> str | Detector:
-    """Return the detector of a name among `detectors`, or the name itself."""
-    return next((one for one in detectors if not isinstance(one, str) and one.name == name), name)
-
-
-def fit_direction(
-    target: Target,
-    best: CellScore,
-    size: int,
-    num_units: int,
-    read: Read,
-) -> Direction:
+def fit_direction(target: Target, best: CellScore, size: int, num_units: int, read: Read) -> Direction:
     """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on the other half.
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
@@ -373,45 +362,33 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
-    """Draw a direction, and the table of its contribution beside its best cell and random directions."""
-    pictures = [
+    """Draw a direction, and the table of its contribution beside its best cell and random directions, on average."""
+    layer, unit = found.best_cell.cells[0]
+    effects = zip(*(one.effects for one in found.random), strict=True)
+    of_random = [
+        replace(
+            same[0],
+            change_inside=fmean(one.change_inside for one in same),
+            change_outside=fmean(one.change_outside for one in same),
+        )
+        for same in effects
+    ]
+    table = clamped_table(
+        ("direction", f"cell {layer}:{unit}", "random"),
+        [
+            *((one.change, one.effects) for one in (found.ablation, found.best_cell)),
+            (fmean(one.change for one in found.random), of_random),
+        ],
+        found.ablation.ci,
+        found.direction.detector,
+    )
+    return [
         *direction_pictures(found.direction, title),
         Text(),
         Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
-        contribution_table(found),
+        table,
+        *([skipped_lines(found.skipped)] if found.skipped else []),
     ]
-    return [*pictures, skipped_lines(found.skipped)] if found.skipped else pictures
-
-
-def contribution_table(found: DirectionContribution) -> Table:
-    """Build the table of the rise of the loss: of the direction, of its best cell, and of random directions on average.
-
-    Over the whole text, then inside and outside the spans of each detector: its own first, then by the contribution
-    inside.
-    """
-    layer, unit = found.best_cell.cells[0]
-    numbers = ("direction", "95 % interval", f"cell {layer}:{unit}", "random")
-    table = plain_table("nats/character", *numbers, right=numbers)
-    ablations = (found.ablation, found.best_cell, *found.random)
-
-    def row(name: str, changes: Sequence[float], ci: tuple[float, float]) -> None:
-        whole, best, *random = changes
-        average = f"{fmean(random):+.4f}" if random else ""
-        table.add_row(name, f"{whole:+.4f}", f"{ci[0]:+.4f}…{ci[1]:+.4f}", f"{best:+.4f}", average)
-
-    row("whole text", [one.change for one in ablations], found.ablation.ci)
-    own = found.direction.detector
-    for effect in sorted(found.ablation.effects, key=lambda one: (one.detector != own, -one.change_inside)):
-        name = all_visible(effect.detector)
-        inside, outside = (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
-        effects = [_effect(one, effect.detector) for one in ablations]
-        row(inside, [one.change_inside for one in effects], effect.ci_inside)
-        row(outside, [one.change_outside for one in effects], effect.ci_outside)
-    return table
-
-
-def _effect(ablation: DirectionAblation, detector: str) -> AblationEffect:
-    return next(effect for effect in ablation.effects if effect.detector == detector)
 
 
 ABLATE = Option(

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -18,7 +18,7 @@ from rich.text import Text
 from charrnn.architectures import CELL_GROUP
 from charrnn.cells.gates import GATE_NAMES, GateCounter
 from charrnn.cells.records import GateUse
-from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import Analysis, Option, Shown
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod, plugin_names
@@ -68,10 +68,6 @@ class GateReport(Displayable):
     cell: str
     num_chars: int
     gates: tuple[GateUse, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
 
     def view(self) -> Sequence[RenderableType]:
         """Return the scatter plots."""
@@ -192,16 +188,12 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     )
 
 
-def _show(subject: Subject, report: GateReport) -> Shown:
-    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
-
-
 EXTENSIONS = (
     ModelMethod(name="gates", function=gates),
     Analysis(
         option=Option(flag="--gates", help="Show how often each gate is saturated, per layer.", kind=bool),
         measure=lambda subject: gates(subject.model, subject.text),
-        show=_show,
+        show=lambda subject, report: Shown(f"Gates of {report.name}", report.view(), report.to_json()),
     ),
 )
 """The method `Model.gates` and `visualize --gates`."""

@@ -109,12 +109,7 @@ def gradients_with(
 
 
 def measure_reach(
-    network: CharRNN,
-    text: EncodedText,
-    *,
-    max_lag: int = MAX_LAG,
-    name: str = "model",
-    is_untrained: bool = False,
+    network: CharRNN, text: EncodedText, *, max_lag: int = MAX_LAG, name: str = "model", is_untrained: bool = False
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 

@@ -6,9 +6,9 @@ Shapes: n positions, k lags, C = L * H cells, L, H, S and E as in `model.network
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,10 +158,6 @@ class CellInputs(Displayable):
     drivers: tuple[Driver, ...]
     earlier: EarlierCharacters | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
-
     def view(self) -> Sequence[RenderableType]:
         """Return the cells that drive the cell and, if measured, the earlier characters that set its value."""
         pictures: list[RenderableType] = [
@@ -207,29 +203,32 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     residual network those of all layers below. Numbers have four significant digits. The peephole weights of a cell are
     not counted.
     """
-    found: list[CellInputs] = []
     num_layers, num_units = states.values.shape[1:]
+    found: dict[tuple[int, int], list[Driver]] = {
+        (layer, unit): [] for layer in range(num_layers) for unit in range(num_units)
+    }
     for layer in range(num_layers):
         below = _paths_from_below(states, layer)
         sources = [layer, *below]
-        ranked = [
-            (gate, *_largest(weights, spreads, num_drivers))
-            for gate, weights, spreads in _driving_weights(states, layer, below)
-        ]
-        for unit in range(num_units):
-            drivers = tuple(
-                Driver(
-                    gate=gate,
-                    layer=sources[column // num_units],
-                    unit=column % num_units,
-                    weight=rounded(w),
-                    strength=rounded(s),
-                )
-                for gate, columns, weights, strengths in ranked
-                for column, w, s in zip(columns[unit], weights[unit], strengths[unit], strict=True)
-            )
-            found.append(CellInputs(layer=layer, unit=unit, num_positions=len(states), drivers=drivers))
-    return tuple(found)
+        for gate, weights, spreads in _driving_weights(states, layer, below):
+            strengths = weights * spreads
+            columns = strengths.abs().topk(min(num_drivers, strengths.shape[1]), dim=1).indices
+            largest = (one.tolist() for one in (columns, weights.gather(1, columns), strengths.gather(1, columns)))
+            for unit, of_unit in enumerate(zip(*largest, strict=True)):
+                found[layer, unit] += [
+                    Driver(
+                        gate=gate,
+                        layer=sources[column // num_units],
+                        unit=column % num_units,
+                        weight=rounded(weight),
+                        strength=rounded(strength),
+                    )
+                    for column, weight, strength in zip(*of_unit, strict=True)
+                ]
+    return tuple(
+        CellInputs(layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers))
+        for (layer, unit), drivers in found.items()
+    )
 
 
 def recurrent_weights(layer: RecurrentLayer, inputs: Tensor) -> dict[str, Tensor]:
@@ -308,15 +307,6 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
             if path.any():
                 paths[source] = path
     return paths
-
-
-def _largest(
-    weights: Tensor, spreads: Tensor, num_drivers: int
-) -> tuple[list[list[int]], list[list[float]], list[list[float]]]:
-    """Return columns, weights and strengths of the drivers with the largest absolute strengths, for each of H cells."""
-    strengths = weights * spreads
-    columns = strengths.abs().topk(min(num_drivers, strengths.shape[1]), dim=1).indices
-    return columns.tolist(), weights.gather(1, columns).tolist(), strengths.gather(1, columns).tolist()
 
 
 def measure_earlier(
@@ -434,14 +424,13 @@ def _summarize(
 ) -> EarlierCharacters:
     """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
     written = characters_of(text)
-    effects: dict[int, list[tuple[float, float]]] = defaultdict(list)
-    for id, pair in zip(ids.flat, zip(attributed.flat, measured.flat, strict=True), strict=True):
-        effects[int(id)].append(pair)
+    effects = np.stack((attributed, measured), axis=-1)
+    of_characters = ((written[id], effects[ids == id]) for id in dict.fromkeys(ids.ravel().tolist()) if id in written)
     means = [
-        CharacterInput(character=written[id], count=len(pairs), attribution=mean[0], measured=mean[1])
-        for id, pairs in effects.items()
-        if id in written and len(pairs) >= MIN_COUNT
-        for mean in [np.mean(pairs, axis=0).tolist()]
+        CharacterInput(character=character, count=len(pairs), attribution=mean[0], measured=mean[1])
+        for character, pairs in of_characters
+        if len(pairs) >= MIN_COUNT
+        for mean in [pairs.mean(axis=0).tolist()]
     ]
     means.sort(key=lambda one: -abs(one.measured))
     num_high = min(NUM_STRONG // 2, (len(indices) + 1) // 2)
@@ -458,10 +447,8 @@ def _summarize(
                 position=int(indices[column]),
                 value=float(values[indices[column]]),
                 characters=tuple(
-                    ErasedCharacter(character=written.get(int(id), "\ufffd"), attribution=a, measured=m)
-                    for id, a, m in zip(
-                        ids[:, column], attributed[:, column].tolist(), measured[:, column].tolist(), strict=True
-                    )
+                    ErasedCharacter(character=written.get(int(id), "\ufffd"), attribution=pair[0], measured=pair[1])
+                    for id, pair in zip(ids[:, column], effects[:, column].tolist(), strict=True)
                 ),
             )
             for column in shown
@@ -471,78 +458,64 @@ def _summarize(
 
 def drivers_table(inputs: CellInputs) -> Table:
     """Build the table of the strongest drivers of a cell, one row per gate."""
+
+    def shown(driver: Driver) -> str:
+        is_itself = (driver.layer, driver.unit) == (inputs.layer, inputs.unit)
+        return f"{'itself' if is_itself else f'{driver.layer}:{driver.unit}':>6} {driver.strength:+.2f}"
+
     has_gates = any(driver.gate for driver in inputs.drivers)
-    table = plain_table("gate" if has_gates else "", "strongest drivers: layer:unit and strength")
-    by_gate: dict[str, list[Driver]] = {}
-    for driver in inputs.drivers:
-        by_gate.setdefault(driver.gate, []).append(driver)
-    for gate, drivers in by_gate.items():
-        shown = [f"{_driver_name(driver, inputs):>6} {driver.strength:+.2f}" for driver in drivers[:NUM_DRIVERS_SHOWN]]
-        table.add_row(gate or "all", "   ".join(shown))
-    return table
-
-
-def _driver_name(driver: Driver, inputs: CellInputs) -> str:
-    is_itself = (driver.layer, driver.unit) == (inputs.layer, inputs.unit)
-    return "itself" if is_itself else f"{driver.layer}:{driver.unit}"
+    return plain_table(
+        "gate" if has_gates else "",
+        "strongest drivers: layer:unit and strength",
+        rows=[
+            (gate or "all", "   ".join(map(shown, [*drivers][:NUM_DRIVERS_SHOWN])))
+            for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate)
+        ],
+    )
 
 
 def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
-    agreement = "" if earlier.correlation is None else f"; correlation with the attribution {earlier.correlation:.2f}"
-    largest = _largest_effect(earlier)
-    if largest < LEAST_EFFECT * _range(earlier):
+    shown = (one for passage in earlier.passages for one in passage.characters)
+    effects = (abs(one.measured) for one in (*earlier.characters, *shown))
+    largest = max((*effects, *earlier.measured_by_lag), default=0.0)
+    # The state before a text is 0.
+    values = [0.0, *(passage.value for passage in earlier.passages)]
+    if largest < LEAST_EFFECT * (max(values) - min(values)):
         bound = math.ceil(1000 * largest) / 1000
         return [
             Text("Set by the last characters", style="bold"),
             Text(f"saturated: erasing one character changes it by at most {bound:.3f}"),
         ]
+    agreement = "" if earlier.correlation is None else f"; correlation with the attribution {earlier.correlation:.2f}"
     title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions{agreement}"
-    table = plain_table("character", "times", "attribution", "erased", right=("times", "attribution", "erased"))
-    for one in earlier.characters:
-        table.add_row(
-            shown_character(one.character), f"{one.count:,}", f"{one.attribution:+.3f}", f"{one.measured:+.3f}"
-        )
-    shown = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
-    by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in shown)
-    distance = f"mean absolute effect of erasing, by characters back: {by_lag}"
-    caption = "where it is strongest: coloured by the effect of erasing each character (blue: it raises the value)"
-    passages = [Padding(_passage_row(passage, largest), (0, 0, 0, 2)) for passage in earlier.passages]
+    numbers = ("times", "attribution", "erased")
+    rows = [
+        (shown_character(one.character), f"{one.count:,}", f"{one.attribution:+.3f}", f"{one.measured:+.3f}")
+        for one in earlier.characters
+    ]
+    lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
+    by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
     return [
         Text(title, style="bold"),
-        table,
+        plain_table("character", *numbers, right=numbers, rows=rows),
         Text(ABOUT_EARLIER, style="dim"),
-        Text(distance),
-        Text(caption),
-        *passages,
+        Text(f"mean absolute effect of erasing, by characters back: {by_lag}"),
+        Text("where it is strongest: coloured by the effect of erasing each character (blue: it raises the value)"),
+        *(Padding(_passage_row(passage, largest or 1.0), (0, 0, 0, 2)) for passage in earlier.passages),
     ]
-
-
-def _largest_effect(earlier: EarlierCharacters) -> float:
-    """Return the largest effect of erasing a character that was kept, without its sign."""
-    of_passages = (abs(one.measured) for passage in earlier.passages for one in passage.characters)
-    means = (abs(one.measured) for one in earlier.characters)
-    return max((*of_passages, *means, *earlier.measured_by_lag), default=0.0)
-
-
-def _range(earlier: EarlierCharacters) -> float:
-    """Return by how much the highest value of the cell at a strong position, or 0 before a text, exceeds the lowest."""
-    values = [0.0, *(passage.value for passage in earlier.passages)]
-    return max(values) - min(values)
 
 
 def _passage_row(passage: InputPassage, largest: float) -> Table:
     """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
-    scale = largest or 1.0
-    text, values = "", []
-    for one in passage.characters:
-        # A line end would begin another line.
-        shown = "".join(visible(part) if part in LINE_ENDS else part for part in one.character)
-        text += shown
-        values += [one.measured / scale] * len(shown)
+    # A line end would begin another line.
+    shown = [
+        "".join(visible(part) if part in LINE_ENDS else part for part in one.character) for one in passage.characters
+    ]
+    values = tuple(one.measured / largest for one, text in zip(passage.characters, shown, strict=True) for _ in text)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()
-    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(ColouredText(text=text, values=tuple(values))))
+    row.add_row(Text(f"{passage.value:+.2f}"), HeatMap(ColouredText(text="".join(shown), values=values)))
     return row
 
 

@@ -378,9 +378,7 @@ def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
 
 
 def match_analyses(
-    studies: Sequence[CellAnalysis],
-    names: Sequence[str],
-    detectors: Sequence[str | Detector] | None = None,
+    studies: Sequence[CellAnalysis], names: Sequence[str], detectors: Sequence[str | Detector] | None = None
 ) -> MatchReport:
     """Match the cells of every run with those of every later one, and list the best cell for each detector by run.
 

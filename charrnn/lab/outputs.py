@@ -6,8 +6,8 @@ Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,10 +108,6 @@ class CellOutputs(Displayable):
     suppressed: tuple[CharacterEffect, ...]
     clamped: ClampedPrediction | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
-
     def view(self) -> Sequence[RenderableType]:
         """Return the characters that the cell promotes and suppresses and, if measured, what clamping it changes."""
         pictures: list[RenderableType] = [
@@ -167,37 +163,34 @@ def rank_characters(
     Where the cell value is tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
     written = characters_of(text)
-    names = list(written.values())
     gradients = output_gradients(states, list(written)).numpy()
     spreads = quantities(states).std(0, correction=0).numpy()
-    found = []
-    for layer, recurrent in enumerate(states.network.recurrent_layers()):
-        for unit in range(spreads.shape[1]):
-            effects = gradients[:, layer, unit] * spreads[layer, unit]
-            order = np.argsort(effects, kind="stable")
-            ranked = [(names[place], rounded(float(effects[place]))) for place in order]
-            found.append(
-                CellOutputs(
-                    layer=layer,
-                    unit=unit,
-                    quantity=_quantity(recurrent),
-                    spread=rounded(float(spreads[layer, unit])),
-                    num_positions=len(states),
-                    promoted=_effects([pair for pair in ranked[::-1] if pair[1] > 0][:num_characters]),
-                    suppressed=_effects([pair for pair in ranked if pair[1] < 0][:num_characters]),
-                )
-            )
-    return tuple(found)
+
+    def rank(layer: int, unit: int, sign: int) -> tuple[CharacterEffect, ...]:
+        effects = gradients[:, layer, unit] * spreads[layer, unit]
+        ranked = sorted(zip(effects.tolist(), written.values(), strict=True), key=lambda pair: pair[0])[::-sign]
+        shown = [(character, effect) for effect, character in ranked if sign * effect > 0][:num_characters]
+        return tuple(CharacterEffect(character=character, effect=rounded(effect)) for character, effect in shown)
+
+    return tuple(
+        CellOutputs(
+            layer=layer,
+            unit=unit,
+            quantity="h" if recurrent.cell.shows == "tanh(h)" else recurrent.cell.shows,
+            spread=rounded(float(spreads[layer, unit])),
+            num_positions=len(states),
+            promoted=rank(layer, unit, 1),
+            suppressed=rank(layer, unit, -1),
+        )
+        for layer, recurrent in enumerate(states.network.recurrent_layers())
+        for unit in range(spreads.shape[1])
+    )
 
 
 def quantities(states: SampledStates) -> Tensor:
     """Return what the gradients are taken by, (n, L, H): the cell values or, where these are tanh(h), the outputs h."""
-    layers = states.network.recurrent_layers()
-    parts = [
-        (states.outputs if layer.cell.shows == "tanh(h)" else states.values)[:, index]
-        for index, layer in enumerate(layers)
-    ]
-    return torch.stack(parts, dim=1)
+    is_output = [layer.cell.shows == "tanh(h)" for layer in states.network.recurrent_layers()]
+    return torch.where(torch.tensor(is_output)[:, None], states.outputs, states.values)
 
 
 def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
@@ -255,12 +248,7 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
 
 @inference_mode
 def measure_clamped(
-    network: CharRNN,
-    text: EncodedText,
-    layer: int,
-    unit: int,
-    low: float,
-    high: float,
+    network: CharRNN, text: EncodedText, layer: int, unit: int, low: float, high: float
 ) -> ClampedPrediction:
     """Measure how the predictions in a text change while a cell is clamped at the values `low` and `high`.
 
@@ -319,14 +307,6 @@ def percentiles(values: NDArray[np.float32]) -> tuple[float, float]:
     return low, high
 
 
-def _quantity(layer: RecurrentLayer) -> str:
-    return "h" if layer.cell.shows == "tanh(h)" else layer.cell.shows
-
-
-def _effects(ranked: list[tuple[str, float]]) -> tuple[CharacterEffect, ...]:
-    return tuple(CharacterEffect(character=character, effect=effect) for character, effect in ranked)
-
-
 def effects_text(effects: Sequence[CharacterEffect]) -> str:
     """Return the first NUM_EFFECTS characters with their effects."""
     shown = (f"{shown_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
@@ -335,18 +315,21 @@ def effects_text(effects: Sequence[CharacterEffect]) -> str:
 
 def _clamped_pictures(clamped: ClampedPrediction) -> list[RenderableType]:
     title = f"Clamped low ({clamped.low:+.2f}) and high ({clamped.high:+.2f}), over {clamped.num_chars:,} characters"
+    rise_low, rise_high = (loss - clamped.loss_free for loss in (clamped.loss_low, clamped.loss_high))
     numbers = ("free", "low", "high", "high - low")
-    table = plain_table("next character", *numbers, right=numbers)
-    for one in clamped.characters:
-        table.add_row(
+    rows = [
+        (
             shown_character(one.character),
             *(f"{100 * share:.2f} %" for share in (one.free, one.low, one.high)),
             f"{100 * (one.high - one.low):+.2f}",
         )
-    rise_low, rise_high = (loss - clamped.loss_free for loss in (clamped.loss_low, clamped.loss_high))
-    table.add_row("rise of the loss, nats", "", f"{rise_low:+.4f}", f"{rise_high:+.4f}", "")
-    table.add_row("KL(free ‖ clamped), nats", "", f"{clamped.divergence_low:.4f}", f"{clamped.divergence_high:.4f}", "")
-    return [Text(title, style="bold"), table]
+        for one in clamped.characters
+    ]
+    rows += [
+        ("rise of the loss, nats", "", f"{rise_low:+.4f}", f"{rise_high:+.4f}", ""),
+        ("KL(free ‖ clamped), nats", "", f"{clamped.divergence_low:.4f}", f"{clamped.divergence_high:.4f}", ""),
+    ]
+    return [Text(title, style="bold"), plain_table("next character", *numbers, right=numbers, rows=rows)]
 
 
 EXTENSIONS = (
@@ -357,10 +340,7 @@ EXTENSIONS = (
         place=40,
         message="measuring what it writes",
         measure=outputs_of,
-        summary=lambda found: {
-            "promotes": effects_text(found.promoted),
-            "suppresses": effects_text(found.suppressed),
-        },
+        summary=lambda found: {"promotes": effects_text(found.promoted), "suppresses": effects_text(found.suppressed)},
     ),
 )
 """`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""

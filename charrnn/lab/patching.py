@@ -75,16 +75,7 @@ class PatchedPassage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchedCharacter:
-    """The probability of a next character before and after the patch."""
-
-    character: str
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PatchedLoss:
-    """The loss of a character that follows the target passage in the text, in nats, before and after the patch."""
+    """A character before and after the patch: the probability of a next one, or the loss in nats of a following one."""
 
     character: str
     before: float
@@ -105,7 +96,7 @@ class Patch(Displayable):
     divergence: float
     characters: tuple[PatchedCharacter, ...]
     """Next characters whose probability changes most, largest change first."""
-    following: tuple[PatchedLoss, ...]
+    following: tuple[PatchedCharacter, ...]
     """The characters that follow in the text; none for a passage that is in no text."""
     continuation_before: str
     """What the model writes after the target passage if it always takes the most likely character."""
@@ -114,9 +105,8 @@ class Patch(Displayable):
     @property
     def loss_change(self) -> float | None:
         """The mean rise of the loss of the following characters, in nats per character; None if there are none."""
-        if not self.following:
-            return None
-        return sum(one.after - one.before for one in self.following) / len(self.following)
+        rises = [one.after - one.before for one in self.following]
+        return sum(rises) / len(rises) if rises else None
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, with `loss_change`."""
@@ -124,7 +114,37 @@ class Patch(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
-        return patch_pictures(self)
+        first = self.cells[0]
+        shown = ", ".join(
+            f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in self.cells[:NUM_PATCHED]
+        )
+        others = f" and {len(self.cells) - NUM_PATCHED:,} others" if len(self.cells) > NUM_PATCHED else ""
+        name = f"cell {first.layer}:{first.unit}" if len(self.cells) == 1 else f"{len(self.cells):,} cells"
+        numbers = ("before", "after", "change")
+        rows = [
+            (shown_character(one.character), f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f}")
+            for one in self.characters
+            for before, after in [(100 * one.before, 100 * one.after)]
+        ]
+        pictures: list[RenderableType] = [
+            Text(f"Patch of {name}: {shown}{others}", style="bold"),
+            _passage_line("from", self.source),
+            _passage_line("into", self.target),
+            plain_table("next character", *numbers, right=numbers, rows=rows),
+            Text(f"KL(before ‖ after) {self.divergence:.4f} nats"),
+        ]
+        if (rise := self.loss_change) is not None:
+            pictures += [
+                Text(f"rise of the loss of the next {len(self.following)} characters {rise:+.4f} nats each"),
+                HeatMap(_following(self)),
+                Text("red: the patch makes it less likely; blue: more likely", style="dim"),
+            ]
+        return [
+            *pictures,
+            Text("most likely continuation", style="bold"),
+            Text(f"  before  {all_visible(self.continuation_before)}", overflow="fold"),
+            Text(f"  after   {all_visible(self.continuation_after)}", overflow="fold"),
+        ]
 
 
 def patch(
@@ -183,28 +203,22 @@ def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[
 
 def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage) -> PassageIds:
     """Return the passage `source` or `target` as ids: a part of the whole text, or a text by itself."""
-    if not isinstance(value, int):
-        return _typed_passage(model, name, value)
-    num_chars = 0 if whole is None else len(whole)
-    if whole is None or not 0 <= value < num_chars:
-        raise UsageError(
-            f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
-            "positions go from 0 to the length less 1."
-        )
-    return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
-
-
-def _typed_passage(model: Model, name: str, passage: str | bytes) -> PassageIds:
-    """Encode a passage that is in no text. Raises DataError for an empty one and for unknown characters."""
-    if not passage:
+    if isinstance(value, int):
+        num_chars = 0 if whole is None else len(whole)
+        if whole is None or not 0 <= value < num_chars:
+            raise UsageError(
+                f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
+                "positions go from 0 to the length less 1."
+            )
+        return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
+    if not value:
         raise DataError(f"{named(name)} is empty: give at least one character.")
-    missing = model.vocab.unknown_characters(passage)
-    if missing:
+    if missing := model.vocab.unknown_characters(value):
         listed = ", ".join(f"{character!r}" for character in missing[:8])
         raise DataError(
             f"{named(name)} has characters that are not in the vocabulary of {model.name}: {listed}. Leave them out."
         )
-    encoded = model.encode(passage)
+    encoded = model.encode(value)
     text = PatchedPassage(text=model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
     return PassageIds(ids=encoded.ids, following=encoded.ids[:0], shown=text)
 
@@ -261,10 +275,7 @@ def patch_cells(
     return Patch(
         cells=tuple(
             PatchedCell(
-                layer=layer,
-                unit=unit,
-                source=float(taken.values[layer, unit]),
-                target=float(free.values[layer, unit]),
+                layer=layer, unit=unit, source=float(taken.values[layer, unit]), target=float(free.values[layer, unit])
             )
             for layer, unit in cells
         ),
@@ -276,7 +287,7 @@ def patch_cells(
             for id in most
         ),
         following=tuple(
-            PatchedLoss(character=character(int(id)), before=one, after=other)
+            PatchedCharacter(character=character(int(id)), before=one, after=other)
             for id, one, other in zip(target.following, losses_before, losses_after, strict=True)
         ),
         continuation_before=decode(_continue(network, free, excluded)),
@@ -326,14 +337,13 @@ def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
 
 def _losses(network: CharRNN, reading: _Reading, following: IdArray) -> list[float]:
     """Compute the losses (F,) in nats of the characters that follow."""
-    if len(following) == 0:
-        return []
     chars = torch.from_numpy(following.astype(np.int64))
     logits = reading.logits[None]
     if len(chars) > 1:
         rest, _ = network(chars[:-1, None], reading.state)
         logits = torch.cat((logits, rest[:, 0]))
-    losses: list[float] = (-logits.double().log_softmax(-1).gather(1, chars[:, None])[:, 0]).tolist()
+    logprobs = logits[: len(chars)].double().log_softmax(-1)
+    losses: list[float] = (-logprobs.gather(1, chars[:, None])[:, 0]).tolist()
     return losses
 
 
@@ -362,44 +372,6 @@ def extreme_positions(values: NDArray[np.float32]) -> tuple[int, int]:
     return int(inner.argmax()), int(inner.argmin())
 
 
-def patch_pictures(patch: Patch) -> list[RenderableType]:
-    """Draw what is patched, the next characters before and after, and what follows."""
-    first = patch.cells[0]
-    shown = ", ".join(
-        f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in patch.cells[:NUM_PATCHED]
-    )
-    others = f" and {len(patch.cells) - NUM_PATCHED:,} others" if len(patch.cells) > NUM_PATCHED else ""
-    name = f"cell {first.layer}:{first.unit}" if len(patch.cells) == 1 else f"{len(patch.cells):,} cells"
-    numbers = ("before", "after", "change")
-    table = plain_table("next character", *numbers, right=numbers)
-    for one in patch.characters:
-        table.add_row(
-            shown_character(one.character),
-            f"{100 * one.before:.2f} %",
-            f"{100 * one.after:.2f} %",
-            f"{100 * (one.after - one.before):+.2f}",
-        )
-    pictures: list[RenderableType] = [
-        Text(f"Patch of {name}: {shown}{others}", style="bold"),
-        _passage_line("from", patch.source),
-        _passage_line("into", patch.target),
-        table,
-        Text(f"KL(before ‖ after) {patch.divergence:.4f} nats"),
-    ]
-    if patch.loss_change is not None:
-        pictures += [
-            Text(f"rise of the loss of the next {len(patch.following)} characters {patch.loss_change:+.4f} nats each"),
-            HeatMap(_following(patch)),
-            Text("red: the patch makes it less likely; blue: more likely", style="dim"),
-        ]
-    return [
-        *pictures,
-        Text("most likely continuation", style="bold"),
-        Text(f"  before  {all_visible(patch.continuation_before)}", overflow="fold"),
-        Text(f"  after   {all_visible(patch.continuation_after)}", overflow="fold"),
-    ]
-
-
 def _passage_line(name: str, passage: PatchedPassage) -> Text:
     place = "" if passage.position is None else f"  (character {passage.position:,})"
     return Text(f"  {name}  …{all_visible(passage.text)}{place}", overflow="fold")
@@ -407,12 +379,12 @@ def _passage_line(name: str, passage: PatchedPassage) -> Text:
 
 def _following(patch: Patch) -> ColouredText:
     """Return the characters after the patch with the fall of their losses; MAX_CHANGE is a full colour."""
-    text, values = "", []
-    for one in patch.following:
-        shown = all_visible(one.character) or "�"
-        text += shown
-        values += [max(-1.0, min(1.0, (one.before - one.after) / MAX_CHANGE))] * len(shown)
-    return ColouredText(text=text, values=tuple(values))
+    shown = [
+        (character, max(-1.0, min(1.0, (one.before - one.after) / MAX_CHANGE)))
+        for one in patch.following
+        for character in all_visible(one.character) or "�"
+    ]
+    return ColouredText(text="".join(one for one, _ in shown), values=tuple(value for _, value in shown))
 
 
 PATCH = Option(
@@ -461,12 +433,7 @@ def _show(subject: Subject, found: Patch) -> Shown:
 EXTENSIONS = (
     ModelMethod(name="patch", function=patch),
     Analysis(
-        option=PATCH,
-        measure=_measure,
-        show=_show,
-        options=(FROM, INTO),
-        example="--patch 0:17",
-        reads_text=_reads_text,
+        option=PATCH, measure=_measure, show=_show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text
     ),
 )
 """`Model.patch` and `visualize --patch`."""

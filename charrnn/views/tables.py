@@ -1,6 +1,6 @@
 """Build tables that fit 80 columns: findings, predictions, corpora, settings."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,7 +13,7 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.records import Ablation, CellFindings, CellScore, Skipped
+from charrnn.cells.records import Ablation, AblationEffect, CellFindings, CellScore, Skipped
 from charrnn.errors import counted
 from charrnn.generation.records import DocumentNovelty, Novelty, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
@@ -97,7 +97,7 @@ class PlainTable(Table):
         return width
 
 
-def plain_table(*columns: str, right: Sequence[str] = ()) -> PlainTable:
+def plain_table(*columns: str, right: Sequence[str] = (), rows: Iterable[Sequence[RenderableType]] = ()) -> PlainTable:
     """Build a table that shows strings literally, headings too; the columns of `right` are numbers."""
     table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
@@ -106,6 +106,8 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> PlainTable:
         table.add_column(
             Text(all_visible(column)), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
         )
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -242,25 +244,38 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Text:
 def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
     """Build the table of a cell's contribution over the whole text, then inside and outside each detector's spans.
 
-    The detector with the largest contribution inside comes first. Of `others`, the same cell clamped at other values,
-    there are no intervals.
+    Of `others`, the same cell clamped at other values, there are no intervals.
     """
-    first, *following = (f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others))
+    headings = [f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others)]
+    return clamped_table(headings, [(one.change, one.effects) for one in (ablation, *others)], ablation.ci)
+
+
+def clamped_table(
+    headings: Sequence[str],
+    changes: Sequence[tuple[float, Sequence[AblationEffect]]],
+    interval: tuple[float, float],
+    own: str = "",
+) -> Table:
+    """Build the table of rises of the loss, in all and inside and outside each detector's spans, a column for each.
+
+    `interval` is that of the first column. The detector `own` comes first, then that with the largest contribution
+    inside.
+    """
+    first, *following = headings
     numbers = (first, "95 % interval", *following)
     table = plain_table("nats/character", *numbers, right=numbers)
 
-    def add_row(name: str, change: float, ends: tuple[float, float], *changes: float) -> None:
-        table.add_row(name, f"{change:+.4f}", f"{ends[0]:+.4f}…{ends[1]:+.4f}", *(f"{one:+.4f}" for one in changes))
+    def add(name: str, ends: tuple[float, float], change: float, *others: float) -> None:
+        table.add_row(name, f"{change:+.4f}", f"{ends[0]:+.4f}…{ends[1]:+.4f}", *(f"{one:+.4f}" for one in others))
 
-    add_row("whole text", ablation.change, ablation.ci, *(one.change for one in others))
-    by_detector = [{effect.detector: effect for effect in one.effects} for one in others]
-    for effect in sorted(ablation.effects, key=lambda effect: -effect.change_inside):
-        same = [effects[effect.detector] for effects in by_detector]
-        inside, outside = f"inside {effect.detector}", "  outside"
-        if effect.is_count:
-            inside, outside = f"{effect.detector} over 0", "  at 0"
-        add_row(inside, effect.change_inside, effect.ci_inside, *(one.change_inside for one in same))
-        add_row(outside, effect.change_outside, effect.ci_outside, *(one.change_outside for one in same))
+    add("whole text", interval, *(change for change, _ in changes))
+    by_detector = [{effect.detector: effect for effect in effects} for _, effects in changes]
+    for effect in sorted(changes[0][1], key=lambda effect: (effect.detector != own, -effect.change_inside)):
+        name = effect.detector
+        same = [effects[name] for effects in by_detector]
+        inside, outside = (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
+        add(inside, effect.ci_inside, *(one.change_inside for one in same))
+        add(outside, effect.ci_outside, *(one.change_outside for one in same))
     return table
 
 

@@ -1,0 +1,168 @@
+"""Inputs and outputs of cells: from a study complete and saved in the run; every figure is shown, at 80 columns."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import TrainedRun, copy_run
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+import charrnn
+from charrnn.errors import DataError
+from charrnn.lab import sampled_states
+from charrnn.lab.inputs import CellInputs, CharacterInput, Driver, EarlierCharacters, ErasedCharacter, InputPassage
+from charrnn.lab.outputs import CellOutputs, CharacterEffect, ClampedCharacter, ClampedPrediction
+
+TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
+
+
+def test_every_cell_has_inputs_and_outputs_once(
+    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy_run(lstm.path, tmp_path / "run")
+    study = charrnn.load(run).study(TEXT, cached=True)
+    inputs, outputs = study.inputs(), study.outputs()
+    cells = [(layer, unit) for layer in range(study.num_layers) for unit in range(study.num_units)]
+    assert [(one.layer, one.unit) for one in inputs] == [(one.layer, one.unit) for one in outputs] == cells
+    assert all(one.earlier is None for one in inputs) and all(one.clamped is None for one in outputs)
+    of_cell, to_cell = study.inputs_of(*cells[-1]), study.outputs_of(*cells[-1])
+    assert of_cell.earlier is not None and of_cell.drivers == inputs[-1].drivers
+    assert to_cell.clamped is not None and to_cell.promoted == outputs[-1].promoted
+    assert to_cell.clamped.low < to_cell.clamped.high
+    assert to_cell.clamped.num_chars == len(TEXT) - len(TEXT) // 2 - 1
+
+    # Nothing is read again, by another study of the same run.
+    def fail(*_: object) -> None:
+        raise AssertionError("the network was built")
+
+    again = charrnn.load(run).study(TEXT, cached=True)
+    monkeypatch.setattr(sampled_states, "sample_states", fail)
+    object.__setattr__(again, "network", fail)
+    assert (again.inputs(), again.outputs()) == (inputs, outputs)
+    assert (again.inputs_of(*cells[-1]), again.outputs_of(*cells[-1])) == (of_cell, to_cell)
+
+
+def test_a_text_of_two_characters_is_enough_and_one_is_not(lstm: TrainedRun) -> None:
+    model = charrnn.load(lstm.path)
+    assert model.study("ab").inputs_of(0, 0).earlier is not None
+    clamped = model.study("ab").outputs_of(0, 0).clamped
+    assert clamped is not None and clamped.num_chars == 1
+    study = model.study("a")
+    for measure in (study.inputs, study.outputs, lambda: study.inputs_of(0, 0), lambda: study.outputs_of(0, 0)):
+        with pytest.raises(DataError, match=r"The text has 1 character; .* at least 2\. Give a longer `text`\."):
+            measure()
+
+
+def passage(value: float, **effects: float) -> InputPassage:
+    characters = tuple(
+        ErasedCharacter(character=name, attribution=0.0, measured=effect) for name, effect in effects.items()
+    )
+    return InputPassage(position=9, value=value, characters=characters)
+
+
+EARLIER = EarlierCharacters(
+    num_positions=32,
+    attribution_by_lag=(0.1,) * 24,
+    measured_by_lag=tuple(lag / 100 for lag in range(24)),
+    correlation=0.873,
+    characters=(
+        CharacterInput(character='"', count=1_234, attribution=0.25, measured=0.875),
+        CharacterInput(character="\x1b", count=3, attribution=-0.25, measured=-0.125),
+    ),
+    passages=(passage(-0.96875, **{"a": 0.0, "\n": -0.5, "\x1b": 0.25, " ": 0.1}),),
+)
+STRENGTHS = {(1, 396): -2.75, (0, 511): 0.5, (1, 100): 0.25, (1, 200): 0.125, (1, 300): 0.0625}
+INPUTS = CellInputs(
+    layer=1,
+    unit=396,
+    num_positions=256,
+    drivers=tuple(
+        Driver(gate=gate, layer=layer, unit=unit, weight=1.0, strength=strength)
+        for gate in "ifgo"
+        for (layer, unit), strength in STRENGTHS.items()
+    ),
+    earlier=EARLIER,
+)
+OUTPUTS = CellOutputs(
+    layer=0,
+    unit=7,
+    quantity="tanh(c)",
+    spread=0.5,
+    num_positions=256,
+    promoted=tuple(CharacterEffect(character=character, effect=0.5) for character in 'abcdefg"'),
+    suppressed=(CharacterEffect(character=" ", effect=-1.25), CharacterEffect(character="\n", effect=-0.25)),
+    clamped=ClampedPrediction(
+        low=-0.9375,
+        high=0.96875,
+        num_chars=8_191,
+        loss_free=1.5,
+        loss_low=1.53125,
+        loss_high=1.75,
+        divergence_low=0.0625,
+        divergence_high=0.21875,
+        characters=(ClampedCharacter(character="x", free=0.01, low=0.005, high=0.08),),
+    ),
+)
+
+
+def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
+    system = "truecolor" if colour else None
+    console = Console(width=80, force_terminal=colour, color_system=system, highlight=False, legacy_windows=False)
+    with console.capture() as captured:
+        for picture in pictures:
+            console.print(picture)
+    return captured.get()
+
+
+def test_inputs_and_outputs_show_their_figures() -> None:
+    out = draw(INPUTS.view()) + draw(OUTPUTS.view())
+    assert all(cell_len(line) <= 80 for line in out.splitlines()) and "\x1b" not in out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    assert rows["f"] == ["itself", "-2.75", "0:511", "+0.50", "1:100", "+0.25", "1:200", "+0.12"]
+    assert rows['"'] == ["1,234", "+0.250", "+0.875"]
+    assert "32 strong positions; correlation with the attribution 0.87" in " ".join(out.split())
+    assert "0: 0.000, 1: 0.010, 2: 0.020, 4: 0.040, 8: 0.080, 16: 0.160, 23: 0.230" in " ".join(out.split())
+    assert "-0.97 a↵␛" in out
+    assert rows["promotes"] == [word for character in "abcdef" for word in (character, "+0.50")]
+    assert rows["suppresses"] == ["␣", "-1.25", "↵", "-0.25"]
+    assert rows["x"] == ["1.00", "%", "0.50", "%", "8.00", "%", "+7.50"]
+    assert rows["rise"][-2:] == ["+0.0312", "+0.2500"] and rows["KL(free"][-2:] == ["0.0625", "0.2188"]
+    assert "Clamped low (-0.94) and high (+0.97), over 8,191 characters" in out
+    # Only what was measured is shown.
+    bare = draw(replace(INPUTS, earlier=None).view())
+    assert "erased" not in bare and "itself -2.75" in bare
+    bare = draw(replace(OUTPUTS, promoted=(), suppressed=(), clamped=None).view())
+    assert bare.count("nothing") == 2 and "Clamped" not in bare
+
+
+@pytest.mark.parametrize(
+    ("values", "effect", "is_drawn"),
+    [
+        *(((0.9996, -0.9992), effect, effect > 0.02) for effect in (0.0, 0.0007, 0.015, 0.025)),
+        *(((0.9996, 0.9995), effect, effect > 0.01) for effect in (0.0007, 0.025)),
+    ],
+)
+def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(
+    values: tuple[float, ...], effect: float, is_drawn: bool
+) -> None:
+    earlier = replace(
+        EARLIER,
+        measured_by_lag=(effect / 2,) * 24,
+        characters=(CharacterInput(character="x", count=3, attribution=0.0, measured=effect / 2),),
+        passages=tuple(passage(value, x=effect, y=-effect, z=effect / 2) for value in values),
+    )
+    out = draw(replace(INPUTS, earlier=earlier).view())
+    bound = {0.0: "0.000", 0.0007: "0.001", 0.015: "0.015"}.get(effect)
+    line = f"saturated: erasing one character changes it by at most {bound}"
+    assert (line in out.splitlines()) != is_drawn
+    assert ("xyz" in out) == ("attribution" in out) == is_drawn
+
+
+def test_the_colours_are_the_measured_effects_on_one_scale() -> None:
+    """A passage in which the cell is saturated stays without colour beside one in which it is not."""
+    earlier = replace(EARLIER, passages=(passage(0.9, a=0.0, S=0.8), passage(0.99, W=0.001)))
+    out = draw(replace(INPUTS, earlier=earlier).view(), colour=True)
+    strong, weak = (next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99"))
+    assert "48;2" in strong and "48;2" not in strong[: strong.index("a")] and "48;2" not in weak
