@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from browser import dump, needs_browser
 
-from charrnn.views.page import CellColumn, CellEntry, CellSection, Page, PageRow, ShownPassage, chars_on_page, to_page
+from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, chars_on_page, to_page
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 
@@ -79,9 +79,9 @@ def test_the_page_holds_what_the_cells_did() -> None:
 
 
 HOSTILE_SECTIONS = (
-    CellSection(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
-    CellSection(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
-    CellSection(
+    PagePart(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
+    PagePart(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
+    PagePart(
         title="y", draw_as="passages", content=[ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))]
     ),
 )
@@ -192,11 +192,11 @@ def make_atlas(**changes: Any) -> Page:
             found="quote" if cell == PLANTED else "",
             place=(index % 9 / 9, index // 9 / 9),
             sections=(
-                CellSection(title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]),
-                CellSection(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, [1, 5, 2])),
-                CellSection(title="After", draw_as="bars", content=[("e", 0.5), ("\n", -0.25)]),
-                CellSection(title="Correlated", draw_as="cells", content=[((0, 3), 0.5), ((9, 9), 0.1)]),
-                CellSection(
+                PagePart(title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]),
+                PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, [1, 5, 2])),
+                PagePart(title="After", draw_as="bars", content=[("e", 0.5), ("\n", -0.25)]),
+                PagePart(title="Correlated", draw_as="cells", content=[((0, 3), 0.5), ((9, 9), 0.1)]),
+                PagePart(
                     title="Highest",
                     draw_as="passages",
                     content=[ShownPassage(title="1", begin=9, values=cells[9:30, index])],

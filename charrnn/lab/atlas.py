@@ -13,7 +13,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.api import Text as TextOrIds
-from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, unless_too_short
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
 from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
 from charrnn.cells.saved import Layer, Share, Unit
 from charrnn.cells.trace import Activations
@@ -31,7 +30,7 @@ from charrnn.extensions import ModelMethod
 from charrnn.lab.descriptions import Description, DescriptionReport, descriptions
 from charrnn.lab.inputs import CellInputs, inputs
 from charrnn.lab.outputs import CellOutputs, outputs
-from charrnn.views.page import CellColumn, CellEntry, CellSection, ShownPassage, pack, unpack
+from charrnn.views.page import CellColumn, CellEntry, PagePart, ShownPassage, pack, unpack
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
 ATLAS_VERSION = 1
@@ -355,57 +354,21 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
     )
 
 
-def _sections(cell: AtlasCell) -> Iterator[CellSection]:
-    """Yield the sections of the page of a cell; those without content are left out."""
+def _sections(cell: AtlasCell) -> Iterator[PagePart]:
+    """Yield the parts of the page of a cell, those of its sections in their order; a part may be empty."""
     passages = _passages(cell)
-    if cell.description is not None:
-        yield CellSection(title="Description", draw_as="text", content=cell.description.text)
-        figures = _figures_of(cell.description)
-        yield CellSection(title="How well it predicts the value", draw_as="figures", content=figures)
     for kind in ("top", "bottom"):
-        yield CellSection(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
+        yield PagePart(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
     yield from _values(cell.values)
-    drivers = () if cell.inputs is None else cell.inputs.drivers
-    for gate, of_gate in groupby(drivers, key=lambda driver: driver.gate):
-        yield CellSection(
-            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
-            about="weight times the standard deviation of the driving cell's output",
-            draw_as="cells",
-            content=[((one.layer, one.unit), one.strength) for one in of_gate],
-        )
-    effects = () if cell.outputs is None else (*cell.outputs.promoted, *reversed(cell.outputs.suppressed))
-    yield CellSection(
-        title="Characters that it promotes and suppresses",
-        about="change of the log-probability in nats, to first order, if it rises by one standard deviation",
-        draw_as="bars",
-        content=[(one.character, one.effect) for one in effects],
-    )
-    yield CellSection(
+    for section in sections():
+        if section.parts is not None and (result := getattr(cell, section.name, None)) is not None:
+            yield from section.parts(result)
+    yield PagePart(
         title="A passage of each tenth of its values",
         about="the largest first; chosen at random within each tenth",
         draw_as="passages",
         content=passages["decile"],
     )
-
-
-def _figures_of(description: Description) -> list[tuple[str, str | float]]:
-    """Return the figures that say how well a description predicts the values, by name."""
-    if description.kind == "none":
-        return []
-    low, high = description.ci_low, description.ci_high
-    interval = "" if low is None or high is None else f" [{low:.2f}, {high:.2f}]"
-    figures = {
-        "best rule": None if description.explained else " and ".join(description.conditions),
-        "R²": f"{description.score:.2f}{interval}",
-        "AUC": description.auc,
-        "Spearman's ρ": description.spearman,
-        "R², untrained baseline": description.untrained,
-        "R², control values": description.control,
-        "share of the characters": description.share,
-        "mean where it holds": description.mean_inside,
-        "mean elsewhere": description.mean_outside,
-    }
-    return [(name, figure) for name, figure in figures.items() if figure is not None]
 
 
 def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
@@ -420,7 +383,7 @@ def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
     return found
 
 
-def _values(values: CellValues) -> Iterator[CellSection]:
+def _values(values: CellValues) -> Iterator[PagePart]:
     figures: list[tuple[str, str | float]] = [("mean", values.mean), ("standard deviation", values.spread)]
     if values.timescale is not None:
         source = values.timescale_from
@@ -432,15 +395,15 @@ def _values(values: CellValues) -> Iterator[CellSection]:
         (f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %"))
         for gate in values.gates
     ]
-    yield CellSection(title="Values", draw_as="figures", content=figures)
-    yield CellSection(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
-    yield CellSection(
+    yield PagePart(title="Values", draw_as="figures", content=figures)
+    yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
+    yield PagePart(
         title="Mean value after a character",
         about="the characters after which it is farthest from its mean",
         draw_as="bars",
         content=[(one.character, one.mean) for one in values.after_characters],
     )
-    yield CellSection(
+    yield PagePart(
         title="Most correlated cells",
         draw_as="cells",
         content=[((one.layer, one.unit), one.correlation) for one in values.correlated],

@@ -32,6 +32,7 @@ from charrnn.model.reading import WARM_UP
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 from charrnn.views.heatmap import HeatMap
+from charrnn.views.page import PagePart
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import LINE_ENDS, shown_character, visible
 
@@ -519,9 +520,20 @@ def _passage_row(passage: InputPassage, largest: float) -> Table:
     return row
 
 
+def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
+    """Yield what an exported page shows: the strongest drivers of each gate."""
+    for gate, drivers in groupby(inputs.drivers, key=lambda driver: driver.gate):
+        yield PagePart(
+            title=f"Cells that drive its gate {gate}" if gate else "Cells that drive it",
+            about=ABOUT_DRIVERS,
+            draw_as="cells",
+            content=[((one.layer, one.unit), one.strength) for one in drivers],
+        )
+
+
 EXTENSIONS = (
     AnalysisMethod(name="inputs", function=inputs),
     AnalysisMethod(name="inputs_of", function=inputs_of),
-    CellSection(name="inputs", place=30, message="measuring what sets it", measure=inputs_of),
+    CellSection(name="inputs", place=30, message="measuring what sets it", measure=inputs_of, parts=page_parts),
 )
 """`CellAnalysis.inputs`, `CellAnalysis.inputs_of` and a section of the page of a cell."""

@@ -5,7 +5,7 @@ Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from charrnn.lazy import inference_mode, torch
 from charrnn.model.reading import read_in_lanes
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
+from charrnn.views.page import PagePart
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import shown_character
 
@@ -332,6 +333,16 @@ def _clamped_pictures(clamped: ClampedPrediction) -> list[RenderableType]:
     return [Text(title, style="bold"), plain_table("next character", *numbers, right=numbers, rows=rows)]
 
 
+def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
+    """Yield what an exported page shows: the effects, from the most promoted to the most suppressed character."""
+    yield PagePart(
+        title="Characters that it promotes and suppresses",
+        about=ABOUT_PROMOTED,
+        draw_as="bars",
+        content=[(one.character, one.effect) for one in (*outputs.promoted, *reversed(outputs.suppressed))],
+    )
+
+
 EXTENSIONS = (
     AnalysisMethod(name="outputs", function=outputs),
     AnalysisMethod(name="outputs_of", function=outputs_of),
@@ -340,6 +351,7 @@ EXTENSIONS = (
         place=40,
         message="measuring what it writes",
         measure=outputs_of,
+        parts=page_parts,
         summary=lambda found: {"promotes": effects_text(found.promoted), "suppresses": effects_text(found.suppressed)},
     ),
 )

@@ -62,7 +62,7 @@ class ShownPassage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellSection:
+class PagePart:
     """A section of the page of a cell.
 
     `draw_as` is `text` (a string), `figures` or `bars` (names with a number, figures also with a string), `histogram`
@@ -88,7 +88,7 @@ class CellEntry:
     """Name on the map, for cells that stand out."""
     place: tuple[float, float] | None = None
     """On the map, in [0, 1] each."""
-    sections: Sequence[CellSection] = ()
+    sections: Sequence[PagePart] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +216,7 @@ def _entry(
     return data | ({"place": [round(side, 4) for side in entry.place]} if entry.place is not None else {})
 
 
-def _content(section: CellSection, numbers: Mapping[tuple[int, int], int], names: dict[str, int]) -> Any:
+def _content(section: PagePart, numbers: Mapping[tuple[int, int], int], names: dict[str, int]) -> Any:
     """Return the content of a section as data."""
     content = section.content
     if section.draw_as == "text":

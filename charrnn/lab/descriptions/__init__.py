@@ -39,6 +39,7 @@ from charrnn.lab.descriptions.rules import (
 )
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
+from charrnn.views.page import PagePart
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
@@ -625,6 +626,26 @@ def description_lines(one: Description) -> list[RenderableType]:
     return [*lines, Text(", ".join(parts))]
 
 
+def page_parts(one: Description) -> Iterator[PagePart]:
+    """Yield what an exported page shows: the rule in words, and the figures that say how well it predicts the value."""
+    yield PagePart(title="Description", draw_as="text", content=one.text)
+    if one.kind != "none":
+        interval = "" if one.ci_low is None or one.ci_high is None else f" [{one.ci_low:.2f}, {one.ci_high:.2f}]"
+        figures = {
+            "best rule": None if one.explained else " and ".join(one.conditions),
+            "R²": f"{one.score:.2f}{interval}",
+            "AUC": one.auc,
+            "Spearman's ρ": one.spearman,
+            "R², untrained baseline": one.untrained,
+            "R², control values": one.control,
+            "share of the characters": one.share,
+            "mean where it holds": one.mean_inside,
+            "mean elsewhere": one.mean_outside,
+        }
+        known = [(name, figure) for name, figure in figures.items() if figure is not None]
+        yield PagePart(title="How well it predicts the value", draw_as="figures", content=known)
+
+
 def _show(subject: Subject, report: DescriptionReport) -> Shown:
     """Draw the table of the cells that rules describe best: NUM_LISTED of them, or another number; a file lists all."""
     name, options = subject.model.name, subject.options
@@ -646,6 +667,7 @@ EXTENSIONS = (
         message="searching a rule",
         measure=description_of,
         title="Described by a rule",
+        parts=page_parts,
     ),
     Analysis(
         option=Option(flag="--describe", help="Describe every cell by a rule in words, with its score.", kind=bool),
