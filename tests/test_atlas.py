@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +14,7 @@ from charrnn.cells import trace as activations
 from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
 from charrnn.cells.saved import decode, encode
 from charrnn.lab import atlas
-from charrnn.lab.atlas import (
-    ATLAS_VERSION,
-    COLUMNS,
-    Atlas,
-    AtlasCell,
-    atlas_entries,
-    place_cells,
-    spread,
-)
+from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, AtlasCell, atlas_entries, place_cells, spread
 from charrnn.views.page import Page, chars_on_page, pack, to_page, unpack
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
@@ -171,29 +164,28 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
     assert [section.title for section in bare[0].sections][:2] == ["Where it is highest", "Values"]
 
 
-@pytest.mark.parametrize(("untrained", "shown", "on_map"), [(0.7, "quote", "quote"), (0.9, "quote ~", "")])
-def test_a_cell_no_better_than_an_untrained_one_is_marked(
-    measured: Atlas, untrained: float, shown: str, on_map: str
-) -> None:
-    level: dict[str, float] = {"ci_low": 0.8, "ci_high": 0.95, "p_value": 0.01, "untrained": untrained}
+def test_a_cell_no_better_than_an_untrained_one_is_marked(measured: Atlas) -> None:
+    level: dict[str, Any] = {"ci_low": 0.8, "ci_high": 0.95, "p_value": 0.01}
     score = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=9, auc=0.9, **level)
-    entries = atlas_entries(replace(measured, findings=CellFindings(scores=(score,), skipped=())))
-    assert [(entry.shown[2], entry.found) for entry in entries if entry.shown[2]] == [(shown, on_map)]
+    for untrained, shown in ((0.7, ("quote", "quote")), (0.9, ("quote ~", ""))):
+        findings = CellFindings(scores=(replace(score, untrained=untrained),), skipped=())
+        entries = atlas_entries(replace(measured, findings=findings))
+        assert [(entry.shown[2], entry.found) for entry in entries if entry.shown[2]] == [shown]
 
 
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None:
-    num_cells, size, character = 512, chars_on_page(512), "ж"
-    many = [replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit) for unit in range(num_cells)]
+    size, character = chars_on_page(512), "ж"
+    many = [replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit) for unit in range(512)]
     page = Page(
         title="",
         shows="tanh(c)",
-        text=character * size,
-        cells=np.zeros((size, 1, num_cells), np.float32),
-        bits=[1.2345] * size,
-        guesses=[[(character, 0.1234)] * 5] * size,
         columns=(),
         rows=(),
         labels={},
+        text=character * size,
+        cells=np.zeros((size, 1, 512), np.float32),
+        bits=[1.2345] * size,
+        guesses=[[(character, 0.1234)] * 5] * size,
         source=character * 131_072,
         cell_columns=COLUMNS,
         entries=atlas_entries(replace(measured, cells=tuple(many))),

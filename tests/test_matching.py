@@ -53,22 +53,15 @@ def random_model(seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = V
     return Model(config, vocab, tensors, name=name or f"random-{seed}")
 
 
-def permuted(model: Model, seed: int) -> tuple[Model, list[list[int]], list[Floats]]:
-    """Permute the units of every layer, and flip the signs of some; return the copy, the orders and the signs."""
-    generator, tensors = np.random.default_rng(seed), dict(model.tensors)
-    layers, units = int(model.config.num_layers), int(model.config.hidden_size)
-    orders = [generator.permutation(units) for _ in range(layers)]
-    signs = [generator.choice([-1.0, 1.0], units).astype(np.float32) for _ in range(layers)]
-    for layer, (order, sign) in enumerate(zip(orders, signs, strict=True)):
-        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
-            key = f"layers.{layer}.{name}"
-            tensors[key] = (tensors[key][order].T * sign).T
-        key = f"layers.{layer}.weight_hh_l0"
-        tensors[key] = tensors[key][:, order] * sign
-        following = "output.weight" if layer == layers - 1 else f"layers.{layer + 1}.weight_ih_l0"
-        tensors[following] = tensors[following][:, order] * sign
-    copied = Model(model.config, model.vocab, tensors, name=f"{model.name}, permuted")
-    return copied, [order.tolist() for order in orders], signs
+def permuted(model: Model) -> tuple[Model, list[int], Floats]:
+    """Permute the units of a model of one layer, and flip the signs of some; return the copy, the order and signs."""
+    generator, tensors = np.random.default_rng(2), dict(model.tensors)
+    order, signs = generator.permutation(8), generator.choice([-1.0, 1.0], 8).astype(np.float32)
+    for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+        tensors[f"layers.0.{name}"] = (tensors[f"layers.0.{name}"][order].T * signs).T
+    for name in ("layers.0.weight_hh_l0", "output.weight"):
+        tensors[name] = tensors[name][:, order] * signs
+    return Model(model.config, model.vocab, tensors, name="permuted"), order.tolist(), signs
 
 
 def moments_of(runs: list[Floats], *, window: int) -> Moments:
@@ -132,30 +125,22 @@ def test_each_cell_is_assigned_once_and_the_strongest_pairs_first() -> None:
 
 
 def test_a_permuted_copy_is_matched_perfectly() -> None:
-    model = random_model(1)
-    copied, orders, signs = permuted(model, 2)
+    model = random_model(1, layers=1)
+    copied, order, signs = permuted(model)
     report = match_cells([copied, model], TEXT, detectors=["line-position", "quote", "word-position"])
     (pair,) = report.pairs
-    for match in pair.matches:
-        assert (match.other_layer, match.other_unit) == (match.layer, orders[match.layer][match.unit])
-        assert match.correlation == pytest.approx(signs[match.layer][match.unit], abs=1e-4)
-        assert match.partner == (match.other_layer, match.other_unit)
-        assert match.p_value == pytest.approx(0.01)
-    assert pair.share_99 == pair.share_mutual == 1 and pair.median == pytest.approx(1, abs=1e-4)
-    assert report.num_sharing() == (0, 16)
-    for found in report.properties:
-        # A cell that its mirror image ties with in 512 bins may be chosen instead; here none is.
-        assert found.is_same == (True, True)
-        mine, theirs = found.scores
-        assert mine is not None and theirs is not None
-        assert mine.strength == pytest.approx(theirs.strength, abs=1e-3)
+    for match, other, sign in zip(pair.matches, order, signs, strict=True):
+        assert match.partner == (match.other_layer, match.other_unit) == (0, other)
+        assert (match.correlation, match.p_value) == pytest.approx((sign, 0.01), abs=1e-4)
+    assert pair.share_99 == pair.share_mutual == 1 and report.num_sharing() == (0, 8)
+    # A cell that its mirror image ties with in 512 bins may be chosen instead; here none is.
+    assert all(found.is_same == (True, True) for found in report.properties)
 
 
-def test_reading_leaves_the_mode_of_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_leaves_the_mode_of_torch_as_it_was() -> None:
     studies = [random_model(seed, layers=1, units=4).study(TEXT) for seed in (1, 2, 3)]
-    num_chars = [len(window[0]) for window in matching.read_together(studies)]
-    assert sum(num_chars) == len(TEXT) and not torch.is_inference_mode_enabled()
-    matching.read_together(studies).close()
+    assert sum(len(window[0]) for window in matching.read_together(studies)) == len(TEXT)
+    assert not torch.is_inference_mode_enabled()
     windows = matching.read_together(studies)
     assert [cells.shape[1] for cells in next(windows)] == [4, 4, 4]
     windows.close()  # as where an error ends the reading
@@ -237,15 +222,11 @@ def runs(lstm: TrainedRun, gru: TrainedRun, tmp_path: Any) -> list[str]:
     return [lstm.name, gru.name]
 
 
-def saved_steps(run: str) -> list[int]:
-    return [checkpoint_step(name) for name in RunReader(Path("checkpoints") / run).checkpoints()]
-
-
 def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran], monkeypatch: Any) -> None:
-    first = command("visualize", "--same", *runs, "--json", "--detector", "quote", "--detector", "line-position")
-    assert first.code == 0, first.err
+    line = ("visualize", "--same", *runs, "--json", "--detector", "quote", "--detector", "line-position")
+    first = command(*line)
     report = json.loads(first.out)
-    assert report["runs"] == runs and report["num_chars"] > 4000 and len(report["pairs"]) == 1
+    assert report["runs"] == runs and report["num_chars"] > 4000
     assert len(report["pairs"][0]["matches"]) == 32 and sum(report["num_sharing"]) == 32
     assert {found["detector"] for found in report["properties"]} == {"quote", "line-position"}
 
@@ -255,8 +236,7 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran
     with monkeypatch.context() as patched:
         patched.setattr(matching, "read_together", fail)
         patched.setattr("charrnn.cells.trace.stream_cells", fail)
-        second = command("visualize", "--same", *runs, "--detector", "quote", "--detector", "line-position", "--json")
-    assert second.code == 0 and json.loads(second.out) == report
+        assert command(*line) == first
     # A cache from elsewhere is checked.
     studies = [charrnn.load(run).study("abc") for run in runs]
     (pair,) = match_cells([charrnn.load(run) for run in runs], TEXT, detectors=["quote"]).pairs
@@ -274,41 +254,36 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran
 def test_the_pictures_fit_80_columns_and_are_exported(
     runs: list[str], command: Callable[..., Ran], tmp_path: Any
 ) -> None:
-    step, *_ = saved_steps(runs[0])
+    step = checkpoint_step(RunReader(Path("checkpoints") / runs[0]).checkpoints()[0])
     shown = command("visualize", "--same", *runs, f"{runs[0]}@{step}", "--detector", "quote")
     assert shown.code == 0, shown.err
     assert f"A: {runs[0]}@" in shown.out and f"C: {runs[0]}@{step}\n" in shown.out and "A in C" in shown.out
     assert "Of the 32 cells of A, all 2 other runs have" in shown.out and "quote" in shown.out
     assert max(map(len, shown.out.splitlines())) <= 80
-    for name in ("same.svg", "same.html", "same.json", "same.txt"):
-        assert command("visualize", "--same", *runs, "--detector", "quote", "--export", name).code == 0
-        assert runs[1] in (tmp_path / name).read_text(encoding="utf-8")
+    assert command("visualize", "--same", *runs, "--detector", "quote", "--export", "same.svg").code == 0
+    assert runs[1] in (tmp_path / "same.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--same", "lstm-001"], "--same takes two or more runs"),
-        (["--same"], "--same takes two or more runs"),
-        (["lstm-001", "gru-001"], "visualize shows one run: leave out gru-001, or add --same"),
-        (["--same", "lstm-001", "lstm-001@7"], "step-00000007 does not exist"),
-        (["--same", "lstm-001", "lstm-002"], "no run 'lstm-002'"),
-        (["--same", "lstm-001", "gru-001", "--sparkline"], "--sparkline does not apply to --same"),
-        (["--same", "lstm-001", "gru-001", "--with", "gru-001"], "--with does not apply to --same"),
-        (["--same", "lstm-001", "gru-001", "--export", "a.npz"], "--same has no activations"),
+        ("--same lstm-001", "--same takes two or more runs"),
+        ("lstm-001 gru-001", "visualize shows one run: leave out gru-001, or add --same"),
+        ("--same lstm-001 lstm-001@7", "step-00000007 does not exist"),
+        ("--same lstm-001 gru-001 --with gru-001", "--with does not apply to --same"),
+        ("--same lstm-001 gru-001 --export a.npz", "--same has no activations"),
     ],
 )
 def test_a_bad_call_is_one_clear_error(
-    runs: list[str], command: Callable[..., Ran], arguments: list[str], message: str
+    runs: list[str], command: Callable[..., Ran], arguments: str, message: str
 ) -> None:
-    ran = command("visualize", *arguments)
+    ran = command("visualize", *arguments.split())
     assert ran.code != 0 and message in ran.err and len(ran.err.strip().splitlines()) <= 3
 
 
 def test_a_step_is_loaded_by_its_number(runs: list[str], command: Callable[..., Ran], tmp_path: Any) -> None:
-    first, *_, last = saved_steps(runs[0])
-    for step in (first, last):
-        assert charrnn.load(runs[0], step=step).step == step
+    first, *_, last = map(checkpoint_step, RunReader(Path("checkpoints") / runs[0]).checkpoints())
+    assert [charrnn.load(runs[0], step=step).step for step in (first, last)] == [first, last]
     with pytest.raises(CheckpointError, match=rf"step-00000007 does not exist\ncheckpoints of this run: {first}, "):
         charrnn.load(runs[0], step=7)
     damaged = tmp_path / "checkpoints" / runs[0] / f"step-{first:08}" / "model.safetensors"
@@ -317,5 +292,5 @@ def test_a_step_is_loaded_by_its_number(runs: list[str], command: Callable[..., 
         charrnn.load(runs[0], step=first)
     # A run may have such a name itself.
     copy_run(tmp_path / "checkpoints" / runs[1], tmp_path / "checkpoints" / "gru@7")
-    assert command("visualize", "gru@7", "--cell", "0:1", "--chars", "5").code == 0
-    assert command("visualize", f"{runs[0]}@{last}", "--cell", "0:1", "--chars", "5").code == 0
+    for name in ("gru@7", f"{runs[0]}@{last}"):
+        assert command("visualize", name, "--cell", "0:1", "--chars", "5").code == 0
