@@ -476,8 +476,8 @@ def drivers_table(inputs: CellInputs) -> Table:
 
 
 def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
-    shown = (one for passage in earlier.passages for one in passage.characters)
-    effects = (abs(one.measured) for one in (*earlier.characters, *shown))
+    effects = [abs(one.measured) for one in earlier.characters]
+    effects += [abs(one.measured) for passage in earlier.passages for one in passage.characters]
     largest = max((*effects, *earlier.measured_by_lag), default=0.0)
     # The state before a text is 0.
     values = [0.0, *(passage.value for passage in earlier.passages)]
