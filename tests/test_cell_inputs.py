@@ -14,7 +14,6 @@ from torch import Tensor
 from charrnn.cells.trace import trace_text
 from charrnn.errors import DataError
 from charrnn.lab.inputs import (
-    NUM_LAGS,
     NUM_STRONG,
     Driver,
     attribute,
@@ -176,16 +175,13 @@ def test_nothing_before_an_end_has_an_effect() -> None:
 def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
     values = np.sin(np.arange(20_000) / 100).astype(np.float32)
     ids = np.random.default_rng(0).integers(0, 50, len(values)).astype(np.uint16)
-    indices = strong_positions(values, ids, 500)
-    half = NUM_STRONG // 2
-    assert len(indices) == NUM_STRONG and indices.min() >= 500
+    indices, half = strong_positions(values, ids, 500), NUM_STRONG // 2
+    assert len(indices) == NUM_STRONG and indices.min() >= 500 and np.diff(np.sort(indices)).min() >= 64
     assert values[indices[:half]].min() > 0.9 and values[indices[half:]].max() < -0.9
-    assert np.diff(np.sort(indices)).min() >= 64
     assert len(strong_positions(values[:40], ids[:40], 0)) == NUM_STRONG
     assert strong_positions(values[:1], ids[:1], 0).tolist() == [0]
     # Of a text that repeats itself after 1,000 characters, no two positions are the same.
-    repeated = np.tile(ids[:1000], 20)
-    indices = strong_positions(values, repeated, 500)
+    indices = strong_positions(values, np.tile(ids[:1000], 20), 500)
     assert len(np.unique(indices % 1000)) == len(indices) == NUM_STRONG
 
 
@@ -193,20 +189,18 @@ def test_the_report_agrees_with_its_parts() -> None:
     network, text = make_network("lstm"), make_text(1500, 20)
     values = trace_text(network, text).cells[:, 1, 4]
     found = measure_earlier(network, text, values, 1, 4)
-    assert found.num_positions == NUM_STRONG
-    assert len(found.attribution_by_lag) == len(found.measured_by_lag) == NUM_LAGS
+    assert (found.num_positions, len(found.attribution_by_lag), len(found.measured_by_lag)) == (32, 24, 24)
     # The last characters matter most in a network that was not trained.
     assert found.measured_by_lag[0] > 5 * found.measured_by_lag[-1]
     assert found.correlation is not None and found.correlation > 0.5
-    high, low = found.passages[:3], found.passages[3:]
-    assert min(one.value for one in high) > max(one.value for one in low)
+    shown = [passage.value for passage in found.passages]
+    assert min(shown[:3]) > max(shown[3:])
     for passage in found.passages:
         assert passage.value == pytest.approx(float(values[passage.position]))
         written = "".join(one.character for one in passage.characters)
-        assert written == text.text[passage.position - NUM_LAGS + 1 : passage.position + 1]
-    assert {one.character for one in found.characters} == set(CHARACTERS)
-    assert sum(one.count for one in found.characters) == NUM_STRONG * NUM_LAGS
-    assert len(found.characters) == V
+        assert written == text.text[passage.position - 23 : passage.position + 1]
+    assert {one.character for one in found.characters} == set(CHARACTERS) and len(found.characters) == V
+    assert sum(one.count for one in found.characters) == 32 * 24
 
 
 def test_a_cell_that_reads_nothing_has_no_correlation_and_one_character_is_too_short() -> None:

@@ -251,23 +251,9 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran
         assert decode(PairMatch, encode(replace(pair, matches=(replace(first, **damage), *rest))), {}) is None
 
 
-def test_the_pictures_fit_80_columns_and_are_exported(
-    runs: list[str], command: Callable[..., Ran], tmp_path: Any
-) -> None:
-    step = checkpoint_step(RunReader(Path("checkpoints") / runs[0]).checkpoints()[0])
-    shown = command("visualize", "--same", *runs, f"{runs[0]}@{step}", "--detector", "quote")
-    assert shown.code == 0, shown.err
-    assert f"A: {runs[0]}@" in shown.out and f"C: {runs[0]}@{step}\n" in shown.out and "A in C" in shown.out
-    assert "Of the 32 cells of A, all 2 other runs have" in shown.out and "quote" in shown.out
-    assert max(map(len, shown.out.splitlines())) <= 80
-    assert command("visualize", "--same", *runs, "--detector", "quote", "--export", "same.svg").code == 0
-    assert runs[1] in (tmp_path / "same.svg").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--same lstm-001", "--same takes two or more runs"),
         ("lstm-001 gru-001", "visualize shows one run: leave out gru-001, or add --same"),
         ("--same lstm-001 lstm-001@7", "step-00000007 does not exist"),
         ("--same lstm-001 gru-001 --with gru-001", "--with does not apply to --same"),
@@ -284,6 +270,9 @@ def test_a_bad_call_is_one_clear_error(
 def test_a_step_is_loaded_by_its_number(runs: list[str], command: Callable[..., Ran], tmp_path: Any) -> None:
     first, *_, last = map(checkpoint_step, RunReader(Path("checkpoints") / runs[0]).checkpoints())
     assert [charrnn.load(runs[0], step=step).step for step in (first, last)] == [first, last]
+    shown = command("visualize", "--same", *runs, f"{runs[0]}@{first}", "--detector", "quote").out
+    assert f"C: {runs[0]}@{first}\n" in shown and "Of the 32 cells of A, all 2 other runs have" in shown
+    assert max(map(len, shown.splitlines())) <= 80
     with pytest.raises(CheckpointError, match=rf"step-00000007 does not exist\ncheckpoints of this run: {first}, "):
         charrnn.load(runs[0], step=7)
     damaged = tmp_path / "checkpoints" / runs[0] / f"step-{first:08}" / "model.safetensors"

@@ -93,10 +93,15 @@ def effects_of(
 
 def clamping(unit: int, memory: float) -> Ops[Tensor]:
     """Return the functions of torch, with the memory of one unit clamped at a value."""
+    return replacing([unit], lambda memories: memory)
+
+
+def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) -> Ops[Tensor]:
+    """Return the functions of torch, with the memories (B, H) of some units replaced by `values` of all, (B, k)."""
 
     def clamp(memories: Tensor) -> Tensor:
-        memories = memories.clone()
-        memories[:, unit] = memory
+        memories, found = memories.clone(), values(memories)
+        memories[:, units] = found
         return memories
 
     return replace(torch_ops(), clamp=clamp)

@@ -18,7 +18,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cells.ablation import CellMoments, effects_of, mean_change, score_with
+from charrnn.cells.ablation import CellMoments, effects_of, mean_change, replacing, score_with
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
 from charrnn.cells.records import CHARS_SCORED, Ablation, AblationEffect, CellScore, ColouredText, Skipped
 from charrnn.cells.saved import encode
@@ -324,14 +324,9 @@ def _random_direction(direction: Direction, moments: CellMoments, generator: np.
 def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
     """Return the functions of torch, with a weighted sum of cell values clamped."""
     units = list(clamped.units)
-
-    def clamp(memories: Tensor) -> Tensor:
-        memories = memories.clone()
-        moved = clamped.apply(cell, memories[:, units].cpu().numpy())
-        memories[:, units] = torch.from_numpy(moved).to(memories)
-        return memories
-
-    return replace(torch_ops(), clamp=clamp)
+    return replacing(
+        units, lambda memories: torch.from_numpy(clamped.apply(cell, memories[:, units].cpu().numpy())).to(memories)
+    )
 
 
 def cells_text(direction: Direction) -> str:

@@ -263,6 +263,9 @@ def match_cells(
     are looked up in the folders of the runs and saved there. Raises UsageError for fewer than two models and for an
     unknown detector, DataError for a text that one of the models cannot read.
     """
+    if len(models) < 2:
+        raise UsageError(f"Matching cells takes at least two runs, not {len(models)}: name another run.")
+    names = distinct_names(models)
     studies = [
         model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
     ]
@@ -273,7 +276,24 @@ def match_cells(
                 f"{model.name} does not know {num_unknown:,} of {counted(len(study.text), 'character')}; at most "
                 f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
             )
-    return match_analyses(studies, distinct_names(models), detectors)
+    for study, name in zip(studies, names, strict=True):
+        if len(study.text) != len(studies[0].text):
+            raise DataError(
+                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as {len(study.text):,}, "
+                f"because one of them reads bytes.\nCompare runs of one alphabet, or give a {named('text')} of ASCII."
+            )
+    findings = [study.findings(detectors) for study in studies]
+    pairs = _match_pairs(studies, names)
+    by_run = [{score.detector: score for score in found.scores} for found in findings]
+    detected = dict.fromkeys(name for scores in by_run for name in scores)
+    properties = [_property(name, [scores.get(name) for scores in by_run], pairs) for name in detected]
+    return MatchReport(
+        names=tuple(names),
+        num_chars=len(studies[0].text),
+        num_rotations=NUM_ROTATIONS,
+        pairs=pairs,
+        properties=tuple(sorted(properties, key=_order)),
+    )
 
 
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
@@ -375,37 +395,6 @@ def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
             assigned[row], is_taken[column] = column, True
             remaining -= 1
     return assigned
-
-
-def match_analyses(
-    studies: Sequence[CellAnalysis], names: Sequence[str], detectors: Sequence[str | Detector] | None = None
-) -> MatchReport:
-    """Match the cells of every run with those of every later one, and list the best cell for each detector by run.
-
-    The runs read the same text, each in its own alphabet. Correlations and findings are looked up in the studies'
-    caches. Raises UsageError for fewer than two runs and for an unknown detector, DataError for a text too short and
-    for one that does not have the same number of characters in all alphabets.
-    """
-    if len(studies) < 2:
-        raise UsageError(f"Matching cells takes at least two runs, not {len(studies)}: name another run.")
-    for study, name in zip(studies, names, strict=True):
-        if len(study.text) != len(studies[0].text):
-            raise DataError(
-                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as {len(study.text):,}, "
-                f"because one of them reads bytes.\nCompare runs of one alphabet, or give a {named('text')} of ASCII."
-            )
-    findings = [study.findings(detectors) for study in studies]
-    pairs = _match_pairs(studies, names)
-    by_run = [{score.detector: score for score in found.scores} for found in findings]
-    detected = dict.fromkeys(name for scores in by_run for name in scores)
-    properties = [_property(name, [scores.get(name) for scores in by_run], pairs) for name in detected]
-    return MatchReport(
-        names=tuple(names),
-        num_chars=len(studies[0].text),
-        num_rotations=NUM_ROTATIONS,
-        pairs=pairs,
-        properties=tuple(sorted(properties, key=_order)),
-    )
 
 
 def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:

@@ -130,7 +130,7 @@ class NgramModel:
                 f"The training text has {counted(len(ids), 'character')}; n-grams of order {order} need at least "
                 f"{order}. Give a smaller {named('order')}."
             )
-        counted_ids = np.array(ids[len(ids) - num_counted(len(ids)) :])
+        counted_ids = np.array(ids[-MOST_TRAINING_CHARS:])
         return cls(counted_ids, vocab_size, order, _count(counted_ids, vocab_size, order))
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
@@ -207,11 +207,6 @@ def check_order(order: int, *, most: int = MOST_ORDER) -> None:
     """Raise UsageError for an order outside [1, most]."""
     if not 1 <= order <= most:
         raise UsageError(f"{named('order')} is {order}; it must be between 1 and {most}.")
-
-
-def num_counted(num_chars: int) -> int:
-    """Return how many of the characters of a training text `NgramModel.fit` counts."""
-    return min(num_chars, MOST_TRAINING_CHARS)
 
 
 def _counts_of(ngrams: Int64Array, counts: Int32Array) -> Float64Array:
@@ -509,10 +504,10 @@ def _add_ngrams(comparison: Comparison, training: CorpusPart, orders: Sequence[i
     for order, losses in _losses_by_order(training, orders, text.ids, reference.positions):
         difference = paired_difference(losses, reference)
         comparison.add(losses.blocks, text, difference, name=NGRAM, protocol=f"{order}-gram")
-    if (num_chars := num_counted(len(training))) < len(training):
+    if len(training) > MOST_TRAINING_CHARS:
         comparison.notes.append(
-            f"n-grams are counted in the last {num_chars:,} characters of the training text "
-            f"({100 * num_chars / len(training):.2g} %)."
+            f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the training text "
+            f"({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
         )
 
 

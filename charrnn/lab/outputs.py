@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -143,7 +142,7 @@ def outputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellOutputs:
 
     def measure() -> CellOutputs:
         ranked = outputs(analysis)[layer * analysis.num_units + unit]
-        low, high = percentiles(analysis.activations().of(layer, unit))
+        low, high = np.quantile(analysis.activations().of(layer, unit), [LOW, HIGH]).tolist()
         # Of a text of a few characters the scoring half may be one, which nothing predicts.
         part = analysis.text.part(min(analysis.half, max(0, len(analysis.text) - 2)))
         clamped = measure_clamped(analysis.network(), part.part(0, CHARS_CLAMPED), layer, unit, low, high)
@@ -300,12 +299,6 @@ def measure_clamped(
             for id, (free, at_low, at_high) in zip(most, probabilities[:, most].T.tolist(), strict=True)
         ),
     )
-
-
-def percentiles(values: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the 2nd and the 98th percentile of a cell's values (N,)."""
-    low, high = np.quantile(values, [LOW, HIGH]).tolist()
-    return low, high
 
 
 def effects_text(effects: Sequence[CharacterEffect]) -> str:

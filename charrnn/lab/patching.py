@@ -18,6 +18,7 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.api import Text as TextOrIds
+from charrnn.cells.ablation import replacing
 from charrnn.cells.records import ColouredText
 from charrnn.cells.trace import torch_ops
 from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
@@ -326,13 +327,7 @@ def _recording(memories: list[Tensor]) -> Ops[Tensor]:
 def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
     """Return the functions of torch, with some units of each memory (1, H) replaced by the next of `memories`."""
     remaining = iter(memories)
-
-    def clamp(memory: Tensor) -> Tensor:
-        memory = memory.clone()
-        memory[:, units] = next(remaining)[:, units]
-        return memory
-
-    return replace(torch_ops(), clamp=clamp)
+    return replacing(units, lambda _: next(remaining)[:, units])
 
 
 def _losses(network: CharRNN, reading: _Reading, following: IdArray) -> list[float]:
