@@ -626,7 +626,7 @@ def description_lines(one: Description) -> list[RenderableType]:
     return [*lines, Text(", ".join(parts))]
 
 
-def page_parts(one: Description) -> Iterator[PagePart]:
+def page_parts(one: Description) -> Iterable[PagePart]:
     """Yield what an exported page shows: the rule in words, and the figures that say how well it predicts the value."""
     yield PagePart(title="Description", draw_as="text", content=one.text)
     if one.kind != "none":
