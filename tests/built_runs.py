@@ -47,7 +47,6 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents
         hidden_size=size,
         embedding_size=size,
     )
-    one_hot = np.eye(size, dtype=np.float32)
     place = {character: index for index, character in enumerate(cycle)}
     scores = np.zeros((size, size), np.float32)  # (next character, character): nats below the likeliest
     for following, name in enumerate(vocab.characters):
@@ -56,16 +55,8 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents
             distance = (place[name] - index - 1) % len(cycle) if name else len(cycle)
             # The square root makes the differences unequal, so that few texts are equally likely.
             scores[following, current] = -min(distance, LAST_PLACE) * (2 + index**0.5)
-    weights = {
-        "embedding.weight": one_hot,
-        "layers.0.weight_ih_l0": 8 * one_hot,  # tanh(8) is 1 to seven digits: the state is the last character.
-        "layers.0.weight_hh_l0": np.zeros_like(one_hot),
-        "layers.0.bias_ih_l0": np.zeros(size, np.float32),
-        "layers.0.bias_hh_l0": np.zeros(size, np.float32),
-        "output.weight": scores,
-        "output.bias": np.zeros(size, np.float32),
-    }
-    return _save(path, config, vocab, weights, corpus)
+    # tanh(8) is 1 to seven digits: the state is the last character.
+    return _save(path, config, vocab, 8 * np.eye(size), np.zeros((size, size)), scores, corpus)
 
 
 QUOTING_UNIT = 5
@@ -103,16 +94,7 @@ def build_quoting(path: Path, corpus: Path) -> Path:
     scores = np.zeros((num_chars, size), np.float32)  # (next character, unit)
     for characters, score in (("xyz", 3), ("abc", -3)):
         scores[[place[character] for character in characters], QUOTING_UNIT] = score
-    weights = {
-        "embedding.weight": np.eye(num_chars, dtype=np.float32),
-        "layers.0.weight_ih_l0": inputs,
-        "layers.0.weight_hh_l0": recurrent,
-        "layers.0.bias_ih_l0": np.zeros(size, np.float32),
-        "layers.0.bias_hh_l0": np.zeros(size, np.float32),
-        "output.weight": scores,
-        "output.bias": np.zeros(num_chars, np.float32),
-    }
-    return _save(path, config, vocab, weights, corpus)
+    return _save(path, config, vocab, inputs, recurrent, scores, corpus)
 
 
 def _small_config(corpus: Path | None, **settings: Any) -> Config:
@@ -136,14 +118,31 @@ def _small_config(corpus: Path | None, **settings: Any) -> Config:
 
 
 def _save(
-    path: Path, config: Config, vocab: Vocab, weights: dict[str, NDArray[np.float32]], corpus: Path | None
+    path: Path,
+    config: Config,
+    vocab: Vocab,
+    inputs: NDArray[Any],
+    recurrent: NDArray[Any],
+    scores: NDArray[Any],
+    corpus: Path | None,
 ) -> Path:
-    """Save a run of one step and return its folder."""
+    """Save a run of one step, whose embedding is one-hot and whose biases are 0, and return its folder."""
+    num_chars, size = scores.shape
+    weights = {
+        "embedding.weight": np.eye(num_chars),
+        "layers.0.weight_ih_l0": inputs,
+        "layers.0.weight_hh_l0": recurrent,
+        "layers.0.bias_ih_l0": np.zeros(size),
+        "layers.0.bias_hh_l0": np.zeros(size),
+        "output.weight": scores,
+        "output.bias": np.zeros(num_chars),
+    }
     run = RunWriter.create_at(path)
     description = Description.of(path, config, vocab)
     run.write_description(description)
     state: dict[str, Any] = {"step": 1, "best_nats": 1.0, "best_step": 1}
     if corpus is not None:
         state["corpus_digest"] = hashlib.sha256(corpus.read_bytes()).hexdigest()
-    run.commit(1, weights, {"count": np.array(1)}, state, description, keep=1)
+    tensors = {name: value.astype(np.float32) for name, value in weights.items()}
+    run.commit(1, tensors, {"count": np.array(1)}, state, description, keep=1)
     return path

@@ -43,10 +43,6 @@ def styled(renderable: CopiedText, width: int = 60) -> list[tuple[str, int]]:
     return [("".join(character for character, _ in stretch), style) for style, stretch in stretches]
 
 
-def test_without_colour_copies_are_underlined() -> None:
-    assert plain(CopiedText(novelty("say the lamp is lit\n", (4, 8)))) == ["say the lamp is lit↵", "    ━━━━━━━━"]
-
-
 def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
     assert plain(CopiedText(novelty("abcdefgh", (0, 3), (3, 3))))[1] == "━━━═══"
     assert plain(CopiedText(novelty("abcdefgh", (0, 2), (3, 2), (6, 2))))[1] == "━━ ══ ━━"
@@ -55,11 +51,6 @@ def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
     assert plain(CopiedText(novelty("abcdefgh", (0, 4), (2, 6))))[1] == "━━══════"
     assert plain(CopiedText(novelty("abcdefgh", (0, 5), (3, 5))))[1] == "━━━━━═══"
     assert plain(CopiedText(novelty("abcdefgh", (0, 3), (1, 5), (2, 6))))[1] == "━═━━━━━━"
-
-
-def test_wide_characters_tabs_and_control_characters_are_underlined_whole() -> None:
-    assert plain(CopiedText(novelty("a日\t\x1b\x85b", (1, 4)))) == ["a日→   ␛<85>b", " ━━━━━━━━━━━"]
-    assert plain(CopiedText(novelty("日本日本", (1, 2))), width=5) == ["日本", "  ━━", "日本", "━━"]
 
 
 def test_bytes_are_spelled_and_marked_by_the_character() -> None:

@@ -1,6 +1,5 @@
 """Corpora: every kind of source yields exactly its characters, or one clear error."""
 
-import codecs
 import gzip
 import hashlib
 import io
@@ -101,7 +100,6 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     ("pattern", "name"),
     [
         ("lib/asyncio/*.py", "asyncio"),
-        ("lib/*/*.py", "lib"),
         ("lib/**/*.py", "lib"),
         ("{here}/lib/asyncio/*", "asyncio"),
         ("lib/asyncio/../asyncio/*.py", "asyncio"),
@@ -116,10 +114,6 @@ def test_a_pattern_is_named_after_its_folder(pattern: str, name: str) -> None:
     write("one.txt")
     write("two.txt")
     assert read_corpus([pattern.format(here=Path.cwd())]).name == name
-
-
-def test_a_file_whose_name_looks_like_a_pattern_is_a_file() -> None:
-    assert read_corpus([write("draft [1].txt")]).content == TEXT
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
@@ -190,16 +184,12 @@ def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPat
         (b"", "bad.txt is empty"),
         (b"\xef\xbb\xbf", "bad.txt is empty"),
         (b"x", "1 character cannot.*at least 16"),
-        (b"fifteen letters", "15 characters cannot.*at least 16"),
         (b"a" * 100, "it has only one character, 'a'; at least 2"),
         (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*`alphabet=byte`"),
-        (b"x" * 100_000 + b"\0", "NUL at byte offset 100000"),
         ("a lamp".encode("utf-16-le"), "wide characters use `encoding=utf-16-le`"),
         ("a lamp".encode("utf-16-be"), "wide characters use `encoding=utf-16-be`"),
         ("caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*`alphabet=byte`"),
         (TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
-        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
-        (TEXT.encode("utf-32"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-32`$"),
     ],
 )
 def test_files_that_cannot_be_learned_from_are_refused(content: bytes, fault: str) -> None:
@@ -283,10 +273,7 @@ def test_what_the_system_refuses_to_read_is_a_data_error() -> None:
     ("stems", "name"),
     [
         (["My Füll Dräft (3)"], "my-full-draft-3"),
-        ([".hidden"], "hidden"),
         (["戦争"], "text"),
-        ([""], "text"),
-        (["a", "b", "c"], "a-and-2-more"),
         (["x" * 60, "y"], "x" * 29 + "-and-1-more"),
         (["..", "y"], "text-and-1-more"),
     ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
-from charrnn.text.documents import Documents, document_ends, document_order, end_documents, split_documents
+from charrnn.text.documents import Documents, document_order, end_documents, split_documents
 from charrnn.text.id_builder import UNKNOWN_TYPE
 from charrnn.text.sources import SHUFFLED, SORTED, Order
 from charrnn.text.vocab import IdArray, Vocab
@@ -166,8 +166,3 @@ def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tupl
 def test_fewer_documents_than_parts() -> None:
     with pytest.raises(DataError, match=r"only 1 document .*too few for a training and a validation part"):
         split_documents(np.array([40]), (0.9, 0.1), kind="files")
-
-
-def test_the_ends_of_documents() -> None:
-    assert document_ends(np.array([3, 1, 4, 4, 1, 5], np.uint16), 1).tolist() == [2, 5]
-    assert document_ends(np.zeros(0, np.uint16), 1).tolist() == []

@@ -333,9 +333,8 @@ GOOD_CELL = ["quote", 1, 2, 0.5]
         ([GOOD_CELL, ["comment", 0, 0, 0.75]], ["comment", "quote"]),
         ([GOOD_CELL, ["<script>", 0, 0, 0.75]], ["quote"]),
         ([GOOD_CELL, GOOD_CELL], ["quote"]),
-        *((value, []) for value in (None, {}, "quote", [1], [GOOD_CELL[:3]], [[*GOOD_CELL, 1]])),
-        *(([["quote", *rest]], []) for rest in ((2, 0, 0.5), (-1, 0, 0.5), (0, 4, 0.5), (0, True, 0.5), (0, 0.0, 0.5))),
-        *(([["quote", 0, 0, gain]], []) for gain in (0.0, -0.5, 1.5, float("nan"), float("inf"), 1, None)),
+        *((value, []) for value in (None, "quote", [GOOD_CELL[:3]], [[*GOOD_CELL, 1]])),
+        *(([["quote", *rest]], []) for rest in ((2, 0, 0.5), (-1, 0, 0.5), (0, True, 0.5), (0, 0, 1.5))),
     ],
 )
 def test_only_built_in_detectors_and_cells_of_the_model_are_read_as_found(value: Any, names: list[str]) -> None:

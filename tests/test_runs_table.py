@@ -51,24 +51,6 @@ def cells(line: str) -> list[str]:
     return re.split(r"\s{2,}", line)
 
 
-def test_with_room_every_column_is_shown_in_full() -> None:
-    assert list(map(cells, shown(RUN, WAR, width=120))) == [
-        ["run", "text", "model", "parameters", "seed", "steps", "best nats/char", "minutes"],
-        ["shakespeare-001", "shakespeare", "lstm 2×512", "3,321,921", "0", "2,472/2,472", "1.3456", "10.0"],
-        ["war-001", "war-and-peace", "lstm 2×512", "812,345", "7", "1,200/2,472", "10.0"],
-    ]
-
-
-def test_in_eighty_columns_numbers_are_shortened_and_repeated_columns_left_out() -> None:
-    second = replace(RUN, name="shakespeare-002", cell="gru", step=1200)
-    assert list(map(cells, shown(RUN, second, width=80))) == [
-        ["run", "model", "params", "seed", "steps", "nats/char", "minutes"],
-        ["shakespeare-001", "lstm 2×512", "3.32M", "0", "2,472", "1.3456", "10.0"],
-        ["shakespeare-002", "gru 2×512", "3.32M", "0", "1,200/2,472", "1.3456", "10.0"],
-        ["All runs: text shakespeare."],
-    ]
-
-
 def test_what_has_no_room_is_named_below() -> None:
     lines = shown(RUN, WAR, width=78)
     assert cells(lines[0]) == ["run", "model", "params", "seed", "steps", "nats/char", "minutes"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -121,13 +120,3 @@ def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path) -
         file.write("second line\n")
     with pytest.raises(TextChangedError, match=r"log\.txt changed while it was read: wait until it is written"):
         b"".join(blocks)
-
-
-def test_a_pipe_may_be_written_to_while_it_is_read(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    os.write(writer, b"the text of a pipe")
-    os.close(writer)
-    assert (
-        b"".join(file_blocks(Path(f"/dev/fd/{reader}"), "utf-8", Tally(), needs_regular=False)) == b"the text of a pipe"
-    )
-    os.close(reader)

@@ -24,14 +24,6 @@ def test_a_text_comes_back_from_its_ids(text: str) -> None:
     assert vocab.characters == (UNKNOWN, *sorted(set(text)))
 
 
-@given(st.text(max_size=60))
-@settings(max_examples=40)
-def test_the_byte_alphabet_spells_text_as_utf8(text: str) -> None:
-    vocab = Vocab.of_bytes()
-    assert vocab.encode(text).tolist() == list(text.encode())
-    assert vocab.decode(vocab.encode(text)) == text
-
-
 @given(st.binary(max_size=60))
 @settings(max_examples=100)
 def test_byte_by_byte_decoding_equals_decoding_at_once(data: bytes) -> None:
