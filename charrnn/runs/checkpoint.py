@@ -110,11 +110,6 @@ def seal_manifest(data: bytes) -> bytes:
     return body + f',\n  "sha256": "{_sha256(body)}"\n}}\n'.encode("ascii")
 
 
-def has_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
-    """Whether a verified checkpoint has exactly these files. Raises CheckpointError as `read_checkpoint` does."""
-    return read_capped(folder / MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[MANIFEST]
-
-
 @dataclass(frozen=True, slots=True)
 class VerifiedFiles:
     """The files that a manifest lists. Each is read once, so that the bytes that are checked are the bytes used."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
 from charrnn.files import (
     JSON,
+    MAX_TEXT_BYTES,
     check_regular,
     convert_os_errors,
     fsync_folder,
@@ -32,13 +33,13 @@ from charrnn.files import (
 )
 from charrnn.process import ending_signals_delayed
 from charrnn.runs.checkpoint import (
+    MANIFEST,
     Checkpoint,
     Tensors,
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
     checkpoint_to_bytes,
-    has_manifest_of,
     is_checkpoint_name,
     read_checkpoint,
 )
@@ -249,7 +250,7 @@ class RunWriter:
         """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of a newer charrnn."""
         try:
             read_checkpoint(folder, with_training=True)
-            return has_manifest_of(folder, payloads)
+            return read_capped(folder / MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[MANIFEST]
         except NewerFormatError:
             raise
         except CheckpointError:

@@ -89,15 +89,10 @@ def max_cache_bytes() -> int:
 
 
 class IdCache:
-    """The cache in one folder, which is made when something is written to it."""
+    """The cache in `cache_folder()`, which is made when something is written to it."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """Use `folder`, by default `cache_folder()`."""
-        self.folder = folder or cache_folder()
-
-    def entry_path(self, digest: str, vocab: Vocab) -> Path:
-        """Return the folder of the entry for the text of this digest in the alphabet `vocab`."""
-        return self.folder / _entry_name(digest, vocab)
+    def __init__(self) -> None:
+        self.folder = cache_folder()
 
     @contextlib.contextmanager
     def reading(self, signature: str) -> Iterator[None]:
@@ -132,13 +127,13 @@ class IdCache:
             path = self._record_path(signature)
             with replacing(path) as temporary:
                 write_synced(temporary, _sealed({**record, "signature": signature}))
-            records = sorted(self.folder.glob("sources-*.json"), key=_age, reverse=True)
+            records = sorted(self.folder.glob("sources-*.json"), key=_used)
             for old in records[:-MAX_RECORDS]:
                 old.unlink()
 
     def open(self, digest: str, vocab: Vocab) -> Mapped | None:
         """Map the ids of a text, after verifying all of them; None if there are none. Damaged ones are removed."""
-        path = self.entry_path(digest, vocab)
+        path = self.folder / _entry_name(digest, vocab)
         if not os.path.lexists(path):
             return None
         found = _open_entry(path, vocab)
@@ -161,7 +156,7 @@ class IdCache:
 
     def remove_excess(self, num_bytes: int, spare: Path) -> None:
         """Remove entries that nothing uses, oldest use first, until the cache and `num_bytes` keep the size limit."""
-        entries = sorted((path for path in self.folder.glob("*") if _is_entry(path)), key=_age, reverse=True)
+        entries = sorted((path for path in self.folder.glob("*") if _is_entry(path)), key=_used)
         sizes = {path: sum(_num_bytes(file) for file in path.iterdir()) for path in entries}
         excess = sum(sizes.values()) + num_bytes - max_cache_bytes()
         for path, size in sizes.items():
@@ -220,7 +215,7 @@ class NewEntry:
         `blocks` are those of `builder` in the alphabet `vocab`, arranged if they are documents; `digest` is that of the
         text. Raises CharRNNError if the entry cannot be written; nothing is committed then.
         """
-        path = self._cache.entry_path(digest, vocab)
+        path = self._cache.folder / _entry_name(digest, vocab)
         try:
             entry = self._write(blocks, builder, vocab, digest)
             self._cache.remove_excess(builder.num_ids * vocab.id_type.itemsize, path)
@@ -403,12 +398,12 @@ def _remove(path: Path) -> None:
             hidden.unlink()
 
 
-def _age(path: Path) -> float:
-    """Return the seconds since an entry or a record was used."""
+def _used(path: Path) -> float:
+    """Return when an entry or a record was used last, in seconds since the epoch; 0 if it is gone."""
     try:
-        return time.time() - (path / "entry.json" if path.is_dir() else path).stat().st_mtime
+        return (path / "entry.json" if path.is_dir() else path).stat().st_mtime
     except OSError:
-        return float("inf")
+        return 0.0
 
 
 def _num_bytes(path: Path) -> int:
