@@ -382,7 +382,8 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
             here = slice(begin, begin + CELLS_AT_ONCE)
             ranks = average_ranks(cells[:, here])
             for index, target in enumerate(targets):
-                associations[index, here] = _associate(ranks, target.labels[target.half :])
+                labels = target.labels[target.half :]
+                associations[index, here] = 2 * auc(ranks, labels) - 1 if target.is_yes_no else spearman(ranks, labels)
             advance(ranks.shape[1])
     return list(associations)
 
@@ -414,8 +415,3 @@ def rank(target: Target, measured: Measured, second_half: Float32Array, num_unit
             )
         )
     return tuple(scores)
-
-
-def _associate(ranks: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
-    """Compute the association of each column of ranks (n, C): 2 * AUC - 1 for yes/no labels, else Spearman's rho."""
-    return 2 * auc(ranks, labels) - 1 if labels.dtype == bool else spearman(ranks, labels)

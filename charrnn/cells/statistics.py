@@ -6,7 +6,7 @@ Shapes: N characters (n of them in a window), C cells (or other columns), K bins
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,10 +223,6 @@ def _compiled_fill() -> "KeptFunction":
     return KeptFunction(_fill, [Path(__file__)])
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
 class LabelledHistograms:
     """For each of C columns, the number of values in each of K bins, and the sums of D labels over them.
 
@@ -250,7 +246,7 @@ class LabelledHistograms:
 
     def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array) -> None:
         arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
-        _compiled_fill().load(arguments, _warn)
+        _compiled_fill().load(arguments, partial(warnings.warn, category=RuntimeWarning, stacklevel=2))
         _compiled_fill()(*arguments)
 
     def finish(self) -> None:

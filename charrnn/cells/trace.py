@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.gates import GateCounter
-from charrnn.cells.records import GateUse, SurpriseText
+from charrnn.cells.records import SurpriseText
 from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, CheckpointError, counted
@@ -177,18 +177,6 @@ class Activations:
     when the process ends, however it ends; `close` removes it earlier.
     """
 
-    text: EncodedText
-    num_layers: int
-    num_units: int
-    gates: tuple[GateUse, ...]
-    """How often the gates of each layer are saturated over the text, layer by layer; () without any."""
-    keeping_gate: str | None
-    """Letter of the gate that the memory before is multiplied with."""
-    kept: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    """(C,), (C,): the mean of that gate over the text, and the mean of its logarithm; None without such a gate."""
-    dilations: tuple[int, ...]
-    """(L,): from how many characters back each layer continues, so that its gate keeps the memory of that one."""
-
     def __init__(self, network: CharRNN, text: EncodedText, *, counts_gates: bool = True) -> None:
         """Read the text once.
 
@@ -198,7 +186,9 @@ class Activations:
         layers = network.recurrent_layers()
         self.text, self.num_layers, self.num_units = text, len(layers), network.hidden_size
         self.dilations = tuple(layer.dilation for layer in layers)
+        """(L,): from how many characters back each layer continues, so that its gate keeps the memory of that one."""
         self.keeping_gate = layers[0].cell.keeping_gate
+        """Letter of the gate that the memory before is multiplied with."""
         self._map: mmap.mmap | None
         self._file, self._map = _map_temporary(2 * self.num_cells * len(text))
         # For a study that is dropped: a file that only the interpreter closes is reported as a leak.
@@ -207,7 +197,9 @@ class Activations:
             counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
             self._read(network, counter)
             self.gates = counter.uses() if counter is not None else ()
+            """How often the gates of each layer are saturated over the text, layer by layer; () without any."""
             self.kept = counter.kept() if counter is not None else None
+            """(C,), (C,): the mean of that gate over the text, and of its logarithm; None without such a gate."""
         except BaseException:  # an interrupt, too; raised again
             self.close()
             raise

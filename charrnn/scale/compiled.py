@@ -426,18 +426,15 @@ def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_a
 @_compiled
 def _float_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
     bits, num_rows, weight_at, rounded = fields[BITS], fields[NUM_ROWS], fields[VALUES], places.rounded
-    row, out_row = FLOAT * size, FLOAT * num_rows
+    row, out_row, factors = FLOAT * size, FLOAT * num_rows, floats_at(places.factors, num_streams)
     fours = num_streams - num_streams % 4
     for first in range(0, fours, 4):
         at, out = x_at + first * row, out_at + first * out_row
-        f0, f1 = _round(at, size, bits, rounded), _round(at + row, size, bits, rounded + row)
-        f2 = _round(at + 2 * row, size, bits, rounded + 2 * row)
-        f3 = _round(at + 3 * row, size, bits, rounded + 3 * row)
+        for k in range(4):
+            factors[first + k] = _round(at + k * row, size, bits, rounded + k * row)
         _sums_of_four(weight_at, num_rows, rounded, size, out)
-        _scale(fields, f0, out)
-        _scale(fields, f1, out + out_row)
-        _scale(fields, f2, out + 2 * out_row)
-        _scale(fields, f3, out + 3 * out_row)
+        for k in range(4):
+            _scale(fields, factors[first + k], out + k * out_row)
     for stream in range(fours, num_streams):
         factor = _round(x_at + stream * row, size, bits, rounded)
         _sums(weight_at, num_rows, rounded, size, out_at + stream * out_row)
@@ -501,22 +498,15 @@ _sigmoids = _loop_of_two(lambda x, u: _sigmoid(x + u))
 _tanhs = _loop_of_two(lambda x, u: _tanh(x + u))
 _relus = _loop_of_two(lambda x, u: max(x + u, ZERO))
 _multiply = _loop_of_two(lambda x, y: x * y)
+_add = _loop_of_two(lambda x, y: y + x)
 _copy = _loop_of_two(lambda source, target: source)
+_damp = _loop_of_two(lambda h, u: u - DAMPING * h)
 _output = _loop_of_three(lambda o, c, h: o * _tanh(c))
 _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
+_highway = _loop_of_three(lambda gate, h, below: below + _sigmoid(gate) * (h - below))
 _peephole_gates = _loop_of_four(lambda x, weight, c, u: _sigmoid(x + u + weight * c))
 _update_memory = _loop_of_four(lambda f, i, g, c: f * c + i * g)
-
-
-@_compiled
-def _rotate(x_at: Any, u_at: Any, h_at: Any, size: Any) -> None:
-    """Compute a step of an antisymmetric cell."""
-    x, x_z = floats_at(x_at, size), floats_at(x_at + FLOAT * size, size)
-    u, h = floats_at(u_at, size), floats_at(h_at, size)
-    for j in range(size):
-        u[j] = u[j] - DAMPING * h[j]
-    for j in range(size):
-        h[j] = h[j] + STEP * _sigmoid(u[j] + x_z[j]) * _tanh(u[j] + x[j])
+_rotate = _loop_of_four(lambda x, x_z, u, h: h + STEP * _sigmoid(u + x_z) * _tanh(u + x))
 
 
 @_compiled
@@ -575,7 +565,8 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _interpolate(u + 2 * row, u + row, h, size)
         _clamp(plan, layer, h)
     elif kind == ANTISYMMETRIC:
-        _rotate(x, u, h, size)
+        _damp(h, u, size)
+        _rotate(x, x + row, u, h, size)
         _clamp(plan, layer, h)
     else:
         if kind == IRNN:
@@ -607,23 +598,16 @@ def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any
 def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
     """Join h with `below`, in place, as `model.depths` does, and add the result to `total`."""
     size = plan.size
-    h, gate = floats_at(h_at, size), floats_at(gate_at, size)
-    below, total = floats_at(below_at, size), floats_at(total_at, size)
     if layer == 0 or plan.depth == STACKED:
-        for j in range(size):
-            below[j] = h[j]
+        _copy(h_at, below_at, size)
     elif plan.depth == RESIDUAL:
-        for j in range(size):
-            below[j] = below[j] + h[j]
+        _add(h_at, below_at, size)
     else:
-        for j in range(size):
-            below[j] = below[j] + _sigmoid(gate[j]) * (h[j] - below[j])
+        _highway(gate_at, h_at, below_at, size)
     if layer > 0 and plan.sums_outputs:
-        for j in range(size):
-            total[j] = total[j] + below[j]
+        _add(below_at, total_at, size)
     else:
-        for j in range(size):
-            total[j] = below[j]
+        _copy(below_at, total_at, size)
 
 
 @_compiled

@@ -150,16 +150,8 @@ def sweep(
         stack.enter_context(lock_folder(folder))
         locked = stack.enter_context(_locked_for_jobs(folder))
         threads = record_plan(folder, plan, max(1, _num_cores() // jobs))
-        sweeping = _Sweeping(
-            folder=folder,
-            plan=plan,
-            search=None if search is None else SearchSource(plan, folder),
-            jobs=jobs,
-            threads=threads,
-            trackers=log,
-            locked=locked,
-            should_stop=should_stop,
-        )
+        source = None if search is None else SearchSource(plan, folder)
+        sweeping = _Sweeping(folder, plan, source, jobs, threads, log, locked, should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
 
@@ -288,7 +280,7 @@ def error_text(code: int, messages: str) -> str:
     return " ".join(lines[:3]) if separator and lines else f"exit code {code}"
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Sweeping:
     """A sweep while it runs."""
 

@@ -18,6 +18,7 @@ from charrnn.errors import Message
 from charrnn.intervals import Estimate, t_quantile
 from charrnn.scale.sweep.plan import FAILED, FINISHED, UNPAIRED_FIELDS, SweepPlan, SweepRun
 from charrnn.views.tables import plain_table
+from charrnn.views.theme import short_number
 
 SWEEP_CSV_COLUMNS = (
     *("mean", "spread", "low", "high", "difference", "difference_low", "difference_high", "is_paired"),
@@ -200,7 +201,7 @@ def sweep_table(report: SweepReport) -> Table:
             ", ".join(values) or "all alike",
             *(_four(row.mean), _half_width(row.low, row.high), _four(row.spread)),
             *(_four(row.difference, "+"), _half_width(row.difference_low, row.difference_high)),
-            "" if row.num_parameters is None else _thousands(row.num_parameters),
+            "" if row.num_parameters is None else short_number(row.num_parameters),
             *(f"{row.num_finished}/{row.num_runs}", str(row.num_failed or "")),
         ]
         table.add_row(*cells[: 1 + len(columns)], style="bold" if row is report.rows[0] else None)
@@ -216,14 +217,6 @@ def sweep_view(report: SweepReport) -> RenderableType:
     )
     caption = "Validation loss in nats per character: lower is better. "
     return Group(sweep_table(report), Text(f"{caption}{seeds * has_seeds}to best: difference to the first row."))
-
-
-def _thousands(number: int) -> str:
-    """Return a number with three digits: 987, 12.3k, 1.23M."""
-    for size, suffix in ((1, ""), (1e3, "k"), (1e6, "M")):
-        if number < 999.5 * size:
-            return f"{number / size:.3g}{suffix}"
-    return f"{number / 1e6:,.0f}M"
 
 
 def _four(value: float | None, sign: str = "-") -> str:
