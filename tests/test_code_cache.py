@@ -171,16 +171,11 @@ def test_the_user_s_folder_serves_where_the_package_cannot_be_written(
     assert make().find(ARGUMENTS, Warnings())
 
 
-def test_without_a_compiler_python_runs_the_function(process: Callable[..., Any], source: Path) -> None:
-    code = f"""
-from pathlib import Path
-import numpy as np
-from charrnn.code_cache import KeptFunction
-def double(numbers):
-    return numbers * 2
-function = KeptFunction(double, [Path({str(source)!r})])
-function.load((np.ones(2),), print)
-print(function(np.ones(2)))
-"""
-    assert process("-c", code, NUMBA_DISABLE_JIT="1").stdout == b"[2. 2.]\n"
+def test_without_a_compiler_python_runs_the_function(
+    make: Callable[..., KeptFunction], source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    function = make()
+    function.load(ARGUMENTS, pytest.fail)
+    check_works(function)
     assert list(source.parent.iterdir()) == [source]

