@@ -14,7 +14,7 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.drafts import SURPRISE, Draft, DraftFile, Settings
+from charrnn.apps.write.drafts import SURPRISE, Draft, Settings
 from charrnn.apps.write.screen import Writer
 from charrnn.views.svg import RECORDING, Layout, to_svg
 
@@ -45,7 +45,7 @@ async def take_picture(writer: Writer) -> list[Text]:
 def draw(model: Model) -> str:
     """Open the draft, and return the picture as SVG."""
     settings = Settings("sentence", seed=4, colour=SURPRISE)
-    writer = Writer(model, DraftFile(Path("chapter-1.txt"), Draft(text=DRAFT)), settings)
+    writer = Writer(model, Draft(Path("chapter-1.txt"), DRAFT), settings)
     # With all colours, on light paper, whatever the terminal is.
     writer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
     lines = asyncio.run(take_picture(writer))

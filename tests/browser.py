@@ -18,16 +18,7 @@ FLAGS = (
 
 def dump(address: str, folder: Path, *flags: str, seconds: int = 20) -> str:
     """Return the elements of a page after `seconds` of its clock; `folder` keeps the browser's files."""
-    return _browse(address, folder, f"--virtual-time-budget={1000 * seconds}", "--dump-dom", *flags)
-
-
-def take_picture(address: str, folder: Path, *flags: str) -> bytes:
-    """Return a page as a PNG; `folder` keeps it and the browser's files."""
-    _browse(address, folder, f"--screenshot={folder / 'page.png'}", *flags)
-    return (folder / "page.png").read_bytes()
-
-
-def _browse(address: str, folder: Path, *flags: str) -> str:
     assert BROWSER is not None
-    command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'user'}", *flags, address]
+    clock = f"--virtual-time-budget={1000 * seconds}"
+    command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'user'}", clock, "--dump-dom", *flags, address]
     return subprocess.run(command, capture_output=True, timeout=600, check=True, encoding="utf-8").stdout

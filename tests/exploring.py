@@ -1,22 +1,26 @@
-"""Drive `charrnn explore` by its keys, without a terminal."""
+"""Drive `charrnn explore` and `charrnn write` by their keys, without a terminal."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.color import Color
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
 from synthetic import make_corpus
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
 from charrnn.apps.explore.app import Explorer
 from charrnn.apps.explore.state import BEST
+from charrnn.apps.full_screen import Question
+from charrnn.apps.write.drafts import Draft, Settings, read_draft
+from charrnn.apps.write.screen import Writer
 from charrnn.views.theme import MIN_CONTRAST, contrast
 
 if TYPE_CHECKING:
@@ -33,6 +37,28 @@ def play(
 
     async def run() -> Explorer:
         app = Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await script(app, pilot)
+        return app
+
+    app = asyncio.run(run())
+    app.finish()
+    return app
+
+
+def play_writer(
+    model: Model,
+    path: Path | None,
+    script: Callable[[Writer, Pilot[bool]], Awaitable[None]],
+    size: tuple[int, int] = (80, 24),
+    **settings: Any,
+) -> Writer:
+    """Run a script in the editor; what ended it, if anything did, is raised."""
+
+    async def run() -> Writer:
+        draft = Draft() if path is None else read_draft(path)
+        app = Writer(model, draft, Settings(**{"seed": 3, **settings}))
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             await script(app, pilot)
@@ -66,6 +92,20 @@ def screen(app: Any) -> str:
 
 def shown(app: Explorer, widget: str) -> str:
     return str(app.browser.query_one(widget, Static).render())
+
+
+def whole_page(app: Any) -> str:
+    """The pictures of a page of the explorer, those below the screen too; nothing on another screen."""
+    pages = app.screen.query("#page")
+    return "\n".join(strip.text for page in pages for strip in page.render_lines(page.region.reset_offset))
+
+
+async def answer(app: Any, pilot: Pilot[Any], text: str) -> None:
+    """Answer a question with a text."""
+    await until(pilot, lambda: isinstance(app.screen, Question))
+    app.screen.query_one(Input).value = text
+    await pilot.press("enter")
+    await pilot.pause()
 
 
 def illegible(app: Any) -> list[str]:

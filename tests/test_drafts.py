@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.apps.write import drafts
-from charrnn.apps.write.drafts import (
-    MAX_DRAFT_BYTES,
-    ChangedOnDiskError,
-    read_draft,
-    save_draft,
-)
+from charrnn.apps.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft
 from charrnn.errors import CharRNNError, DataError
 
 WORD = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
@@ -35,7 +30,7 @@ def test_what_is_read_is_saved_again_byte_for_byte(tmp_path: Path, data: bytes) 
     path = tmp_path / "draft.txt"
     path.write_bytes(data)
     draft = read_draft(path)
-    save_draft(path, draft.text, draft.newline, known=draft.digest)
+    draft.save(draft.text)
     assert path.read_bytes() == data
 
 
@@ -44,7 +39,7 @@ def test_lines_end_with_a_newline_while_it_is_edited(tmp_path: Path) -> None:
     path.write_bytes(WORD.encode())
     draft = read_draft(path)
     assert draft.text == WORD.replace("\r\n", "\n") and draft.newline == "\r\n"
-    save_draft(path, draft.text + "more\n", draft.newline, known=draft.digest)
+    draft.save(draft.text + "more\n")
     assert path.read_bytes() == WORD.encode() + b"more\r\n"
 
 
@@ -68,48 +63,46 @@ def test_a_file_that_is_no_draft(tmp_path: Path, data: bytes, message: str) -> N
 
 
 def test_a_path_that_is_no_draft(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a folder: give a text file"):
-        read_draft(tmp_path)
-    with pytest.raises(DataError, match="does not exist: create it"):
-        read_draft(tmp_path / "missing" / "draft.txt")
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="link to a file that does not exist"):
-        read_draft(tmp_path / "broken")
-    with pytest.raises(DataError, match="cannot read"):
-        read_draft(tmp_path / "a\0b")
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot read"):
-        read_draft(tmp_path / "file" / "draft.txt")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(DataError, match="not a regular file"):
-            read_draft(tmp_path / "pipe")
+    for name, message in {
+        "": "is a folder: give a text file",
+        "missing/draft.txt": "does not exist: create it",
+        "broken": "link to a file that does not exist",
+        "a\0b": "cannot read",
+        "file/draft.txt": "cannot read",
+        **({"pipe": "not a regular file"} if hasattr(os, "mkfifo") else {}),
+    }.items():
+        with pytest.raises(DataError, match=message):
+            read_draft(tmp_path / name)
 
 
 def test_a_new_draft_is_empty_and_no_file_until_it_is_saved(tmp_path: Path) -> None:
     path = tmp_path / "new.txt"
     draft = read_draft(path)
     assert (draft.text, draft.digest, path.exists()) == ("", None, False)
-    save_draft(path, "a\n", draft.newline, known=None)
+    draft.save("a\n")
     assert path.read_bytes() == b"a\n"
 
 
 def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
     path = tmp_path / "draft.txt"
     path.write_text("first")
-    digest = read_draft(path).digest
+    draft = read_draft(path)
     path.write_text("other")
     with pytest.raises(ChangedOnDiskError, match="has changed on disk"):
-        save_draft(path, "mine", "\n", known=digest)
+        draft.save("mine")
     with pytest.raises(ChangedOnDiskError, match="exists already"):
-        save_draft(path, "mine", "\n", known=None)
+        Draft(tmp_path / "another.txt").save("mine", path)
     assert path.read_text() == "other"
-    digest = save_draft(path, "mine", "\n", known=None, overwrite=True)
+    draft.save("mine", overwrite=True)
     assert path.read_text() == "mine"
     path.touch()
-    save_draft(path, "mine again", "\n", known=digest)
+    draft.save("mine again")
     path.unlink()
-    save_draft(path, "again", "\n", known=digest)
+    draft.save("again")
     assert path.read_text() == "again"
 
 
@@ -118,7 +111,7 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     path.write_text("first")
     path.chmod(0o640)
     link.symlink_to(path)
-    save_draft(link, "second", "\n", known=read_draft(link).digest)
+    read_draft(link).save("second")
     assert link.is_symlink() and path.read_text() == "second"
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o640
 
@@ -128,20 +121,20 @@ def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, character: st
     path = tmp_path / "draft.txt"
     path.write_text("first")
     with pytest.raises(DataError, match=f"character 5, in line 2, is {name}.*delete it"):
-        save_draft(path, f"ab\nc{character}", "\n", known=read_draft(path).digest)
+        read_draft(path).save(f"ab\nc{character}")
     assert path.read_text() == "first"
 
 
 def test_what_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CharRNNError, match="it is a folder"):
-        save_draft(tmp_path, "a", "\n", known=None)
+        Draft(tmp_path).save("a")
     with pytest.raises(CharRNNError, match=r"cannot write .*draft.txt: No such file"):
-        save_draft(tmp_path / "missing" / "draft.txt", "a", "\n", known=None)
+        Draft(tmp_path / "missing" / "draft.txt").save("a")
     path = tmp_path / "draft.txt"
     path.write_text("first")
     monkeypatch.setattr(drafts.os, "access", lambda *_: False)  # root may write anything
     with pytest.raises(CharRNNError, match="it is read-only"):
-        save_draft(path, "a", "\n", known=read_draft(path).digest)
+        read_draft(path).save("a")
     assert path.read_text() == "first"
 
 
@@ -156,7 +149,7 @@ def test_nobody_else_can_read_the_text_meanwhile(tmp_path: Path, monkeypatch: py
 
     path.write_text("private")
     path.chmod(0o600)
-    digest = read_draft(path).digest
+    draft = read_draft(path)
     monkeypatch.setattr(os, "fsync", look)
-    save_draft(path, "a", "\n", known=digest)
+    draft.save("a")
     assert seen[0] == 0o600

@@ -26,7 +26,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.apps import export as exports
 from charrnn.apps.model_page import page as model_page
-from charrnn.apps.model_page.page import MAX_BYTES, to_base91, to_model_page
+from charrnn.apps.model_page.page import to_model_page
 from charrnn.cells.records import FoundCell
 from charrnn.config import Config
 from charrnn.errors import UsageError
@@ -61,7 +61,7 @@ def made(vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **set
 
 
 def page_of(model: Model, found: Sequence[FoundCell] = ()) -> str:
-    return to_model_page(model.description, model.config, model.vocab, model.tensors, model.name, found)
+    return to_model_page(model, model.name, found)
 
 
 DOCUMENTS = Vocab("char", ("", "\0", *LETTERS))
@@ -140,7 +140,12 @@ def in_node(page: str, cases: list[dict[str, Any]], folder: Path) -> list[dict[s
 @pytest.mark.parametrize("name", MODELS)
 def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> None:
     model = MODELS[name]()
-    found = in_node(page_of(model), CASES, tmp_path)
+    page = page_of(model)
+    assert page == page_of(MODELS[name]()), "the same model gives the same page"
+    symbols = "256 bytes" if name == "bytes" else f"{len(LETTERS)} characters"
+    described = json.loads(part(page, 'id="model"'))
+    assert described["symbols"] == dict(described["rows"])["alphabet"] == symbols
+    found = in_node(page, CASES, tmp_path)
     assert [one["text"] for one in found] == [expected(model, one) for one in CASES]
     assert len(set(found[2]["text"])) > 5, "the text is one that could differ"
     stepper = model.generator._make_stepper("int8")
@@ -165,11 +170,17 @@ def test_a_browser_generates_the_text_of_the_sampler(tmp_path: Path) -> None:
       }}
       document.body.dataset.answer = JSON.stringify(answers);
     }})();"""
-    html = f"<!DOCTYPE html><body><script>{part(pages[0], '<script')}</script><script>{script}</script></body>"
-    (tmp_path / "page.html").write_text(html, encoding="utf-8")
-    found = re.search(r'data-answer="([^"]*)"', dump((tmp_path / "page.html").as_uri(), tmp_path))
-    assert found is not None
-    assert json.loads(unescape(found[1])) == [[expected(model, one) for one in CASES] for model in models]
+    html = f"<!DOCTYPE html><body><script>{part(pages[0], '<script')}</script></body>"
+    assert run_script(tmp_path, html, script) == [[expected(model, one) for one in CASES] for model in models]
+
+
+def run_script(folder: Path, page: str, script: str, name: str = "page") -> Any:
+    """Return what a script that is added to a page leaves in `document.body.dataset.answer`."""
+    html = re.sub("<meta http-equiv[^>]*>", "", page).replace("</body>", f"<script>{script}</script></body>")
+    (folder / f"{name}.html").write_text(html, encoding="utf-8")
+    answer = re.search(r'data-answer="([^"]*)"', dump((folder / f"{name}.html").as_uri(), folder))
+    assert answer is not None
+    return json.loads(unescape(answer[1]))
 
 
 def texts_of(elements: str, name: str) -> str:
@@ -201,12 +212,10 @@ def test_the_exported_page_generates_what_its_command_line_does(
 @needs_browser
 def test_the_command_line_is_one_that_charrnn_reads(tmp_path: Path, command: Command) -> None:
     (tmp_path / "page.html").write_text(page_of(made(name="-odd")), encoding="utf-8")
-    address = f"{(tmp_path / 'page.html').as_uri()}#length=3&seed="
-    longest, longer = (dump(f"{address}{num_digits * '9'}&write=1", tmp_path) for num_digits in (100, 101))
-    words = shlex.split(texts_of(longest, "command"))
+    elements = dump(f"{(tmp_path / 'page.html').as_uri()}#length=3&seed={100 * '9'}&write=1", tmp_path)
+    words = shlex.split(texts_of(elements, "command"))
     assert words[2:] == ["./-odd", "--temp", "0.8", "--seed", 100 * "9", "--length", "3"]
     assert "no run './-odd'" in command("sample", *words[2:]).err, "it is read as a run"
-    assert 'data-done="true"' in longest and 'data-done="true"' not in longer
 
 
 def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only() -> None:
@@ -282,11 +291,7 @@ ACTIONS = """
 @needs_browser
 def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     model = made(cell="gru", num_layers=2)
-    html = re.sub("<meta http-equiv[^>]*>", "", page_of(model))
-    (tmp_path / "page.html").write_text(html.replace("</body>", f"<script>{ACTIONS}</script></body>"), encoding="utf-8")
-    answer = re.search(r'data-answer="([^"]*)"', dump((tmp_path / "page.html").as_uri(), tmp_path))
-    assert answer is not None
-    found = json.loads(unescape(answer[1]))
+    found = run_script(tmp_path, page_of(model), ACTIONS)
     stepper = model.generator._make_stepper("int8")
 
     def guesses(text: str) -> list[str]:
@@ -336,17 +341,8 @@ def test_the_page_opens_on_the_best_found_cell_and_lists_them_as_buttons(tmp_pat
         FoundCell(detector="comment", layer=0, unit=16, gain=0.5),
     )
 
-    def shown(name: str, found: Sequence[FoundCell]) -> dict[str, Any]:
-        html = re.sub("<meta http-equiv[^>]*>", "", page_of(model, found))
-        page = tmp_path / f"{name}.html"
-        page.write_text(html.replace("</body>", f"<script>{FOUND}</script></body>"), encoding="utf-8")
-        answer = re.search(r'data-answer="([^"]*)"', dump(page.as_uri(), tmp_path))
-        assert answer is not None
-        result: dict[str, Any] = json.loads(unescape(answer[1]))
-        return result
-
     first = "cell 0:0 (tanh(c))"
-    assert shown("found", cells) == {
+    assert run_script(tmp_path, page_of(model, cells), FOUND) == {
         "names": ["1:3 quote", "0:16 comment"],
         "hidden": False,
         "opened": ["cell 1:3 (tanh(c))", "true", "false"],
@@ -354,7 +350,8 @@ def test_the_page_opens_on_the_best_found_cell_and_lists_them_as_buttons(tmp_pat
         "clicked": ["cell 0:16 (tanh(c))", "false", "true"],
         "addressed": [first, "false", "false"],
     }
-    assert shown("none", ()) == {"names": [], "hidden": True, "opened": [first], "addressed": [first]}
+    none = {"names": [], "hidden": True, "opened": [first], "addressed": [first]}
+    assert run_script(tmp_path, page_of(model), FOUND, "none") == none
 
 
 EDITS = """
@@ -401,44 +398,22 @@ EDITS = """
 })();"""
 
 
-@pytest.fixture(scope="module")
-def after_edits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a page of bytes shows after changes of the clamps, the fields and the text."""
-    folder = tmp_path_factory.mktemp("edits")
-    html = re.sub("<meta http-equiv[^>]*>", "", page_of(MODELS["bytes"]()))
-    (folder / "page.html").write_text(html.replace("</body>", f"<script>{EDITS}</script></body>"), encoding="utf-8")
-    answer = re.search(r'data-answer="([^"]*)"', dump((folder / "page.html").as_uri(), folder))
-    assert answer is not None
-    found: dict[str, Any] = json.loads(unescape(answer[1]))
-    return found
-
-
 @needs_browser
-def test_the_command_is_that_of_the_text_shown(after_edits: dict[str, Any]) -> None:
-    stopped = re.fullmatch(
-        r"charrnn sample made --temp 0\.8 --seed 1 --length (\d+) --prime=ab", after_edits["stopped"]
-    )
+def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
+    model = MODELS["bytes"]()
+    found = run_script(tmp_path, page_of(model), EDITS)
+    stopped = re.fullmatch(r"charrnn sample made --temp 0\.8 --seed 1 --length (\d+) --prime=ab", found["stopped"])
     assert stopped is not None, "clamping stops the text, which is generated without the clamp"
     assert 0 < int(stopped[1]) < 20000
-    model = MODELS["bytes"]()
-    assert after_edits["text"] == "ab" + model.sample(prime="ab", length=int(stopped[1]), seed=1, temperature=0.8).text
-    assert parse_qs(after_edits["address"][1:]) == {
-        "text": ["ab"],
-        "temp": ["0.8"],
-        "seed": ["1"],
-        "length": [stopped[1]],
-        "cell": ["0:0"],
-    }, "not the length that was asked for, nor the clamp"
-    assert after_edits["edited"] == after_edits["stopped"]
-    assert after_edits["next"].endswith("--seed 1 --length 7 --prime=a --clamp 0:0=-0.5")
-    assert after_edits["opened"] == "#text=abb", "an address that is opened is kept"
-    assert "--length 20000" not in after_edits["left"], "the text before it is stopped"
-
-
-@needs_browser
-def test_no_click_and_no_address_exceeds_the_longest_text(after_edits: dict[str, Any]) -> None:
-    assert after_edits["clicked"] == ["aba", "aba"]
-    assert after_edits["followed"] == ["ab", "ab"], "no half of a character"
+    assert found["text"] == "ab" + model.sample(prime="ab", length=int(stopped[1]), seed=1, temperature=0.8).text
+    address = {"text": ["ab"], "temp": ["0.8"], "seed": ["1"], "length": [stopped[1]], "cell": ["0:0"]}
+    assert parse_qs(found["address"][1:]) == address, "not the length that was asked for, nor the clamp"
+    assert found["edited"] == found["stopped"]
+    assert found["next"].endswith("--seed 1 --length 7 --prime=a --clamp 0:0=-0.5")
+    assert found["opened"] == "#text=abb", "an address that is opened is kept"
+    assert "--length 20000" not in found["left"], "the text before it is stopped"
+    assert found["clicked"] == ["aba", "aba"], "no click exceeds the longest text"
+    assert found["followed"] == ["ab", "ab"], "no half of a character"
 
 
 @needs_browser
@@ -451,21 +426,6 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) ->
     assert "\u202e" not in texts_of(elements, "written") and "U+202E" in texts_of(elements, "read")
     assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption")
     assert elements.count("<script") == 4
-
-
-def test_weights_survive_their_encoding() -> None:
-    data = bytes(range(256)) * 3
-    text = to_base91(data)
-    assert len(text) <= len(data) * 16 / 13 + 2 and not set('"&<\n') & set(text)
-    digits = [model_page.DIGITS.index(character) for character in text.encode()]
-    number = sum(
-        (low + 91 * high) << 13 * index for index, (low, high) in enumerate(zip(digits[::2], digits[1::2], strict=True))
-    )
-    assert number.to_bytes(len(data) + 2, "little")[: len(data)] == data
-
-
-def test_the_same_model_gives_the_same_page() -> None:
-    assert page_of(made()) == page_of(made()) != page_of(made(seed=1))
 
 
 @pytest.mark.parametrize(
@@ -489,15 +449,9 @@ def test_a_model_that_diverged_is_refused() -> None:
 
 
 def test_a_model_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = page_of(made())
-    monkeypatch.setattr(model_page, "MAX_BYTES", len(page) - 1)
+    monkeypatch.setattr(model_page, "MAX_BYTES", len(page_of(made())) - 1)
     with pytest.raises(UsageError, match=r"The page of made would have 0.1 MB, more than .*Export a \.zip instead"):
         page_of(made())
-    monkeypatch.setattr(model_page, "MAX_BYTES", 5_000)  # fewer than the weights have, which are not compressed then
-    monkeypatch.setattr(model_page, "_compress", None)
-    with pytest.raises(UsageError, match=r"would have 0.0 MB, more than 0 MB"):
-        page_of(made())
-    assert MAX_BYTES == 8_000_000
 
 
 def test_the_command_line_names_a_model_file_by_its_suffix(alphabet_run: Path, tmp_path: Path) -> None:
@@ -505,16 +459,6 @@ def test_the_command_line_names_a_model_file_by_its_suffix(alphabet_run: Path, t
     page = charrnn.load(file).export(tmp_path / "page.html").read_text(encoding="utf-8")
     model = json.loads(part(page, 'id="model"'))
     assert (model["name"], model["run"]) == ("abc", "abc.zip")
-
-
-def test_an_existing_page_is_replaced_only_with_force(alphabet_run: Path, tmp_path: Path, command: Command) -> None:
-    target = tmp_path / "page.html"
-    target.write_text("mine", encoding="utf-8")
-    refused = command("export", alphabet_run, target)
-    assert refused.code == 2 and "--force" in refused.err and target.read_text(encoding="utf-8") == "mine"
-    ran = command("export", alphabet_run, target, "--force", "--json")
-    assert ran.code == 0 and json.loads(ran.out)["bytes"] == target.stat().st_size
-    assert "<title>charrnn</title>" in target.read_text(encoding="utf-8")
 
 
 def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,17 +474,3 @@ def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, m
     assert target.read_text(encoding="utf-8") == "mine"
     made().export(target, force=True)
     assert target.read_bytes() == b"a page"
-
-
-@pytest.mark.parametrize(
-    ("name", "symbols"),
-    [
-        ("lstm", f"{len(LETTERS)} characters"),
-        ("documents", f"{len(LETTERS)} characters"),
-        ("without unknown", f"{len(LETTERS)} characters"),
-        ("bytes", "256 bytes"),
-    ],
-)
-def test_the_alphabet_is_as_large_as_the_page_lists_it(name: str, symbols: str) -> None:
-    described = json.loads(part(page_of(MODELS[name]()), 'id="model"'))
-    assert described["symbols"] == dict(described["rows"])["alphabet"] == symbols

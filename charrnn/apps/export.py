@@ -69,9 +69,7 @@ def _onnx(model: Model, path: Path) -> Content:
     from charrnn.apps.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
     from charrnn.generation.options import SampleOptions
 
-    data = onnx_to_bytes(
-        model.config, model.vocab, model.tensors, name=model.name, step=model.step, val_nats=model.val_nats
-    )
+    data = onnx_to_bytes(model)
     ids = model.generator.draw_ids(SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32"))
     check = check_onnx(data, model.stepper, ids)
     if check is None:
@@ -84,8 +82,7 @@ def _html(model: Model, path: Path) -> Content:
     from charrnn.runs.model_file import SUFFIX
 
     run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
-    page = to_model_page(model.description, model.config, model.vocab, model.tensors, run, model.found_cells)
-    return Content(data=page.encode("utf-8"))
+    return Content(data=to_model_page(model, run, model.found_cells).encode("utf-8"))
 
 
 FORMATS = (
@@ -94,13 +91,7 @@ FORMATS = (
     ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
 )
 """All formats, in the order in which messages list them."""
-
-
-def describe_model_formats() -> str:
-    """Return the suffixes and what they are for, as a list in words."""
-    described = [f"{one.suffix} {one.summary}" for one in FORMATS]
-    *first, last = described
-    return f"{', '.join(first)} or {last}" if first else last
+_FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.summary}" for one in FORMATS).rsplit(", ", 1))
 
 
 def check_target(path: Path, *, is_replaced: bool) -> ModelFormat:
@@ -157,9 +148,7 @@ def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path
 def export(
     arguments: Annotated[
         list[str],
-        typer.Argument(
-            metavar="[RUN] FILE", help=f"The file to write: {describe_model_formats()}; before it, optionally, a run."
-        ),
+        typer.Argument(metavar="[RUN] FILE", help=f"The file to write: {_FORMAT_LIST}; before it, optionally, a run."),
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     json: JsonOption = False,
@@ -172,9 +161,9 @@ def export(
     names of this machine. A .zip can be used in place of a run by sample, predict, visualize, explore, write, evaluate
     and train --init-from. The path is printed on stdout.
     """
-    if len(arguments) > 2:
-        raise UsageError(f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with spaces.")
     *run, file = arguments
+    if len(run) > 1:
+        raise UsageError(f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with spaces.")
     check_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
     content = write_model(model, Path(file), force=force)

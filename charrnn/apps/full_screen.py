@@ -1,8 +1,10 @@
-"""What the interfaces that fill the terminal have in common: how they end, their look, and dialogs."""
+"""What the interfaces that fill the terminal have in common: keys, work in other threads, how they end, dialogs."""
 
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
 from textual import events
@@ -14,24 +16,119 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from charrnn.cli.flags import with_flags
+from charrnn.cli.signals import Signals
 from charrnn.cli.streams import printable
-from charrnn.errors import UsageError
+from charrnn.errors import DataError, UsageError
+from charrnn.progress import CallbackProgress, Task, using
 
 Result = TypeVar("Result")
 """What an interface returns once it is closed by its keys."""
 SIGNAL_POLL = 0.1
 """Seconds between two calls of the function that says whether to end."""
+Keys = tuple[str, str, Mapping[str, str]]
+"""Keys as the help names them, what they do, and the actions of each by its Textual name."""
+
+
+def bind(actions: Mapping[str, str], *, priority: bool = False) -> list[BindingType]:
+    """Return the bindings of keys, several of which are separated by commas, to actions."""
+    return [Binding(keys, action, show=False, priority=priority) for keys, action in actions.items()]
+
+
+def bind_all(rows: Sequence[Keys], *, priority: bool = False) -> list[BindingType]:
+    """Return the bindings of all keys that a help lists."""
+    return [binding for _, _, actions in rows for binding in bind(actions, priority=priority)]
 
 
 class Stopped(Exception):
     """Raised in a job that is not wanted any more, to end it."""
 
 
-class Background(Protocol):
-    """What an interface computes in other threads."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Something that is computed in a thread of its own; of the jobs of a kind, the last one counts."""
+
+    kind: str
+    _work: "Work"
+
+    def pause(self) -> None:
+        """Let newer jobs run first; to be called often. Raises Stopped if the job is not wanted any more."""
+        self._work.take_turn(self)
+
+    def show(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function in the thread of the interface, unless the job is not wanted any more by then."""
+        self._work.call_later(lambda: self._work.is_wanted(self) and function(*arguments))
+
+
+class Work:
+    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings at once."""
+
+    def __init__(self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]) -> None:
+        """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
+        self.call_later, self._on_failure = call_later, on_failure
+        self._changed = threading.Condition()
+        self._jobs: list[Job] = []
+        self._latest: dict[str, Job] = {}
+        self._running: Job | None = None
+        self._is_closed = False
+
+    def start(self, kind: str, compute: Callable[[Job], object]) -> None:
+        """Compute in a thread, in place of an earlier job of that kind."""
+        job = Job(kind, self)
+        with self._changed:
+            self._jobs.append(job)
+            self._latest[kind] = job
+            self._changed.notify_all()
+
+        def run() -> None:
+            try:
+                self.take_turn(job)
+                compute(job)
+            except Stopped:
+                pass
+            except Exception as error:  # of a worker thread: raised again where the command ends
+                self._on_failure(error)
+            finally:
+                with self._changed:
+                    self._jobs.remove(job)
+                    if self._running is job:
+                        self._running = None
+                    self._changed.notify_all()
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def stop(self, kind: str) -> None:
+        """End the job of a kind, and show nothing of it any more."""
+        with self._changed:
+            self._latest.pop(kind, None)
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """End all jobs, and wait until none runs."""
+        """End all jobs, and wait for the one that runs; none runs afterwards."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            # A thread that runs torch code while the process ends can crash it.
+            self._changed.wait_for(lambda: self._running is None)
+
+    def is_wanted(self, job: Job) -> bool:
+        """Return whether a job is the last one of its kind, and not stopped."""
+        return not self._is_closed and self._latest.get(job.kind) is job
+
+    def take_turn(self, job: Job) -> None:
+        """Wait until no newer job runs. Raises Stopped if the job is not wanted any more."""
+        with self._changed:
+            if self._running is job and self.is_wanted(job) and not self._is_first(job):
+                self._running = None
+                self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: not self.is_wanted(job) or (self._is_first(job) and self._running in (None, job))
+            )
+            if not self.is_wanted(job):
+                raise Stopped
+            self._running = job
+
+    def _is_first(self, job: Job) -> bool:
+        return next(filter(self.is_wanted, reversed(self._jobs))) is job
 
 
 class StatusLine(Static):
@@ -70,8 +167,8 @@ class FullScreenApp(App[Result]):
         text-style: reverse; background: ansi_default; color: ansi_default;
     }
     """
-    work: Background
-    """Set by the subclass."""
+    COMMAND: ClassVar[str]
+    """The command whose options messages name."""
 
     def __init__(self) -> None:
         # The terminal's own colours, so that text without a value looks as it does everywhere else.
@@ -79,6 +176,7 @@ class FullScreenApp(App[Result]):
         self.theme = "ansi-dark"
         self._is_end_asked: Callable[[], bool] = lambda: False
         self._failure: Exception | None = None
+        self.work = Work(self.call_later, self.fail)
 
     def get_driver_class(self) -> type[Driver]:
         """Return what reads the keyboard and writes to the terminal."""
@@ -93,14 +191,46 @@ class FullScreenApp(App[Result]):
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""
         self.set_interval(SIGNAL_POLL, self._end_if_asked)
 
-    def run_until(self, is_end_asked: Callable[[], bool]) -> Result | None:
-        """Run until the interface is closed or `is_end_asked` returns true; return None unless its keys closed it."""
-        self._is_end_asked = is_end_asked
-        return self.run()
+    def run_until_signal(self, signals: Signals) -> Result | None:
+        """Run until the interface is closed or a signal arrives; return None unless its keys closed it.
+
+        Raises the error that closed it, if there was one.
+        """
+        # Textual would print where it was interrupted.
+        signals.is_quiet = signals.defers = True
+        self._is_end_asked = lambda: signals.number != 0
+        result = self.run()
+        self.finish()
+        return result
 
     def exit_code(self, signal_number: int) -> int:
         """Return the exit code of the command: that of the signal, 1 after an error, else 0."""
         return 128 + signal_number if signal_number else self.return_code or 0
+
+    def measure(
+        self,
+        kind: str,
+        compute: Callable[[Job], object],
+        say: Callable[[str], object],
+        end: Callable[[str], object] | None = None,
+    ) -> None:
+        """Compute in a thread; `say` shows its progress, and `end`, or else `say`, the message of an error or ""."""
+
+        def work(job: Job) -> None:
+            def show_task(task: Task) -> None:
+                job.pause()
+                share = min(1, task.done / task.total) if task.total else 0
+                job.show(say, f"{task.label} {share:.0%}" if share else f"{task.label} ...")
+
+            try:
+                with using(CallbackProgress(show_task)):
+                    compute(job)
+            except (DataError, UsageError) as error:
+                job.show(end or say, with_flags(error.message, self.COMMAND))
+            else:
+                job.show(end or say, "")
+
+        self.work.start(kind, work)
 
     def finish(self) -> None:
         """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""
@@ -121,12 +251,13 @@ class FullScreenApp(App[Result]):
 class Question(ModalScreen[None]):
     """A question with one line of input; it stays, with the error below it, until the answer is valid."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = bind({"escape": "dismiss"})
+    app: "FullScreenApp[Any]"
 
-    def __init__(self, question: str, answer: Callable[[str], object], *, command: str) -> None:
-        """Ask. `answer` raises UsageError for an invalid answer, whose message names options of `command`."""
+    def __init__(self, question: str, answer: Callable[[str], object]) -> None:
+        """Ask. `answer` raises UsageError for an invalid answer."""
         super().__init__()
-        self._question, self._answer, self._command = question, answer, command
+        self._question, self._answer = question, answer
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
@@ -139,7 +270,7 @@ class Question(ModalScreen[None]):
         try:
             self._answer(event.value)
         except UsageError as error:
-            self.query_one("#wrong", Static).update(Text(printable(with_flags(error.message, self._command))))
+            self.query_one("#wrong", Static).update(Text(printable(with_flags(error.message, self.app.COMMAND))))
         else:
             self.dismiss()
 
@@ -171,16 +302,16 @@ class Choice(ModalScreen[None]):
 class Help(ModalScreen[None]):
     """The list of all keys, and notes below it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q,enter", "dismiss", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = bind({"escape,question_mark,f1,q,enter": "dismiss"})
 
-    def __init__(self, keys: Sequence[tuple[str, str]], notes: Sequence[str]) -> None:
-        """Show `keys`, pairs of keys and what they do, and `notes`, a paragraph each."""
+    def __init__(self, keys: Sequence[Keys], notes: Sequence[str]) -> None:
+        """Show `keys`, and `notes`, a paragraph each."""
         super().__init__()
         self._keys, self._notes = keys, notes
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="box"):
-            for key, meaning in self._keys:
+            for key, meaning, _ in self._keys:
                 with Horizontal(classes="key"):
                     yield Static(Text(key, style="bold"), classes="name")
                     yield Static(Text(meaning), classes="meaning")

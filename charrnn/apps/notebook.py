@@ -3,8 +3,7 @@
 Text without a colour of its own has that of the notebook; other colours are legible on white and on black.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import singledispatch
+from collections.abc import Callable, Sequence
 from io import StringIO
 from itertools import groupby
 from typing import Any
@@ -87,9 +86,18 @@ def to_html(value: object) -> str | None:
     return f"<div>{''.join(parts)}</div>"
 
 
-@singledispatch
 def pictures(value: object) -> Sequence[RenderableType]:
     """Return the renderables that show an object; none for an object that has no picture."""
+    kind = type(value)
+    if isinstance(value, RecordList | RecordTuple):
+        kinds = {type(record) for record in value}
+        if len(kinds) == 1 and (draw := _TOGETHER.get(kinds.pop())) is not None:
+            return [draw(value)]
+        return [picture for record in value for picture in pictures(record)]
+    if kind in _TOGETHER:
+        return [_TOGETHER[kind]([value])]
+    if kind in _PICTURES:
+        return _PICTURES[kind](value)
     return value.view() if isinstance(value, Displayable) else ()
 
 
@@ -98,7 +106,7 @@ def _drawn(picture: RenderableType) -> str:
     return to_svg([picture]).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
 
 
-def _written(group: Iterable[RenderableType]) -> str:
+def _written(group: Sequence[RenderableType]) -> str:
     console = Console(record=True, file=StringIO(), width=COLUMNS, **{**RECORDING, "_environ": {}})
     # The background of a notebook is unknown.
     for picture in group:
@@ -106,17 +114,17 @@ def _written(group: Iterable[RenderableType]) -> str:
     return console.export_html(theme=NOTEBOOK, code_format=_PRE, inline_styles=True)
 
 
-def _show(record: type, draw: Callable[[Any], Sequence[RenderableType]]) -> None:
-    pictures.register(record)(draw)
+def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
+    """Say how much of a text is drawn, if that is not all of it."""
+    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")] * (len(text) > most)
 
 
 def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
     most = MAX_GUESSED if coloured.guesses else MAX_CHARS
-    shown, values = coloured.text[:most], coloured.values[:most]
+    shown, values, cut = coloured.text[:most], coloured.values[:most], _cut(coloured.text, most)
     if coloured.guesses:
-        guessed = GuessMap(shown, values, coloured.guesses[:most])
-        return Legend(), Text(ABOUT_GUESSES), guessed, *_cut(coloured.text, most)
-    return Legend(), HeatMap(ColouredText(text=shown, values=values)), *_cut(coloured.text, most)
+        return Legend(), Text(ABOUT_GUESSES), GuessMap(shown, values, coloured.guesses[:most]), *cut
+    return Legend(), HeatMap(ColouredText(text=shown, values=values)), *cut
 
 
 def _surprise_pictures(surprise: SurpriseText) -> Sequence[RenderableType]:
@@ -124,19 +132,12 @@ def _surprise_pictures(surprise: SurpriseText) -> Sequence[RenderableType]:
     return SURPRISE_LEGEND, shown, *_cut(surprise.text)
 
 
-def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
-    """Say how much of a text is drawn, if that is not all of it."""
-    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")] * (len(text) > most)
-
-
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
     return [Text("\n".join(map(all_visible, generated.text[:MAX_CHARS].split("\n")))), *_cut(generated.text)]
 
 
 def _novelty_pictures(novelty: Novelty) -> Sequence[RenderableType]:
-    if len(novelty.text) > MAX_CHARS:
-        return [novelty_table(novelty)]
-    return novelty_table(novelty), CopiedText(novelty)
+    return [novelty_table(novelty), *([CopiedText(novelty)] if len(novelty.text) <= MAX_CHARS else [])]
 
 
 def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
@@ -150,49 +151,36 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
 
 def _model_pictures(model: ModelDescription) -> Sequence[RenderableType]:
     table = plain_table("model", all_visible(model.name))
-    for name, value in model.rows():
-        table.add_row(name, value)
+    for row in model.rows():
+        table.add_row(*row)
     return [table]
-
-
-def _curve_pictures(curve: LearningCurve) -> Sequence[RenderableType]:
-    return [LearningChart(LearningCurves(curves=(curve,)))]
-
-
-def _records_pictures(records: "RecordList[Any] | RecordTuple[Any]") -> Sequence[RenderableType]:
-    """Draw records of one type together where there is a picture of several, else below each other."""
-    kinds = {type(record) for record in records}
-    together = _TOGETHER.get(next(iter(kinds))) if len(kinds) == 1 else None
-    return [together(records)] if together is not None else [one for record in records for one in pictures(record)]
 
 
 _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
     CellHistory: history_table,
     CellPassage: PassageList,
     GradientReach: gradient_chart,
+    LearningCurve: lambda curves: LearningChart(LearningCurves(curves=tuple(curves))),
     LossReport: losses_table,
     Passage: lambda passages: Group(*passage_pictures(passages)),
     Prediction: predictions_table,
     RunSummary: RunsTable,
 }
 """What shows several records of a type in one picture."""
-
-for _kind, _draw_several in _TOGETHER.items():
-    _show(_kind, lambda record, draw=_draw_several: [draw([record])])  # type: ignore[misc]
-_show(Ablation, lambda ablation: [ablation_table(ablation)])
-_show(CellFindings, _findings_pictures)
-_show(CellPage, page_pictures)
-_show(CellValues, values_pictures)
-_show(ColouredText, _text_pictures)
-_show(Direction, direction_pictures)
-_show(DirectionText, lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)])
-_show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
-_show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])
-_show(GeneratedText, _generated_pictures)
-_show(LearningCurve, _curve_pictures)
-_show(LearningCurves, lambda curves: [LearningChart(curves)])
-_show(ModelDescription, _model_pictures)
-_show(Novelty, _novelty_pictures)
-_show(RecordList, _records_pictures)
-_show(RecordTuple, _records_pictures)
-_show(SurpriseText, _surprise_pictures)
+_PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
+    Ablation: lambda ablation: [ablation_table(ablation)],
+    CellFindings: _findings_pictures,
+    CellPage: page_pictures,
+    CellValues: values_pictures,
+    ColouredText: _text_pictures,
+    Direction: direction_pictures,
+    DirectionText: lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)],
+    DocumentNovelty: lambda novelty: [document_novelty_table(novelty)],
+    Evaluation: lambda evaluation: [evaluation_view(evaluation)],
+    GeneratedText: _generated_pictures,
+    LearningCurves: lambda curves: [LearningChart(curves)],
+    ModelDescription: _model_pictures,
+    Novelty: _novelty_pictures,
+    SurpriseText: _surprise_pictures,
+}
+"""What shows a record that has no `view` of its own."""

@@ -12,28 +12,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, count
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from charrnn.config import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.model.cells import CELLS, Cell, Lstm, Ops, State
+from charrnn.model.cells import CELLS, Cell, Ops, State
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
-from charrnn.text.vocab import Vocab
 from charrnn.version import __version__
 
-SUFFIX = ".onnx"
-"""Suffix of the file."""
+if TYPE_CHECKING:
+    from charrnn.api import Model
+
 MAX_BYTES = 2_000_000_000
 """Most bytes of weights: protobuf, the format of the file, ends at 2 GiB."""
 CHECKED_CHARS = 1_000
@@ -45,8 +45,6 @@ OPSET = 17
 """Version of the operators: that of ONNX 1.12 of 2022, the first one with a Fourier transform."""
 IR_VERSION = 8
 """Version of the file format, of the same release."""
-INPUTS, OUTPUTS = ("ids", "state"), ("logits", "new_state")
-"""Names of the inputs and outputs of the graph, in order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,40 +92,23 @@ class Graph:
         return [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.constants.items()]
 
 
-class Value:
-    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.cells.Array`."""
+OPERATORS = {np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.true_divide: "Div", np.negative: "Neg"}
+"""The nodes of Python's operators, by the function of NumPy that each calls."""
 
-    __array_ufunc__ = None  # so that NumPy leaves number * value to `__rmul__`
+
+class Value(NDArrayOperatorsMixin):
+    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.cells.Array`."""
 
     def __init__(self, graph: Graph, name: str) -> None:
         self.graph, self.name = graph, name
 
-    def __add__(self, other: Any) -> Value:
-        return self._with("Add", self, other)
-
-    def __radd__(self, other: Any) -> Value:
-        return self._with("Add", other, self)
-
-    def __sub__(self, other: Any) -> Value:
-        return self._with("Sub", self, other)
-
-    def __rsub__(self, other: Any) -> Value:
-        return self._with("Sub", other, self)
-
-    def __neg__(self) -> Value:
-        return self.apply("Neg")
-
-    def __mul__(self, other: Any) -> Value:
-        return self._with("Mul", self, other)
-
-    def __rmul__(self, other: Any) -> Value:
-        return self._with("Mul", other, self)
-
-    def __truediv__(self, other: Any) -> Value:
-        return self._with("Div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Value:
-        return self._with("Div", other, self)
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
+        """Add the node of an operator. Raises TypeError for another function of NumPy."""
+        if ufunc not in OPERATORS or method != "__call__":
+            raise TypeError(f"{ufunc.__name__} of an array")
+        graph = self.graph
+        values = [one if isinstance(one, Value) else graph.constant(np.array(one, np.float32)) for one in operands]
+        return graph.node(OPERATORS[ufunc], *values)
 
     def __getitem__(self, index: Any) -> Value:
         """Return one entry along the first axis, or the same with an axis of size 1 at the end.
@@ -167,13 +148,6 @@ class Value:
     def _integers(self, values: int | Sequence[int]) -> Value:
         return self.graph.constant(np.array(values, np.int64))
 
-    def _with(self, operator: str, *operands: Any) -> Value:
-        graph = self.graph
-        return graph.node(
-            operator,
-            *(one if isinstance(one, Value) else graph.constant(np.array(one, np.float32)) for one in operands),
-        )
-
 
 def _concatenate(parts: Sequence[Value], axis: int) -> Value:
     return parts[0] if len(parts) == 1 else parts[0].apply("Concat", *parts[1:], axis=axis)
@@ -207,6 +181,14 @@ def onnx_ops(hidden_size: int) -> Ops[Value]:
     )
 
 
+def _tensor_names(product: str) -> tuple[str, str]:
+    """Return the names of the weight and the bias of a product of the walk, which are those of `torch.nn`."""
+    prefix, _, last = product.rpartition(".")
+    if prefix.startswith(("layers", "grids")):
+        return f"{prefix}.weight_{last}_l0", f"{prefix}.bias_{last}_l0"
+    return f"{product}.weight", f"{product}.bias"
+
+
 class _Walk(Walk[Value]):
     """The network at one character, recorded in the body of the Scan."""
 
@@ -215,33 +197,25 @@ class _Walk(Walk[Value]):
         super().__init__(Architecture.of(config))
         self.graph, self.config, self.tensors = graph, config, tensors
         self.vocab_size = check_shapes(config, tensors)
-        network = self.architecture
-        self.ops = onnx_ops(network.hidden_size)
+        network, size = self.architecture, self.architecture.hidden_size
+        self.ops = onnx_ops(size)
         self.before: list[State[Value]] = []
         """For each layer its state, of arrays (B, H) or (D, B, H)."""
         self.after: list[State[Value]] = []
         """The same after the character, with the D latest states, oldest first."""
-        self._extras = [self._add_weights(f"layers.{layer}.", network.cell) for layer in range(network.num_layers)]
-        if network.depth.has_lstm:
-            for layer in range(network.num_layers):
-                self._add_weights(f"grids.{layer}.", Lstm)
-        for name, array in tensors.items():
-            if name.startswith(("embedding.", "output.", "highways.", "bottom.")):
-                graph.constant(array.astype(np.float32), name)
-
-    def _add_weights(self, prefix: str, cell: type[Cell]) -> dict[str, Value]:
-        """Add the weights of a cell, whose names begin with `prefix`, and return the values of `Cell.extras`."""
-        for name in ("ih", *cell.products):
-            weight = self.tensors[f"{prefix}weight_{name}_l0"]
-            effective = weight if name == "ih" else np.asarray(cell.effective_weight(weight))
-            self.graph.constant(effective.astype(np.float32), f"{prefix}weight_{name}_l0")
-            self.graph.constant(self.tensors[f"{prefix}bias_{name}_l0"].astype(np.float32), f"{prefix}bias_{name}_l0")
-        return {
-            name: self.graph.constant(
-                self.tensors[prefix + name].astype(np.int64 if kind == "permutation" else np.float32), prefix + name
-            )
-            for name, (_, kind) in cell.extras(self.architecture.hidden_size).items()
+        for name, weights in network.linear_weights(tensors).items():
+            for tensor, array in zip(_tensor_names(name), weights, strict=True):
+                graph.constant(np.asarray(array, np.float32), tensor)
+        if "embedding.weight" in tensors:
+            graph.constant(np.asarray(tensors["embedding.weight"], np.float32), "embedding.weight")
+        types = {
+            name: np.int64 if kind == "permutation" else np.float32
+            for name, (_, kind) in network.cell.extras(size).items()
         }
+        self._extras = [
+            {name: graph.constant(tensors[full].astype(types[name]), full) for name, full in names.items()}
+            for names in ({name: f"layers.{layer}.{name}" for name in types} for layer in range(network.num_layers))
+        ]
 
     def step(self, ids: Value) -> Value:
         """Map ids (B,) and `before` to logits (B, V) and `after`."""
@@ -255,12 +229,7 @@ class _Walk(Walk[Value]):
         return self.product("output", self.read(table.apply("Gather", ids, axis=0)))
 
     def product(self, name: str, x: Value) -> Value:
-        prefix, _, last = name.rpartition(".")
-        if prefix.startswith(("layers", "grids")):
-            weight, bias = (f"{prefix}.{part}_{last}_l0" for part in ("weight", "bias"))
-        else:
-            weight, bias = f"{name}.weight", f"{name}.bias"
-        return x.apply("Gemm", self.graph.value(weight), self.graph.value(bias), transB=1)
+        return x.apply("Gemm", *map(self.graph.value, _tensor_names(name)), transB=1)
 
     def extras_of(self, layer: int) -> dict[str, Value]:
         return self._extras[layer]
@@ -349,21 +318,16 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         parts = after[layer * num_parts : (layer + 1) * num_parts]
         whole = [part.stacked() if dilation == 1 else part for part in parts]
         layers.append(_concatenate([*whole, *unused[layer]], axis=0).stacked())
-    for value, name in zip((logits, _concatenate(layers, axis=0)), OUTPUTS, strict=True):
+    for value, name in zip((logits, _concatenate(layers, axis=0)), ("logits", "new_state"), strict=True):
         graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
-    shape = (network.num_layers, num_rows, "batch", network.hidden_size)
-    shapes: dict[str, tuple[str | int, ...]] = {
-        "ids": ("batch", "time"),
-        "state": shape,
-        "logits": ("batch", "time", walk.vocab_size),
-        "new_state": shape,
-    }
-    described = {
-        name: helper.make_tensor_value_info(name, TensorProto.INT64 if name == "ids" else TensorProto.FLOAT, sizes)
-        for name, sizes in shapes.items()
-    }
-    inputs, outputs = ([described[name] for name in names] for names in (INPUTS, OUTPUTS))
+    state = (network.num_layers, num_rows, "batch", network.hidden_size)
+    inputs = [_described("ids", TensorProto.INT64, ("batch", "time")), _described("state", shape=state)]
+    outputs = [_described("logits", shape=("batch", "time", walk.vocab_size)), _described("new_state", shape=state)]
     return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, graph.initializers())
+
+
+def _described(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[str | int] | None = None) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
 
 
 def _body(walk: _Walk) -> GraphProto:
@@ -375,79 +339,58 @@ def _body(walk: _Walk) -> GraphProto:
     ]
     walk.before = [tuple(map(body.value, parts)) for parts in before]
     logits = walk.step(body.value("id"))
-
-    def described(names: Iterable[str]) -> list[ValueInfoProto]:
-        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
-
+    inputs = [*map(_described, chain(*before)), _described("id", TensorProto.INT64)]
     return helper.make_graph(
-        body.nodes,
-        "step",
-        [*described(chain(*before)), helper.make_tensor_value_info("id", TensorProto.INT64, None)],
-        described(value.name for value in (*chain(*walk.after), logits)),
+        body.nodes, "step", inputs, [_described(value.name) for value in (*chain(*walk.after), logits)]
     )
 
 
-def onnx_to_bytes(
-    config: Config,
-    vocab: Vocab,
-    tensors: Mapping[str, NDArray[Any]],
-    *,
-    name: str,
-    step: int,
-    val_nats: float | None,
-) -> bytes:
+def onnx_to_bytes(model: Model) -> bytes:
     """Return the content of an .onnx file. The same model gives the same bytes.
 
     Raises UsageError for a model that is too large for the format, and as `onnx_graph`.
     """
-    num_bytes = 4 * sum(array.size for array in tensors.values())
+    num_bytes = 4 * sum(array.size for array in model.tensors.values())
     if num_bytes > MAX_BYTES:
         raise UsageError(
-            f"The weights take {num_bytes:,} bytes; a {SUFFIX} file can hold {MAX_BYTES:,}. Export a .zip instead."
+            f"The weights take {num_bytes:,} bytes; a .onnx file can hold {MAX_BYTES:,}. Export a .zip instead."
         )
-    model = helper.make_model(
-        onnx_graph(config, tensors),
+    file = helper.make_model(
+        onnx_graph(model.config, model.tensors),
         producer_name="charrnn",
         producer_version=__version__,
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
         doc_string="A character-level recurrent language model. docs/onnx.md of charrnn explains inputs and metadata.",
     )
-    helper.set_model_props(model, metadata(config, vocab, tensors, name=name, step=step, val_nats=val_nats))
-    return bytes(model.SerializeToString(deterministic=True))
+    helper.set_model_props(file, metadata(model))
+    return bytes(file.SerializeToString(deterministic=True))
 
 
-def metadata(
-    config: Config,
-    vocab: Vocab,
-    tensors: Mapping[str, NDArray[Any]],
-    *,
-    name: str,
-    step: int,
-    val_nats: float | None,
-) -> dict[str, str]:
+def metadata(model: Model) -> dict[str, str]:
     """Return the metadata of the file: strings by name, among them no path and no text."""
+    config = model.config
     found = {
         "charrnn": __version__,
-        "name": name,
-        "alphabet": json.dumps(vocab.to_json(), ensure_ascii=True),
+        "name": model.name,
+        "alphabet": json.dumps(model.vocab.to_json(), ensure_ascii=True),
         "cell": config.cell,
         "depth": config.depth,
         "layers": str(resolved(config.num_layers)),
         "units": str(resolved(config.hidden_size)),
-        "step": str(step),
+        "step": str(model.step),
     }
-    if val_nats is not None:
-        found |= {"val_nats": repr(val_nats), "val_bpc": repr(val_nats / math.log(2))}
+    if model.val_nats is not None:
+        found |= {"val_nats": repr(model.val_nats), "val_bpc": repr(model.val_nats / math.log(2))}
     if config.end_id is not None:
         found["end_id"] = str(config.end_id)
-    if "learned_state" in tensors:
-        found["initial_state"] = json.dumps(tensors["learned_state"].astype(float).tolist())
+    if "learned_state" in model.tensors:
+        found["initial_state"] = json.dumps(model.tensors["learned_state"].astype(float).tolist())
     return found
 
 
-def check_onnx(content: bytes | Path, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck | None:
-    """Compare a file, or its content, in onnxruntime with the model over ids (N,); None without onnxruntime.
+def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck | None:
+    """Compare the content of a file in onnxruntime with the model over ids (N,); None without onnxruntime.
 
     Each character is read twice: from the state that the model has before it, where the results must agree, and in one
     call for all characters, whose largest difference is returned. Raises CharRNNError where they do not agree.
@@ -456,11 +399,10 @@ def check_onnx(content: bytes | Path, stepper: Stepper, ids: NDArray[Any]) -> On
         return None
     import onnxruntime  # type: ignore[import-untyped]
 
-    source = content if isinstance(content, bytes) else str(content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # more threads wait for each other at every character
     options.log_severity_level = 3  # errors only: its warnings are about speed
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     ids = ids.astype(np.int64)
     initial = state = stepper.initial_state(1)
     expected = np.empty((len(ids), stepper.vocab_size), np.float32)

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from faulty_disk import Killed, faulty_disk
 
-from charrnn.apps.write.drafts import read_draft, save_draft
+from charrnn.apps.write.drafts import read_draft
 from charrnn.errors import CharRNNError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")
 
 
 def save(path: Path) -> None:
-    save_draft(path, "new text", "\n", known=read_draft(path).digest)
+    read_draft(path).save("new text")
 
 
 def num_operations(path: Path) -> int:

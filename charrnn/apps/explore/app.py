@@ -1,129 +1,341 @@
-"""The application: the browser, and threads that measure the cells meanwhile, quickest results first."""
+"""The explorer: cells in a table, a text coloured by the selected one, and threads that measure the cells meanwhile."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
-from charrnn.apps.explore.browser import Browser
-from charrnn.apps.explore.screens import COMMAND, Comparison, Page, Subject
-from charrnn.apps.explore.state import NUM_GUESSES, Clamp, RankedFindings, TracedText
-from charrnn.apps.full_screen import FullScreenApp, Stopped
+from charrnn.apps.explore.screens import Comparison, Page, TextView
+from charrnn.apps.explore.state import (
+    ALL,
+    BEST,
+    MAX_TYPED,
+    NUM_GUESSES,
+    Clamp,
+    Exploration,
+    TracedText,
+    TypedText,
+    columns,
+)
+from charrnn.apps.full_screen import FullScreenApp, Help, Job, Keys, Question, StatusLine, bind, bind_all
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.records import CellPage
+from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace, trace_text
-from charrnn.cli.flags import with_flags
+from charrnn.cli.streams import printable
 from charrnn.config import resolved
-from charrnn.errors import CharRNNError, DataError
-from charrnn.lab.directions import ABOUT_DIRECTIONS, ablate_direction, direction
+from charrnn.lab.directions import direction
 from charrnn.model.clamping import NUM_CELLS, Direction
-from charrnn.progress import CallbackProgress, Task, using
+from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
-from charrnn.views.cell_page import page_pictures, summary_pictures
+from charrnn.views.theme import all_visible, block, palette_of
+
+NUM_NUMBERED = 9
+"""Cells of a list by score that have a key: the number beside them."""
+TABLE_KEYS: tuple[Keys, ...] = (
+    ("↑ ↓", "the cell before, the cell after", {"up": "cursor_up", "down": "cursor_down"}),
+    ("Home End", "the first cell of the list, the last", {"home": "scroll_top", "end": "scroll_bottom"}),
+)
+"""The keys of the list of cells."""
+BROWSER_KEYS: tuple[Keys, ...] = (
+    ("← →", "along the text, character by character", {"left": "move(-1)", "right": "move(1)"}),
+    ("j k", "a line of text down, up", {"j": "move(0, 1)", "k": "move(0, -1)"}),
+    ("PgDn PgUp", "a page of text down, up", {"pagedown": "move(0, 0, 1)", "pageup": "move(0, 0, -1)"}),
+    ("1 to 9", "the cell of the list with that number", {str(n): f"choose({n - 1})" for n in range(1, 10)}),
+    ("Enter p", "the page of the cell: passages, what it writes, its cost, values, what sets it", {"enter,p": "page"}),
+    ("d", "the direction of the cell's detector over several cells, and back", {"d": "direction"}),
+    ("s S", "the next list, the one before: best cells, all by one detector, all", {"s": "turn(1)", "S": "turn(-1)"}),
+    ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
+    ("t", "type a text; the cells follow. Backspace deletes", {}),
+    ("Esc", "stop typing; once more: back to the text that was given", {}),
+    ("c", "clamp the cell or the direction, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    ("?", "these keys", {"question_mark": "app.help"}),
+    ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
+)
+"""The keys of the browser; those without an action are handled where they are typed."""
+COLOURS = "Red is a cell's -1, blue its +1."
+"""What the colours mean, for the help."""
+HINT = "? help  q quit  Enter page  ↑↓ 1-9 cell  ←→jk text  c clamp  t type  s list  d direction  / go to"
+"""Keys at the bottom of the screen: as many as fit."""
+TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
+"""Keys at the bottom while a text is typed."""
+FED_AT_ONCE = 16
+"""Typed or pasted characters that are read before the next key is handled."""
+LEGEND_STEPS = 15
+"""Blocks of the colour scale."""
+DELETE_LAST = "delete last"
+"""Stands for Backspace among the typed characters."""
+NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
+"""What keys without a printable character type."""
+CELLS, DIRECTION = "cells", "direction"
+"""Kinds of the jobs of the browser."""
+Measured = Trace | tuple[CellFindings, dict[str, tuple[CellScore, ...]]]
+"""What is measured of all cells: a trace, or the best cell for each detector and all cells by detector."""
 
 
-def measure_in_stages(
-    study: CellAnalysis, shown: EncodedText, *, num_guesses: int
-) -> "Iterator[Trace | RankedFindings]":
+def measure_in_stages(study: CellAnalysis, shown: EncodedText, *, num_guesses: int) -> Iterator[Measured]:
     """Yield the trace of `shown`, then the findings of `study`, then the same with all cells ranked.
 
     Raises DataError if the text of the study is too short to score.
     """
     yield trace_text(study.network(), shown, num_guesses=num_guesses)
     findings = study.findings()
-    yield RankedFindings(findings, {})
+    yield findings, {}
     if findings.scores:
-        yield RankedFindings(findings, study.ranking([score.detector for score in findings.scores]))
+        yield findings, study.ranking([score.detector for score in findings.scores])
 
 
-def page_in_stages(study: CellAnalysis, layer: int, unit: int) -> Iterator[CellPage]:
-    """Yield the page of a cell with its passages and values, and again with each other part as it is measured."""
-    yield from study.page_in_parts(layer, unit)
+class CellTable(DataTable[Text], inherit_bindings=False):
+    """The list of cells, best first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(TABLE_KEYS)
 
 
-def progress_to(say: Callable[[str], object], pause: Callable[[], None]) -> CallbackProgress:
-    """Return what says the progress of a job, and lets newer jobs run first."""
+class Browser(Screen[None]):
+    """Cells in a table, a text coloured by the selected one."""
 
-    def show_task(task: Task) -> None:
-        pause()
-        share = min(1, task.done / task.total) if task.total else 0
-        say(f"{task.label} {share:.0%}" if share else f"{task.label} ...")
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(BROWSER_KEYS)
+    app: "Explorer"
 
-    return CallbackProgress(show_task)
+    def __init__(self, model: Model, shown: EncodedText) -> None:
+        super().__init__()
+        self.model, self.shown = model, shown
+        self.given, self.typed = TracedText(model, shown.text), TypedText(model)
+        self.exploration = Exploration(model, self.given)
+        self.is_typing = self._has_moved = False
+        self._pending: deque[str] = deque()
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Static(id="title")
+            yield Static(self._legend(), id="legend")
+        with Horizontal(id="body"):
+            yield CellTable(cursor_type="row")
+            with Vertical(id="reading"):
+                yield Static(id="caption")
+                yield TextView(id="text")
+                yield Static(id="sparkline")
+                yield Static(id="readout")
+        yield StatusLine()
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        self.list_cells()
+        self.query_one(CellTable).focus()
+        # After the first screen is drawn, because importing torch takes a second.
+        self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say)
+
+    def _measure(self, job: Job) -> None:
+        """Measure the cells and show each result."""
+        for result in measure_in_stages(self.app.study, self.shown, num_guesses=NUM_GUESSES):
+            job.show(self._take, result)
+
+    def _take(self, result: Measured) -> None:
+        if isinstance(result, Trace):
+            self.given.trace = result
+            self._show()
+            return
+        was_new = BEST not in self.exploration.orders
+        self.exploration.set_findings(*result)
+        if was_new and not self._has_moved and BEST in self.exploration.orders:
+            self.exploration.turn_to(BEST)
+        self.list_cells()
+
+    def _legend(self) -> Text:
+        values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
+        palette = palette_of(self.app.console)
+        scale = [(block(value), "") if self.app.no_color else (" ", palette.value(value)) for value in values]
+        return Text.assemble("-1 ", *scale, " +1")
+
+    def say(self, message: str) -> None:
+        """Replace the status message; "" removes it."""
+        self.query_one(StatusLine).say(message)
+
+    # Drawing
+
+    def list_cells(self) -> None:
+        """Fill the table with the current list."""
+        table, row = self.query_one(CellTable), self.exploration.row
+        with self.prevent(DataTable.RowHighlighted):
+            table.clear(columns=True)
+            order = self.exploration.order
+            num_numbered = 0 if order == ALL else NUM_NUMBERED
+            shown = [row.shown(order) for row in self.exploration.rows]
+            table.add_column(Text(""), width=1)
+            # With explicit widths, because a table that is filled again cuts values off at the width of their headings.
+            for heading, *values in zip(columns(order), *shown, strict=True):
+                table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
+            for number, cells in enumerate(shown, start=1):
+                table.add_row(*(Text(value) for value in (str(number) if number <= num_numbered else "", *cells)))
+            table.move_cursor(row=row, animate=False)
+        self._show()
+
+    def _show(self) -> None:
+        """Draw everything but the table."""
+        parts = [self.model.name, cell_type(self.model.config.cell).shows, self.exploration.order]
+        title = "  ".join(" ".join(printable(part).split()) for part in parts if part)
+        self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
+        name, what_it_does = self.exploration.caption()
+        self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
+        viewed, values = self.exploration.viewed, self.exploration.values
+        view = self.query_one("#text", TextView)
+        view.show(viewed.text, None if values is None else values.tolist(), viewed.cursor)
+        self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
+        self.query_one("#readout", Static).update(self._readout())
+        hint = Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True, overflow="ellipsis")
+        self.query_one("#hint", Static).update(hint)
+
+    def _readout(self) -> Text:
+        """Return the character at the cursor, the cell's value there, and the most likely next characters."""
+        viewed, values = self.exploration.viewed, self.exploration.values
+        if values is None or not len(values):
+            return Text("")
+        guesses = viewed.guesses()
+        shown = [f"{_shown(character)} {probability:.2f}" for character, probability in guesses]
+        return Text.assemble(
+            (f"{_shown(viewed.text[viewed.cursor])} {values[viewed.cursor]:+.2f}", "bold"),
+            "   next: " + "  ".join(shown) if shown else "",
+            no_wrap=True,
+        )
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if event.cursor_row != self.exploration.row and event.cursor_row < len(self.exploration.rows):
+            self._has_moved = True
+            self.exploration.select(event.cursor_row)
+            self._show()
+
+    def on_resize(self) -> None:
+        self._show()
+
+    # Moving
+
+    def action_move(self, characters: int, lines: int = 0, pages: int = 0) -> None:
+        """Move the cursor along the text, or by lines and pages down."""
+        viewed, view = self.exploration.viewed, self.query_one("#text", TextView)
+        down = lines + pages * view.num_lines_shown
+        cursor = view.line_further(down) if down else viewed.cursor + characters
+        viewed.cursor = max(0, min(cursor, len(viewed.text) - 1))
+        self._show()
+
+    def action_turn(self, by: int) -> None:
+        self._has_moved = True
+        self.exploration.turn(by)
+        self.list_cells()
+
+    def action_go_to(self) -> None:
+        def go(where: str) -> None:
+            self.exploration.go_to(where)
+            self._has_moved = True
+            self.call_later(self.list_cells)
+
+        self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
+
+    def action_choose(self, row: int) -> None:
+        if self.exploration.order == ALL:
+            # Someone who does not wait for the scores would else get a cell that follows nothing.
+            is_scored = BEST in self.exploration.orders
+            self.say("s shows the lists with numbers" if is_scored else "no numbers: cells are not scored yet")
+        elif row < len(self.exploration.rows):
+            self.choose(row)
+
+    def choose(self, row: int) -> None:
+        """Select the cell of a row of the list."""
+        self._has_moved = True
+        self.exploration.select(row)
+        with self.prevent(DataTable.RowHighlighted):
+            self.query_one(CellTable).move_cursor(row=row, animate=False)
+        self._show()
+
+    def action_page(self) -> None:
+        self.app.push_screen(Page())
+
+    def action_direction(self) -> None:
+        """Show the direction of the selected cell's detector in place of the cell, and back."""
+        exploration, model = self.exploration, self.model
+        row = exploration.rows[exploration.row]
+        if exploration.direction is not None:
+            exploration.direction = None
+            self._show()
+            return
+        if row.score is None:
+            self.say("no direction: this cell follows no detector, or is not scored yet")
+            return
+        detector = row.score.detector
+        size = min(NUM_CELLS, resolved(model.config.num_layers) * resolved(model.config.hidden_size))
+
+        def show(found: Direction) -> None:
+            # Another row may have been selected meanwhile.
+            if exploration.rows[exploration.row] is row:
+                exploration.direction = found
+                self._show()
+
+        self.app.measure(DIRECTION, lambda job: job.show(show, direction(self.app.study, detector, size)), self.say)
+
+    # Typing
+
+    def on_key(self, event: events.Key) -> None:
+        """Handle characters as text while a text is typed, and as commands otherwise."""
+        # Not by bindings, which run later: what is typed right after `t` must be text already.
+        if event.key == "t" and not self.is_typing:
+            self.is_typing, self.exploration.viewed = True, self.typed
+            self._show()
+        elif event.key == "escape":
+            self.exploration.viewed = self.typed if self.is_typing else self.given
+            self.is_typing = False
+            self._show()
+        elif self.is_typing and (typed := NAMED_KEYS.get(event.key) or (event.is_printable and event.character)):
+            self._type([typed])
+        else:
+            return
+        event.stop()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self.is_typing:
+            self._type(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def _type(self, characters: Sequence[str]) -> None:
+        is_idle = not self._pending
+        self._pending.extend(characters)
+        if is_idle:
+            self._feed()
+
+    def _feed(self) -> None:
+        """Let the model read some of the typed characters, and schedule the rest after other events."""
+        for _ in range(min(FED_AT_ONCE, len(self._pending))):
+            character = self._pending.popleft()
+            if character == DELETE_LAST:
+                self.typed.delete_last()
+            elif self.typed.is_full:
+                self._pending.clear()
+                self.say(f"no more than {MAX_TYPED:,} characters can be typed")
+                break
+            else:
+                self.typed.feed(character)
+                if self.model.vocab.unknown_characters(character):
+                    self.say(f"{_shown(character)} is not in the vocabulary: it counts as unknown")
+        self._show()
+        if self._pending:
+            self.call_later(self._feed)
 
 
-Job = Callable[[Callable[[], None]], None]
-"""Something to compute, given a function that it calls often: it lets newer jobs run first, and raises Stopped."""
-
-
-class Work:
-    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings at once."""
-
-    def __init__(self, on_failure: Callable[[Exception], object]) -> None:
-        """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
-        self._on_failure = on_failure
-        self._changed = threading.Condition()
-        self._jobs: list[object] = []
-        self._running: object | None = None
-        self._is_closed = False
-
-    def start(self, job: Job) -> None:
-        """Run a job in a thread."""
-        name = object()
-        with self._changed:
-            self._jobs.append(name)
-
-        def run() -> None:
-            try:
-                self._take_turn(name)
-                job(lambda: self._take_turn(name))
-            except Stopped:
-                pass
-            except Exception as error:  # of a worker thread: raised again where the command ends
-                self._on_failure(error)
-            finally:
-                with self._changed:
-                    self._jobs.remove(name)
-                    if self._running is name:
-                        self._running = None
-                    self._changed.notify_all()
-
-        threading.Thread(target=run, daemon=True).start()
-
-    def close(self) -> None:
-        """End all jobs, and wait for the one that runs; none runs afterwards."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
-            # A thread that runs torch code while the process ends can crash it.
-            self._changed.wait_for(lambda: self._running is None)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether no job runs any more."""
-        return self._is_closed and self._running is None
-
-    def _take_turn(self, name: object) -> None:
-        with self._changed:
-            if self._running is name and self._jobs[-1] is not name and not self._is_closed:
-                self._running = None
-                self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._is_closed or (self._jobs[-1] is name and self._running in (None, name))
-            )
-            if self._is_closed:
-                raise Stopped
-            self._running = name
+def _shown(character: str) -> str:
+    """Return a character as it is shown by itself: the unknown symbol by name."""
+    return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip()
 
 
 class Explorer(FullScreenApp[None]):
-    """`charrnn explore`: the browser, and threads that measure the cells meanwhile."""
+    """`charrnn explore`: the browser, and what it needs of the model."""
 
+    COMMAND = "explore"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     CSS = (
         FullScreenApp.CSS
@@ -152,95 +364,36 @@ class Explorer(FullScreenApp[None]):
     .name { width: 12; }
     """
     )
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = bind({"ctrl+c,ctrl+q": "quit"}, priority=True)
 
     def __init__(self, model: Model, text: EncodedText, *, num_shown: int, num_scored: int) -> None:
         """Show the first `num_shown` characters of a text, and score the cells on the first `num_scored`."""
         super().__init__()
-        self.model = model
-        self._shown, self._scored = text.part(0, num_shown), text.part(0, num_scored)
-        self.browser = Browser(model, TracedText(model, self._shown.text), self)
-        self.work: Work = Work(self.fail)
+        self.model, self._scored = model, text.part(0, num_scored)
+        self.browser = Browser(model, text.part(0, num_shown))
 
     def on_mount(self) -> None:
-        """Show the browser, and measure the cells meanwhile."""
+        """Show the browser."""
         self.push_screen(self.browser)
-        # After the first screen is drawn, because importing torch takes a second.
-        self.browser.call_after_refresh(self.work.start, self._measure)
 
     @cached_property
-    def _study(self) -> "CellAnalysis":
-        # The cache is that of `charrnn visualize`: the same figures are measured once for both.
+    def study(self) -> CellAnalysis:
+        """What measures the cells; its cache is that of `charrnn visualize`."""
         return self.model.study(self._scored, cached=True)
 
-    def _progress(self, say: Callable[[str], object], pause: Callable[[], None]) -> AbstractContextManager[None]:
-        """Say the progress of a job, and let newer jobs run first."""
-        return using(progress_to(lambda message: self.call_later(say, message), pause))
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(Help(TABLE_KEYS + BROWSER_KEYS, [COLOURS]))
 
-    def _measure(self, pause: Callable[[], None]) -> None:
-        """Measure the cells and show each result."""
-        try:
-            with self._progress(self.browser.say, pause):
-                for result in measure_in_stages(self._study, self._shown, num_guesses=NUM_GUESSES):
-                    self.call_later(self.browser.take, result)
-            self.call_later(self.browser.say, "")
-        except DataError as error:
-            self.call_later(self.browser.say, f"cells are not scored: {with_flags(error.message, COMMAND)}")
+    def action_clamp(self) -> None:
+        """Ask for a value, and compare what the model generates with the cell or the direction clamped at it."""
+        exploration = self.browser.exploration
+        question = "Clamp cell {}:{} at which value? From -1 to 1".format(*exploration.cell)
+        if (found := exploration.direction) is not None:
+            ends = f"low ({found.low:.3g}), high ({found.high:.3g}) or a number"
+            question = f"Clamp direction {found.name} at which output? {ends}"
 
-    def measure_page(self, page: Page, subject: Subject) -> None:
-        """Measure a cell or a direction, and show on its page what is known, part by part, while it shows that."""
+        def compare(value: str) -> None:
+            self.call_later(self.push_screen, Comparison(Clamp.parse(value, exploration)))
 
-        def say(message: str) -> None:
-            page.say(subject, message)
-
-        def measure(pause: Callable[[], None]) -> None:
-            with self._progress(say, pause):
-                if isinstance(subject.what, Direction):
-                    contribution = ablate_direction(self._study, subject.what)
-                    pictures = [*contribution.view(), Text(ABOUT_DIRECTIONS)]
-                    self.call_later(page.take, subject, [], pictures)
-                else:
-                    for found in page_in_stages(self._study, *subject.what):
-                        summary = summary_pictures(found, subject.detector)
-                        self.call_later(page.take, subject, summary, page_pictures(found))
-                        if page.subject is not subject:
-                            return
-            self.call_later(say, "")
-
-        self.work.start(measure)
-
-    def measure_direction(self, detector: str, show: Callable[[Direction], object]) -> None:
-        """Fit the direction of a detector and call `show` with it."""
-
-        def measure(pause: Callable[[], None]) -> None:
-            config = self.model.config
-            size = min(NUM_CELLS, resolved(config.num_layers) * resolved(config.hidden_size))
-            try:
-                with self._progress(self.browser.say, pause):
-                    self.call_later(show, direction(self._study, detector, size))
-            except DataError as error:
-                self.call_later(self.browser.say, with_flags(error.message, COMMAND))
-            else:
-                self.call_later(self.browser.say, "")
-
-        self.work.start(measure)
-
-    def generate_both(self, comparison: Comparison, clamp: Clamp) -> None:
-        """Generate the two texts of a comparison and show them, unless it is closed or shows another clamp by then."""
-
-        def generate(pause: Callable[[], None]) -> None:
-            def check() -> None:
-                pause()
-                if comparison.clamp is not clamp:
-                    raise Stopped
-
-            try:
-                clamped, free = (
-                    clamp.generate(self.model, is_clamped=is_clamped, check=check) for is_clamped in (True, False)
-                )
-            except CharRNNError as error:
-                self.call_later(comparison.say, clamp, with_flags(error.message, COMMAND))
-            else:
-                self.call_later(comparison.take, clamp, clamped, free)
-
-        self.work.start(generate)
+        self.push_screen(Question(question, compare))

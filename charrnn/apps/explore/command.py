@@ -7,7 +7,6 @@ import typer
 
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
-from charrnn.cli.signals import Signals
 from charrnn.cli.streams import check_full_screen
 
 CHARS_SHOWN = 8_000
@@ -42,9 +41,5 @@ def explore(
     content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED), quiet=quiet)
     encoded = model.encode(content, context=before)
     explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
-    # Textual would print where it was interrupted.
-    signals: Signals = context.obj.signals
-    signals.is_quiet = signals.defers = True
-    explorer.run_until(lambda: signals.number != 0)
-    explorer.finish()
-    return explorer.exit_code(signals.number)
+    explorer.run_until_signal(context.obj.signals)
+    return explorer.exit_code(context.obj.signals.number)

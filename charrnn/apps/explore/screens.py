@@ -1,6 +1,6 @@
 """The screens over the browser, and what they draw: a coloured text, a page of a cell, two texts to compare."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.geometry import Size
 from textual.screen import Screen
@@ -20,38 +20,18 @@ from textual.strip import Strip
 from textual.widgets import Static
 
 from charrnn.apps.explore.state import Clamp
-from charrnn.apps.full_screen import StatusLine
+from charrnn.apps.full_screen import Job, StatusLine, bind
 from charrnn.cli.streams import printable
-from charrnn.model.clamping import Direction
+from charrnn.lab.directions import ABOUT_DIRECTIONS, ablate_direction
+from charrnn.views.cell_page import page_pictures, summary_pictures
 from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.theme import all_visible, block, palette_of
 
 if TYPE_CHECKING:
-    from charrnn.apps.explore.browser import Browser
+    from charrnn.apps.explore.app import Explorer
 
-
-COMMAND = "explore"
-"""The command whose options messages name."""
-KEYS = (
-    ("↑ ↓", "the cell before, the cell after"),
-    ("Home End", "the first cell of the list, the last"),
-    ("← →", "along the text, character by character"),
-    ("j k", "a line of text down, up"),
-    ("PgDn PgUp", "a page of text down, up"),
-    ("1 to 9", "the cell of the list with that number"),
-    ("Enter p", "the page of the cell: passages, what it writes, the cost of ablating it, values, what sets it"),
-    ("d", "the direction of the cell's detector over several cells, in place of the cell, and back"),
-    ("s S", "the next list of cells, the one before: the best for each detector, all by one detector, all"),
-    ("/", "go to a cell, layer:unit"),
-    ("t", "type a text; the cells follow. Backspace deletes"),
-    ("Esc", "stop typing; once more: back to the text that was given"),
-    ("c", "clamp the cell or the direction at a value, and compare what the model generates from the cursor on"),
-    ("?", "these keys"),
-    ("q", "quit; Ctrl-C too, from everywhere"),
-)
-"""Keys and what they do, for the help."""
-COLOURS = "Red is a cell's -1, blue its +1."
-"""What the colours mean, for the help."""
+PAGE, COMPARISON = "page", "comparison"
+"""Kinds of the jobs of the screens."""
 
 
 class TextView(ScrollView, can_focus=False):
@@ -66,14 +46,7 @@ class TextView(ScrollView, can_focus=False):
         self._cursor: int | None = None
         self._lines: list[list[tuple[str, int]]] = []
         self._folded: tuple[str, int] | None = None
-
-    @property
-    def _is_plain(self) -> bool:
-        return self.app.no_color
-
-    @property
-    def _line_height(self) -> int:
-        return 2 if self._is_plain else 1
+        self._line_height = 2 if self.app.no_color else 1
 
     def show(self, characters: str, values: Sequence[float] | None, cursor: int | None = None) -> None:
         """Show the characters with their values, or without, and the one at `cursor` in view."""
@@ -144,26 +117,11 @@ class TextView(ScrollView, can_focus=False):
 
     def _style_at(self, index: int) -> Style:
         style = Style()
-        if self._values is not None and not self._is_plain:
+        if self._values is not None and not self.app.no_color:
             style = palette_of(self.app.console).value(self._values[index])
         # ↵ stands for a carriage return before it, too.
         is_before = self._cursor == index - 1 and self._characters[index - 1 : index + 1] == "\r\n"
         return style + Style(reverse=True) if index == self._cursor or is_before else style
-
-
-CELL_HINT = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
-"""Keys at the bottom of the page of a cell."""
-DIRECTION_HINT = "↑↓ PgUp PgDn scroll  c clamp  ? help  Esc back"
-"""Keys at the bottom of the page of a direction."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Subject:
-    """What a page is of: a cell (layer, unit) or a direction."""
-
-    what: tuple[int, int] | Direction
-    detector: str | None = None
-    """The one that the cell follows, as far as is known."""
 
 
 @dataclass(frozen=True)
@@ -185,27 +143,24 @@ class Legible:
 
 
 class Page(Screen[None]):
-    """A title, a summary that stays, and pictures to scroll through, which may arrive one after the other."""
+    """A title, a summary that stays, and pictures to scroll through, which arrive one after the other."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter,p", "dismiss", show=False),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
-        Binding("pagedown,space", "scroll_pages(1)", show=False),
-        Binding("pageup", "scroll_pages(-1)", show=False),
-        Binding("home", "scroll_to_end(False)", show=False),
-        Binding("end", "scroll_to_end(True)", show=False),
-        Binding("left", "turn(-1)", show=False),
-        Binding("right", "turn(1)", show=False),
-        Binding("c", "clamp", show=False),
-        Binding("question_mark", "help", show=False),
-    ]
-
-    def __init__(self, browser: "Browser") -> None:
-        super().__init__()
-        self._browser = browser
-        self.subject: Subject | None = None
-        """What it shows; None once it is closed."""
+    BINDINGS: ClassVar[list[BindingType]] = bind(
+        {
+            "escape,q,enter,p": "dismiss",
+            "j,down": "scroll(1)",
+            "k,up": "scroll(-1)",
+            "pagedown,space": "scroll(0, 1)",
+            "pageup": "scroll(0, -1)",
+            "home": "scroll(0, -1000000)",
+            "end": "scroll(0, 1000000)",
+            "left": "turn(-1)",
+            "right": "turn(1)",
+            "c": "app.clamp",
+            "question_mark": "app.help",
+        }
+    )
+    app: "Explorer"
 
     def compose(self) -> ComposeResult:
         yield Static(id="caption")
@@ -218,83 +173,61 @@ class Page(Screen[None]):
     def on_mount(self) -> None:
         self.show_subject()
 
+    def on_unmount(self) -> None:
+        self.app.work.stop(PAGE)
+
     def show_subject(self) -> None:
-        """Name what the page is of, and ask for its measurements."""
-        exploration = self._browser.exploration
+        """Name the selected cell, or the direction, and measure and draw one part of its page after the other."""
+        explorer, exploration = self.app, self.app.browser.exploration
+        direction, cell, score = exploration.direction, exploration.cell, exploration.rows[exploration.row].score
         name, about = exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(about)))
-        for widget in ("#summary", "#page"):
-            self.query_one(widget, Static).update("")
+        self._draw([], [])
         self.query_one("#pictures").scroll_home(animate=False)
-        hint = CELL_HINT if exploration.direction is None else DIRECTION_HINT
+        others = "←→ other cells  " if direction is None else ""
+        hint = f"↑↓ PgUp PgDn scroll  {others}c clamp  ? help  Esc back"
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
-        score = exploration.rows[exploration.row].score
-        self.subject = Subject(exploration.direction or exploration.cell, score.detector if score else None)
-        self._browser.measure_page(self, self.subject)
 
-    def on_unmount(self) -> None:
-        self.subject = None
+        def measure(job: Job) -> None:
+            if direction is not None:
+                contribution = ablate_direction(explorer.study, direction)
+                job.show(self._draw, [], [*contribution.view(), Text(ABOUT_DIRECTIONS)])
+                return
+            for page in explorer.study.page_in_parts(*cell):
+                summary = summary_pictures(page, score.detector if score else None)
+                job.show(self._draw, summary, page_pictures(page))
+                job.pause()
 
-    def say(self, subject: Subject, message: str) -> None:
-        """Replace the status message, if the page still shows the subject; "" removes it."""
-        if self.subject is subject:
-            self.query_one(StatusLine).say(message)
+        explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
 
-    def take(self, subject: Subject, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
-        """Show what has been measured of a subject so far, if the page still shows it."""
-        if self.subject is not subject:
-            return
-        self.query_one("#summary", Static).update(self._drawn(summary))
-        self.query_one("#page", Static).update(self._drawn(pictures))
+    def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
+        for widget, drawn in (("#summary", summary), ("#page", pictures)):
+            self.query_one(widget, Static).update(Legible(Group(*drawn), is_plain=self.app.no_color))
 
-    def _drawn(self, pictures: Sequence[RenderableType]) -> RenderableType:
-        return Legible(Group(*pictures), is_plain=self.app.no_color)
-
-    def action_scroll(self, by: int) -> None:
-        self.query_one("#pictures").scroll_relative(y=by, animate=False)
-
-    def action_scroll_pages(self, by: int) -> None:
+    def action_scroll(self, lines: int, pages: int = 0) -> None:
         pictures = self.query_one("#pictures")
-        pictures.scroll_relative(y=by * max(1, pictures.size.height - 1), animate=False)
-
-    def action_scroll_to_end(self, is_last: bool) -> None:
-        pictures = self.query_one("#pictures")
-        if is_last:
-            pictures.scroll_end(animate=False)
-        else:
-            pictures.scroll_home(animate=False)
+        pictures.scroll_relative(y=lines + pages * max(1, pictures.size.height - 1), animate=False)
 
     def action_turn(self, by: int) -> None:
         """Show the page of the cell before or after in the list."""
-        exploration = self._browser.exploration
+        exploration = self.app.browser.exploration
         row = exploration.row + by
         if exploration.direction is None and 0 <= row < len(exploration.rows):
-            self._browser.choose(row)
+            self.app.browser.choose(row)
             self.show_subject()
-
-    def action_clamp(self) -> None:
-        self._browser.action_clamp()
-
-    def action_help(self) -> None:
-        self._browser.action_help()
 
 
 class Comparison(Screen[None]):
     """Two generated texts side by side: with a cell clamped, and without."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", show=False),
-        Binding("r", "again", show=False),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bind(
+        {"escape,q": "dismiss", "r": "again", "j,down": "scroll(1)", "k,up": "scroll(-1)"}
+    )
+    app: "Explorer"
 
-    def __init__(self, clamp: Clamp, generate: Callable[["Comparison", Clamp], object]) -> None:
-        """Compare; `generate` has the texts of a clamp generated, and then calls `take` or `say`."""
+    def __init__(self, clamp: Clamp) -> None:
         super().__init__()
-        self.clamp: Clamp | None = clamp
-        """What is compared; None once the screen is closed."""
-        self._generate_both = generate
+        self._clamp = clamp
 
     def compose(self) -> ComposeResult:
         yield Static(id="title")
@@ -309,35 +242,29 @@ class Comparison(Screen[None]):
         self._generate()
 
     def on_unmount(self) -> None:
-        self.clamp = None
+        self.app.work.stop(COMPARISON)
 
     def action_again(self) -> None:
-        if self.clamp is not None:
-            self.clamp = replace(self.clamp, seed=self.clamp.seed + 1)
-            self._generate()
+        self._clamp = replace(self._clamp, seed=self._clamp.seed + 1)
+        self._generate()
 
     def action_scroll(self, by: int) -> None:
         for view in self.query(TextView):
             view.scroll_relative(y=by, animate=False)
 
-    def say(self, clamp: Clamp, message: str) -> None:
-        """Show a message in place of the name of what is clamped, if the screen still compares that."""
-        if clamp is self.clamp:
-            self.query_one("#clamped-title", Static).update(Text(printable(message)))
+    def _take(self, clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
+        self.query_one("#clamped", TextView).show(*clamped)
+        self.query_one("#free", TextView).show(*free)
 
-    def take(self, clamp: Clamp, clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
-        """Show two texts with a value for each character, if the screen still compares that."""
-        if clamp is self.clamp:
-            self.say(clamp, f"{clamp.name} clamped at {clamp.value:.4g}")
-            self.query_one("#clamped", TextView).show(*clamped)
-            self.query_one("#free", TextView).show(*free)
+    def _say(self, message: str) -> None:
+        title = message or f"{self._clamp.name} clamped at {self._clamp.value:.4g}"
+        self.query_one("#clamped-title", Static).update(Text(printable(title)))
 
     def _generate(self) -> None:
-        if self.clamp is None:
-            return
-        clamp, (layer, unit) = self.clamp, self.clamp.cell
+        clamp, model = self._clamp, self.app.model
         after = all_visible(clamp.prime[-30:])
         self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
-        self.query_one("#free-title", Static).update(Text(f"not clamped, coloured by {layer}:{unit}"))
-        self.say(clamp, "generating ...")
-        self._generate_both(self, clamp)
+        self.query_one("#free-title", Static).update(Text("not clamped, coloured by {}:{}".format(*clamp.cell)))
+        self._say("generating ...")
+
+        self.app.measure(COMPARISON, lambda job: job.show(self._take, *clamp.generate(model, job.pause)), self._say)

@@ -1,7 +1,6 @@
 """The state of the explorer, without its widgets: lists of cells, the text they colour, two texts to compare.
 
-A typed text is read one character at a time, with the model's state after each, so that the last can be deleted.
-Shapes: N characters or ids, L layers, S state vectors per layer, H units per layer, V vocabulary. Without torch.
+Shapes: N characters or ids, L layers, H units per layer. Without torch.
 """
 
 import math
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
+from charrnn.apps.write.assistant import DraftReader
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
@@ -24,9 +24,7 @@ from charrnn.generation.options import SAMPLE_TEMPERATURE, Shaping
 from charrnn.lab.directions import cells_text, outputs_of, scaled_outputs, score_line
 from charrnn.model.clamping import Direction
 from charrnn.model.registry import cell_type
-from charrnn.model.stepper import Stepper
 from charrnn.text.encoded import decode_each, undo_decode_each
-from charrnn.text.vocab import Vocab
 from charrnn.views.tables import NO_GAIN_MARK, choosing_score_text, interval_text, polarity_text, score_text
 
 if TYPE_CHECKING:
@@ -34,75 +32,6 @@ if TYPE_CHECKING:
 
 
 Float32Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Character:
-    """One character that was read, and the model after each of its ids."""
-
-    text: str
-    """One decoded character per id: several for a character of several bytes."""
-    cells: list[Float32Array]
-    """(L, H) for each id."""
-    state: Float32Array
-    """(L, S, 1, H)"""
-    logits: Float32Array
-    """(1, V)"""
-
-
-class IncrementalReader:
-    """Reads a text that grows, from the initial state: the values of all cells, and the next characters, are known."""
-
-    def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
-        """Start a text, or after `end_id`, the END of a document, the next document."""
-        self._stepper, self._vocab = stepper, vocab
-        self._start = stepper.initial_state(1)
-        if end_id is not None:
-            _, self._start = stepper.step(np.array([end_id]), self._start)
-        self._characters: list[_Character] = []
-
-    def __len__(self) -> int:
-        """Return the number of characters that were read: of bytes, fewer than N."""
-        return len(self._characters)
-
-    @property
-    def text(self) -> str:
-        """One decoded character per id (N), as in a `Trace`."""
-        return "".join(one.text for one in self._characters)
-
-    def read(self, character: str) -> None:
-        """Let the model read one more character."""
-        state = self._characters[-1].state if self._characters else self._start
-        ids = self._vocab.encode(character)
-        logits = np.zeros((1, self._stepper.vocab_size), np.float32)
-        cells = []
-        for char in ids:
-            logits, state = self._stepper.step(np.array([char]), state)
-            cells.append(self._stepper.values(state)[:, 0])
-        self._characters.append(_Character(decode_each(self._vocab, ids), cells, state, logits))
-
-    def delete_last(self) -> None:
-        """Delete the last character, if there is one: the model is as it was before."""
-        del self._characters[-1:]
-
-    def values(self, layer: int, unit: int) -> Float32Array:
-        """Return the value of a cell after each id (N,)."""
-        return np.array([cells[layer, unit] for one in self._characters for cells in one.cells], np.float32)
-
-    def guesses(self, index: int, top: int) -> list[tuple[int, float]]:
-        """Return the `top` most likely ids after id `index` and their probabilities, most likely first.
-
-        The list is empty inside a character of several bytes, where nothing is predicted.
-        """
-        end = 0
-        for one in self._characters:
-            end += len(one.cells)
-            if end == index + 1:
-                probs = next_char_probs(one.logits, Shaping())[0]
-                return [(int(char), float(probs[char])) for char in np.argsort(-probs, kind="stable")[:top]]
-        return []
-
-
 CellIndex = tuple[int, int]
 """(layer, unit)"""
 ALL, BEST = "all cells", "best cell for each detector"
@@ -120,14 +49,10 @@ NUM_GENERATED = 600
 class ViewedText(ABC):
     """A text, the values of all cells at each of its characters, and the character at the cursor."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, text: str = "") -> None:
+        """View a decoded text with one character per id, as in a `Trace`."""
+        self.model, self.text = model, text
         self.cursor = 0
-
-    @property
-    @abstractmethod
-    def text(self) -> str:
-        """One character per id, as in a `Trace`."""
 
     @abstractmethod
     def values(self, cell: CellIndex) -> Float32Array | None:
@@ -145,21 +70,14 @@ class ViewedText(ABC):
         """Return the most likely next characters after the cursor and their probabilities, if they are known."""
 
     def before_cursor(self) -> str:
-        """The text up to and including the cursor: its last MAX_PRIME characters."""
+        """Return the text up to and including the cursor: its last MAX_PRIME characters."""
         return self.text[: self.cursor + 1][-MAX_PRIME:]
 
 
 class TracedText(ViewedText):
     """A text that is given as a whole; its values are known once `trace` is set."""
 
-    def __init__(self, model: Model, text: str) -> None:
-        super().__init__(model)
-        self._text = text
-        self.trace: Trace | None = None
-
-    @property
-    def text(self) -> str:
-        return self._text
+    trace: "Trace | None" = None
 
     def values(self, cell: CellIndex) -> Float32Array | None:
         return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
@@ -172,37 +90,47 @@ class TracedText(ViewedText):
 
 
 class TypedText(ViewedText):
-    """A text that grows as it is typed; the model reads it character by character from a zero state."""
+    """A text that grows as it is typed; the model reads it character by character from its initial state."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._reader = IncrementalReader(model.stepper, model.vocab, model.config.end_id)
-
-    @property
-    def text(self) -> str:
-        return self._reader.text
+        self._reader = DraftReader(model.stepper, model.vocab, model.config.end_id)
+        self._ids = np.zeros(0, np.int64)
+        self._ends: list[int] = []
+        """The number of ids after each character: of bytes, several for a character."""
+        self._cells: list[Float32Array] = []
+        """(L, H) after each id."""
 
     @property
     def is_full(self) -> bool:
         """Whether the limit of MAX_TYPED characters is reached."""
-        return len(self._reader) >= MAX_TYPED
+        return len(self._ends) >= MAX_TYPED
 
     def feed(self, character: str) -> None:
         """Let the model read one more character, and move the cursor to it."""
-        self._reader.read(character)
+        ids = self.model.vocab.encode(character)
+        begin, self._ids = len(self._ids), np.append(self._ids, ids)
+        self._cells += [*self._reader.values(self._ids, begin, len(self._ids)).cells]
+        self._ends.append(len(self._ids))
+        self.text += decode_each(self.model.vocab, ids)
         self.cursor = len(self.text) - 1
 
     def delete_last(self) -> None:
         """Delete the last character, if there is one."""
-        self._reader.delete_last()
-        self.cursor = max(0, len(self.text) - 1)
+        del self._ends[-1:]
+        end = self._ends[-1] if self._ends else 0
+        self._ids, self._cells, self.text = self._ids[:end], self._cells[:end], self.text[:end]
+        self.cursor = max(0, end - 1)
 
-    def values(self, cell: CellIndex) -> Float32Array | None:
-        return self._reader.values(*cell)
+    def values(self, cell: CellIndex) -> Float32Array:
+        return np.array([cells[cell] for cells in self._cells], np.float32)
 
     def guesses(self) -> list[tuple[str, float]]:
-        guesses = self._reader.guesses(self.cursor, NUM_GUESSES)
-        return [(self.model.character(char), probability) for char, probability in guesses]
+        if not self.text:
+            return []
+        probs = next_char_probs(self._reader.state_after(self._ids[: self.cursor + 1]).logits, Shaping())[0]
+        best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
+        return [(self.model.character(id), float(probs[id])) for id in best]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,15 +158,6 @@ def columns(order: str) -> tuple[str, ...]:
     if order == ALL:
         return ("cell ▲", "follows", "score", "1st half", "polarity")
     return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "polarity")
-
-
-@dataclass(frozen=True, slots=True)
-class RankedFindings:
-    """The best cell for each detector and, once they are ranked, all cells for each."""
-
-    findings: CellFindings
-    ranking: dict[str, tuple[CellScore, ...]]
-    """The scores of all cells by detector; empty until they are ranked."""
 
 
 @dataclass
@@ -270,7 +189,7 @@ class Exploration:
 
     @property
     def values(self) -> "Float32Array | NDArray[np.float64] | None":
-        """What colours the text (N,): the values of the selected cell, or the outputs of `direction`."""
+        """What colours the text (N,): the values of the selected cell, or the outputs of `direction`, if known."""
         return self.viewed.values(self.cell) if self.direction is None else self.viewed.outputs(self.direction)
 
     def select(self, row: int) -> None:
@@ -312,24 +231,19 @@ class Exploration:
     def caption(self) -> tuple[str, str]:
         """Return the name of the selected cell, or of the direction, and what is known about it."""
         if self.direction is not None:
-            name = self.direction.detector
-            about = f" ({looks_for(name)}): {score_line(self.direction)}; {cells_text(self.direction)}"
-            return f"direction {self.direction.name}", about
+            about = f" ({DETECTORS[self.direction.detector].looks_for}): {score_line(self.direction)}"
+            return f"direction {self.direction.name}", f"{about}; {cells_text(self.direction)}"
         score = self.rows[self.row].score
         title = f"cell {_name(self.cell)}"
         if score is None:
             return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
         interval = interval_text(score)
-        untrained = "" if score.untrained is None else f"; untrained baseline {score.untrained:.3f}"
-        return f"{title} follows {score.detector}", "".join(
-            (
-                f" ({looks_for(score.detector)}): {score_text(score)}",
-                f", 95 % {interval}" if interval else "",
-                f", {polarity_text(score)}",
-                f"; {choosing_score_text(score)} on the first half",
-                untrained + " (no better)" * score.is_no_better_than_untrained,
-            )
-        )
+        about = f" ({DETECTORS[score.detector].looks_for}): {score_text(score)}" + f", 95 % {interval}" * bool(interval)
+        about += f", {polarity_text(score)}; {choosing_score_text(score)} on the first half"
+        if score.untrained is not None:
+            no_gain = " (no better)" * score.is_no_better_than_untrained
+            about += f"; untrained baseline {score.untrained:.3f}{no_gain}"
+        return f"{title} follows {score.detector}", about
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,52 +266,45 @@ class Clamp:
         """The cell whose values colour the texts: the best one of a direction."""
         return self.what.cells[0] if isinstance(self.what, Direction) else self.what
 
-    def generate(
-        self, model: Model, *, is_clamped: bool, check: Callable[[], object] = lambda: None
-    ) -> tuple[str, list[float]]:
-        """Generate the text after the prime; return it and the cell's value at each of its characters.
+    def generate(self, model: Model, pause: Callable[[], object]) -> list[tuple[str, list[float]]]:
+        """Generate the text after the prime with and without the clamp, each with the cell's value at its characters.
 
-        `check` is called before each of them; what it raises ends the work.
+        `pause` is called before each of them; what it raises ends the work.
         """
-        pieces = model.stream(
-            length=NUM_GENERATED,
-            temperature=SAMPLE_TEMPERATURE,
-            seed=self.seed,
-            prime=undo_decode_each(self.prime, model.vocab.kind),
-            unknown="nearest",
-            clamps={self.what: self.value} if is_clamped else {},
-            cell=self.cell,
-        )
-        drawn = []
-        check()
-        for piece in pieces:
-            drawn += [(character, piece.value) for character in piece.text]
-            check()
-        return "".join(character for character, _ in drawn), [value for _, value in drawn]
+        texts = []
+        for clamps in ({self.what: self.value}, {}):
+            pieces = model.stream(
+                length=NUM_GENERATED,
+                temperature=SAMPLE_TEMPERATURE,
+                seed=self.seed,
+                prime=undo_decode_each(self.prime, model.vocab.kind),
+                unknown="nearest",
+                clamps=clamps,
+                cell=self.cell,
+            )
+            drawn = []
+            pause()
+            for piece in pieces:
+                drawn += [(character, piece.value) for character in piece.text]
+                pause()
+            texts.append(("".join(character for character, _ in drawn), [value for _, value in drawn]))
+        return texts
 
     @classmethod
     def parse(cls, value: str, exploration: Exploration) -> "Clamp":
         """Clamp the selected cell, or the direction shown, at a value that was typed. Raises UsageError."""
         prime, direction = exploration.viewed.before_cursor(), exploration.direction
-        named = {} if direction is None else {"low": direction.low, "high": direction.high}
+        ends = {} if direction is None else {"low": direction.low, "high": direction.high}
         try:
             word = value.strip()
-            number = named[word] if word in named else float(word)
+            number = ends[word] if word in ends else float(word)
         except ValueError:
-            allowed = "a number from -1 to 1" if direction is None else "low, high or a number"
-            raise UsageError(f"Write {allowed}.") from None
-        if direction is not None:
-            if not math.isfinite(number):
-                raise UsageError("Write low, high or a number.")
-            return cls(prime, direction, number)
-        if not -1 <= number <= 1:
-            raise UsageError(f"{number:g} is outside -1 to 1.")
-        return cls(prime, exploration.cell, number)
-
-
-def looks_for(detector: str) -> str:
-    """Return what a detector looks for, in a few words."""
-    return DETECTORS[detector].looks_for
+            number = math.nan
+        if direction is None and not -1 <= number <= 1:
+            raise UsageError("Write a number from -1 to 1.")
+        if not math.isfinite(number):
+            raise UsageError("Write low, high or a number.")
+        return cls(prime, direction or exploration.cell, number)
 
 
 def _name(cell: CellIndex) -> str:

@@ -7,6 +7,8 @@ otherwise exceed 2 MB.
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json
@@ -15,21 +17,21 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.records import FoundCell
-from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Stepper
-from charrnn.runs.overview import ModelDescription
 from charrnn.text.documents import END
-from charrnn.text.vocab import Vocab
 from charrnn.views.theme import NUM_SHADES, shade_rules
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its model and its programs."""
@@ -47,30 +49,30 @@ STEPS_PER_UNIT = 20
 """A cell is clamped at multiples of 1/20."""
 
 
-def to_model_page(
-    description: ModelDescription,
-    config: Config,
-    vocab: Vocab,
-    tensors: Mapping[str, NDArray[Any]],
-    run: str,
-    found: Sequence[FoundCell] = (),
-) -> str:
+def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> str:
     """Return the page of a model. `run` is what a command line calls the model; the page opens on the first of `found`.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are not finite, and for a
     page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
     """
-    _check_architecture(config)
-    stepper = Stepper(config, tensors, "int8")
-    model, arrays = _describe_network(stepper, config, vocab, tensors)
+    config, vocab = model.config, model.vocab
+    for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
+        if value not in known:
+            raise UsageError(
+                f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a .zip instead."
+            )
+    stepper = Stepper(config, model.tensors, "int8")
+    described, arrays = _describe_network(stepper, model)
     # Not compressed first, because a large model takes long; weights compress by a tenth.
-    _check_size(description.name, sum(array.nbytes for array in arrays.values()))
+    _check_size(model.name, sum(array.nbytes for array in arrays.values()))
     compressed = _compress(arrays)
-    symbols = _symbols(vocab)
-    model |= {
-        "name": description.name,
+    # The unknown symbol and END are not listed.
+    num_symbols = sum(character not in ("", END) for character in vocab.characters)
+    symbols = f"{len(vocab):,} bytes" if vocab.kind == "byte" else f"{num_symbols:,} characters"
+    described |= {
+        "name": model.name,
         "run": run,
-        "rows": [[name, symbols if name == "alphabet" else value] for name, value in description.rows()],
+        "rows": [[name, symbols if name == "alphabet" else value] for name, value in model.description.rows()],
         "symbols": symbols,
         "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
         "num_shades": NUM_SHADES,
@@ -78,7 +80,7 @@ def to_model_page(
         "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
     }
     # ASCII without "<", so that no value can end the script element.
-    encoded = json.dumps(model, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
     network, view = (path.read_text(encoding="utf-8") for path in PROGRAMS)
     parts = {
@@ -91,15 +93,8 @@ def to_model_page(
     }
     # In one pass, so that nothing inside a part is replaced.
     page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
-    _check_size(description.name, len(page))
+    _check_size(model.name, len(page))
     return page
-
-
-def _symbols(vocab: Vocab) -> str:
-    """Return the number of characters that the page lists: not the unknown symbol and END."""
-    if vocab.kind == "byte":
-        return f"{len(vocab):,} bytes"
-    return f"{sum(character not in ('', END) for character in vocab.characters):,} characters"
 
 
 def _check_size(name: str, num_bytes: int) -> None:
@@ -110,19 +105,9 @@ def _check_size(name: str, num_bytes: int) -> None:
         )
 
 
-def _check_architecture(config: Config) -> None:
-    for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
-        if value not in known:
-            raise UsageError(
-                f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a .zip instead."
-            )
-
-
-def _describe_network(
-    stepper: Stepper, config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]]
-) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return what `model_network.js` reads of a model, and its arrays by name: int8, or float32."""
-    end_id = config.end_id
+    config, vocab, end_id = model.config, model.vocab, model.config.end_id
     matrices = {"output": stepper.products["output"]}
     for index in range(stepper.num_layers):
         matrices[f"layers.{index}.recurrent"] = stepper.products[f"layers.{index}.hh"]
@@ -133,7 +118,7 @@ def _describe_network(
         if not matrix.bits or not np.isfinite(bias).all():
             raise UsageError("The weights of this model are not finite: its training diverged. Train it again.")
         arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
-    arrays |= _input_arrays(stepper, tensors)
+    arrays |= _input_arrays(stepper, model.tensors)
     if config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1)
     embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1

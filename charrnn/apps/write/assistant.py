@@ -126,67 +126,60 @@ class DraftReader:
 
         `on_read` is called with the number of characters that were read since its last call, and may raise to stop.
         """
-        self._take(ids)
-        return self._read_to(len(ids), on_read)
+        return self._read_to(self._take(ids), len(ids), on_read)
 
     def values(
         self, ids: Ids, begin: int, end: int, on_read: Callable[[int], object] = lambda num_chars: None
     ) -> ReadValues:
         """Return the surprise and the cells' values of the ids from `begin` to `end` of a text."""
-        self._take(ids)
-        logits, state = self._read_to(begin, on_read)
+        text = self._take(ids)
+        logits, state = self._read_to(text, begin, on_read)
         surprise, cells = [], []
         for place in range(begin, end):
-            id = int(self._ids[place])
+            id = int(text[place])
             is_predicted = place > 0 or self._end_id is not None
             surprise.append(-float(log_softmax(logits)[0, id]) / math.log(2) if is_predicted else math.nan)
             logits, state = self._stepper.step(np.array([id]), state)
             cells.append(self._stepper.values(state)[:, 0])
-            self._note(place + 1, PrimedState(logits, state))
+            self._note(text, place + 1, PrimedState(logits, state), is_last=place + 1 == end)
             if (place + 1 - begin) % NEAR_SPACING == 0:
                 on_read(NEAR_SPACING)
         self.num_read += end - begin
         shape = (end - begin, self._stepper.num_layers, self._stepper.hidden_size)
         return ReadValues(np.array(surprise), np.array(cells, np.float32).reshape(shape))
 
-    def _num_common(self, ids: Ids) -> int:
+    def _take(self, ids: Ids) -> NDArray[np.int64]:
+        """Forget the states after the first id that has changed, and return the text, which may go on after `ids`."""
         length = min(len(ids), len(self._ids))
         differs = np.flatnonzero(self._ids[:length] != ids[:length])
-        return int(differs[0]) if len(differs) else length
-
-    def _take(self, ids: Ids) -> None:
-        """Forget the states after the first id that has changed."""
-        common = self._num_common(ids)
-        for states in (self._states, self._near):
-            for place in [place for place in states if place > common]:
-                del states[place]
-        # What follows is kept where the new text is only a part of the old one, such as up to the cursor.
+        common = int(differs[0]) if len(differs) else length
+        # All is kept where the new text is only a part of the old one, such as up to the cursor.
         if common < len(ids) or common == 0:
+            for states in (self._states, self._near):
+                for place in [place for place in states if place > common]:
+                    del states[place]
             self._ids = np.array(ids, np.int64)
+        return self._ids
 
-    def _nearest(self, place: int) -> int:
-        known = (one for states in (self._states, self._near) for one in states if one <= place)
-        return max(known, default=0)
-
-    def _read_to(self, place: int, on_read: Callable[[int], object]) -> PrimedState:
-        begin = self._nearest(place)
-        primed = self._near.get(begin) or self._states.get(begin) or self._start()
+    def _read_to(self, text: NDArray[np.int64], place: int, on_read: Callable[[int], object]) -> PrimedState:
+        states = self._states | self._near
+        begin = max((known for known in states if known <= place), default=0)
+        primed = states.get(begin) or self._start(text)
         if begin == place:
             return primed
         read = self._reading_function(place - begin)
         while begin < place:
             size = min(_BLOCK, place - begin, self._spacing - begin % self._spacing)
-            primed = read(self._ids[begin : begin + size], primed)
+            primed = read(text[begin : begin + size], primed)
             begin += size
             self.num_read += size
-            self._note(begin, primed)
+            self._note(text, begin, primed, is_last=begin == place)
             on_read(size)
-        self._near[place] = primed
         return primed
 
-    def _start(self) -> PrimedState:
+    def _start(self, text: NDArray[np.int64]) -> PrimedState:
         """Return what the model knows before the first character."""
-        if len(self._ids) == 0 or self._end_id is not None:
+        if len(text) == 0 or self._end_id is not None:
             return PrimedState(*self._stepper.read(start_ids(self._vocab, self._end_id)))
         # Nothing is predicted of the first character of a text.
         logits = np.zeros((1, self._stepper.vocab_size), np.float32)
@@ -206,14 +199,16 @@ class DraftReader:
 
         return read
 
-    def _note(self, place: int, primed: PrimedState) -> None:
-        """Keep a state if its place is one of those that are kept."""
+    def _note(self, text: NDArray[np.int64], place: int, primed: PrimedState, *, is_last: bool) -> None:
+        """Keep a state if its place is one of those that are kept, unless another text was read meanwhile."""
+        if text is not self._ids:
+            return
         if place % self._spacing == 0:
             self._states[place] = primed
             if len(self._states) > MAX_STATES:
                 self._spacing *= 2
                 self._states = {one: kept for one, kept in self._states.items() if one % self._spacing == 0}
-        if place % NEAR_SPACING == 0:
+        if place % NEAR_SPACING == 0 or is_last:
             self._near.pop(place, None)
             self._near[place] = primed
             while len(self._near) > MAX_STATES // 4:
@@ -248,18 +243,8 @@ class DraftAssistant:
         """Return a text as the model reads it, with what it does not know replaced."""
         return read_as_known(self._generator.vocab, text)
 
-    def continue_text(
-        self,
-        text: str,
-        options: ContinuationOptions,
-        *,
-        on_read: OnRead = _ignore,
-        on_step: Callable[[], object] = lambda: None,
-    ) -> Continuations:
-        """Read a text and return its continuations, to take as many as are asked for.
-
-        `on_step` is called before each character that is generated, and may raise to stop the work.
-        """
+    def continue_text(self, text: str, options: ContinuationOptions, *, on_read: OnRead = _ignore) -> Continuations:
+        """Read a text and return its continuations, to take as many as are asked for."""
         primed = self.reader.state_after(self.read(text).ids, on_read)
         vocab, end_id = self._generator.vocab, self._generator.config.end_id
         return Continuations(
@@ -270,7 +255,6 @@ class DraftAssistant:
             before=text[-1:],
             banned=undrawable_ids(vocab, end_id),
             end_id=end_id,
-            on_step=on_step,
         )
 
     def surprise(self, text: str, begin: int, end: int, *, on_read: OnRead = _ignore) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,27 +69,18 @@ def write(
     saves under another name. F1 lists the keys.
     """
     check_full_screen("charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one.")
-    from charrnn.apps.write.continuations import ContinuationOptions
-    from charrnn.apps.write.drafts import read_draft
+    from charrnn.apps.write.drafts import Draft, Settings, read_draft
     from charrnn.generation.generator import fresh_seed
 
-    options = ContinuationOptions(until=until, temperature=temp, seed=fresh_seed() if seed is None else seed)
-    path = None if draft is None else Path(draft)
-    read = None if path is None else read_draft(path)
+    settings = Settings(until, temp, fresh_seed() if seed is None else seed)
+    settings.options()  # before a large draft is read
+    read = Draft() if draft is None else read_draft(Path(draft))
     model = load_model(run, quiet=quiet)
-    colour = _parse_colour(color, model)
+    settings = replace(settings, colour=_parse_colour(color, model))
 
-    from charrnn.apps.write.continuations import check_until
-    from charrnn.apps.write.drafts import Draft, DraftFile, Settings
     from charrnn.apps.write.screen import Writer
 
-    file = DraftFile(path, read or Draft())
-    settings = Settings(check_until(options.until), options.temperature, options.seed, colour)
-    writer = Writer(model, file, settings)
-    # Textual would print where it was interrupted.
-    signals: Signals = context.obj.signals
-    signals.is_quiet = signals.defers = True
-    return _run(writer, signals, quiet=quiet)
+    return _run(Writer(model, read, settings), context.obj.signals, quiet=quiet)
 
 
 def _parse_colour(color: str | None, model: "Model") -> "Colour":
@@ -108,12 +100,10 @@ def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
     is_left, is_over = False, threading.Event()
     threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()
     try:
-        is_left = bool(writer.run_until(lambda: signals.number != 0))
-        writer.finish()
+        is_left = bool(writer.run_until_signal(signals))
     finally:
         is_over.set()
-        screen = writer.draft_screen
-        if not is_left and screen.file.is_unsaved(screen.editor.draft):
+        if not is_left and writer.draft_screen.is_unsaved:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 warn(("the changes since the last save are lost",), quiet=quiet)
     return writer.exit_code(0) if is_left else writer.exit_code(signals.number) or 1

@@ -120,35 +120,34 @@ class Continuations:
         before: str = "",
         banned: tuple[int, ...] = (),
         end_id: int | None = None,
-        on_step: Callable[[], object] = lambda: None,
     ) -> None:
         """Continue after `primed`. `before` is the last character of the text; `banned` ids are never chosen.
 
-        `end_id`, the END of a document, completes every continuation. `on_step` is called before every character, and
-        may raise to stop the work.
+        `end_id`, the END of a document, completes every continuation.
         """
         self._stepper, self._vocab, self._primed, self.options = stepper, vocab, primed, options
-        self._before, self._banned, self._end_id, self._on_step = before, banned, end_id, on_step
+        self._before, self._banned, self._end_id = before, banned, end_id
         self._until: Until = check_until(options.until)
         self._seen: set[str] = set()
         self._num_offers = self._num_streams = 0
 
-    def take(self, count: int = NUM_CONTINUATIONS) -> list[Continuation]:
+    def take(self, count: int = NUM_CONTINUATIONS, on_step: Callable[[], object] = lambda: None) -> list[Continuation]:
         """Return `count` more continuations, those of a beam search first; fewer only if the model has no others.
 
-        Raises UsageError for a count out of range.
+        `on_step` is called before every character, and may raise to stop the work. Raises UsageError for a count out
+        of range.
         """
         if not 1 <= count <= MAX_CONTINUATIONS:
             raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_CONTINUATIONS}.")
         # The first search finds the same texts whatever the seed is: the most likely of each first character.
         mode: Mode = "stochastic" if self._num_offers else "diverse"
-        found = self._new(self._search(mode, _WIDTH), round(_BEAM_SHARE * count))
+        found = self._new(self._search(mode, _WIDTH, on_step), round(_BEAM_SHARE * count))
         for _ in range(_BATCHES):
             if len(found) < count:
-                found += self._new(self._sample(), count - len(found))
+                found += self._new(self._sample(on_step), count - len(found))
         width = 2 * _WIDTH
         while len(found) < count and width <= _MAX_WIDTH:
-            found += self._new(self._search("stochastic", width), count - len(found))
+            found += self._new(self._search("stochastic", width, on_step), count - len(found))
             width *= 2
         self._num_offers += 1
         return found
@@ -165,7 +164,7 @@ class Continuations:
                 new.append(candidate)
         return new
 
-    def _search(self, mode: Mode, width: int) -> list[Continuation]:
+    def _search(self, mode: Mode, width: int, on_step: Callable[[], object]) -> list[Continuation]:
         """Return what a beam search finds, best first."""
         options = SearchOptions(
             width=width,
@@ -179,7 +178,7 @@ class Continuations:
             self._stepper,
             np.zeros(0, np.int64),
             options,
-            lambda num_chars: self._on_step(),
+            lambda num_chars: on_step(),
             read_prime=lambda: self._primed,
             stops=() if self._end_id is None else ((self._end_id,),),
             banned=self._banned,
@@ -194,7 +193,7 @@ class Continuations:
             found.append(self._continuation(beam.ids[:length], beam.logprobs[:length], mode, is_complete))
         return sorted(found, key=lambda one: -one.logprob)
 
-    def _sample(self) -> list[Continuation]:
+    def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
         """Draw the next samples, all together."""
         seeds = [(self.options.seed, stream) for stream in range(self._num_streams, self._num_streams + _ROWS)]
         self._num_streams += _ROWS
@@ -205,7 +204,7 @@ class Continuations:
         logprobs: list[list[float]] = [[] for _ in seeds]
         cuts = [-1] * _ROWS
         for block in blocks:
-            self._on_step()
+            on_step()
             for row in range(_ROWS):
                 for id, logprob in zip(block.ids[row].tolist(), block.logprobs[row].tolist(), strict=True):
                     if cuts[row] < 0:

@@ -8,12 +8,13 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import get_args
+from typing import TypeVar, get_args
 
-from charrnn.apps.write.assistant import ReadText, Substitution
+from charrnn.apps.write.assistant import ReadText
 from charrnn.apps.write.continuations import ContinuationOptions, Until
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
@@ -21,6 +22,7 @@ from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import Continuation
 from charrnn.views.theme import all_visible
 
+Item = TypeVar("Item")
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
 """Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""
 MAX_LINE_CHARS = 50_000
@@ -36,15 +38,29 @@ class ChangedOnDiskError(CharRNNError):
     """The file that a draft would replace is not the one that was read or saved last."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass
 class Draft:
-    """The text of a file, whose lines end with "\\n"."""
+    """A text that is edited, whose lines end with "\\n", as it was read or saved last, and where it belongs."""
 
+    path: Path | None = None
     text: str = field(default="", repr=False)
     newline: str = "\n"
     """The line end of the file, if all are the same; else "\\n", and a carriage return is a character of the text."""
     digest: str | None = None
     """SHA-256 of the file; None if there is none yet."""
+
+    def save(self, text: str, path: Path | None = None, *, overwrite: bool = False) -> None:
+        """Save a text, from now on as `path` if it is given; the file is the old one or the new one, never a part.
+
+        A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the file is not the one
+        that was read or saved last, unless `overwrite`; DataError for characters that no text file contains;
+        CharRNNError if it cannot be written.
+        """
+        target = path or self.path
+        assert target is not None, "whoever saves has asked for a name"
+        known = self.digest if target == self.path else None
+        self.digest = _save(target, text.replace("\n", self.newline), known=known, overwrite=overwrite)
+        self.path, self.text = target, text
 
 
 def read_draft(path: Path) -> Draft:
@@ -62,14 +78,18 @@ def read_draft(path: Path) -> Draft:
             raise DataError(
                 f"{path}: the folder {path.parent} does not exist: create it, or give another file"
             ) from None
-        return Draft()
+        return Draft(path)
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file.") from None
     if stat.S_ISDIR(status.st_mode):
         raise DataError(f"{path} is a folder: give a text file. A model is named by {named('run')}.")
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is not a regular file: give a text file")
-    _check_size(path, status.st_size)
+    if status.st_size > MAX_DRAFT_BYTES:
+        raise DataError(
+            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
+            "give a part of it, such as a chapter"
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -92,59 +112,30 @@ def _decode(path: Path, data: bytes) -> Draft:
             f"{path} is not UTF-8 text: {error.reason} at byte {error.start:,}. "
             "Convert it: iconv -f cp1252 -t utf-8 FILE > NEW.txt"
         ) from None
-    newline = _newline_of(text)
+    num_returns, num_both, num_feeds = text.count("\r"), text.count("\r\n"), text.count("\n")
+    newline = "\r" if num_returns and not num_feeds else "\n"
+    if num_both and num_returns == num_both == num_feeds:
+        newline = "\r\n"
     text = text.replace(newline, "\n")
-    check_lines(path, text)
-    return Draft(text=text, newline=newline, digest=sha256(data).hexdigest())
-
-
-def check_saved(path: Path, text: str) -> None:
-    """Raise DataError, naming the file without its folder, if a text that was saved is too long to be opened again."""
-    _check_size(Path(path.name), path.stat().st_size)
-    check_lines(Path(path.name), text)
-
-
-def _check_size(path: Path, num_bytes: int) -> None:
-    if num_bytes > MAX_DRAFT_BYTES:
-        raise DataError(
-            f"{path} has {counted(num_bytes, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
-            "give a part of it, such as a chapter"
-        )
-
-
-def check_lines(path: Path, text: str) -> None:
-    """Raise DataError if a line of the text of a file is too long to be edited."""
     for number, line in enumerate(text.split("\n"), start=1):
         if len(line) > MAX_LINE_CHARS:
             raise DataError(
                 f"{path}: line {number:,} has {len(line):,} characters; a line has at most {MAX_LINE_CHARS:,}: "
                 "break it: fold -s FILE > NEW.txt"
             )
+    return Draft(path, text, newline, sha256(data).hexdigest())
 
 
-def _newline_of(text: str) -> str:
-    """Return the line end, if all are the same; else "\\n"."""
-    num_returns, num_both, num_feeds = text.count("\r"), text.count("\r\n"), text.count("\n")
-    if num_both and num_returns == num_both == num_feeds:
-        return "\r\n"
-    return "\r" if num_returns and not num_feeds else "\n"
-
-
-def save_draft(path: Path, text: str, newline: str, *, known: str | None, overwrite: bool = False) -> str:
-    """Write a draft and return the digest of the file; the file is the old one or the new one, never a part.
-
-    A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the file's digest is not
-    `known`, which is None where there should be no file, unless `overwrite`; DataError for characters that no text file
-    contains; CharRNNError if it cannot be written.
-    """
+def _save(path: Path, text: str, *, known: str | None, overwrite: bool) -> str:
+    """Write a text and return the digest of the file; see `Draft.save`. `known` is None where there should be none."""
     if found := _UNREADABLE.search(text):
-        line = text.count("\n", 0, found.start()) + 1
+        before = text[: found.start()]
         what = "NUL" if found[0] == "\0" else f"the lone surrogate U+{ord(found[0]):X}"
         raise DataError(
-            f"cannot write {path}: character {found.start() + 1:,}, in line {line:,}, is {what}, "
+            f"cannot write {path}: character {len(before) + 1:,}, in line {before.count(chr(10)) + 1:,}, is {what}, "
             "which a text file cannot contain: delete it"
         )
-    data = text.replace("\n", newline).encode("utf-8")
+    data = text.encode("utf-8")
     target = Path(os.path.realpath(path))
     with convert_os_errors("write", path, num_bytes=len(data)):
         status = _status_of(path, target)
@@ -182,52 +173,25 @@ Colour = tuple[int, int] | str | None
 
 
 @dataclass
-class DraftFile:
-    """A draft, where it belongs, and what of it is saved."""
-
-    path: Path | None
-    draft: Draft
-
-    def __post_init__(self) -> None:
-        self.saved_text: str = self.draft.text
-        self.digest: str | None = self.draft.digest
-
-    def is_unsaved(self, text: str) -> bool:
-        """Return whether a text differs from what was read or saved last."""
-        return text != self.saved_text
-
-    def save(self, text: str, path: Path | None = None, *, overwrite: bool = False) -> None:
-        """Save a text, from now on as `path` if it is given. Raises ChangedOnDiskError, CharRNNError."""
-        target = path or self.path
-        assert target is not None, "whoever saves has asked for a name"
-        known = self.digest if path is None or path == self.path else None
-        self.digest = save_draft(target, text, self.draft.newline, known=known, overwrite=overwrite)
-        self.path, self.saved_text = target, text
-
-
-@dataclass
 class Settings:
     """What Tab offers, and what colours the text."""
 
-    until: Until = "word"
+    until: str = "word"
     temperature: float = SAMPLE_TEMPERATURE
     seed: int = 0
     colour: Colour = None
-    cell: tuple[int, int] | None = field(default=None)
-    """The cell that was asked for, which the colours come back to."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.colour, tuple):
-            self.cell = self.colour
+        # The cell that was asked for stays among the colours.
+        self._colours = tuple(dict.fromkeys((None, SURPRISE, self.colour)))
 
     def options(self) -> ContinuationOptions:
-        """Return the options of the continuations."""
+        """Return the options of the continuations. Raises UsageError for one out of range."""
         return ContinuationOptions(until=self.until, temperature=self.temperature, seed=self.seed)
 
     def next_until(self) -> None:
         """Change to the next of word, line and sentence."""
-        words: tuple[Until, ...] = get_args(Until)
-        self.until = words[(words.index(self.until) + 1) % len(words)]
+        self.until = _after(self.until, get_args(Until))
 
     def next_temperature(self) -> None:
         """Change to the next higher one of `TEMPERATURES`, from the highest to the lowest."""
@@ -235,31 +199,31 @@ class Settings:
 
     def next_colour(self) -> None:
         """Change from no colours to those of surprise, then of the cell if there is one, then to none."""
-        colours: list[Colour] = [None, SURPRISE, *([self.cell] if self.cell else [])]
-        self.colour = colours[(colours.index(self.colour) + 1) % len(colours)]
+        self.colour = _after(self.colour, self._colours)
 
     @property
     def colour_name(self) -> str:
-        """The colour as it is shown and typed."""
-        return (
-            f"cell {self.colour[0]}:{self.colour[1]}" if isinstance(self.colour, tuple) else self.colour or "no colour"
-        )
+        """The colour as it is shown; "" for none."""
+        return "cell {}:{}".format(*self.colour) if isinstance(self.colour, tuple) else self.colour or ""
+
+
+def _after(current: Item, items: Sequence[Item]) -> Item:
+    """Return the item after the current one, cyclically."""
+    return items[(items.index(current) + 1) % len(items)]
 
 
 def describe_reading(read: ReadText, name: str) -> list[str]:
     """Return what a model reads as something else or does not know, in one line; nothing if it knows all."""
     if not read.substitutions:
         return []
-    listed = [f"{_shown(one.character)} {_fate(one)} ({one.count:,})" for one in read.substitutions[:_LISTED]]
+    listed = []
+    for one in read.substitutions[:_LISTED]:
+        fate = f"is read as {_shown(one.replacement)}" if one.replacement else "is left out"
+        fate = "stays unknown" if one.replacement == one.character else fate
+        listed.append(f"{_shown(one.character)} {fate} ({one.count:,})")
     num = sum(one.count for one in read.substitutions)
     more = ["…"] if len(read.substitutions) > _LISTED else []
     return [f"{name} does not know {counted(num, 'character')}: {', '.join([*listed, *more])}"]
-
-
-def _fate(one: Substitution) -> str:
-    if one.replacement == one.character:
-        return "stays unknown"
-    return f"is read as {_shown(one.replacement)}" if one.replacement else "is left out"
 
 
 def _shown(text: str) -> str:

@@ -9,7 +9,6 @@ from textual import events
 from textual.document._document import EditResult
 from textual.document._edit import Edit
 from textual.geometry import Offset
-from textual.message import Message
 from textual.widgets import TextArea
 
 from charrnn.apps.write.drafts import MAX_LINE_CHARS
@@ -63,6 +62,8 @@ def _mark(match: "re.Match[str]") -> str:
     return mark if len(mark) == 1 else _NARROW
 
 
+OFFER_KEYS = ("1", "2", "3", "4", "5", "escape")
+"""Keys that belong to the continuations while they are shown."""
 MAX_UNDO = 1000
 """Steps that can be undone."""
 MAX_COLOURED_CHARS = 4_000
@@ -72,31 +73,24 @@ MAX_COLOURED_CHARS = 4_000
 class Editor(TextArea):
     """A text with line ends "\\n" that is edited, and coloured where styles are known."""
 
-    class Pressed(Message):
-        """A key was pressed that belongs to the continuations while they are shown: a digit or Escape."""
+    def __init__(
+        self,
+        text: str,
+        press: Callable[[str], bool],
+        refuse: Callable[[str], object],
+        on_scroll: Callable[[], object],
+    ) -> None:
+        """Edit a text.
 
-        def __init__(self, key: str) -> None:
-            super().__init__()
-            self.key = key
-
-    class Refused(Message):
-        """A change was not made."""
-
-        def __init__(self, reason: str) -> None:
-            super().__init__()
-            self.reason = reason
-
-    class Scrolled(Message):
-        """Other lines are in view."""
-
-    def __init__(self, text: str, is_offering: Callable[[], bool]) -> None:
-        """Edit a text. While `is_offering` returns true, digits and Escape are sent as `Pressed`."""
+        `press` is called with OFFER_KEYS and returns whether the key is not to be typed, `refuse` with the reason why a
+        change is not made, and `on_scroll` when other lines are in view.
+        """
         self._text: str | None = None
         self._draft: str | None = None
         super().__init__(hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
-        self._is_offering = is_offering
+        self._press, self._refuse, self._on_scroll = press, refuse, on_scroll
         self._styles: dict[int, Sequence[Style]] = {}
 
     @property
@@ -128,12 +122,8 @@ class Editor(TextArea):
     def edit(self, edit: Edit) -> EditResult:
         """Make a change, unless it makes a line too long."""
         if (length := self._longest_line_after(edit)) > MAX_LINE_CHARS:
-            self.post_message(
-                self.Refused(
-                    f"not changed: a line would have {length:,} characters; at most {MAX_LINE_CHARS:,}. "
-                    "Enter begins a new line."
-                )
-            )
+            limit = f"a line would have {length:,} characters; at most {MAX_LINE_CHARS:,}"
+            self._refuse(f"not changed: {limit}. Enter begins a new line.")
             return EditResult(end_location=self.selection.end, replaced_text="")
         self._forget_text()
         return super().edit(edit)
@@ -175,6 +165,10 @@ class Editor(TextArea):
         """Return the number of characters before a location."""
         return sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column
 
+    def before_cursor(self) -> str:
+        """Return the draft up to the cursor."""
+        return self.draft[: self.offset_of(*self.cursor_location)]
+
     def lines_in_view(self) -> tuple[int, int]:
         """Return the first line in view and the one after the last."""
         top, height = self.scroll_offset.y, max(1, self.size.height)
@@ -199,10 +193,9 @@ class Editor(TextArea):
         self.history.checkpoint()
 
     async def _on_key(self, event: events.Key) -> None:
-        if self._is_offering() and (event.key in ("1", "2", "3", "4", "5", "escape")):
+        if event.key in OFFER_KEYS and self._press(event.key):
             event.stop()
             event.prevent_default()
-            self.post_message(self.Pressed(event.key))
 
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
@@ -212,4 +205,4 @@ class Editor(TextArea):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Say that other lines are in view."""
         super().watch_scroll_y(old_value, new_value)
-        self.post_message(self.Scrolled())
+        self._on_scroll()

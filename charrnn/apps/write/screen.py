@@ -5,135 +5,86 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from rich.style import Style
+from rich.cells import cell_len
+from rich.table import Table
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
 from charrnn.api import Model
-from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Question, StatusLine
-from charrnn.apps.write.assistant import DraftAssistant, ReadText, assistant_of
+from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all
+from charrnn.apps.write.assistant import ReadText, assistant_of
+from charrnn.apps.write.continuations import Continuations
 from charrnn.apps.write.drafts import (
     ChangedOnDiskError,
-    Colour,
-    DraftFile,
+    Draft,
     Settings,
-    check_saved,
     describe_reading,
     parse_path,
+    shown_continuation,
+    source_of,
 )
 from charrnn.apps.write.editor import Editor, reveal
-from charrnn.apps.write.offers import Job, OfferSearch, Worker, offer_table
 from charrnn.cli.streams import printable
-from charrnn.errors import CharRNNError, DataError, counted
+from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.records import Continuation
+from charrnn.progress import task
 from charrnn.views.heatmap import MAX_BITS
-from charrnn.views.theme import Palette, palette_of
+from charrnn.views.theme import palette_of
 
-COMMAND = "write"
-"""The command whose options messages name."""
-KEYS = (
-    ("Tab", "five continuations; once more: five others. Any other key but a digit dismisses them"),
-    ("1 to 5", "insert that one; Ctrl-Z takes it out again"),
-    ("Esc", "dismiss the continuations, or stop looking for them"),
-    ("Ctrl-U F3", "where continuations end: word, line or sentence"),
-    ("Ctrl-T F2", "the temperature of the samples"),
-    ("F4", "colours: none, surprise, the cell of --color"),
-    ("Ctrl-Z Ctrl-Y", "undo, redo"),
-    ("Ctrl-S", "save; F5 saves under another name"),
-    ("Ctrl-X Ctrl-C Ctrl-V", "cut, copy and paste what is selected (Shift with the arrow keys)"),
-    ("Ctrl-Q", "quit; asks if something is not saved. So does Ctrl-C where nothing is selected"),
-    ("F1", "these keys, and how the model reads the draft"),
+KEYS: tuple[Keys, ...] = (
+    ("Tab", "five continuations; once more: five others. Other keys than digits dismiss them", {"tab": "offer"}),
+    ("1 to 5", "insert that one; Ctrl-Z takes it out again", {}),
+    ("Esc", "dismiss the continuations, or stop looking for them", {}),
+    ("Ctrl-U F3", "where continuations end: word, line or sentence", {"ctrl+u,f3": "until"}),
+    ("Ctrl-T F2", "the temperature of the samples", {"ctrl+t,f2": "temperature"}),
+    ("F4", "colours: none, surprise, the cell of --color", {"f4": "colour"}),
+    ("Ctrl-Z Ctrl-Y", "undo, redo", {}),
+    ("Ctrl-S", "save; F5 saves under another name", {"ctrl+s": "save", "f5": "save_as"}),
+    ("Ctrl-X Ctrl-C Ctrl-V", "cut, copy and paste the selection (Shift with arrow keys)", {"ctrl+c": "copy_or_leave"}),
+    ("Ctrl-Q", "quit; asks if something is not saved. So does Ctrl-C where nothing is selected", {}),
+    ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
 )
-"""Keys and what they do, for the help."""
-
-
-def line_styles(
-    assistant: DraftAssistant,
-    palette: Palette,
-    colour: Colour,
-    text: str,
-    begin: int,
-    lengths: Sequence[int],
-    check: Callable[[], object],
-) -> list[list[Style]]:
-    """Return a style for each character of some lines of a text, by a cell or by surprise; no style where nan.
-
-    The lines have these `lengths` without their ends, and the first one begins at `begin`. `check` is called often;
-    what it raises ends the work.
-    """
-    starts = np.cumsum([begin, *(length + 1 for length in lengths)]).tolist()
-    end = min(len(text), starts[-1])
-    style_of: Callable[[float], Style] = palette.surprise
-    if isinstance(colour, tuple):
-        values = assistant.cell_values(text, colour, begin, end, on_read=lambda num_chars: check()).tolist()
-        style_of = palette.value
-    else:
-        values = (assistant.surprise(text, begin, end, on_read=lambda num_chars: check()) / MAX_BITS).tolist()
-    styles = [style_of(value) if value == value else Style() for value in values]
-    return [styles[start - begin : start - begin + length] for start, length in zip(starts, lengths, strict=False)]
-
-
+"""The keys; those without an action are the editor's own, or handled where they are typed."""
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
 """Keys at the bottom of the screen."""
 OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
 """Keys at the bottom while continuations are shown."""
 OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
-"""What the worker does, most urgent first."""
+"""Kinds of the jobs of the editor."""
 PAUSE = 0.25
 """Seconds without a change after which the text is coloured again."""
+LOOKING = "looking for continuations ..."
+"""The message while continuations are looked for."""
 
 
 class DraftScreen(Screen[None]):
     """The draft, five continuations of it, and the keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "offer", show=False, priority=True),
-        Binding("ctrl+u,f3", "until", show=False, priority=True),
-        Binding("ctrl+t,f2", "temperature", show=False, priority=True),
-        Binding("f4", "colour", show=False, priority=True),
-        Binding("ctrl+s", "save", show=False, priority=True),
-        Binding("f5", "save_as", show=False, priority=True),
-        Binding("ctrl+c", "copy_or_leave", show=False, priority=True),
-        Binding("f1", "help", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(KEYS, priority=True)
+    app: "Writer"
 
-    def __init__(
-        self,
-        model: Model,
-        file: DraftFile,
-        settings: Settings,
-        call_later: Callable[..., object],
-        on_failure: Callable[[Exception], object],
-    ) -> None:
-        """Edit the draft of a file.
-
-        The worker's thread calls both functions: `call_later` with what the interface is to do, `on_failure` with an
-        error.
-        """
+    def __init__(self, model: Model, draft: Draft, settings: Settings) -> None:
+        """Edit a draft."""
         super().__init__()
-        self.model, self.file, self.settings = model, file, settings
-        self.editor = Editor(file.draft.text, lambda: bool(self.offered) or self.is_looking)
+        self.model, self.file, self.settings = model, draft, settings
+        self.editor = Editor(draft.text, self._press, self.say, self._colour_soon)
         self.notes: list[str] = []
-        self._colour_timer: Timer | None = None
-        self._call_later = call_later
-        self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, on_failure)
-        self._search = OfferSearch(model, self.worker, OFFERS, call_later, self._on_offers_changed)
-
-    @property
-    def offered(self) -> list[Continuation]:
+        self.offered: list[Continuation] = []
         """The continuations that are shown."""
-        return self._search.offered
+        self.is_looking = False
+        """Whether continuations are being looked for."""
+        self._continuations: Continuations | None = None
+        self._colour_timer: Timer | None = None
 
     @property
-    def is_looking(self) -> bool:
-        """Whether continuations are being looked for."""
-        return self._search.is_looking
+    def is_unsaved(self) -> bool:
+        """Whether the text differs from what was read or saved last."""
+        return self.editor.draft != self.file.text
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -145,19 +96,14 @@ class DraftScreen(Screen[None]):
         yield Static(id="hint")
 
     def on_mount(self) -> None:
-        """Show the draft, and let the model read it meanwhile."""
+        """Show the draft with the cursor before the last line end, and let the model read it meanwhile."""
         self.editor.focus()
-        self.editor.move_cursor(self._end_of_text())
-        self._show()
-        self.worker.start()
-        self._note_reading()
-
-    def _end_of_text(self) -> tuple[int, int]:
-        """Return where the text ends: before the newline at the end of the file, if there is one."""
         row, column = self.editor.document.end
         if column == 0 and row > 0:
             row -= 1
-        return row, len(self.editor.document.get_line(row))
+        self.editor.move_cursor((row, len(self.editor.document.get_line(row))))
+        self._show()
+        self._note_reading()
 
     # What is shown
 
@@ -165,17 +111,10 @@ class DraftScreen(Screen[None]):
         """Replace the status message; "" removes it."""
         self.query_one(StatusLine).say(message)
 
-    def _say_later(self, job: Job, message: str) -> None:
-        if job.kind == OFFERS:
-            self._call_later(self._search.give_up, job, message)
-        else:
-            self._call_later(self.say, message)
-
     def _show(self) -> None:
         """Draw everything but the draft."""
-        settings = f"{self.settings.until}  temperature {self.settings.temperature:g}"
-        if self.settings.colour is not None:
-            settings += f"  {self.settings.colour_name}"
+        chosen = self.settings
+        settings = f"{chosen.until}  temperature {chosen.temperature:g}  {chosen.colour_name}".rstrip()
         self.query_one("#settings", Static).update(Text(settings))
         self.query_one("#title", Static).update(self._title(max(8, self.size.width - len(settings) - 1)))
         offers = self.query_one("#offers", Static)
@@ -187,7 +126,7 @@ class DraftScreen(Screen[None]):
 
     def _title(self, width: int) -> Text:
         """Return the file and the model in so many columns; * is for changes that are not saved."""
-        mark = "* " if self.file.is_unsaved(self.editor.draft) else ""
+        mark = "* " if self.is_unsaved else ""
         path = self.file.path
         names = ["unnamed"] if path is None else [str(path), path.name]
         titles = [Text(f"{mark}{' '.join(printable(name).split())}  {printable(self.model.name)}") for name in names]
@@ -198,54 +137,66 @@ class DraftScreen(Screen[None]):
     # Continuations
 
     def action_offer(self) -> None:
-        """Offer five continuations, or five others."""
-        self._search.look(self._before_cursor(), self.settings)
+        """Look for five continuations, or for five others where some are offered already."""
+        model, until, options = self.model, self.settings.until, self.settings.options()
+        known, text = self._continuations if self.offered else None, self.editor.before_cursor()
 
-    def _on_offers_changed(self, message: str | None) -> None:
-        if message is not None:
-            self.say(message)
+        def search(job: Job) -> None:
+            if (continuations := known) is None:
+                with task("reading the draft", len(text)) as advance:
+                    continuations = assistant_of(model).continue_text(text, options, on_read=advance)
+            job.show(self.say, LOOKING)
+            offered = continuations.take(on_step=job.pause)
+            if not offered:
+                raise UsageError(f"{model.name} has no other continuation to the end of a {until}")
+            job.show(self._offer, continuations, offered)
+
+        self.is_looking = True
+        self.say(LOOKING)
         self._show()
-        if self.offered:
-            self._colour_soon()
+        self.app.measure(OFFERS, search, self.say, self._end_search)
 
-    def on_editor_pressed(self, event: Editor.Pressed) -> None:
-        """Insert a continuation by its number, or dismiss them all."""
-        if event.key == "escape":
-            self._search.dismiss()
-        elif int(event.key) <= len(self.offered):
-            chosen = self.offered[int(event.key) - 1]
-            self._search.dismiss()
-            self.editor.insert_continuation(chosen.text)
-        elif self.is_looking:
-            self._search.dismiss()
-            self.editor.insert_continuation(event.key)
+    def _offer(self, continuations: Continuations, offered: list[Continuation]) -> None:
+        self._continuations, self.offered = continuations, offered
+        self._colour_soon()
 
-    def _before_cursor(self) -> str:
-        row, column = self.editor.cursor_location
-        return self.editor.draft[: self.editor.offset_of(row, column)]
+    def _end_search(self, message: str) -> None:
+        self.is_looking = False
+        self.say(message)
+        self._show()
+
+    def _dismiss(self) -> None:
+        """Offer no continuations, and stop looking for them."""
+        self.app.work.stop(OFFERS)
+        if self.is_looking:
+            self.say("")
+        self.is_looking, self.offered, self._continuations = False, [], None
+        self._show()
+
+    def _press(self, key: str) -> bool:
+        """Insert a continuation by its number, or dismiss them all; return False if there are none."""
+        offered = self.offered
+        if not offered and not self.is_looking:
+            return False
+        self._dismiss()
+        if key != "escape":
+            self.editor.insert_continuation(offered[int(key) - 1].text if int(key) <= len(offered) else key)
+        return True
 
     # Changes
 
     def on_text_area_changed(self) -> None:
         """Dismiss the continuations and the message, which belong to another text, and colour the text again."""
-        self._search.dismiss()
+        self._dismiss()
         self.say("")
         self._colour_soon()
-
-    def on_editor_refused(self, event: Editor.Refused) -> None:
-        """Say why a change was not made."""
-        self.say(event.reason)
 
     def on_text_area_selection_changed(self) -> None:
         """Dismiss the continuations once the cursor is elsewhere."""
         if self.offered or self.is_looking:
-            self._search.dismiss()
+            self._dismiss()
 
-    def on_editor_scrolled(self) -> None:
-        """Colour what is in view now."""
-        self._colour_soon()
-
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Draw for another size."""
         self._show()
         self._colour_soon()
@@ -262,7 +213,7 @@ class DraftScreen(Screen[None]):
 
     def _change(self, change: Callable[[], object]) -> None:
         is_offering = bool(self.offered) or self.is_looking
-        self._search.dismiss()
+        self._dismiss()
         change()
         self._show()
         if is_offering:
@@ -275,7 +226,7 @@ class DraftScreen(Screen[None]):
         if self.app.no_color and self.settings.colour is not None:
             self.say("NO_COLOR is set: no colours are drawn")
         if self.settings.colour is None:
-            self.worker.cancel(COLOURS)
+            self.app.work.stop(COLOURS)
             self.editor.show_styles({})
         self._colour_soon()
 
@@ -289,35 +240,39 @@ class DraftScreen(Screen[None]):
             self._colour_timer = self.set_timer(PAUSE, self._colour)
 
     def _colour(self) -> None:
-        """Let the worker colour the lines in view."""
-        colour, text = self.settings.colour, self.editor.draft
+        """Colour the lines in view by a cell or by surprise; not where nothing is predicted."""
+        assistant, colour, text = assistant_of(self.model), self.settings.colour, self.editor.draft
         first, last = self.editor.lines_in_view()
-        lengths = [len(self.editor.document.get_line(row)) for row in range(first, last)]
+        ends = np.cumsum([len(self.editor.document.get_line(row)) + 1 for row in range(first, last)])
         begin, palette = self.editor.offset_of(first), palette_of(self.app.console)
+        end = min(len(text), begin + int(ends[-1]))
 
-        def work(job: Job) -> dict[int, list[Style]]:
-            styles = line_styles(assistant_of(self.model), palette, colour, text, begin, lengths, job.check)
-            return dict(enumerate(styles, start=first))
+        def measure(job: Job) -> None:
+            def pause(num_chars: int) -> None:
+                job.pause()
 
-        self.worker.submit(Job(COLOURS, work, lambda styles: self._call_later(self._take_styles, colour, styles)))
+            if isinstance(colour, tuple):
+                styles = map(palette.value, assistant.cell_values(text, colour, begin, end, on_read=pause))
+            else:
+                styles = map(palette.surprise, assistant.surprise(text, begin, end, on_read=pause) / MAX_BITS)
+            lines = np.split(np.array([*styles, None], object), ends[:-1])
+            job.show(self.editor.show_styles, dict(enumerate(lines, start=first)))
 
-    def _take_styles(self, colour: object, styles: dict[int, Sequence[Style]]) -> None:
-        if colour == self.settings.colour:
-            self.editor.show_styles(styles)
+        self.app.work.start(COLOURS, measure)
 
     # Notes
 
     def _note_reading(self) -> None:
-        """Let the worker find out what the model reads as something else, and read the draft."""
-        text = self.editor.draft
+        """Find out what the model reads as something else, and let it read the draft."""
+        assistant, text = assistant_of(self.model), self.editor.draft
 
-        def work(job: Job) -> ReadText:
-            read = assistant_of(self.model).read(text)
-            self._call_later(self._take_reading, read)
-            assistant_of(self.model).reader.state_after(read.ids, lambda num_chars: job.check())
-            return read
+        def measure(job: Job) -> None:
+            read = assistant.read(text)
+            job.show(self._take_reading, read)
+            assistant.reader.state_after(read.ids, lambda num_chars: job.pause())
+            job.show(self._colour_soon)
 
-        self.worker.submit(Job(NOTES, work, lambda read: self._call_later(self._colour_soon)))
+        self.app.work.start(NOTES, measure)
 
     def _take_reading(self, read: ReadText) -> None:
         self.notes = describe_reading(read, self.model.name)
@@ -330,27 +285,20 @@ class DraftScreen(Screen[None]):
 
     # Saving and leaving
 
-    def action_save(self) -> None:
-        """Save; ask for a name if there is none."""
-        self._save()
-
-    def action_save_as(self) -> None:
-        """Save under another name."""
-        self._ask_name(lambda: None)
-
-    def _save(
+    def action_save(
         self, path: Path | None = None, *, overwrite: bool = False, then: Callable[[], object] = lambda: None
     ) -> None:
+        """Save, under another name if it is given, and then call `then`; ask for a name if there is none."""
         if path is None and self.file.path is None:
-            self._ask_name(then)
+            self.action_save_as(then)
             return
         text = self.editor.draft
         try:
             self.file.save(text, path, overwrite=overwrite)
         except ChangedOnDiskError as error:
             answers = {
-                "o": ("overwrite it", lambda: self._save(path, overwrite=True, then=then)),
-                "n": ("another name", lambda: self._ask_name(then)),
+                "o": ("overwrite it", lambda: self.action_save(path, overwrite=True, then=then)),
+                "n": ("another name", lambda: self.action_save_as(then)),
             }
             self.app.push_screen(Choice(f"{error}.", answers))
         except DataError as error:
@@ -358,27 +306,18 @@ class DraftScreen(Screen[None]):
         except CharRNNError as error:
             self.say(f"not saved: {error}. F5 saves under another name.")
         else:
-            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}{self._size_warning(text)}")
+            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}")
             self._show()
             then()
 
-    def _size_warning(self, text: str) -> str:
-        """Return what to add to the message if the text that was saved is too long to be opened again, else ""."""
-        assert self.file.path is not None, "it was saved"
-        try:
-            check_saved(self.file.path, text)
-        except DataError as error:
-            return f", but it cannot be opened again here: {error}"
-        except OSError:  # removed by someone else at this moment
-            pass
-        return ""
+    def action_save_as(self, then: Callable[[], object] = lambda: None) -> None:
+        """Ask for a name, and save under it."""
 
-    def _ask_name(self, then: Callable[[], object]) -> None:
         def answer(name: str) -> None:
             path = parse_path(name)
-            self.app.call_later(lambda: self._save(path, then=then))
+            self.app.call_later(lambda: self.action_save(path, then=then))
 
-        self.app.push_screen(Question("Save as which file?", answer, command=COMMAND))
+        self.app.push_screen(Question("Save as which file?", answer))
 
     def action_copy_or_leave(self) -> None:
         """Copy what is selected, or quit."""
@@ -389,20 +328,51 @@ class DraftScreen(Screen[None]):
 
     def action_leave(self) -> None:
         """Quit; ask first if something is not saved."""
-        if not self.file.is_unsaved(self.editor.draft):
+        if not self.is_unsaved:
             self._leave()
             return
         name = "The draft" if self.file.path is None else str(self.file.path)
-        answers = {"s": ("save and quit", lambda: self._save(then=self._leave)), "d": ("discard and quit", self._leave)}
+        answers = {
+            "s": ("save and quit", lambda: self.action_save(then=self._leave)),
+            "d": ("discard and quit", self._leave),
+        }
         self.app.push_screen(Choice(f"{name} has changes that are not saved.", answers))
 
     def _leave(self) -> None:
         self.app.exit(True)
 
 
+def offer_table(offered: Sequence[Continuation], width: int) -> Table:
+    """List continuations by number for a screen of so many columns, each on two lines at most."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
+    for style in ("bold", "", ""):
+        table.add_column(style=style, no_wrap=True)
+    table.add_column(ratio=1)
+    for number, one in enumerate(offered, start=1):
+        shown = _folded(shown_continuation(one), max(20, width - 20))
+        table.add_row(str(number), source_of(one), f"{one.nats_per_char:.2f}", shown)
+    return table
+
+
+def _folded(text: str, width: int) -> Text:
+    """Return at most two lines of a text, with … where it goes on."""
+    lines, line = [], ""
+    for word in text.replace(" ", " \0").split("\0"):
+        if cell_len(line + word.rstrip()) > width and line:
+            lines.append(line)
+            line = ""
+        line += word
+    lines.append(line)
+    shown = lines[:2]
+    if len(lines) > 2:
+        shown[1] = shown[1].rstrip() + " …"
+    return Text("\n".join(shown), no_wrap=True, overflow="ellipsis")
+
+
 class Writer(FullScreenApp[bool]):
     """`charrnn write`: a draft, and continuations of it. The result is True if it was left by its keys."""
 
+    COMMAND = "write"
     CSS = (
         FullScreenApp.CSS
         + """
@@ -417,11 +387,10 @@ class Writer(FullScreenApp[bool]):
     """
     )
 
-    def __init__(self, model: Model, file: DraftFile, settings: Settings) -> None:
-        """Edit the draft of a file with continuations by a model."""
+    def __init__(self, model: Model, draft: Draft, settings: Settings) -> None:
+        """Edit a draft with continuations by a model."""
         super().__init__()
-        self.draft_screen = DraftScreen(model, file, settings, self.call_later, self.fail)
-        self.work = self.draft_screen.worker
+        self.draft_screen = DraftScreen(model, draft, settings)
 
     def on_mount(self) -> None:
         """Show the draft."""
