@@ -118,7 +118,7 @@ def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
     def stream() -> TextStream:
         return TextStream(CHARS, ("bb",), keeps_stop=False)
 
-    write_texts(blocks("abbc", "cabb"), [stream(), stream()])
+    list(write_texts(blocks("abbc", "cabb"), [stream(), stream()]))
     assert len(drawn) == 2
     for write in (write_text, write_chunks):
         list(write(blocks("cabb"), stream()))

@@ -168,13 +168,7 @@ class Generator:
         """
         options = _with_seed(options)
         for blocks, streams in self._groups(_variants(count, options, temperatures), options):
-            for record in write_texts(blocks, streams):
-                yield GeneratedText(
-                    text=record.text,
-                    logprobs=record.logprobs,
-                    seed=options.seed,
-                    has_ended=record.stream.has_ended,
-                )
+            yield from write_texts(blocks, streams, options.seed)
 
     def draw_ids(self, options: SampleOptions) -> Ids:
         """Draw the ids (length,) of one text; after the END of a document another one begins."""

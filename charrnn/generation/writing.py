@@ -141,58 +141,38 @@ def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
     yield "".join(piece.text for piece in stream.finish())
 
 
-class TextRecord:
-    """Collects a whole text and its log-probabilities, in 8 bytes for each log-probability."""
+def write_texts(
+    blocks: Iterator[Block], streams: Sequence[TextStream], seed: int | None = None
+) -> Iterator[GeneratedText]:
+    """Yield the whole text of every stream of `blocks`, drawn with `seed`; stops drawing when all are done.
 
-    def __init__(self, stream: TextStream) -> None:
-        self.stream = stream
-        self._text = io.StringIO(newline="")  # "" keeps every line end as it is
-        self._logprobs = array("d")
+    Until its text is yielded, a log-probability takes 8 bytes.
+    """
+    texts = [io.StringIO(newline="") for _ in streams]  # "" keeps every line end as it is
+    logprobs = [array("d") for _ in streams]
 
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return self._text.getvalue()
-
-    @property
-    def logprobs(self) -> tuple[float, ...]:
-        """The log-probabilities so far, in nats, one for each id that is part of the text."""
-        return tuple(self._logprobs)
-
-    def feed(self, ids: Sequence[int], logprobs: Sequence[float]) -> None:
-        """Add ids and their log-probabilities."""
-        if self.stream.is_plain:
-            self._text.write(self.stream.feed_all(ids))
-            self._logprobs.extend(logprobs)
-            return
-        for id, logprob in zip(ids, logprobs, strict=True):
-            if self.stream.is_done:
-                return
-            self._add(self.stream.feed(id, logprob, 0.0))
-
-    def finish(self) -> None:
-        """End the text."""
-        if not self.stream.is_done:
-            self._add(self.stream.finish())
-
-    def _add(self, pieces: Iterable[Piece]) -> None:
+    def keep(index: int, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            self._text.write(piece.text)
-            self._logprobs.append(piece.logprob)
+            texts[index].write(piece.text)
+            logprobs[index].append(piece.logprob)
 
-
-def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[TextRecord]:
-    """Return the whole text of every stream of `blocks`; stops early when all are done."""
-    records = [TextRecord(stream) for stream in streams]
     for block in blocks:
-        for record, ids, logprobs in zip(records, block.ids, block.logprobs, strict=True):
-            if not record.stream.is_done:
-                record.feed(ids.tolist(), logprobs.tolist())
+        for index, stream in enumerate(streams):
+            if stream.is_plain:
+                texts[index].write(stream.feed_all(block.ids[index].tolist()))
+                logprobs[index].extend(block.logprobs[index].tolist())
+                continue
+            for id, logprob in zip(block.ids[index].tolist(), block.logprobs[index].tolist(), strict=True):
+                if stream.is_done:
+                    break
+                keep(index, stream.feed(id, logprob, 0.0))
         if all(stream.is_done for stream in streams):
             break
-    for record in records:
-        record.finish()
-    return records
+    for index, stream in enumerate(streams):
+        if not stream.is_done:
+            keep(index, stream.finish())
+    for text, values, stream in zip(texts, logprobs, streams, strict=True):
+        yield GeneratedText(text=text.getvalue(), logprobs=tuple(values), seed=seed, has_ended=stream.has_ended)
 
 
 class TextSearch:
