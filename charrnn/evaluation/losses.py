@@ -9,7 +9,7 @@ Shapes: N characters, M scored characters, K characters that are read at once, T
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -96,9 +96,9 @@ def char_losses(
     """
     positions = scored_positions(len(ids), first, max_chars)
     nats = np.empty(len(positions), np.float32)
-    rank_of = _ranks(len(ids), first, max_chars)
+    segments = _segments(len(ids), first, max_chars)
     for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
-        nats[rank_of(scored)] = losses.cpu().numpy()
+        nats[_ranks(scored, *segments)] = losses.cpu().numpy()
     return CharLosses(positions, nats)
 
 
@@ -109,9 +109,9 @@ def stateful_block_sums(
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
     found = BlockSums.zeros(num_blocks)
-    rank_of = _ranks(len(ids), first, max_chars)
+    segments = _segments(len(ids), first, max_chars)
     for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
-        found.add(losses.cpu().numpy(), rank_of(scored) * num_blocks // num_scored)
+        found.add(losses.cpu().numpy(), _ranks(scored, *segments) * num_blocks // num_scored)
     return found
 
 
@@ -130,8 +130,6 @@ def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None)
     text. Raises ValueError if there is nothing to score.
     """
     _check_first(num_ids, first)
-    if max_chars is None or num_ids - first <= max_chars:
-        return np.arange(first, num_ids)
     starts, length = _segments(num_ids, first, max_chars)
     return (starts[:, None] + np.arange(length)).ravel()
 
@@ -147,23 +145,18 @@ def consecutive_ranges(positions: NDArray[np.int64], longest: int | None = None)
             yield begin, min(begin + (longest or last - first), last)
 
 
-def _segments(num_ids: int, first: int, max_chars: int) -> tuple[NDArray[np.int64], int]:
-    """Return the indices of the first scored character of each segment, and their length."""
+def _segments(num_ids: int, first: int, max_chars: int | None) -> tuple[NDArray[np.int64], int]:
+    """Return the indices of the first scored character of each segment, and their length; one for the whole text."""
+    if max_chars is None or num_ids - first <= max_chars:
+        return np.array([first]), num_ids - first
     # The readers count from the input, which is the character before the one that is scored.
     return 1 + segment_starts(num_ids - 1, first - 1, max_chars), segments_of(max_chars)[1]
 
 
-def _ranks(num_ids: int, first: int, max_chars: int | None) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
-    """Return the function from scored positions to their index in `scored_positions`."""
-    if max_chars is None or num_ids - first <= max_chars:
-        return lambda positions: positions - first
-    starts, length = _segments(num_ids, first, max_chars)
-
-    def rank(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        segment = np.searchsorted(starts, positions, side="right") - 1
-        return np.asarray(segment * length + positions - starts[segment])
-
-    return rank
+def _ranks(positions: NDArray[np.int64], starts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Return the index in `scored_positions` of each scored position, in segments with these starts and this length."""
+    segment = np.searchsorted(starts, positions, side="right") - 1
+    return np.asarray(segment * length + positions - starts[segment])
 
 
 def iter_char_losses(
