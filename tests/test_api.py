@@ -170,29 +170,6 @@ def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
         model.predict("nibbe", top=0)
 
 
-def test_a_trace_has_every_cell_at_every_character(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
-    text = corpus.text[:500]
-    trace = model.trace(text)
-    assert (trace.text, trace.cells.shape, trace.logprobs.shape) == (text, (500, 1, 32), (500,))
-    assert np.array_equal(trace.ids, model.vocab.encode(text))
-    assert np.isnan(trace.logprobs[0]) and np.isfinite(trace.logprobs[1:]).all()
-    assert np.abs(trace.cells).max() <= 1
-    # As the stepper sees it: tanh of the memory after each character.
-    state = model.stepper.initial_state(1)
-    for index, char in enumerate(trace.ids[:40]):
-        _, state = model.stepper.step(np.array([char]), state)
-        assert trace.cells[index, 0] == pytest.approx(np.tanh(state[0, 1, 0]), abs=1e-4)
-
-
-def test_context_is_read_but_not_kept(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
-    whole = model.trace(corpus.text[:400])
-    part = model.trace(corpus.text[300:400], context=corpus.text[:300])
-    assert part.text == corpus.text[300:400]
-    assert part.cells == pytest.approx(whole.cells[300:], abs=1e-5)
-    assert part.logprobs == pytest.approx(whole.logprobs[300:], abs=1e-4)
-    assert model.trace(corpus.text[300:400]).cells[0] != pytest.approx(whole.cells[300], abs=1e-2)
-
-
 def test_a_cell_is_held_at_its_mean_or_at_zero(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     text, context = corpus.text[-6_000:], corpus.text[-8_000:-6_000]
     at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])

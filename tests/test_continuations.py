@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.assistant import MAX_STATES, DraftReader, assistant_of
+from charrnn.apps.write.assistant import DraftReader, assistant_of
 from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, Until, end_of, may_end
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
@@ -132,12 +132,6 @@ def test_samples_are_those_that_are_drawn_after_the_same_text(model: Model) -> N
     assert first and samples[: len(first)] == first[: len(samples)]
 
 
-def test_greedy_samples_leave_the_rest_to_the_beams(model: Model) -> None:
-    found = model.continuations("The ", temperature=0, seed=0)
-    assert len({one.text for one in found}) == 5
-    assert [one.how for one in found].count("sample") <= 1
-
-
 def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run: Path, tmp_path: Path) -> None:
     # The model writes the alphabet without a full stop, over and over.
     found = charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0)
@@ -177,19 +171,6 @@ def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytes
         assert np.array_equal(primed.logits, expected.logits) and np.array_equal(primed.state, expected.state)
         assert reader.num_read - before <= most
     assert DraftReader(stepper, vocab).state_after(vocab.encode("")).logits.shape == (1, len(vocab))
-
-
-def test_the_states_that_are_kept_are_bounded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.apps.write.assistant.MAX_STATES", 8)
-    monkeypatch.setattr("charrnn.apps.write.assistant.SPACING", 16)
-    reader = DraftReader(model.generator.int8_stepper, model.vocab)
-    ids = model.vocab.encode("The lamp is lit. " * 100)
-    reader.state_after(ids)
-    assert len(reader._states) <= 8 < MAX_STATES
-    assert len(reader._near) <= 8
-    before = reader.num_read
-    reader.state_after(ids[:1_000])
-    assert reader.num_read - before <= len(ids) / 4
 
 
 def test_values_are_those_of_a_naive_loop(model: Model) -> None:

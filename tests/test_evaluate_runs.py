@@ -204,12 +204,3 @@ def test_a_terminal_shows_the_least_likely_lines(command: Any, runs: Path, monke
     assert (rows[3][0], rows[3][-1]) == ("41", "éédda")
     assert "--json for all lines" in ran.err
     assert len(as_printed.splitlines()) == 81
-
-
-@pytest.mark.parametrize("report", ["--per-line", "--per-char"])
-def test_a_note_on_stderr_says_which_segments_are_listed(command: Any, chain_run: Path, report: str) -> None:
-    ran = command("evaluate", chain_run, report, "--chars", 700)
-    assert ran.code == 0 and ran.err.startswith("Scored: 700 of 3,000 characters, in 1 segment of 700")
-    assert ran.err.endswith("--chars 3000 scores all.\n")
-    assert command("evaluate", chain_run, report, "--chars", 700, "--quiet").err == ""
-    assert command("evaluate", chain_run, report).err == ""

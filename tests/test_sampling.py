@@ -179,13 +179,10 @@ def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alon
     # Of a model that started from one with documents and learned a text without them.
     assert undrawable_ids(vocab) == (0, end_id)
     assert undrawable_ids(Vocab.of_bytes(), 0) == undrawable_ids(Vocab.of_bytes()) == ()
-
-
-def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> None:
-    lines, line = Vocab.from_text("ab\ncd"), Vocab.from_text("dcba")
-    assert lines.decode(start_ids(lines)) == "\n"
-    assert line.decode(start_ids(line)) == "a"
-    assert start_ids(Vocab.of_bytes()).tolist() == [10]
+    # A text begins after a newline, or else after the first character.
+    line = Vocab.from_text("dcba")
+    assert line.decode(start_ids(line)) == "a" and start_ids(Vocab.of_bytes()).tolist() == [10]
+    assert start_ids(vocab, end_id).tolist() == [end_id]
 
 
 def test_pieces_of_drawn_bytes_join_to_their_text() -> None:
