@@ -23,14 +23,20 @@ class Cancelled(Exception):
 class Task:
     """A piece of work. Call it with each amount that is done."""
 
-    def __init__(self, label: str, total: int = 0, unit: str = "chars") -> None:
-        """Start with nothing done. `total` is 0 while it is not known, and may be set later."""
+    def __init__(
+        self, label: str, total: int = 0, unit: str = "chars", report: Callable[[Task], object] = lambda task: None
+    ) -> None:
+        """Start with nothing done. `total` is 0 while it is not known, and may be set later.
+
+        `report` is called with the task after each amount of it.
+        """
         self.label, self.total, self.unit = label, total, unit
-        self.done = 0
+        self.done, self.report = 0, report
 
     def __call__(self, amount: int = 1) -> None:
         """Count `amount` as done. Raises Cancelled if the work is to end."""
         self.done += amount
+        self.report(self)
 
     def close(self) -> None:
         """Remove what is shown of the task. Called once, however the work ended."""
@@ -52,17 +58,7 @@ class CallbackProgress(Progress):
 
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a task that calls the function."""
-        return _CallbackTask(self.function, label, total, unit)
-
-
-class _CallbackTask(Task):
-    def __init__(self, function: Callable[[Task], object], label: str, total: int, unit: str) -> None:
-        super().__init__(label, total, unit)
-        self.function = function
-
-    def __call__(self, amount: int = 1) -> None:
-        super().__call__(amount)
-        self.function(self)
+        return Task(label, total, unit, self.function)
 
 
 _SILENT = Progress()
