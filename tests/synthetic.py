@@ -40,64 +40,53 @@ class SyntheticCorpus:
 def make_corpus(*, num_chars: int = 24_000, seed: int = 0, with_quotes: bool = True) -> SyntheticCorpus:
     """Generate paragraphs of prose and blocks of code, at least `num_chars` characters, determined by the seed."""
     writer = _Writer(random.Random(seed), with_quotes)
-    while len(writer.characters) < num_chars:
+    while writer.num_chars < num_chars:
         writer.paragraph()
         writer.code_block()
-    return SyntheticCorpus(
-        "".join(writer.characters),
-        np.array(writer.is_quoted, bool),
-        np.array(writer.columns, np.int64),
-        np.array(writer.indentation, np.int64),
-    )
+    text = "".join(writer.pieces)
+    columns, indentation = [], []
+    for line in text.splitlines(keepends=True):
+        width = len(line) - len(line.lstrip(" "))
+        columns += [*range(1, len(line)), 0]
+        indentation += [*(min(column, width) for column in range(1, len(line))), width]
+    is_quoted = np.cumsum(np.array(list(text)) == '"') % 2 == 1  # every quotation is closed
+    return SyntheticCorpus(text, is_quoted, np.array(columns, np.int64), np.array(indentation, np.int64))
 
 
 @dataclass(slots=True)
 class _Writer:
-    """Appends characters together with their labels."""
-
     draw: random.Random
     with_quotes: bool
-    characters: list[str] = field(default_factory=list)
-    is_quoted: list[bool] = field(default_factory=list)
-    columns: list[int] = field(default_factory=list)
-    indentation: list[int] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    num_chars: int = 0
     column: int = 0
 
-    def write(self, piece: str, *, is_quoted: bool = False, indent: int = 0) -> None:
-        for character in piece:
-            is_newline = character == "\n"
-            self.column = 0 if is_newline else self.column + 1
-            self.characters.append(character)
-            self.is_quoted.append(is_quoted)
-            self.columns.append(self.column)
-            self.indentation.append(indent if is_newline else min(indent, self.column))
+    def write(self, piece: str) -> None:
+        self.pieces.append(piece)
+        self.num_chars += len(piece)
+        self.column = 0 if piece.endswith("\n") else self.column + len(piece)
 
     def paragraph(self) -> None:
         for _ in range(self.draw.choice((3, 4, 5))):
-            self.clause(is_quoted=False)
+            self.words(self.draw.choice((3, 5, 8)))
+            self.write(",")
             if self.with_quotes:
-                self.separate(is_quoted=False)
-                self.clause(is_quoted=True)
-            self.separate(is_quoted=False)
+                self.separate()
+                self.write('"')
+                self.words(self.draw.choice((3, 5, 8)))
+                self.write(',"')
+            self.separate()
         self.words(2)
         self.write(".\n\n")
 
-    def clause(self, *, is_quoted: bool) -> None:
-        if is_quoted:
-            self.write('"', is_quoted=True)
-        self.words(self.draw.choice((3, 5, 8)), is_quoted=is_quoted)
-        self.write(",", is_quoted=is_quoted)
-        if is_quoted:
-            self.write('"')
-
-    def words(self, num_words: int, *, is_quoted: bool = False) -> None:
+    def words(self, num_words: int) -> None:
         for index in range(num_words):
             if index:
-                self.separate(is_quoted=is_quoted)
-            self.write(self.draw.choice(WORDS), is_quoted=is_quoted)
+                self.separate()
+            self.write(self.draw.choice(WORDS))
 
-    def separate(self, *, is_quoted: bool) -> None:
-        self.write("\n" if self.column >= LINE_WIDTH - 8 else " ", is_quoted=is_quoted)
+    def separate(self) -> None:
+        self.write("\n" if self.column >= LINE_WIDTH - 8 else " ")
 
     def code_block(self) -> None:
         depth = 0
@@ -105,7 +94,6 @@ class _Writer:
             is_header = depth < 3 and self.draw.random() < 0.5
             word, other = self.draw.choice(WORDS), self.draw.choice(WORDS)
             line = f"if {word}({other}):" if is_header else f"{word} = [{other}, {depth}]"
-            indent = TAB * depth
-            self.write(" " * indent + line + "\n", indent=indent)
+            self.write(" " * TAB * depth + line + "\n")
             depth = depth + 1 if is_header else self.draw.choice((depth, depth, max(0, depth - 1)))
         self.write("\n")

@@ -44,28 +44,27 @@ def _abc(text: str) -> NDArray[np.uint8] | None:
     return None if is_descent.any() else codes
 
 
+def _balance(codes: NDArray[np.uint8], opening: str, closing: str) -> Counts:
+    """Count the opening characters of this line so far minus the closing ones, at least 0."""
+    return _counted_on_line(codes, _is(codes, opening).astype(np.int64) - _is(codes, closing)).clip(0)
+
+
 def label_a_minus_b(text: str) -> Counts | None:
     """The a's of this string so far minus its b's, at least 0. None unless every line is a's, b's and c's in order."""
     codes = _abc(text)
-    if codes is None:
-        return None
-    return _counted_on_line(codes, _is(codes, "a").astype(np.int64) - _is(codes, "b")).clip(0)
+    return None if codes is None else _balance(codes, "a", "b")
 
 
 def label_b_minus_c(text: str) -> Counts | None:
     """The b's of this string so far minus its c's, at least 0. None unless there are lines of a's, b's and c's."""
     codes = _abc(text)
-    if codes is None or "bc" not in text:
-        return None
-    return _counted_on_line(codes, _is(codes, "b").astype(np.int64) - _is(codes, "c")).clip(0)
+    return None if codes is None or "bc" not in text else _balance(codes, "b", "c")
 
 
 def label_dyck_depth(text: str) -> Counts | None:
     """Brackets opened on this line minus those closed, at least 0. None for a text with other characters."""
     codes = _codes_within(text, _OPENING + _CLOSING)
-    if codes is None or not _is(codes, _OPENING).any():
-        return None
-    return _counted_on_line(codes, _is(codes, _OPENING).astype(np.int64) - _is(codes, _CLOSING)).clip(0)
+    return None if codes is None or not _is(codes, _OPENING).any() else _balance(codes, _OPENING, _CLOSING)
 
 
 def label_parity(text: str) -> Flags | None:

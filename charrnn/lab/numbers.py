@@ -46,10 +46,7 @@ Doubles = NDArray[np.float64]
 TANH = {
     "rnn": (("a", ""),),
     "gru": (("a_n", "n"),),
-    "lstm": (("a_g", "g"), ("", "tanh(c)")),
-    "peephole": (("a_g", "g"), ("", "tanh(c)")),
-    "coupled": (("a_g", "g"), ("", "tanh(c)")),
-    "mlstm": (("a_g", "g"), ("", "tanh(c)")),
+    **dict.fromkeys(("lstm", "peephole", "coupled", "mlstm"), (("a_g", "g"), ("", "tanh(c)"))),
     "antisymmetric": (("a_h", "tanh(a_h)"),),
 }
 """Names of the argument and of the result of each tanh in `Cell.step`; "" where another row has that vector."""
