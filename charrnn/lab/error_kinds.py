@@ -24,7 +24,7 @@ import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -204,13 +204,16 @@ def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
     """
     begin, end = max(0, begin), min(end, len(ids))
     some = ids[begin:end]
+    characters: Iterable[str] = vocab.characters
+    index: NDArray[np.integer[Any]] = some
+    sizes = np.ones(1, np.int64)
     if vocab.kind == "byte":
         points, sizes = breakdown.decode_bytes(some.astype(np.uint8).tobytes())
-        settled = _settled("".join(map(class_of, map(chr, points.tolist()))))
-        classes = "".join(one * size for one, size in zip(settled, sizes.tolist(), strict=True))
-    else:
-        table = np.array([ord(class_of(character)) for character in vocab.characters], np.uint8)
-        classes = _settled(table[some].tobytes().decode("ascii"))
+        different, index = np.unique(points, return_inverse=True)
+        characters = map(chr, different.tolist())
+    table = np.array([ord(class_of(character)) for character in characters], np.uint8)
+    settled = _settled(table[index].tobytes().decode("ascii"))
+    classes = np.repeat(np.frombuffer(settled.encode("ascii"), np.uint8), sizes).tobytes().decode("ascii")
     return Block(begin, decode_each(vocab, some), classes)
 
 
