@@ -22,7 +22,6 @@ from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import extend_rows, fit_parameters, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 
@@ -114,13 +113,6 @@ def test_without_a_newline_a_text_starts_with_the_first_character() -> None:
     assert start_ids(Vocab.from_text("\nab", is_exact=True)).tolist() == [0]
     assert undrawable_ids(exact) == () and undrawable_ids(known) == (0,)
     assert undrawable_ids(Vocab.from_text("\0ab", is_exact=True)) == (0,), "END where nothing ends"
-
-
-def test_every_character_of_an_exact_alphabet_has_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("éèléél" * 5, encoding="utf-8")
-    corpus = read_corpus([str(tmp_path / "text.txt")], alphabet="exact")
-    assert corpus.vocab.characters == ("l", "è", "é") and corpus.text() == "éèléél" * 5
-    assert corpus.num_bytes() == 5 * 10 and corpus.num_bytes(0, 3) == 5 and corpus.num_unknown() == 0
 
 
 @pytest.mark.trained

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import Ran
-from fake_packages import install
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
+from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import MAX_HIDDEN_SIZE, Config
 from charrnn.errors import UsageError
 from charrnn.model import shapes
@@ -20,7 +19,6 @@ from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_multiple, fit_parameters, num_parameters
 from charrnn.settings import from_yaml
-from charrnn.training.loop import train
 from charrnn.training.recipe import choose_embedding_size
 
 Command = Callable[..., Ran]
@@ -107,36 +105,7 @@ def test_the_run_records_the_units_and_repeats_and_resumes(
     assert ran.code == 2 and "--parameters is 3,000, but --init-from keeps the model of run." in ran.err
 
 
-PAIRED = """
-from charrnn.model.cells import Cell
-
-
-class Paired(Cell):
-    units_multiple = 4
-
-    @staticmethod
-    def extras(hidden_size):
-        return {"scale": ((hidden_size // 4, 3), "zeros")}
-
-    @staticmethod
-    def step(ops, x, product, state, p):
-        assert state[0].shape[-1] % 4 == 0
-        return (ops.clamp(ops.tanh(x + product("hh", state[0]))),)
-"""
-
-
-def test_a_cell_of_a_package_is_sized_by_its_own_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "paired-cells", f"[{CELL_GROUP}]\npaired = paired_cells:Paired\n", paired_cells=PAIRED)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    cell_type.cache_clear()
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
-    start = next(events := train(Config(corpus=("text.txt",), cell="paired", parameters=2_000, steps=1)))
-    events.close()
-    size = start.config["hidden_size"]
-    assert size % 4 == 0 and start.num_parameters <= 2_000
-    wider = Config(cell="paired", num_layers=1, hidden_size=size + 4, embedding_size=size + 4)
-    assert num_parameters(wider, start.vocab_size) > 2_000
-    with pytest.raises(UsageError, match=r"^`hidden_size` is 30; the cell paired needs a multiple of 4\.$"):
-        check_multiple(Config(cell="paired", hidden_size=30))
-    cell_type.cache_clear()
+def test_a_cell_of_pairs_needs_an_even_number_of_units() -> None:
+    check_multiple(Config(cell="unitary", hidden_size=30))
+    with pytest.raises(UsageError, match=r"^`hidden_size` is 31; the cell unitary needs a multiple of 2\.$"):
+        check_multiple(Config(cell="unitary", hidden_size=31))

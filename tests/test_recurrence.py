@@ -53,23 +53,6 @@ def test_a_repeated_product_is_a_matrix_product(rows: int, dtype: torch.dtype, n
     assert product(x).dtype == dtype
 
 
-def test_only_a_weight_that_is_worth_it_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = []
-
-    def reorder(weight: Tensor, batch_size: int) -> Tensor:
-        packed.append((weight.dtype, len(weight), batch_size))
-        return weight
-
-    monkeypatch.setattr(recurrence, "can_pack", lambda dtype: True)
-    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(_reorder_linear_weight=reorder))
-    large = LEAST_FP32_TO_PACK // H + 1
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        for num_steps in (1, LEAST_STEPS_TO_PACK - 1, LEAST_STEPS_TO_PACK):
-            for rows in (H, large):
-                RepeatedProduct(draw(rows, H, dtype=dtype, seed=0), B, num_steps)
-    assert packed == [(torch.float32, large, B), (torch.bfloat16, H, B), (torch.bfloat16, large, B)]
-
-
 def broken(*arguments: object) -> Tensor:
     raise RuntimeError("no such kernel")
 
