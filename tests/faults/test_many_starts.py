@@ -59,28 +59,24 @@ def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: i
     assert len(weights) == 1, "nobody wrote into another's folder"
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
-def test_of_simultaneous_resumes_one_trains(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int
-) -> None:
-    run = tmp_path / "run"
-    begun = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)
-    assert begun.wait() == -signal.SIGKILL
-    codes = [child.wait() for child in [fork_server.spawn("train", "--resume", run) for _ in range(count)]]
-    # Whoever comes after the run has ended finds nothing left to do.
-    assert set(codes) <= {0, 6} and 0 in codes
-    assert_same(run, uninterrupted.path)
+KILLED_BEFORE_SAVING = {"place": "charrnn.training.trainer:Trainer.__init__", "call": 1, "signals": [signal.SIGKILL]}
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
-def test_of_simultaneous_starts_at_one_folder_one_trains(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_of_simultaneous_commands_on_a_killed_run_one_trains(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_saved: bool, count: int
 ) -> None:
     run = tmp_path / "run"
-    # And that where a run was killed before its first save.
-    plan = {"place": "charrnn.training.trainer:Trainer.__init__", "call": 1, "signals": [signal.SIGKILL]}
-    assert fork_server.spawn(*train(run), prepare="child_faults:receive_in", **plan).wait() == -signal.SIGKILL
-    assert {entry.name for entry in run.iterdir()} == {"config.yaml", "vocab.json", "lock"}
-    codes = [child.wait() for child in [fork_server.spawn(*train(run)) for _ in range(count)]]
-    assert codes.count(0) == 1 and set(codes) <= {0, 2, 6}, codes
+    if is_saved:
+        killed = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)
+    else:
+        killed = fork_server.spawn(*train(run), prepare="child_faults:receive_in", **KILLED_BEFORE_SAVING)
+    assert killed.wait() == -signal.SIGKILL
+    assert is_saved or {entry.name for entry in run.iterdir()} == {"config.yaml", "vocab.json", "lock"}
+    arguments = ["train", "--resume", run] if is_saved else train(run)
+    codes = [child.wait() for child in [fork_server.spawn(*arguments) for _ in range(count)]]
+    # A resume that comes after the run has ended finds nothing left to do.
+    assert 0 in codes and set(codes) <= ({0, 6} if is_saved else {0, 2, 6}), codes
+    assert is_saved or codes.count(0) == 1
     assert_same(run, uninterrupted.path)
