@@ -105,7 +105,9 @@ def test_the_run_records_the_units_and_repeats_and_resumes(
     assert ran.code == 2 and "--parameters is 3,000, but --init-from keeps the model of run." in ran.err
 
 
-def test_a_cell_of_pairs_needs_an_even_number_of_units() -> None:
-    check_multiple(Config(cell="unitary", hidden_size=30))
-    with pytest.raises(UsageError, match=r"^`hidden_size` is 31; the cell unitary needs a multiple of 2\.$"):
-        check_multiple(Config(cell="unitary", hidden_size=31))
+def test_a_cell_may_need_a_multiple_of_some_number_of_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cell_type("gru"), "units_multiple", 4)
+    fitted = fit(20_000, cell="gru")
+    assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % 4 == 0
+    with pytest.raises(UsageError, match=r"^`hidden_size` is 30; the cell gru needs a multiple of 4\.$"):
+        check_multiple(Config(cell="gru", hidden_size=30))
