@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
-from charrnn.generation.options import MAX_WIDTH, SearchOptions, Shaping
+from charrnn.generation.options import SearchOptions, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
@@ -382,16 +382,12 @@ def test_what_all_beams_agree_on_is_yielded_at_once(groups: int, size: int) -> N
     ("wrong", "message"),
     [
         ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
-        ({"width": MAX_WIDTH + 1}, "`width` is 4097; it must be between 1 and 4096"),
         ({"length": 0}, "`length` is 0; beam search needs at least 1"),
         ({"mode": "greedy"}, "`mode` is 'greedy'; it must be plain, diverse or stochastic"),
         ({"groups": 2}, "`groups` is 2, but the search is plain. Add `mode=diverse`"),
         ({"diversity": 0.5, "mode": "stochastic"}, "`diversity` is 0.5, but the search is stochastic"),
         ({"mode": "diverse", "groups": 4}, "`groups` is 4; it must divide `width=6`: one of 1, 2, 3, 6"),
-        ({"mode": "diverse", "groups": 0}, "`groups` is 0; it must divide `width=6`"),
-        ({"mode": "diverse", "diversity": 0.0}, "`diversity` is 0.0; it must be more than 0"),
         ({"mode": "diverse", "diversity": math.nan}, "`diversity` is nan;"),
-        ({"length_penalty": -0.1, "stops": ("a",)}, "`length_penalty` is -0.1; it must be between 0 and 10"),
         ({"length_penalty": math.nan, "stops": ("a",)}, "`length_penalty` is nan;"),
         ({"length_penalty": 0.6, "stops": ("a",), "mode": "stochastic"}, "`length_penalty` is 0.6, but a stochastic"),
         ({"no_repeat": 0}, "`no_repeat` is 0; it must be at least 1"),

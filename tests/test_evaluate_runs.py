@@ -150,8 +150,6 @@ def test_of_two_kinds_of_alphabets_the_whole_text_is_needed() -> None:
         ("one three", 2, ("held-out texts of one and three differ", "--split", "--text")),
         ("one one", 2, ("one is given twice",)),
         ("one two --text short.txt", 3, ("comparing runs needs at least 1,001",)),
-        ("one --per-line --by class", 2, ("--by and --per-line",)),
-        ("one --by position --text short.txt", 3, ("loss by position needs at least 160",)),
     ],
 )
 def test_the_command_refuses_with_the_reason(
@@ -173,24 +171,6 @@ def test_a_short_text_has_its_loss_without_an_interval(
     found = json.loads(command("evaluate", "one", "--text", "short.txt", "--json").out)
     assert found["nats_ci"] is found["bpc_ci"] is found["bits_per_byte_ci"] is None
     assert "too short for an interval" in command("evaluate", "one", "--text", "short.txt").out
-
-
-def test_lines_and_characters_are_printed_as_json_lines(
-    command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(runs)
-    text = "abcdé\nabcdé\néédda\nabc"
-    Path("lines.txt").write_text(text, encoding="utf-8")
-    ran = command("evaluate", "one", "two", "--text", "lines.txt", "--per-line")
-    lines = [json.loads(line) for line in ran.out.splitlines()]
-    expected = [(1, "abcdé", 5), (2, "abcdé", 6), (3, "éédda", 6), (4, "abc", 3)]
-    assert [(line["line"], line["text"], line["num_chars"]) for line in lines] == expected
-    for line in lines:
-        assert line["nats"] == line["nats_by_run"]["one"] == pytest.approx(line["nats_per_char"] * line["num_chars"])
-    ran = command("evaluate", "one", "--text", "lines.txt", "--per-char")
-    characters = [json.loads(line) for line in ran.out.splitlines()]
-    assert "".join(one["character"] for one in characters) == text[1:]
-    assert sum(one["nats"] for one in characters) == pytest.approx(sum(line["nats"] for line in lines))
 
 
 def test_a_terminal_shows_the_least_likely_lines(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,12 +37,9 @@ def test_it_finds_what_looking_everywhere_finds(start: str, word: str, repeats: 
         ("", None),
         ("a" * 29, None),
         ("a" * 30, Loop(1, 30)),
-        ("and the man of the " * 2, None),
-        ("So it began: " + "and the man of the " * 5, Loop(19, 5)),
         ("and the man of the " * 5 + "and the ma", Loop(19, 5)),
         ("and the man of the " * 5 + "end", None),
         (("ab" * 20 + "c") * 3, Loop(41, 3)),
-        ("ab" * 20 + "c" + "ab" * 20, Loop(2, 20)),
     ],
 )
 def test_known_texts(text: str, loop: Loop | None) -> None:

@@ -1,8 +1,6 @@
 """Holding a cell while the model writes: it stays where it is held, and what it stands for follows."""
 
 import random
-import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,24 +116,3 @@ def test_a_prime_is_read_again_where_another_precision_or_clamp_would_read_it_ot
         fresh.append(quoting_model.sample(seed=0, length=1, prime='ab "no', **way).logprobs)
     assert len(set(fresh)) == len(ways), "the premise"
     assert [quoting_model.sample(seed=0, length=1, prime='ab "no', **way).logprobs for way in ways] == fresh
-
-
-def test_a_clamp_and_a_shown_cell_on_the_command_line(
-    command: Callable[..., Any], quoting_model: charrnn.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def sample(*options: str) -> str:
-        return str(command("sample", quoting_model.path, "--seed", 0, "--length", 80, "--prime", "ab ", *options).out)
-
-    plain = sample()
-    expected = quoting_model.sample(
-        seed=0, length=80, temperature=0.8, prime="ab ", clamps={(0, 1): -0.5, (0, 2): 1.0}
-    ).text
-    assert sample("--clamp", "0:1=-0.5", "--clamp", "0:2=1").rstrip("\n") == f"ab {expected}".rstrip("\n") != plain
-    assert sample("--show-cell", "0:1") == plain, "no byte of a pipe changes"
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    coloured = sample("--show-cell", "0:1")
-    assert "48;2;" in coloured and re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
-    monkeypatch.setenv("NO_COLOR", "1")
-    uncoloured = sample("--show-cell", "0:1")
-    assert "48;2;" not in uncoloured and any(block in uncoloured for block in "▁▂▃▅▆▇█")
