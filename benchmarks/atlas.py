@@ -23,7 +23,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.scores import label_by_name
-from charrnn.cli.pictures import FoundCells, show_findings
+from charrnn.cli.modes import FoundCells, show_findings
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
 from charrnn.runs.findings import FindingsCache

@@ -1,32 +1,50 @@
-"""Options of the command line, declared as metadata of the dataclass fields that they set.
+"""Options of the command line, each declared once: at the dataclass field that it sets, or beside its command.
 
 A field that is made by `option` has its default, its flags and its help text in one place; the command line builds its
 parameters from `options_of` a dataclass.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 KEY = "option"
 """Key of an `Option` in the metadata of a field."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Option:
-    """How the command line sets a field."""
+    """An option of a command: its name, what its help says, and what it takes."""
 
-    flags: tuple[str, ...]
-    """The option and its other spellings: --temp, --temperature."""
+    flag: str
+    """As it is typed, such as --top-p."""
     help: str
     metavar: str | None = None
     """Placeholder of the value in `--help`; None for a flag without a value."""
     panel: str | None = None
     """Title of its group in `--help`; None: the options that everybody uses."""
+    _: KW_ONLY
+    kind: type = str
+    """The type of its value; bool for an option without one."""
+    repeatable: bool = False
+    """Whether it may be given several times; its value is then a list."""
+    default: Any = None
+    shown_default: str | None = None
+    """What the help says of the default, if it is not the value."""
     least: float | None = None
-    """Smallest value that is accepted; None: whatever the dataclass accepts."""
+    """Smallest value that is accepted; None: whatever the command accepts."""
+    aliases: tuple[str, ...] = ()
+    """Further spellings."""
     is_hidden: bool = False
     """Whether the help leaves it out: an old spelling of what `--set` does."""
+    name: str = ""
+    """The parameter that messages name by `errors.named`, if it is not spelled as the flag."""
+
+    @property
+    def parameter(self) -> str:
+        """The name of the parameter of a function that receives the value."""
+        return self.name or self.flag.lstrip("-").replace("-", "_")
 
 
 def option(
@@ -44,12 +62,22 @@ def option(
     """
     spellings = [word.rstrip(",") for word in flags.split() if word.startswith("--")]
     placeholder = flags.rpartition(spellings[-1])[2].strip() or None
-    declared = Option(
-        flags=tuple(spellings), help=help, metavar=placeholder, panel=panel, least=least, is_hidden=is_hidden
-    )
+    flag, *aliases = spellings
+    declared = Option(flag, help, placeholder, panel, least=least, aliases=tuple(aliases), is_hidden=is_hidden)
     return field(metadata={KEY: declared}, **{"default_factory" if isinstance(default, type) else "default": default})
 
 
-def options_of(options: type[Any]) -> Mapping[str, Option]:
-    """Return the options of a dataclass by the names of their fields, in the order of the fields."""
-    return {one.name: one.metadata[KEY] for one in fields(options) if KEY in one.metadata}
+def options_of(owner: type[Any]) -> tuple[Option, ...]:
+    """Return the options of a dataclass in the order of the fields; one that is not given is None or False."""
+    return tuple(
+        replace(one.metadata[KEY], name=one.name, **_kind_of(one.type)) for one in fields(owner) if KEY in one.metadata
+    )
+
+
+def _kind_of(hint: Any) -> dict[str, Any]:
+    """Return the type of an option that sets a field with this type, and whether it is repeatable."""
+    members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    kind = next((kind for kind in (bool, int, float, str) if kind in members), None)
+    origin = get_origin(members[0])
+    is_collection = isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)
+    return {"kind": kind or str, "repeatable": kind is None and is_collection}

@@ -22,7 +22,7 @@ from synthetic import make_corpus
 from test_cli_sample import Terminal
 
 from charrnn.cli import streams
-from charrnn.cli.arguments import print_waiting_notice
+from charrnn.cli.streams import print_waiting_notice
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.runs.description import seal
 from charrnn.runs.writer import RunWriter
@@ -358,7 +358,7 @@ def test_what_nobody_expected_is_a_short_error(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    for place in ("charrnn.api.load", "charrnn.settings.merge_settings", "charrnn.text.catalogue.load_catalogue"):
+    for place in ("charrnn.api.load", "charrnn.cli.train.merge_settings", "charrnn.cli.corpora.load_catalogue"):
         monkeypatch.setattr(place, fail)
     ran = command(*line.split())
     assert (ran.code, ran.out) == (1, "")

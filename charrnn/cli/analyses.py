@@ -4,24 +4,20 @@ An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `ch
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from charrnn.cli.options import Option
-from charrnn.cli.pictures import Shown
+from charrnn.cli.exporting import Shown
+from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
-from charrnn.progress import task
+from charrnn.options import Option
+from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cells.analysis import CellAnalysis
-    from charrnn.cells.trace import Trace
-    from charrnn.detectors.detector import Detector
-    from charrnn.text.encoded import EncodedText
-    from charrnn.views.svg import Layout
 
 __all__ = ("DETECTOR_OPTIONS", "WITH", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 
@@ -32,10 +28,10 @@ ANALYSES = "More analyses"
 DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
 """For `Analysis.takes`: the options that choose detectors."""
 WITH = Option(
-    flag="--with",
+    "--with",
+    "With --gradients or --spectrum: add another run to the charts (repeatable).",
+    "RUN",
     name="beside",
-    help="With --gradients or --spectrum: add another run to the charts (repeatable).",
-    metavar="RUN",
     repeatable=True,
 )
 """For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names."""
@@ -48,21 +44,15 @@ class Options:
     """The options of one call that decide what an analysis measures and shows."""
 
     values: Mapping[str, Any]
-    """The values of the options that analyses declare, by flag."""
+    """The values of all options by flag."""
     runs: tuple[str, ...]
     """The runs after the first one, for an analysis that takes several."""
     ignores_saved: bool
     """Whether findings saved in the runs are ignored."""
-    detectors: "list[Detector]"
-    has_chosen_detectors: bool
-    num_passages: int
+    detectors: list[Detector]
     num_listed: int | None
     """Cells that a table lists at most; None if no number was given."""
-    has_guesses: bool
-    has_sparkline: bool
     export: Path | None
-    layout: "Layout | None"
-    """The size and shape of an exported picture, if they were asked for."""
     quiet: bool
 
     @property
@@ -79,11 +69,11 @@ class Subject:
     content: str | bytes
     """The text as it was read; `text` is the same, encoded."""
     context: str | bytes
-    text: "EncodedText"
+    text: EncodedText
     num_available: int
     """Characters of the whole text, of which `text` is the beginning."""
     options: Options
-    whole: "EncodedText | None" = None
+    whole: EncodedText | None = None
     """The longer text, beginning with `text`, that a page of a cell is measured on."""
 
     def value(self, option: Option) -> Any:
@@ -99,16 +89,6 @@ class Subject:
     def whole_study(self) -> "CellAnalysis":
         """The same over the whole text that was read, of which `text` may be the beginning."""
         return self.study if self.whole is None else self.model.study(self.whole, cached=True)
-
-    def progress(
-        self, total: int, label: str, unit: str = "chars"
-    ) -> "AbstractContextManager[Callable[[int], object]]":
-        """Report work of a function that takes `on_progress`; others report it themselves."""
-        return task(label, total, unit=unit)
-
-    def trace(self, **options: Any) -> "Trace":
-        """Trace the text."""
-        return self.model.trace(self.text, **options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,17 +2,18 @@
 
 import os
 import re
-import stat
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from charrnn.cli.streams import print_waiting_notice, printable, warn
+from charrnn.config import Config
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import CheckpointError, UsageError
 
+if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.config import Config
-    from charrnn.detectors.detector import Detector
-from charrnn.cli.streams import printable, warn
 
 
 def to_content(text: str, alphabet: str) -> str | bytes:
@@ -20,7 +21,7 @@ def to_content(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | bytes:
+def read_text(source: str, config: Config, *, quiet: bool = False) -> str | bytes:
     """Read the file of --text with the run's alphabet, encoding and documents.
 
     The files of a folder are sorted by path, and documents keep their order. Raises DataError if the file cannot be
@@ -56,25 +57,6 @@ def read_passage(
     return held_out[:num_chars], held_out.context, len(held_out)
 
 
-def print_waiting_notice(source: str, *, quiet: bool) -> None:
-    """Print on stderr that the command waits for input, if `source` is a named pipe or the keyboard."""
-    if quiet:
-        return
-    if source == "-":
-        if sys.stdin is not None and sys.stdin.isatty():
-            sys.stderr.write("waiting for text from the keyboard (Ctrl-D ends it)\n")
-    elif _is_named_pipe(source):
-        sys.stderr.write(f"waiting for text from the named pipe {printable(source)}\n")
-
-
-def _is_named_pipe(path: str) -> bool:
-    try:
-        # Excludes the pipes of `<(command)`, which always have a writer: these are links into /proc.
-        return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/"))
-    except (OSError, ValueError):  # ValueError: the name contains a NUL.
-        return False
-
-
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
 """A cell as it is typed."""
 _NUMBERS = re.compile(r"[\d:.,\s-]*")
@@ -86,16 +68,12 @@ def is_cell(text: str) -> bool:
     return _NUMBERS.fullmatch(text) is not None
 
 
-def parse_direction(
-    option: str, text: str, detectors: "Sequence[Detector]" = ()
-) -> "tuple[str | Detector, int | None]":
+def parse_direction(option: str, text: str, detectors: Sequence[Detector] = ()) -> tuple[str | Detector, int | None]:
     """Parse a direction, given to `option` as "detector", "detector@cells" or "detector@all".
 
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
     UsageError for another form and for an unknown detector.
     """
-    from charrnn.detectors.registry import get_detectors
-    from charrnn.errors import UsageError
     from charrnn.model.clamping import NUM_CELLS
 
     known = {detector.name: detector for detector in detectors}
@@ -121,8 +99,6 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
 
     Raises UsageError if the text has another form or `model` has no such cell.
     """
-    from charrnn.errors import UsageError
-
     match = _CELL.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
@@ -139,8 +115,6 @@ def parse_patched(text: str, model: "Model") -> tuple[int, int] | int:
 
     Raises UsageError if the text has another form or `model` has no such cell or layer.
     """
-    from charrnn.errors import UsageError
-
     if re.fullmatch(r"\d{1,9}", text.strip()) is None:
         return parse_cell("--patch", text, model)
     layer, num_layers = int(text), model.stepper.num_layers
@@ -158,8 +132,6 @@ def parse_position(option: str, text: str) -> int | None:
 
     Raises UsageError for a number that is no position in any text.
     """
-    from charrnn.errors import UsageError
-
     match = re.fullmatch(r"@(-?)0*(\d+)", text)
     if match is None:
         return None
@@ -187,48 +159,35 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
 
 def _split_step(run: str | None) -> tuple[str | None, int | None]:
     """Split RUN@STEP into the run and the step; the step is None where there is none or a run has that name."""
-    from charrnn.errors import CheckpointError
-    from charrnn.runs.locate import find_run
-
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
-    if match is None or run is None:
-        return run, None
-    try:
-        find_run(run)
-    except CheckpointError:
-        return match[1], int(match[2])
-    return run, None
-
-
-def load_models(runs: "Sequence[str]", *, quiet: bool) -> "list[Model]":
-    """Load runs, by default the newest one, and print their warnings, as `load_model` does."""
-    return [load_model(run, quiet=quiet) for run in (runs or (None,))]
+    return (run, None) if match is None or _is_run(match[0]) else (match[1], int(match[2]))
 
 
 def _is_run(text: str) -> bool:
-    """Return whether an argument is the name or the path of a run, with a step or without, or that of a file."""
-    from charrnn.errors import CheckpointError
+    """Return whether an argument is the name or the path of a run."""
     from charrnn.runs.locate import find_run
 
-    if os.path.isfile(text):
-        return True
     try:
-        find_run(_split_step(text)[0] or "")
+        find_run(text)
     except CheckpointError:
         return False
     return True
 
 
-def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
+def load_models(runs: Sequence[str], *, quiet: bool) -> "list[Model]":
+    """Load runs, by default the newest one, and print their warnings, as `load_model` does."""
+    return [load_model(run, quiet=quiet) for run in (runs or (None,))]
+
+
+def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     """Parse what is given to --mix: the runs, and the weights of the first run and of these; None for equal weights.
 
     Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only some have a weight.
     """
-    from charrnn.errors import UsageError
-
     names, weights = [], []
     for text in mix:
-        name, equals, number = text.rpartition("=") if "=" in text and not _is_run(text) else (text, "", "")
+        is_run = "=" not in text or os.path.isfile(text) or _is_run(_split_step(text)[0] or "")
+        name, equals, number = (text, "", "") if is_run else text.rpartition("=")
         names.append(name)
         if not equals:
             continue
@@ -250,7 +209,7 @@ def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
     return names, [max(0.0, 1 - sum(weights)), *weights]
 
 
-def load_mixture(first: "Model", mix: "Sequence[str]", mode: str | None, *, quiet: bool) -> Any:
+def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet: bool) -> Any:
     """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as `parse_mix` and that."""
     import charrnn
 

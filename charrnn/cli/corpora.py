@@ -1,20 +1,23 @@
 """`charrnn corpora`: the catalogue of texts, and texts that are generated."""
 
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, with_options
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console, warn
 from charrnn.detectors.registry import DETECTORS
+from charrnn.errors import DataError, did_you_mean
+from charrnn.options import Option
 from charrnn.progress import task
-
-if TYPE_CHECKING:
-    from charrnn.text.formal_languages import FormalString
+from charrnn.text.catalogue import find_entry, load_catalogue
+from charrnn.text.formal_languages import find_language, make_strings, write_lines
+from charrnn.text.sources import fetch_to_train, read_instead
 
 app = typer.Typer(
     help="List, download and generate texts. They are those of a catalogue, and strings of formal languages.",
@@ -22,6 +25,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+)
+MAKE_OPTIONS = (
+    Option("--lines", "Number of strings, one per line.", "N", kind=int, default=10_000),
+    Option("--min-length", "Characters of a string, at least.", "N", kind=int, default=1),
+    Option("--max-length", "Characters of a string, at most.", "N", kind=int, default=50),
+    Option("--brackets", "Kinds of brackets of dyck: 1 to 4.", "N", kind=int, default=1),
+    Option("--seed", "The same seed gives the same strings.", "N", kind=int, default=0, least=0),
+    Option("--out", "Write to this new file instead of stdout.", "FILE", kind=Path),
+    Option("--json", "Print JSON: each string with its states, or what was written to --out.", kind=bool),
 )
 
 
@@ -36,8 +48,6 @@ def _default(
 @app.command("list", cls=Command)
 def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
     """List the texts of the catalogue and what to look for in them."""
-    from charrnn.text.catalogue import load_catalogue
-
     entries = load_catalogue()
     if json:
         print_json([asdict(entry) for entry in entries])
@@ -59,10 +69,6 @@ def fetch_corpus(
     A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file whose SHA-256 is not
     that of the catalogue is refused.
     """
-    from charrnn.errors import DataError, did_you_mean
-    from charrnn.text.catalogue import find_entry, load_catalogue
-    from charrnn.text.sources import fetch_to_train, read_instead
-
     entry = find_entry(name)
     if entry is None:
         names = [entry.name for entry in load_catalogue()]
@@ -70,14 +76,10 @@ def fetch_corpus(
     here = read_instead(entry)
     if here is not None:
         warn((f"`charrnn train {entry.name}` reads {here} of this folder, not the text of the catalogue",), quiet=quiet)
-    path = fetch_to_train(entry)
-    if json:
-        print_json({"name": entry.name, "path": str(path)})
-    else:
-        print_path(str(path))
+    path = str(fetch_to_train(entry))
+    print_json({"name": entry.name, "path": path}) if json else print_path(path)
 
 
-@app.command("make", cls=Command)
 def make_corpus(
     language: Annotated[
         str,
@@ -86,49 +88,40 @@ def make_corpus(
             help="anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy (abca=abca).",
         ),
     ],
-    lines: Annotated[int, typer.Option("--lines", help="Number of strings, one per line.", metavar="N")] = 10_000,
-    min_length: Annotated[int, typer.Option("--min-length", help="Characters of a string, at least.", metavar="N")] = 1,
-    max_length: Annotated[int, typer.Option("--max-length", help="Characters of a string, at most.", metavar="N")] = 50,
-    brackets: Annotated[int, typer.Option("--brackets", help="Kinds of brackets of dyck: 1 to 4.", metavar="N")] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same strings.", metavar="N", min=0)] = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write to this new file instead of stdout.", metavar="FILE")
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON: each string with its states, or what was written to --out.")
-    ] = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
+    *,
+    values: Mapping[str, Any],
 ) -> None:
     """Generate strings of a formal language.
 
     Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the cells that count.
     """
-    import sys
-
-    from charrnn.text.formal_languages import find_language, make_strings, write_lines
-
-    found = find_language(language, brackets)
-    strings = make_strings(found, lines, min_length=min_length, max_length=max_length, seed=seed)
+    lines, seed, out, json = (values[name] for name in ("--lines", "--seed", "--out", "--json"))
+    lengths = {"min_length": values["--min-length"], "max_length": values["--max-length"]}
+    found = find_language(language, values["--brackets"])
+    strings = make_strings(found, lines, **lengths, seed=seed)
     if out is None:
         labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
-        for one in strings:
+        for string in strings:
             if json:
-                states = {name: label(one.text).astype(int).tolist() for name, label in labels.items()}
-                print_json({"text": one.text, "states": states})
+                states = {name: label(string.text).astype(int).tolist() for name, label in labels.items()}
+                print_json({"text": string.text, "states": states})
             else:
-                sys.stdout.write(one.text + "\n")
+                sys.stdout.write(string.text + "\n")
         return
     with task("writing", lines, unit="strings") as advance:
-        num_bytes = write_lines(_advancing(strings, advance), out)
+
+        def texts() -> Iterator[str]:
+            for string in strings:
+                yield string.text
+                advance()
+
+        num_bytes = write_lines(texts(), out)
     if json:
         print_json({"language": language, "path": str(out), "num_strings": lines, "num_bytes": num_bytes, "seed": seed})
     else:
         print_path(str(out))
 
 
-def _advancing(strings: "Iterable[FormalString]", advance: Callable[[int], object]) -> Iterator[str]:
-    """Yield the texts of strings; `advance` is called for each."""
-    for one in strings:
-        yield one.text
-        advance(1)
+app.command("make", cls=Command)(with_options(make_corpus, MAKE_OPTIONS))

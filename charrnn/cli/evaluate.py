@@ -5,30 +5,54 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_common_text
-from charrnn.cli.exporting import check_export, deliver
+from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.flags import with_flags
-from charrnn.cli.options import DebugOption, JsonOption, MixModeOption, MixOption, Option, QuietOption, TextOption
-from charrnn.cli.pictures import Shown
-from charrnn.cli.rules import check_rules
+from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.streams import print_json, result_console, warn
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Report, distinct_names, evaluate_runs
 from charrnn.evaluation.lines import ScoredText, score_text
 from charrnn.evaluation.records import MAX_SCORED
 from charrnn.extensions import offered
+from charrnn.options import Option
 from charrnn.views.export import describe_formats
 from charrnn.views.losses import evaluation_view, lines_view
 
-if TYPE_CHECKING:
-    pass
-
 NUM_SHOWN = 20
 """Lines that are shown on a terminal."""
+
+
+OPTIONS = (
+    Option("--part", "Which part of the run's text: validation, or test (with --split 80/10/10).", "PART"),
+    Option("--precision", "auto, fp32, bf16 or fp16.", "P", default="auto"),
+    Option(
+        "--chars",
+        "Score at most N characters by the stateful protocol, in segments spread evenly over the text.",
+        "N",
+        kind=int,
+        least=1,
+        shown_default=f"{MAX_SCORED}",
+    ),
+    MIX,
+    MIX_MODE,
+    Option("--export", f"Write what is shown to this file: {describe_formats(has_arrays=False)}.", "FILE", kind=Path),
+    Option(
+        "--by",
+        "Break the loss down by class of character, or by position since the initial state. Repeatable.",
+        "position|class",
+        repeatable=True,
+    ),
+    Option(
+        "--per-line", "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.", kind=bool
+    ),
+    Option("--per-char", "Print the loss of each character as JSON Lines.", kind=bool),
+)
+"""The options of the command itself; rooms add those of rows and reports."""
 
 
 def evaluate(
@@ -41,50 +65,6 @@ def evaluate(
         ),
     ] = None,
     text: TextOption = None,
-    part: Annotated[
-        str | None,
-        typer.Option(
-            "--part", help="Which part of the run's text: validation, or test (with --split 80/10/10).", metavar="PART"
-        ),
-    ] = None,
-    precision: Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.", metavar="P")] = "auto",
-    chars: Annotated[
-        int | None,
-        typer.Option(
-            "--chars",
-            help="Score at most N characters by the stateful protocol, in segments spread evenly over the text.",
-            metavar="N",
-            min=1,
-            show_default=f"{MAX_SCORED}",
-        ),
-    ] = None,
-    mix: MixOption = None,
-    mix_mode: MixModeOption = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export",
-            help=f"Write what is shown to this file: {describe_formats(has_arrays=False)}.",
-            metavar="FILE",
-        ),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--by",
-            help="Break the loss down by class of character, or by position since the initial state. Repeatable.",
-            metavar="position|class",
-        ),
-    ] = None,
-    per_line: Annotated[
-        bool,
-        typer.Option(
-            "--per-line", help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines."
-        ),
-    ] = False,
-    per_char: Annotated[
-        bool, typer.Option("--per-char", help="Print the loss of each character as JSON Lines.")
-    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -117,47 +97,33 @@ def evaluate(
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
     has all of them. Familiar references are xz and PPMd: a text costs what it adds to the compressed training text.
     """
-    check_rules(
-        "evaluate",
-        {
-            "--by": by,
-            **values,
-            "--per-line": per_line,
-            "--per-char": per_char,
-            "--part": part,
-            "--text": text,
-            "--json": json,
-            "--export": export,
-            "--mix": mix,
-            "--mix-mode": mix_mode,
-        },
-    )
+    export, mix, precision, num_chars = (values[name] for name in ("--export", "--mix", "--precision", "--chars"))
     check_export(export, text, no_arrays="an evaluation has")
     parse_mix(mix or ())
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
-    settings: dict[str, Any] = {"part": part or "validation", "precision": precision, "max_chars": chars or MAX_SCORED}
-    if per_line or per_char:
-        scored = score_text(models, content, **settings)
+    settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
+    if values["--per-line"] or values["--per-char"]:
+        scored = score_text(models, content, max_chars=num_chars or MAX_SCORED, **settings)
         if scored.note is not None and not quiet:
             sys.stderr.write(f"{with_flags(scored.note)}\n")
-        if per_line and sys.stdout.isatty() and not json:
-            _print_least_likely(scored, distinct_names(models), quiet=quiet)
+        names = distinct_names(models)
+        if values["--per-line"] and sys.stdout.isatty() and not json:
+            _print_least_likely(scored, names, quiet=quiet)
             return
-        for loss in scored.iter_lines() if per_line else scored.iter_chars():
-            print_json(loss.to_json(distinct_names(models)))
+        for loss in scored.iter_lines() if values["--per-line"] else scored.iter_chars():
+            print_json(loss.to_json(names))
         return
-    reports = [report for report in offered(Report) if values[_flag(report)]]
-    if reports:
+    if reports := [report for report in offered(Report) if values[_flag(report)]]:
+        settings["max_chars"] = num_chars or MAX_SCORED
         results = {report.name: report.measure(models, content, **settings) for report in reports}
         data = {} if content is not None else {"part": settings["part"]}
         data |= {name: asdict(result) for name, result in results.items()}
         shown = Shown(models[0].name, [picture for result in results.values() for picture in result.view()], data)
     else:
-        mixtures = (load_mixture(models[0], mix, mix_mode, quiet=quiet),) if mix else ()
-        extra_rows = {rows.name: rows.value for rows in offered(ExtraRows) if values[_flag(rows)]}
-        settings |= {"max_chars": chars or "auto", "by": by or (), "mixtures": mixtures}
-        evaluation = evaluate_runs(models, content, **settings, **extra_rows)
+        settings |= {rows.name: rows.value for rows in offered(ExtraRows) if values[_flag(rows)]}
+        settings["mixtures"] = (load_mixture(models[0], mix, values["--mix-mode"], quiet=quiet),) if mix else ()
+        evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", by=values["--by"] or (), **settings)
         if (unknown := evaluation.first.num_unknown) and not json:  # JSON has the number
             what = f"{counted(unknown, 'character')} of this text {'is' if unknown == 1 else 'are'}"
             warn((f"{what} unknown to the model and read as one symbol",), quiet=quiet)
@@ -172,7 +138,7 @@ def _flag(option: ExtraRows | Report) -> str:
 
 def _further_options() -> list[Option]:
     declared: list[ExtraRows | Report] = [*offered(ExtraRows), *offered(Report)]
-    return [Option(flag=_flag(option), help=option.help, kind=bool) for option in declared]
+    return [*OPTIONS, *(Option(_flag(option), option.help, kind=bool) for option in declared)]
 
 
 evaluate.further_options = _further_options  # type: ignore[attr-defined]

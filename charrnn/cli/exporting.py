@@ -1,10 +1,37 @@
-"""Prints what `charrnn visualize` shows, or exports it to a file."""
+"""A result as the terminal shows it and as programs read it: printed, or exported to a file."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.pictures import Shown
 from charrnn.cli.streams import print_path, result_console
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.files import behind_links, write_atomically
 from charrnn.views.export import find_format
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from charrnn.views.page import Page
+    from charrnn.views.svg import Layout
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A result, for people and for programs."""
+
+    title: str
+    """The name of an exported picture."""
+    pictures: Sequence["RenderableType"]
+    data: Any
+    page: "Page | None" = None
+    """What an exported .html shows, if that is more than the pictures."""
+    arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
+    """What an exported .npz contains."""
+    layout: "Layout | None" = None
+    """The size and shape of an exported .svg or .png, if they were asked for."""
 
 
 def check_export(export: Path | None, text: str | None, *, no_arrays: str | None = None) -> None:
@@ -12,38 +39,36 @@ def check_export(export: Path | None, text: str | None, *, no_arrays: str | None
 
     `no_arrays` is what has no activations, so that no .npz can be written.
     """
-    from charrnn.errors import UsageError
-
-    if export is not None:
-        try:
-            find_format(export)
-        except UsageError as error:
-            raise UsageError(f"--export {error}") from None
-    if export is not None and not export.parent.is_dir():
-        raise UsageError(f"--export {export}: there is no folder {export.parent}. Create it, or give another.")
-    if export is not None and export.is_dir():
-        raise UsageError(f"--export {export}: that is a folder. Give the name of a file.")
-    if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
-        raise UsageError(f"--export {export}: that is the text, which it would replace. Give another name.")
-    if export is not None and no_arrays is not None and export.suffix.lower() == ".npz":
-        raise UsageError(f"--export {export}: {no_arrays} no activations; use .json.")
+    if export is None:
+        return
+    try:
+        find_format(export)
+    except UsageError as error:
+        raise UsageError(f"--export {error}") from None
+    problem = None
+    if not export.parent.is_dir():
+        problem = f"there is no folder {export.parent}. Create it, or give another."
+    elif export.is_dir():
+        problem = "that is a folder. Give the name of a file."
+    elif text is not None and export.exists() and Path(text).exists() and export.samefile(text):
+        problem = "that is the text, which it would replace. Give another name."
+    elif no_arrays is not None and export.suffix.lower() == ".npz":
+        problem = f"{no_arrays} no activations; use .json."
+    if problem is not None:
+        raise UsageError(f"--export {export}: {problem}")
 
 
 def deliver(shown: Shown, export: Path | None) -> None:
-    """Print the pictures, or write them in the format of the suffix. Raises CharRNNError if that fails."""
+    """Print the pictures, or write them in the format of the suffix and print the path of the file.
+
+    Writes atomically. Raises CharRNNError naming the option if that fails.
+    """
     if export is None:
         console = result_console()
         for picture in shown.pictures:
             console.print(picture)
         return
-    _write(export, find_format(export).write(shown))
-
-
-def _write(export: Path, data: bytes) -> None:
-    """Write a file atomically and print its path. Raises CharRNNError naming the option."""
-    from charrnn.errors import CharRNNError
-    from charrnn.files import behind_links, write_atomically
-
+    data = find_format(export).write(shown)
     try:
         if export.exists() and not export.is_file():  # a pipe or a device, which must not be replaced
             export.write_bytes(data)

@@ -3,38 +3,73 @@
 Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.cells.analysis.CellAnalysis`).
 """
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli import pictures
-from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Subject
-from charrnn.cli.arguments import (
-    parse_cell,
-)
-from charrnn.cli.exporting import deliver
-from charrnn.cli.pictures import NUM_GUESSES, ColouredCells, FoundCells, Shown
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.cells.records import CellFindings, CellPage, ColouredText, Passage
+from charrnn.cells.scores import label_by_name
+from charrnn.cells.trace import Trace
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Subject
+from charrnn.cli.arguments import parse_cell
+from charrnn.cli.exporting import Shown, deliver
+from charrnn.detectors.detector import Detector, Labels
+from charrnn.errors import DataError
 from charrnn.extensions import offered
+from charrnn.model.registry import cell_type
+from charrnn.options import Option
+from charrnn.views.cell_page import page_pictures
 from charrnn.views.export import PICTURE_SUFFIXES
+from charrnn.views.findings import findings_pictures, passage_pictures
+from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
+from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
+from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
+from charrnn.views.theme import all_visible
 
 if TYPE_CHECKING:
-    from charrnn.cells.records import CellFindings
-    from charrnn.cells.trace import Trace
+    from charrnn.api import Model
 
-CELL = Option(
-    flag="--cell", help="Show this cell: layer and unit, from 0 (repeatable).", metavar="L:U", repeatable=True
+CELL = Option("--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True)
+FIND = Option("--find", "Print the ranked tables only, with each cell's contribution.", kind=bool)
+SURPRISE = Option("--surprise", "Colour each character by its surprise in bits.", kind=bool)
+NUM_PASSAGES = 3
+"""Cells that are coloured over a passage, unless another number is asked for."""
+NUM_GUESSES = 5
+"""Next characters that are shown below each character."""
+ABOUT_COLUMNS = (
+    "score: AUC, the probability that the cell ranks a character inside above one outside, or for a count Spearman's ρ",
+    "chance: the score that the best of all cells stays below for 95 % of labels that were shifted along the text",
+    "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
+    "inner: the AUC over characters five or more after a label changed; R² of a straight line for a count",
 )
-FIND = Option(flag="--find", help="Print the ranked tables only, with each cell's contribution.", kind=bool)
-SURPRISE = Option(flag="--surprise", help="Colour each character by its surprise in bits.", kind=bool)
+"""What stands under the table of an exported page."""
 
 
-def find_best_cells(subject: Subject) -> "CellFindings":
+@dataclass(frozen=True)
+class FoundCells:
+    """The best cell for each detector, and passages that show the best of them."""
+
+    findings: CellFindings
+    passages: Sequence[Passage] = ()
+    trace: Trace | None = None
+    """Of the beginning of the scoring half with guesses, for an exported page."""
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    """The labels of the same characters, by detector."""
+    atlas: Any = None
+    """What an exported page or .json shows of all cells."""
+
+
+def find_best_cells(subject: Subject) -> CellFindings:
     """Find the best cell for each detector. Raises DataError if none of those chosen can be scored."""
-    from charrnn.errors import DataError
-
     findings = subject.study.findings(subject.options.detectors)
-    if subject.options.has_chosen_detectors and not findings.scores:
+    if (subject.options.values["--detector"] or subject.options.values["--detect"]) and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(
             f"No detector can be scored in this text: {reasons}. Give another --text, or define your own detector "
@@ -43,115 +78,195 @@ def find_best_cells(subject: Subject) -> "CellFindings":
     return findings
 
 
-def _measure_contributions(subject: Subject) -> FoundCells:
-    find_best_cells(subject)
-    findings = subject.study.findings(subject.options.detectors, ablations=True)
-    return _find_cells(subject, findings, 0)
+def _measure_findings(subject: Subject) -> FoundCells:
+    """Find the best cells, or with --find their contributions, and what the page or .json of an export needs of them.
 
-
-def _measure_best_cells(subject: Subject) -> FoundCells:
-    """Find the best cells and, for an exported page or .json, measure all cells."""
-    findings = find_best_cells(subject)
-    found = _find_cells(subject, findings, subject.options.num_passages)
-    # The atlas of all cells is a method that a room adds.
-    measure_atlas = getattr(subject.study, "atlas", None)
-    if subject.options.suffix not in (".html", ".json") or not findings.scores or measure_atlas is None:
+    A page shows the beginning of the scoring half, and every cell.
+    """
+    findings, options, study = find_best_cells(subject), subject.options, subject.study
+    num_passages = 0 if options.values["--json"] else NUM_PASSAGES if options.num_listed is None else options.num_listed
+    if subject.value(FIND):
+        findings, num_passages = study.findings(options.detectors, ablations=True), 0
+    found = FoundCells(findings, study.passages(findings, options.detectors, num_passages))
+    if not findings.scores:
         return found
-    return replace(found, atlas=measure_atlas(findings))
+    if options.suffix == ".html":
+        part = slice(study.half, study.half + CHARS_ON_PAGE)
+        trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
+        labels = label_by_name(study.text.text, [score.detector for score in findings.scores], options.detectors)
+        found = replace(found, trace=trace, labels={name: whole[part] for name, whole in labels.items()})
+    # The atlas of all cells is a method that a room adds.
+    measure_atlas = getattr(study, "atlas", None)
+    if options.suffix in (".html", ".json") and measure_atlas is not None and not subject.value(FIND):
+        found = replace(found, atlas=measure_atlas(findings))
+    return found
 
 
-def _find_cells(subject: Subject, findings: "CellFindings", num_passages: int) -> FoundCells:
-    """Add the passages, and what the page of an exported .html shows of the scoring half."""
-    from charrnn.cells.scores import label_by_name
-    from charrnn.views.page import CHARS_ON_PAGE
-
-    study, detectors = subject.study, subject.options.detectors
-    passages = study.passages(findings, detectors, num_passages)
-    if subject.options.suffix != ".html" or not findings.scores:
-        return FoundCells(findings, passages)
-    part = slice(study.half, study.half + CHARS_ON_PAGE)
-    trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
-    labels = label_by_name(study.text.text, [score.detector for score in findings.scores], detectors)
-    return FoundCells(findings, passages, trace, {name: whole[part] for name, whole in labels.items()})
-
-
-def _show_best_cells(subject: Subject, found: FoundCells) -> Shown:
-    return pictures.show_findings(
-        subject.model,
-        found,
-        subject.options.detectors,
-        num_available=subject.num_available,
-        has_sparkline=subject.options.has_sparkline,
-        passages_first=subject.options.suffix in PICTURE_SUFFIXES,
-    )
-
-
-def _show_contributions(subject: Subject, found: FoundCells) -> Shown:
-    return pictures.show_findings(
-        subject.model,
-        found,
-        subject.options.detectors,
-        num_available=subject.num_available,
-        has_contributions=True,
-    )
-
-
-def _measure_cells(subject: Subject) -> ColouredCells:
+def _show_findings(subject: Subject, found: FoundCells) -> Shown:
     options = subject.options
+    return show_findings(
+        subject.model,
+        found,
+        options.detectors,
+        num_available=subject.num_available,
+        has_contributions=subject.value(FIND),
+        has_sparkline=options.values["--sparkline"],
+        passages_first=options.suffix in PICTURE_SUFFIXES,
+    )
+
+
+def show_findings(
+    model: "Model",
+    found: FoundCells,
+    detectors: Sequence[Detector],
+    *,
+    num_available: int,
+    has_contributions: bool = False,
+    has_sparkline: bool = False,
+    passages_first: bool = False,
+) -> Shown:
+    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages.
+
+    On a terminal what comes last is in view; a picture shows the passages first.
+    """
+    findings = found.findings
+    of = "" if num_available == findings.num_chars else f" of {num_available:,}"
+    title = (
+        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
+        "chosen on the first half, scored on the second"
+    )
+    tables = findings_pictures(title, findings, has_contributions=has_contributions)
+    looks_for = {detector.name: detector.looks_for for detector in detectors}
+    passages = passage_pictures(found.passages, looks_for, has_sparkline=has_sparkline)
+    page = None if found.trace is None else _findings_page(model, found, found.trace, title)
+    data: Any = [score.to_json() for score in findings.scores]
+    # A page is exported instead of the data, which takes as long to build as the page.
+    if found.atlas is not None and page is None:
+        data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
+    pictures = [*passages, *tables] if passages_first else [*tables, *passages]
+    return Shown(f"Cells of {model.name}", pictures, data, page)
+
+
+def _findings_page(model: "Model", found: FoundCells, trace: Trace, title: str) -> Page:
+    """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
+    atlas = found.atlas
+    rows = [
+        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
+        for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
+    ]
+    notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
+    num_cells = len(rows) if atlas is None else trace.cells[0].size
+    page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, num_cells)
+    part = slice(0, len(page.text))
+    labels = {name: labels[part] for name, labels in found.labels.items() if labels.dtype == bool}
+    page = replace(page, labels=labels, notes=notes)
+    if atlas is None:
+        return page
+    return replace(
+        page,
+        source=atlas.text,
+        begin=atlas.half,
+        cell_columns=atlas.columns,
+        entries=atlas.entries(),
+        notes=[*notes, *atlas.notes],
+    )
+
+
+def _page(
+    model: "Model", trace: Trace, title: str, columns: Sequence[str], rows: Sequence[PageRow], num_cells: int
+) -> Page:
+    """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
+    part = slice(0, chars_on_page(num_cells))
+    return Page(
+        title=title,
+        shows=cell_type(model.config.cell).shows,
+        text=trace.text[part],
+        cells=trace.cells[part],
+        bits=trace.bits[part].tolist(),
+        guesses=model.guesses(trace, part),
+        columns=columns,
+        rows=rows,
+        labels={},
+    )
+
+
+ShownCells = tuple[Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None]
+"""The values (N,) of some cells at every character of a text, their pages, and the guesses if they are needed."""
+
+
+def _measure_cells(subject: Subject) -> ShownCells:
     cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL)))
-    has_guesses = options.has_guesses or options.suffix == ".html"
-    trace = subject.trace(num_guesses=NUM_GUESSES) if has_guesses else None
-    values = subject.study.values(cells)
+    has_guesses = subject.options.values["--guesses"] or subject.options.suffix == ".html"
+    trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
     # One study, so that all cells share one reading of the text.
     study = subject.whole_study
-    pages = [study.page(layer, unit) for layer, unit in cells]
-    return ColouredCells(cells, values, pages, trace)
+    return subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
 
 
-def _show_cells(subject: Subject, cells: ColouredCells) -> Shown:
-    options = subject.options
-    return pictures.show_cells(
-        subject.model,
-        subject.text.text,
-        cells,
-        shows_guesses=options.has_guesses,
-        has_sparkline=options.has_sparkline,
-    )
+def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
+    """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its page."""
+    model, text, (all_values, pages, trace) = subject.model, subject.text.text, measured
+    shows_guesses, has_sparkline = subject.options.values["--guesses"], subject.options.values["--sparkline"]
+    kind = cell_type(model.config.cell).shows
+    guesses = model.guesses(trace) if trace is not None and shows_guesses else []
+    pictures: list[RenderableType] = []
+    drawn = []
+    for values, page in zip(all_values, pages, strict=True):
+        coloured = ColouredText(text=text, values=tuple(map(float, values)))
+        drawn.append({"layer": page.layer, "unit": page.unit, "values": [*coloured.values], "page": page.to_json()})
+        pictures += [Text()] if pictures else []
+        title = f"cell {page.layer}:{page.unit} of {all_visible(model.name)}"
+        pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
+        if len(drawn) == 1:
+            pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
+        heat_map = HeatMap(coloured, has_sparkline or None)
+        pictures.append(GuessMap(text, coloured.values, guesses) if shows_guesses else heat_map)
+        pictures += [Text(), *page_pictures(page, has_sparkline=has_sparkline)]
+    # The first cell is repeated at the top level, for programs written when there could be only one.
+    first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
+    data = {"run": model.name, **first, "text": text, "cells": drawn} | ({"guesses": guesses} if guesses else {})
+    rows = [PageRow(shown=[f"{page.layer}:{page.unit}"], cell=(page.layer, page.unit)) for page in pages]
+    title = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
+    web_page = None if trace is None else _page(model, trace, title, ["cell"], rows, len(rows))
+    return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data, web_page)
 
 
-def _measure_surprise(subject: Subject) -> "Trace":
-    from charrnn.errors import DataError
-
-    trace = subject.trace()
+def _measure_surprise(subject: Subject) -> Trace:
+    trace = subject.model.trace(subject.text)
     if len(trace.text) == 1 and subject.text.first == 0:
         raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
     return trace
 
 
+def _show_surprise(subject: Subject, trace: Trace) -> Shown:
+    """Draw a text coloured by its surprise, with a sparkline below each line if asked for."""
+    name, bits = subject.model.name, trace.bits.tolist()
+    mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
+    caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
+    surprise_map = SurpriseMap(trace.text, bits, subject.options.values["--sparkline"] or None)
+    data = {"run": name, "text": trace.text, "bits": bits}
+    return Shown(f"Surprise of {name}", [caption, SURPRISE_LEGEND, surprise_map], data)
+
+
 def export_arrays(subject: Subject, export: Path) -> None:
     """Write the trace of the text to `export`, and the labels of the detectors."""
-    trace = subject.trace(keeps_hidden=True)
+    trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = len(trace.text) if subject.value(CELL) else subject.study.half
     arrays = trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)
     deliver(Shown("", (), None, arrays=arrays), export)
 
 
+_BEST = Analysis(
+    option=None,
+    measure=_measure_findings,
+    show=_show_findings,
+    takes=DETECTOR_OPTIONS | {"--sparkline"},
+    exports_arrays=True,
+)
 CORE_ANALYSES: tuple[Analysis[Any], ...] = (
-    Analysis(
-        option=None,
-        measure=_measure_best_cells,
-        show=_show_best_cells,
-        takes=DETECTOR_OPTIONS | {"--sparkline"},
-        exports_arrays=True,
-    ),
-    Analysis(
-        option=FIND,
-        measure=_measure_contributions,
-        show=_show_contributions,
-        takes=DETECTOR_OPTIONS,
-        exports_arrays=True,
-    ),
+    _BEST,
+    replace(_BEST, option=FIND, takes=DETECTOR_OPTIONS),
     Analysis(
         option=CELL,
         measure=_measure_cells,
@@ -165,9 +280,7 @@ CORE_ANALYSES: tuple[Analysis[Any], ...] = (
     Analysis(
         option=SURPRISE,
         measure=_measure_surprise,
-        show=lambda subject, trace: pictures.show_surprise(
-            subject.model, trace, has_sparkline=subject.options.has_sparkline
-        ),
+        show=_show_surprise,
         takes=frozenset({"--sparkline"}),
         colours_text=True,
     ),

@@ -2,133 +2,77 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from types import UnionType
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
 
-from charrnn.options import options_of
+from charrnn.cli.rules import RULES, check_rules
+from charrnn.options import Option
 
 OTHER = "Other options"
 """Panel of the options that every command has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """An option of a command: its name, what its help says, and what it takes."""
-
-    flag: str
-    """As it is typed, such as --top-p."""
-    help: str
-    metavar: str | None = None
-    panel: str | None = None
-    """The group of the help that lists it; None: the first one, of the options that everybody uses."""
-    kind: type = str
-    """The type of its value; bool for an option without one."""
-    repeatable: bool = False
-    """Whether it may be given several times; its value is then a list."""
-    default: Any = None
-    minimum: float | None = None
-    aliases: tuple[str, ...] = ()
-    """Further spellings."""
-    is_hidden: bool = False
-    """Whether the help leaves it out."""
-    name: str = ""
-    """The parameter that messages name by `errors.named`, if it is not spelled as the flag."""
-
-    @property
-    def parameter(self) -> str:
-        """The name of the parameter of a function that receives the value."""
-        return self.name or self.flag.lstrip("-").replace("-", "_")
-
-    def to_parameter(self) -> inspect.Parameter:
-        """Return the parameter from which typer makes the option."""
-        kind = list[self.kind] if self.repeatable else self.kind  # type: ignore[name-defined]
-        is_flag = self.kind is bool
-        option = typer.Option(
-            self.flag,
-            *self.aliases,
-            help=self.help,
-            metavar=self.metavar,
-            min=self.minimum,
-            rich_help_panel=self.panel,
-            hidden=self.is_hidden,
-        )
-        return inspect.Parameter(
-            self.parameter,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False if is_flag else self.default,
-            annotation=Annotated[kind if is_flag else kind | None, option],
-        )
+def typer_option(option: Option) -> Any:
+    """Return what typer makes an option from."""
+    return typer.Option(
+        option.flag,
+        *option.aliases,
+        help=option.help,
+        metavar=option.metavar,
+        min=option.least,
+        show_default=option.shown_default or True,
+        rich_help_panel=option.panel,
+        hidden=option.is_hidden,
+    )
 
 
-def field_options(owner: type[Any], *, as_text: bool = False) -> tuple[Option, ...]:
-    """Return the options that a dataclass declares in the metadata of its fields (`charrnn.options`).
-
-    An option that is not given has the value None or False. `as_text`: every value but that of a flag is a text.
-    """
-    declared, hints = options_of(owner), {field.name: field.type for field in fields(owner)}
-    made = []
-    for name, option in declared.items():
-        kind, repeatable = _kind_of(hints[name])
-        made.append(
-            Option(
-                flag=option.flags[0],
-                aliases=option.flags[1:],
-                name=name,
-                help=option.help,
-                metavar=option.metavar,
-                panel=option.panel,
-                kind=str if as_text and kind is not bool else kind,
-                repeatable=repeatable and not as_text,
-                minimum=option.least,
-                is_hidden=option.is_hidden,
-            )
-        )
-    return tuple(made)
+def _to_parameter(option: Option) -> inspect.Parameter:
+    kind = list[option.kind] if option.repeatable else option.kind  # type: ignore[name-defined]
+    is_flag = option.kind is bool
+    return inspect.Parameter(
+        option.parameter,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=False if is_flag else option.default,
+        annotation=Annotated[kind if is_flag else kind | None, typer_option(option)],
+    )
 
 
-def _kind_of(hint: Any) -> tuple[type, bool]:
-    """Return the type of an option that sets a field with this type, and whether it is repeatable."""
-    members = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    kind = next((kind for kind in (bool, int, float, str) if kind in members), None)
-    if kind is not None:
-        return kind, False
-    origin = get_origin(members[0])
-    return str, isinstance(origin, type) and origin is not tuple and issubclass(origin, Iterable)
-
-
-def with_options(function: Callable[..., Any], options: Iterable[Option]) -> Callable[..., Any]:
+def with_options(function: Callable[..., Any], options: Iterable[Option], command: str = "") -> Callable[..., Any]:
     """Return a function for typer that has further options.
 
-    It calls `function` with a dictionary `values` of their values by their flags, in place of the parameter `values`.
+    It checks the rules of the command (`cli.rules`) and calls `function`, with the values of all options by their flags
+    as the parameter `values`. The options of its own signature are parameters, too.
     """
     listed = tuple(options)
     signature = inspect.signature(function)
 
     def call(**arguments: Any) -> Any:
-        return function(values={option.flag: arguments.pop(option.parameter) for option in listed}, **arguments)
+        values = {option.flag: arguments.pop(option.parameter) for option in listed}
+        values |= {f"--{name}": value for name, value in arguments.items()}
+        if command in RULES:
+            check_rules(command, values)
+        return function(values=values, **arguments)
 
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "values"]
     parameters = [
         *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
-        *(option.to_parameter() for option in listed),
+        *map(_to_parameter, listed),
     ]
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call
 
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON on stdout instead of a table or text.", rich_help_panel=OTHER)
-]
+def _flag(help: str, *flags: str) -> Any:
+    return typer.Option(*flags, help=help, rich_help_panel=OTHER)
+
+
+JsonOption = Annotated[bool, _flag("Print JSON on stdout instead of a table or text.", "--json")]
 """--json: print the result as JSON."""
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.", rich_help_panel=OTHER)]
+QuietOption = Annotated[bool, _flag("Print only errors on stderr.", "--quiet", "-q")]
 """--quiet: print no progress, notes or warnings."""
-DebugOption = Annotated[
-    bool, typer.Option("--debug", help="Show a traceback when something fails.", rich_help_panel=OTHER)
-]
+DebugOption = Annotated[bool, _flag("Show a traceback when something fails.", "--debug")]
 """--debug: print a traceback with an error."""
 RunArgument = Annotated[
     str | None,
@@ -139,49 +83,29 @@ RunArgument = Annotated[
     ),
 ]
 """The run to use; None stands for the newest one that was validated."""
-RunsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="RUN",
-        help="A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip of charrnn "
-        "export. Default: the newest run there or in this folder. --same takes several.",
-    ),
-]
-"""The run to use, or several; None stands for the newest one that was validated."""
-
 TextOption = Annotated[
     str | None, typer.Option("--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE")
 ]
 """--text: read a file or standard input instead of held-out text."""
-
 UnknownOption = Annotated[
-    str,
-    typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD"),
+    str, typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD")
 ]
 """--unknown: what happens to characters of a text that are not in the vocabulary."""
+SEVERAL_RUNS = "Several runs"
+"""Panel of the options that take further runs."""
 MIX = Option(
-    flag="--mix",
-    help="Mix the predictions of this run in, with the weight W; the first run has the rest. Repeatable; without =W "
+    "--mix",
+    "Mix the predictions of this run in, with the weight W; the first run has the rest. Repeatable; without =W "
     "all weights are equal.",
-    metavar="RUN[=W]",
-    panel="Several runs",
+    "RUN[=W]",
+    SEVERAL_RUNS,
     repeatable=True,
 )
-"""--mix: further runs that predict together with the first one."""
+"""Further runs that predict together with the first one."""
 MIX_MODE = Option(
-    flag="--mix-mode",
-    help="mixture (default): the weighted mean of the probabilities. product: their weighted product.",
-    metavar="WORD",
-    panel="Several runs",
+    "--mix-mode",
+    "mixture (default): the weighted mean of the probabilities. product: their weighted product.",
+    "WORD",
+    SEVERAL_RUNS,
 )
-"""--mix-mode: how the predictions of several runs become one."""
-MixOption = Annotated[
-    list[str] | None,
-    typer.Option(MIX.flag, help=MIX.help, metavar=MIX.metavar, rich_help_panel=MIX.panel),
-]
-"""--mix, for a command with a signature."""
-MixModeOption = Annotated[
-    str | None,
-    typer.Option(MIX_MODE.flag, help=MIX_MODE.help, metavar=MIX_MODE.metavar, rich_help_panel=MIX_MODE.panel),
-]
-"""--mix-mode, for a command with a signature."""
+"""How the predictions of several runs become one."""

@@ -1,7 +1,7 @@
 """The group of all commands: those of the core, of rooms and of other packages. Each is imported when it is used."""
 
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,22 +16,16 @@ from charrnn.cli.signals import Signals
 from charrnn.errors import CharRNNError
 from charrnn.extensions import CommandEntry
 
+_CORE = {
+    "train": ("Train a model on a text.", "charrnn.cli.train:train"),
+    "sample": ("Generate text.", "charrnn.cli.sample:sample"),
+    "visualize": ("Show what the cells of a model keep track of.", "charrnn.cli.visualize:visualize"),
+    "evaluate": ("Measure how well models predict a text.", "charrnn.cli.evaluate:evaluate"),
+    "runs": ("List the runs and their losses.", "charrnn.cli.runs:runs"),
+    "corpora": ("List, download and generate texts.", "charrnn.cli.corpora:app"),
+}
 CORE_COMMANDS = {
-    entry.name: entry
-    for entry in (
-        CommandEntry(name="train", summary="Train a model on a text.", function="charrnn.cli.train:train"),
-        CommandEntry(name="sample", summary="Generate text.", function="charrnn.cli.sample:sample"),
-        CommandEntry(
-            name="visualize",
-            summary="Show what the cells of a model keep track of.",
-            function="charrnn.cli.visualize:visualize",
-        ),
-        CommandEntry(
-            name="evaluate", summary="Measure how well models predict a text.", function="charrnn.cli.evaluate:evaluate"
-        ),
-        CommandEntry(name="runs", summary="List the runs and their losses.", function="charrnn.cli.runs:runs"),
-        CommandEntry(name="corpora", summary="List, download and generate texts.", function="charrnn.cli.corpora:app"),
-    )
+    name: CommandEntry(name=name, summary=summary, function=function) for name, (summary, function) in _CORE.items()
 }
 """The commands of the core by name."""
 
@@ -56,41 +50,29 @@ def command_names() -> list[str]:
     return [*CORE_COMMANDS]
 
 
-class _Loaded(MutableMapping[str, Any]):
+class _Loaded(Mapping[str, Any]):
     """The commands by name. A command is imported when it is looked up, the rooms when it is not one of the core."""
 
-    def __init__(self) -> None:
-        self._loaded: dict[str, Any] = {}
-
     def __getitem__(self, name: str) -> Any:
-        if name not in self._loaded:
-            entry = CORE_COMMANDS.get(name) or extensions.commands()[name]
-            self._loaded[name] = _load(entry)
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
+        return _load(CORE_COMMANDS.get(name) or extensions.commands()[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter([*CORE_COMMANDS, *extensions.commands()])
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return sum(1 for _ in self)
 
 
 def _load(entry: CommandEntry) -> Any:
     """Import a command and return it as typer runs it."""
     function = entry.load()
-    if not isinstance(function, typer.Typer):
-        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        if hasattr(function, "further_options"):
-            function = with_options(function, function.further_options())
-        alone.command(entry.name, cls=Command)(function)
-        function = alone
-    return typer.main.get_command(function)
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    if hasattr(function, "further_options"):
+        function = with_options(function, function.further_options(), entry.name)
+    alone.command(entry.name, cls=Command)(function)
+    return typer.main.get_command(alone)
 
 
 class _Commands(typer.core.TyperGroup):
@@ -102,7 +84,7 @@ class _Commands(typer.core.TyperGroup):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = _Loaded()
+        self.commands = _Loaded()  # type: ignore[assignment]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""

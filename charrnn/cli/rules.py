@@ -29,122 +29,97 @@ class Rule:
     """The rule holds only if one of these is given, too."""
 
 
-def exclusive(options: tuple[str, ...], message: str) -> tuple[Rule, ...]:
-    """Return the rules by which at most one of the options is given."""
-    return tuple(
-        Rule(options=(option,), beside=options[index + 1 :], message=message)
-        for index, option in enumerate(options[:-1])
+def refused(options: str, message: str, *, beside: str = "", without: str = "", only_with: str = "") -> Rule:
+    """Return a rule; the options are separated by spaces."""
+    others = {"beside": beside, "without": without, "only_with": only_with}
+    return Rule(
+        options=tuple(options.split()), message=message, **{name: tuple(text.split()) for name, text in others.items()}
     )
 
 
-REPORTS = (("--by", "--ngrams", "--dynamic"), ("--errors", "--long-range"), ("--per-line",), ("--per-char",))
+def exclusive(options: str, message: str) -> tuple[Rule, ...]:
+    """Return the rules by which at most one of the options, which are separated by spaces, is given."""
+    names = options.split()
+    return tuple(refused(name, message, beside=" ".join(names[index + 1 :])) for index, name in enumerate(names[:-1]))
+
+
+REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line", "--per-char")
 """The reports of `evaluate` that one call can print together."""
-_MIX_MODE = Rule(
-    options=("--mix-mode",),
-    without=("--mix",),
-    message="{option} {value} belongs to --mix: add --mix RUN=0.3, or leave it out.",
+_ONE_TEXT = "{option} shows one text: leave out --count and --temps."
+_ONE_MODEL = f"{{option}} is about one model, and --mix about several. {LEAVE_ONE}"
+_JSON_OR_EXPORT = exclusive("--json --export", "Give --json or --export, not both.")
+_MIX_MODE = refused(
+    "--mix-mode", "{option} {value} belongs to --mix: add --mix RUN=0.3, or leave it out.", without="--mix"
 )
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
-        *exclusive(("--prime", "--prime-file"), "Give --prime or --prime-file, not both."),
-        Rule(
-            options=("--beam-mode", "--groups", "--diversity", "--length-penalty", "--no-repeat"),
-            without=("--beam",),
-            message=f"{{option}} belongs to a beam search: add --beam {DEFAULT_WIDTH}, or leave it out.",
+        *exclusive("--prime --prime-file", "Give --prime or --prime-file, not both."),
+        refused(
+            "--beam-mode --groups --diversity --length-penalty --no-repeat",
+            f"{{option}} belongs to a beam search: add --beam {DEFAULT_WIDTH}, or leave it out.",
+            without="--beam",
         ),
-        Rule(
-            options=("--temp", "--top-k", "--top-p", "--min-p", "--max-line", "--temps", "--show-cell"),
-            beside=("--beam",),
-            message=f"{{option}} does not go with --beam, which searches for the most likely text. {LEAVE_ONE}",
+        refused(
+            "--temp --top-k --top-p --min-p --max-line --temps --show-cell",
+            f"{{option}} does not go with --beam, which searches for the most likely text. {LEAVE_ONE}",
+            beside="--beam",
         ),
-        Rule(
-            options=("--temp", "--count"),
-            beside=("--temps",),
-            message=f"{{option}} does not go with --temps, which draws a text for each temperature. {LEAVE_ONE}",
+        refused(
+            "--temp --count",
+            f"{{option}} does not go with --temps, which draws a text for each temperature. {LEAVE_ONE}",
+            beside="--temps",
         ),
-        Rule(
-            options=("--show-cell", "--novelty"),
-            beside=("--temps",),
-            message="{option} shows one text: leave out --count and --temps.",
+        refused("--show-cell --novelty", _ONE_TEXT, beside="--temps"),
+        refused("--novelty", _ONE_TEXT, beside="--count", only_with="--beam"),
+        refused(
+            "--show-cell",
+            f"{{option}} does not go with --novelty, which colours the text too. {LEAVE_ONE}",
+            beside="--novelty",
         ),
-        Rule(
-            options=("--novelty",),
-            beside=("--count",),
-            only_with=("--beam",),
-            message="{option} shows one text: leave out --count and --temps.",
-        ),
-        Rule(
-            options=("--show-cell",),
-            beside=("--novelty",),
-            message=f"{{option}} does not go with --novelty, which colours the text too. {LEAVE_ONE}",
-        ),
-        Rule(
-            options=("--show-cell",),
-            beside=("--count",),
-            message="{option} shows one text: leave out --count and --temps.",
-        ),
-        Rule(
-            options=("--min-copy",),
-            without=("--novelty",),
-            message="{option} belongs to --novelty: add that, or leave it out.",
-        ),
+        refused("--show-cell", _ONE_TEXT, beside="--count"),
+        refused("--min-copy", "{option} belongs to --novelty: add that, or leave it out.", without="--novelty"),
         _MIX_MODE,
-        Rule(
-            options=("--adapt", "--clamp", "--show-cell", "--novelty"),
-            beside=("--mix",),
-            message=f"{{option}} is about one model, and --mix about several. {LEAVE_ONE}",
-        ),
+        refused("--adapt --clamp --show-cell --novelty", _ONE_MODEL, beside="--mix"),
     ),
     "train": (
-        Rule(
-            options=("--recipe", "--out", "--show-config"),
-            beside=("--resume",),
-            message="--resume continues a run as it is: leave out --recipe, --out and --show-config.",
+        refused(
+            "--recipe --out --show-config",
+            "--resume continues a run as it is: leave out --recipe, --out and --show-config.",
+            beside="--resume",
         ),
     ),
     "visualize": (
-        *exclusive(("--json", "--export"), "Give --json or --export, not both."),
+        *_JSON_OR_EXPORT,
         *exclusive(
-            ("--guesses", "--sparkline"), "--guesses and --sparkline are both drawn below the text: give one of them."
+            "--guesses --sparkline", "--guesses and --sparkline are both drawn below the text: give one of them."
         ),
     ),
     "evaluate": (
         *(
-            Rule(
-                options=group,
-                beside=tuple(flag for other in REPORTS if other != group for flag in other),
-                message="{option} and {other} are reports of their own: give one of them at a time.",
+            refused(
+                group,
+                "{option} and {other} are reports of their own: give one of them at a time.",
+                beside=" ".join(other for other in REPORTS if other != group),
             )
             for group in REPORTS
         ),
-        *exclusive(
-            ("--part", "--text"),
-            "--part selects a part of the run's own text: give --part or --text, not both.",
-        ),
-        *exclusive(("--json", "--export"), "Give --json or --export, not both."),
-        Rule(
-            options=("--export",),
-            beside=("--per-line", "--per-char"),
-            message="--export {value}: the JSON Lines go to stdout; redirect them with >.",
+        *exclusive("--part --text", "--part selects a part of the run's own text: give --part or --text, not both."),
+        *_JSON_OR_EXPORT,
+        refused(
+            "--export",
+            "--export {value}: the JSON Lines go to stdout; redirect them with >.",
+            beside="--per-line --per-char",
         ),
         _MIX_MODE,
-        Rule(
-            options=("--errors", "--long-range", "--per-line", "--per-char"),
-            beside=("--mix",),
-            message=f"{{option}} is about one model, and --mix about several. {LEAVE_ONE}",
-        ),
+        refused("--errors --long-range --per-line --per-char", _ONE_MODEL, beside="--mix"),
     ),
     "runs": (
-        *exclusive(("--csv", "--json", "--export"), "Give one of --csv, --json and --export."),
-        Rule(
-            options=("--csv",),
-            beside=("--plot",),
-            message="--plot has no --csv: use --json, which prints the losses of every run.",
-        ),
-        Rule(
-            options=("--against", "--training", "--export"),
-            without=("--plot",),
-            message="{option} says how to draw learning curves: add --plot.",
+        *exclusive("--csv --json --export", "Give one of --csv, --json and --export."),
+        refused("--csv", "--plot has no --csv: use --json, which prints the losses of every run.", beside="--plot"),
+        refused(
+            "--against --training --export",
+            "{option} says how to draw learning curves: add --plot.",
+            without="--plot",
         ),
     ),
 }
@@ -163,18 +138,19 @@ def check_rules(command: str, values: Mapping[str, object]) -> None:
         if (rule.only_with and not given & {*rule.only_with}) or (rule.without and given & {*rule.without}):
             continue
         other = next((flag for flag in values if flag in rule.beside and flag in given), None)
-        refused = next((flag for flag in rule.options if flag in given), None)
-        if refused is not None and (other is not None or not rule.beside):
-            raise UsageError(rule.message.format(option=refused, value=values[refused], other=other))
+        option = next((flag for flag in rule.options if flag in given), None)
+        if option is not None and (other is not None or not rule.beside):
+            raise UsageError(rule.message.format(option=option, value=values[option], other=other))
 
 
 def describe_rules(command: str, option: str) -> Iterable[str]:
     """Return sentences about the options that an option needs, and about those that it does not go with."""
     rules = RULES.get(command, ())
-    needed = [flag for rule in rules if option in rule.options for flag in rule.without]
-    refused = [flag for rule in rules if option in rule.options and not rule.only_with for flag in rule.beside]
-    refused += [flag for rule in rules if option in rule.beside and not rule.only_with for flag in rule.options]
+    own = [rule for rule in rules if option in rule.options]
+    needed = [flag for rule in own for flag in rule.without]
+    excluded = [flag for rule in own if not rule.only_with for flag in rule.beside]
+    excluded += [flag for rule in rules if option in rule.beside and not rule.only_with for flag in rule.options]
     if needed:
         yield f"Needs {' or '.join(f'`{flag}`' for flag in dict.fromkeys(needed))}."
-    if refused:
-        yield f"Not with {', '.join(f'`{flag}`' for flag in dict.fromkeys(refused))}."
+    if excluded:
+        yield f"Not with {', '.join(f'`{flag}`' for flag in dict.fromkeys(excluded))}."

@@ -6,19 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.arguments import (
-    is_cell,
-    load_mixture,
-    load_model,
-    parse_cell,
-    parse_direction,
-    print_waiting_notice,
-    read_text,
-    to_content,
-)
-from charrnn.cli.streams import warn
-from charrnn.errors import DataError, UsageError
+from charrnn.cli.arguments import is_cell, load_mixture, load_model, parse_cell, parse_direction, read_text, to_content
+from charrnn.cli.streams import print_waiting_notice, warn
+from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.options import DEFAULT_LENGTH, DEFAULT_UNKNOWN, DOCUMENT_LENGTH
+from charrnn.text.files import read_stream
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -82,8 +74,6 @@ def _check_count_of_new(model: "Model", min_copy: int | None) -> None:
 
 def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
     """Return the model adapted to a text, and print on stderr how well it predicted that before and while adapting."""
-    from charrnn.errors import counted
-
     model = model.adapted(text, unknown=unknown)
     found = model.adaptation
     if found is not None and not quiet:
@@ -116,8 +106,6 @@ def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model
 
 def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
     """Return the content of a file or of standard input, cleaned as a corpus is."""
-    from charrnn.text.files import read_stream
-
     if name == "-" and sys.stdin is None:
         raise DataError("--prime-file -: standard input is closed.")
     print_waiting_notice(name, quiet=quiet)

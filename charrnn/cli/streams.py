@@ -1,16 +1,20 @@
 """Print to the two streams: stdout carries the result and nothing else, stderr everything else."""
 
+import csv
 import os
+import stat
 import sys
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from io import StringIO
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
 
 from charrnn.cli.flags import with_flags
+from charrnn.errors import UsageError, install_command
 from charrnn.views.export import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from rich.console import Console
 
 MAX_MESSAGE = 200
@@ -25,23 +29,37 @@ def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
         sys.stderr.write("\n".join(_wrapped(f"warning: {printable(with_flags(message))}")) + "\n")
 
 
-def result_console() -> "Console":
-    """Return a rich console on stdout. NO_COLOR, FORCE_COLOR and the stream decide about colours."""
+def print_waiting_notice(source: str, *, quiet: bool) -> None:
+    """Print on stderr that the command waits for input, if `source` is a named pipe or the keyboard."""
+    if quiet:
+        return
+    if source == "-":
+        if sys.stdin is not None and sys.stdin.isatty():
+            sys.stderr.write("waiting for text from the keyboard (Ctrl-D ends it)\n")
+    elif _is_named_pipe(source):
+        sys.stderr.write(f"waiting for text from the named pipe {printable(source)}\n")
+
+
+def _is_named_pipe(path: str) -> bool:
+    try:
+        # Excludes the pipes of `<(command)`, which always have a writer: these are links into /proc.
+        return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/"))
+    except (OSError, ValueError):  # ValueError: the name contains a NUL.
+        return False
+
+
+def result_console(*, stderr: bool = False) -> "Console":
+    """Return a rich console on stdout, or on stderr. NO_COLOR, FORCE_COLOR and the stream decide about colours."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=_width())
+    # COLUMNS is 0 on the terminals of some services; None: rich measures the width.
+    width = 80 if os.environ.get("COLUMNS", "").strip() == "0" else None
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 def message_console() -> "Console":
     """Return a rich console on stderr."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, width=_width())
-
-
-def _width() -> int | None:
-    """Return 80 if COLUMNS is 0, as on the terminals of some services; else None, and rich measures the width."""
-    return 80 if os.environ.get("COLUMNS", "").strip() == "0" else None
+    return result_console(stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -50,14 +68,11 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_csv(names: "Sequence[str]", rows: "Iterable[Sequence[Any]]") -> None:
+def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as comma-separated values (RFC 4180, but LF line ends) below the names of the columns.
 
     On a terminal control characters are escaped. An empty field stands for None, and a list is joined by spaces.
     """
-    import csv
-    from io import StringIO
-
     file = StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
@@ -110,8 +125,6 @@ def describe_unexpected(error: BaseException) -> str:
 
 def print_traceback(error: BaseException) -> None:
     """Print the traceback of --debug on stderr, with control characters escaped, because errors quote their input."""
-    from traceback import format_exception
-
     sys.stderr.write(printable("".join(format_exception(error))))
 
 
@@ -145,8 +158,6 @@ def check_full_screen(command: str, instead: str) -> None:
 
     That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
     """
-    from charrnn.errors import UsageError, install_command
-
     if find_spec("textual") is None:
         raise UsageError(
             f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: {install_command('tui')}"

@@ -1,45 +1,35 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import print_waiting_notice
-from charrnn.cli.options import DebugOption, JsonOption, Option, QuietOption
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.root import Invocation
-from charrnn.cli.rules import check_rules
-from charrnn.cli.streams import print_json, result_console
+from charrnn.cli.streams import print_json, print_waiting_notice, result_console
 from charrnn.cli.training_options import FIELD_OPTIONS, LOG, RECIPE, SETTING_OPTIONS, SETTINGS, parse_settings
 from charrnn.cli.training_view import TrainingView
-from charrnn.config import MACHINE
+from charrnn.config import MACHINE, Config, parse_value
+from charrnn.errors import UsageError, named
 from charrnn.extensions import PackageFunction, find_function
+from charrnn.options import Option
+from charrnn.settings import merge_settings, read_recipe
+from charrnn.training.events import TrainEvent
 from charrnn.training.process_group import launched_process, process_support
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from charrnn.config import Config
-    from charrnn.training.events import TrainEvent
-
-
-PROCESSES = Option(
-    flag="--processes",
-    help="Train in N processes of this machine, as torchrun starts them.",
-    metavar="N",
-    panel=MACHINE,
+OPTIONS = (
+    *SETTING_OPTIONS,
+    Option("--processes", "Train in N processes of this machine, as torchrun starts them.", "N", MACHINE),
+    Option("--out", "Save the run in this new folder instead of one in checkpoints/.", "DIR", kind=Path),
+    Option("--resume", "Continue the named run, or else the newest, exactly where it stopped.", kind=bool),
+    Option("--show-config", "Print every setting and its source; do not train.", panel=SETTINGS, kind=bool),
 )
-OUT = Option(
-    flag="--out", help="Save the run in this new folder instead of one in checkpoints/.", metavar="DIR", kind=Path
-)
-RESUME = Option(
-    flag="--resume", help="Continue the named run, or else the newest, exactly where it stopped.", kind=bool
-)
-SHOW_CONFIG = Option(
-    flag="--show-config", help="Print every setting and its source; do not train.", kind=bool, panel=SETTINGS
-)
+"""The options of the command: those of the settings, which `sweep` has, too, and its own."""
 
 
 def train(
@@ -64,9 +54,7 @@ def train(
     `kill -USR1` saves without stopping.
     The run's folder is printed on stdout, everything else on stderr.
     """
-    from charrnn.errors import UsageError, named
-
-    processes, log, out = values[PROCESSES.flag], tuple(values[LOG.flag] or ()), values[OUT.flag]
+    processes, out = values["--processes"], values["--out"]
     num_processes = 1 if processes is None else process_support().check_number(processes)
     launched = launched_process()
     for option in FIELD_OPTIONS:
@@ -75,58 +63,44 @@ def train(
     flags = parse_settings(values, _parse_setting, example="learning_rate=4e-3")
     invocation: Invocation = context.obj
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
-    if values[RESUME.flag]:
-        check_rules("train", values)
-        if len(corpus or []) > 1:
-            raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
-        config, run = None, corpus[0] if corpus else None
-
-        def begin(folder: Path | None) -> int:
-            return _resume(run, flags, view, trackers=log, quiet=quiet)
-
+    trackers, corpus = tuple(values[LOG.flag] or ()), corpus or []
+    begin: Callable[[Path | None], int]
+    if values["--resume"]:
+        if len(corpus) > 1:
+            raise UsageError(f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN")
+        sources: tuple[str, ...] = ()
+        begin = partial(_resume, view, trackers, corpus[0] if corpus else None, flags)
     else:
-        config, origins = _configure(corpus or [], flags, values[RECIPE.flag])
-        if values[SHOW_CONFIG.flag]:
+        config, origins = _configure(corpus, flags, values[RECIPE.flag])
+        if values["--show-config"]:
             _print_config(config, origins, show_as_json=json)
             return 0
-
-        def begin(folder: Path | None) -> int:
-            return _start(config, view, out=folder or out, trackers=log, quiet=quiet)
-
+        sources = config.corpus
+        begin = partial(_start, view, trackers, config, out)
     if num_processes > 1:
-        launch, sources = process_support().launch, () if config is None else config.corpus
+        launch = process_support().launch
         return launch(num_processes, invocation.arguments, invocation.signals, corpus=sources, is_debugging=debug)
-
-    def continue_run(folder: Path) -> int:
-        return _resume(str(folder), {}, view, trackers=log, quiet=quiet)
-
-    return launched.train(begin, continue_run)
+    return launched.train(begin, lambda folder: _resume(view, trackers, str(folder), {}))
 
 
-train.further_options = lambda: (*SETTING_OPTIONS, PROCESSES, OUT, RESUME, SHOW_CONFIG)  # type: ignore[attr-defined]
+train.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def _parse_setting(name: str, text: str) -> Any:
     """Parse the value of a field. Raises UsageError that names the field, also for one out of its range."""
-    from charrnn.config import Config, parse_value
-
     value = parse_value(name, text)
     Config(**{name: value})
     return value
 
 
-def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> "tuple[Config, dict[str, str]]":
-    from charrnn.settings import merge_settings, read_recipe
-
+def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> tuple[Config, dict[str, str]]:
     if corpus:
         flags["corpus"] = tuple(corpus)
     file = read_recipe(recipe) if recipe is not None else None
     return merge_settings(flags=flags, file=file, file_name=recipe or "", environment=os.environ)
 
 
-def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bool) -> None:
-    from dataclasses import asdict
-
+def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool) -> None:
     from charrnn.views.tables import settings_table
 
     values = asdict(config)
@@ -136,42 +110,25 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
         result_console().print(settings_table(values, origins))
 
 
-def _start(config: "Config", view: TrainingView, *, out: Path | None, trackers: Sequence[str], quiet: bool) -> int:
+def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: Path | None, folder: Path | None) -> int:
+    """Train a new run in `folder`, which several processes share, or else in `out`; return the exit code."""
     from charrnn.runs.writer import clear_unsaved
 
-    if out is not None and view.is_first:
+    if (out := folder or out) is not None and view.is_first:
         clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
     for source in config.corpus:
-        print_waiting_notice(source, quiet=quiet)
-    events = loop.train(
-        config,
-        out=out,
-        should_stop=view.is_stop_asked,
-        should_save=view.is_save_asked,
-    )
+        print_waiting_notice(source, quiet=view.quiet)
+    events = loop.train(config, out=out, should_stop=view.is_stop_asked, should_save=view.is_save_asked)
     return view.show(_tracked(events, trackers, view))
 
 
-def _tracked(
-    events: "Generator[TrainEvent, None, None]", trackers: Sequence[str], view: TrainingView
-) -> "Generator[TrainEvent, None, None]":
-    """Send the events to the trackers of --log, in the first of several processes."""
-    if not trackers or not view.is_first:
-        return events
-    from charrnn.errors import UsageError
-
-    if (tracked := find_function(PackageFunction, "tracked")) is None:
-        raise UsageError("--log needs the package charrnn.scale, which is not installed.")
-    followed: Generator[TrainEvent, None, None] = tracked(events, trackers)  # checked before the text is read
-    return followed
-
-
 def _resume(
-    run: str | None, changes: dict[str, Any], view: TrainingView, *, trackers: Sequence[str], quiet: bool
+    view: TrainingView, trackers: tuple[str, ...], run: str | None, changes: dict[str, Any], folder: Path | None = None
 ) -> int:
+    """Continue a run, wherever it is: `folder` is for new ones; return the exit code."""
     from charrnn.runs.locate import open_run
     from charrnn.runs.writer import lock_folder
 
@@ -181,10 +138,17 @@ def _resume(
     from charrnn.training import loop
 
     view.announce("Reading the text and the checkpoint ...")
-    events = loop.resume(
-        run,
-        changes,
-        should_stop=view.is_stop_asked,
-        should_save=view.is_save_asked,
-    )
+    events = loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.is_save_asked)
     return view.show(_tracked(events, trackers, view))
+
+
+def _tracked(
+    events: Generator[TrainEvent, None, None], trackers: tuple[str, ...], view: TrainingView
+) -> Generator[TrainEvent, None, None]:
+    """Send the events to the trackers of --log, in the first of several processes."""
+    if not trackers or not view.is_first:
+        return events
+    if (tracked := find_function(PackageFunction, "tracked")) is None:
+        raise UsageError("--log needs the package charrnn.scale, which is not installed.")
+    followed: Generator[TrainEvent, None, None] = tracked(events, trackers)  # checked before the text is read
+    return followed

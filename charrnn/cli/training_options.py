@@ -1,35 +1,38 @@
 """The options of the settings of a run, which `train` and `sweep` share: the fields of `Config`, and a few more."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from charrnn.cli.options import Option, field_options
 from charrnn.config import FOLDER, Config, check_field_name
 from charrnn.errors import UsageError
+from charrnn.options import Option, options_of
 
 SETTINGS = "All settings"
 """Panel of the options that set any field."""
-FIELD_OPTIONS = field_options(Config, as_text=True)
+FIELD_OPTIONS = tuple(
+    option if option.kind is bool else replace(option, kind=str, repeatable=False) for option in options_of(Config)
+)
 """The options that set a field of the configuration; each value but that of a flag is a text."""
 RECIPE = Option(
-    flag="--recipe",
-    help="Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
-    metavar="NAME",
-    panel=SETTINGS,
+    "--recipe",
+    "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
+    "NAME",
+    SETTINGS,
 )
 SET = Option(
-    flag="--set",
+    "--set",
+    "Set any field, e.g. learning_rate=4e-3 (repeatable).",
+    "FIELD=VALUE",
+    SETTINGS,
     name="set_",
-    help="Set any field, e.g. learning_rate=4e-3 (repeatable).",
-    metavar="FIELD=VALUE",
-    panel=SETTINGS,
     repeatable=True,
 )
 LOG = Option(
-    flag="--log",
-    help="Follow the run in tensorboard, wandb, mlflow or trackio, too (repeatable).",
-    metavar="TRACKER",
-    panel=FOLDER,
+    "--log",
+    "Follow the run in tensorboard, wandb, mlflow or trackio, too (repeatable).",
+    "TRACKER",
+    FOLDER,
     repeatable=True,
 )
 SETTING_OPTIONS = (*FIELD_OPTIONS, RECIPE, SET, LOG)

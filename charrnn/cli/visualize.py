@@ -1,108 +1,89 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored."""
 
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
+
+import numpy as np
+import typer
 
 from charrnn.cells.records import CHARS_SCORED
 from charrnn.cli.analyses import Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
-from charrnn.cli.modes import analyses, export_arrays
-from charrnn.cli.options import OTHER, DebugOption, JsonOption, Option, QuietOption, RunsArgument, TextOption
-from charrnn.cli.rules import check_rules, is_given
+from charrnn.cli.modes import NUM_PASSAGES, analyses, export_arrays
+from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, TextOption
+from charrnn.cli.rules import is_given
 from charrnn.cli.streams import can_animate, print_json, warn
+from charrnn.detectors.custom import custom_detector
+from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.errors import UsageError
+from charrnn.options import Option
+from charrnn.text.encoded import EncodedText
 from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
-
-if TYPE_CHECKING:
-    from charrnn.detectors.detector import Detector, Labels
-    from charrnn.views.svg import Layout
+from charrnn.views.svg import Layout, parse_aspect
 
 COLOURS, EXPORTS = "Coloured text", "Exported pictures"
 """Groups of options in the help."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
-NUM_PASSAGES = 3
-"""Cells that are coloured over a passage, unless another number is asked for."""
 MAX_LABEL_SECONDS = 20
 """The time limit for a detector of --detect to label a text, in seconds."""
-
-
 OPTIONS = (
     Option(
-        flag="--detector",
-        help=f"Score only those named (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
-        metavar="NAME",
+        "--detector",
+        f"Score only those named (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
+        "NAME",
         repeatable=True,
     ),
     Option(
-        flag="--top",
-        help=f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
-        metavar="N",
+        "--top",
+        f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
+        "N",
         kind=int,
-        minimum=0,
+        least=0,
     ),
     Option(
-        flag="--detect",
-        help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with a function "
+        "--detect",
+        "Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with a function "
         "label(text).",
-        metavar="REGEX|FILE.py",
+        "REGEX|FILE.py",
         repeatable=True,
     ),
-    Option(flag="--export", help=f"Write to FILE instead: {describe_formats()}.", metavar="FILE", kind=Path),
+    Option("--export", f"Write to FILE instead: {describe_formats()}.", "FILE", kind=Path),
     Option(
-        flag="--chars",
-        help="Characters to colour with --cell or --surprise.",
-        metavar="N",
+        "--chars",
+        "Characters to colour with --cell or --surprise.",
+        "N",
+        COLOURS,
         kind=int,
         default=CHARS_SHOWN,
-        minimum=1,
-        panel=COLOURS,
+        least=1,
     ),
-    Option(
-        flag="--guesses",
-        help="With --cell: the five most likely next characters below each.",
-        kind=bool,
-        panel=COLOURS,
-    ),
-    Option(
-        flag="--sparkline",
-        help="Also draw the values as blocks below each line of text.",
-        kind=bool,
-        panel=COLOURS,
-    ),
-    Option(
-        flag="--columns", help="Width of an exported .svg or .png in characters.", metavar="N", kind=int, panel=EXPORTS
-    ),
-    Option(
-        flag="--aspect",
-        help="Shape of an exported .svg or .png, such as 16:9 for a slide.",
-        metavar="W:H",
-        panel=EXPORTS,
-    ),
-    Option(
-        flag="--font-size",
-        help="Font of an exported .svg or .png in pixels.  [default: 20]",
-        metavar="PX",
-        kind=float,
-        panel=EXPORTS,
-    ),
-    Option(
-        flag="--recompute",
-        help="Ignore the findings saved in the run and measure again.",
-        kind=bool,
-        panel=OTHER,
-    ),
+    Option("--guesses", "With --cell: the five most likely next characters below each.", panel=COLOURS, kind=bool),
+    Option("--sparkline", "Also draw the values as blocks below each line of text.", panel=COLOURS, kind=bool),
+    Option("--columns", "Width of an exported .svg or .png in characters.", "N", EXPORTS, kind=int),
+    Option("--aspect", "Shape of an exported .svg or .png, such as 16:9 for a slide.", "W:H", EXPORTS),
+    Option("--font-size", "Font of an exported .svg or .png in pixels.  [default: 20]", "PX", EXPORTS, kind=float),
+    Option("--recompute", "Ignore the findings saved in the run and measure again.", panel=OTHER, kind=bool),
 )
 """The options that no analysis declares."""
 
 
 def visualize(
-    runs: RunsArgument = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip of charrnn "
+            "export. Default: the newest run there or in this folder. --same takes several.",
+        ),
+    ] = None,
     text: TextOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -116,11 +97,8 @@ def visualize(
     the held-out text and scored on the second, beside the same choice in an untrained baseline. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
-    from charrnn.errors import UsageError
-
     export = values["--export"]
     check_export(export, text)
-    check_rules("visualize", {**values, "--json": json})
     given = {flag: value == "" or is_given(value) for flag, value in values.items()}
     analysis = choose_analysis(analyses(), given)
     run, others = _split_runs(analysis, runs or [])
@@ -129,43 +107,27 @@ def visualize(
         runs=tuple(others),
         ignores_saved=values["--recompute"],
         detectors=_chosen_detectors(values["--detector"] or (), values["--detect"] or ()),
-        has_chosen_detectors=bool(values["--detector"] or values["--detect"]),
-        num_passages=0 if json else NUM_PASSAGES if values["--top"] is None else values["--top"],
         num_listed=values["--top"],
-        has_guesses=values["--guesses"],
-        has_sparkline=values["--sparkline"],
         export=export,
-        layout=_layout(values),
         quiet=quiet,
     )
-    if options.suffix == ".npz" and not analysis.exports_arrays:
+    layout, exports_arrays = _layout(values), options.suffix == ".npz"
+    if exports_arrays and not analysis.exports_arrays:
         raise UsageError(f"--export {export}: {analysis.name} has no activations; use .json.")
     num_chars = _num_chars_read(analysis, options, text, values["--chars"])
-    reads_more = analysis.reads_more and options.suffix != ".npz"
-    _show(analysis, _prepare(run, text, options, num_chars, reads_more=reads_more), as_json=json)
+    subject = _prepare(run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays)
+    if exports_arrays:
+        export_arrays(subject, export)
+        return
+    shown = analysis.show(subject, analysis.measure(subject))
+    print_json(shown.data) if json else deliver(replace(shown, layout=layout), export)
 
 
 visualize.further_options = lambda: (*OPTIONS, *analysis_options(analyses()))  # type: ignore[attr-defined]
 
 
-def _show(analysis: Analysis[Any], subject: Subject, *, as_json: bool) -> None:
-    """Measure what an analysis shows, and print or export it."""
-    export = subject.options.export
-    if export is not None and subject.options.suffix == ".npz":
-        export_arrays(subject, export)
-        return
-    shown = analysis.show(subject, analysis.measure(subject))
-    if as_json:
-        print_json(shown.data)
-    else:
-        deliver(replace(shown, layout=subject.options.layout), export)
-
-
-def _layout(values: Mapping[str, Any]) -> "Layout | None":
+def _layout(values: Mapping[str, Any]) -> Layout | None:
     """Return the layout of an exported picture, if any. Raises UsageError for a value out of range, or no picture."""
-    from charrnn.errors import UsageError
-    from charrnn.views.svg import Layout, parse_aspect
-
     export = values["--export"]
     names = [flag for flag in ("--columns", "--aspect", "--font-size") if values[flag] is not None]
     if not names:
@@ -178,8 +140,6 @@ def _layout(values: Mapping[str, Any]) -> "Layout | None":
 
 def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int) -> int:
     """Return how many characters of the text are read. Raises UsageError for a --text that is not read."""
-    from charrnn.errors import UsageError
-
     reads = analysis.reads_text
     if reads(options) if callable(reads) else reads:
         return num_coloured if analysis.colours_text else CHARS_SCORED
@@ -192,8 +152,6 @@ def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None,
 
 def _split_runs(analysis: Analysis[Any], runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too many."""
-    from charrnn.errors import UsageError
-
     if analysis.takes_runs and len(runs) < 2:
         raise UsageError(f"{analysis.name} takes two or more runs: charrnn visualize {analysis.name} RUN RUN")
     if len(runs) > 1 and not analysis.takes_runs:
@@ -203,25 +161,20 @@ def _split_runs(analysis: Analysis[Any], runs: Sequence[str]) -> tuple[str | Non
     return (runs[0] if runs else None), runs[1:]
 
 
-def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detector]":
+def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:
     """Return the detectors that --detector names and --detect defines; all built-in ones if there are none.
 
     Raises UsageError for a detector that is not usable, and for two with one name.
     """
-    from charrnn.errors import UsageError
-
     own = [_stop_if_slow(_own_detector(spec)) for spec in dict.fromkeys(specs)]
-    own_names = [one.name for one in own]
-    if repeated := [name for index, name in enumerate(own_names) if name in own_names[:index]]:
-        raise UsageError(f"--detect: two detectors are named {repeated[0]}. Give each a name of its own.")
+    for index, detector in enumerate(own):
+        if detector.name in [one.name for one in own[:index]]:
+            raise UsageError(f"--detect: two detectors are named {detector.name}. Give each a name of its own.")
     return [*(get_detectors(names) if names or not own else ()), *own]
 
 
-def _own_detector(spec: str) -> "Detector":
+def _own_detector(spec: str) -> Detector:
     """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises UsageError."""
-    from charrnn.detectors.custom import custom_detector
-    from charrnn.errors import UsageError
-
     named = None if spec.endswith(".py") else re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
     if named is None:
         return custom_detector(spec)
@@ -238,10 +191,6 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
 
     No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
     """
-    import numpy as np
-
-    from charrnn.text.encoded import EncodedText
-
     if can_animate(sys.stderr) and not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
     model = load_model(run, quiet=options.quiet)
@@ -266,16 +215,12 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
     )
 
 
-def _stop_if_slow(detector: "Detector") -> "Detector":
+def _stop_if_slow(detector: Detector) -> Detector:
     """Return a detector that raises UsageError if labelling takes longer than MAX_LABEL_SECONDS.
 
     A pattern with nested repetition, such as (a+)+b, can take exponential time. There is no limit on Windows, which has
     no such timer.
     """
-    import signal
-
-    from charrnn.errors import UsageError
-
     if not hasattr(signal, "setitimer"):
         return detector
 

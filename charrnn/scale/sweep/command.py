@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.flags import with_flags
-from charrnn.cli.options import DebugOption, JsonOption, Option, QuietOption
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import message_console, print_json, printable, result_console
 from charrnn.cli.training_options import LOG, RECIPE, SETTING_OPTIONS, parse_settings
+from charrnn.options import Option
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
