@@ -378,11 +378,8 @@ def _sums_of_four(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, ou
 @_compiled
 def _scale(fields: Any, factor: Any, out_at: Any) -> None:
     num_rows = fields[NUM_ROWS]
-    scale, bias, out = (
-        floats_at(fields[SCALE], num_rows),
-        floats_at(fields[BIAS], num_rows),
-        floats_at(out_at, num_rows),
-    )
+    scale, bias = floats_at(fields[SCALE], num_rows), floats_at(fields[BIAS], num_rows)
+    out = floats_at(out_at, num_rows)
     for row in range(num_rows):
         out[row] = out[row] * (scale[row] * factor) + bias[row]
 
@@ -390,11 +387,8 @@ def _scale(fields: Any, factor: Any, out_at: Any) -> None:
 @_compiled
 def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
     num_rows = fields[NUM_ROWS]
-    scale, bias, out = (
-        floats_at(fields[SCALE], num_rows),
-        floats_at(fields[BIAS], num_rows),
-        floats_at(out_at, num_rows),
-    )
+    scale, bias = floats_at(fields[SCALE], num_rows), floats_at(fields[BIAS], num_rows)
+    out = floats_at(out_at, num_rows)
     sums = whole_at(sums_at, num_rows)
     for row in range(num_rows):
         out[row] = np.float32(sums[row]) * (scale[row] * factor) + bias[row]
