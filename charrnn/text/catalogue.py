@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from charrnn.progress import task
 from charrnn.settings import load_yaml
 
 _BLOCK_BYTES = 64 * 1024
-_LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+_ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
+"""Addresses that may be downloaded from: encrypted, or on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +108,7 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
             partial.open("xb") as file,
             task("download", entry.num_bytes, unit="B") as advance,
         ):
-            if not _is_allowed(response.url):
+            if not _ALLOWED.match(response.url):
                 raise OSError(f"it was redirected to {response.url}")
             while block := response.read(_BLOCK_BYTES):
                 num_received += len(block)
@@ -123,15 +125,3 @@ def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> N
         raise OSError(f"received {num_received:,} of {entry.num_bytes:,} bytes")
     if digest.hexdigest() != entry.sha256:
         raise OSError(f"its SHA-256 is {digest.hexdigest()[:16]}…, not {entry.sha256[:16]}…")
-
-
-def _is_allowed(address: str) -> bool:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(address)
-        return bool(parts.hostname) and (
-            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS)
-        )
-    except ValueError:
-        return False

@@ -15,7 +15,7 @@ from charrnn.errors import DataError, UsageError, counted
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents
 from charrnn.text.id_builder import BLOCK_BYTES
-from charrnn.text.source_reader import SourceReader, name_of_all, open_text
+from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import CORPORA, SHUFFLED, Order, find_origin, standard_library
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
@@ -174,16 +174,12 @@ def read_corpus(
         find_origin(source, stdin=stdin, corpora_dir=corpora_dir, is_named_by_run=False, order=order)
         for source in sources
     ] or [standard_library(order)]
-    with open_text(
-        origins,
-        alphabet=alphabet,
-        encoding=encoding,
-        documents=documents,
-        stays_in_memory=not is_for_training,
+    with SourceReader(
+        origins, alphabet=alphabet, encoding=encoding, documents=documents, stays_in_memory=not is_for_training
     ) as text:
         if not is_for_training:
             return Corpus.of(text, vocab, min_count=1, max_size=MAX_VOCAB_SIZE)
-        _check_can_be_learned(text.counted, alphabet, name_of_all(text.labels))
+        _check_can_be_learned(text.counted, alphabet, text.name)
         if vocab is not None and extend_vocab:
             vocab = vocab.extended(text.counted, min_count=min_count)
         return Corpus.of(text, vocab, min_count=min_count, is_exact=alphabet == "exact")

@@ -12,7 +12,6 @@ docs/formats.md describes the files.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -294,7 +293,7 @@ def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None
             if path.name != _entry_name(entry["corpus_digest"], vocab) or not about.items() <= entry.items():
                 return None
             # Locked until the ids are no longer mapped, so that the entry is not removed meanwhile.
-            lock = stack.enter_context(_open_to_lock(path / "entry.json"))
+            lock = stack.enter_context((path / "entry.json").open("rb"))
             if not try_lock(lock, shared=True):
                 return None
             id_type = vocab.id_type.newbyteorder("<")
@@ -317,16 +316,6 @@ def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None
     ids, unknown = arrays
     weakref.finalize(ids._mmap, lock.close)
     return ids, unknown
-
-
-def _open_to_lock(path: Path) -> BinaryIO:
-    """Open a file for reading and, if this user may, for writing, which Windows locks need. Raises OSError."""
-    try:
-        return path.open("r+b")
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        return path.open("rb")
 
 
 def _sha256s(path: Path, id_type: np.dtype[Any] = UNKNOWN_TYPE, num_ids: int | None = None) -> list[str]:

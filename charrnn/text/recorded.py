@@ -10,7 +10,7 @@ from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import Corpus
 from charrnn.text.documents import Documents
-from charrnn.text.source_reader import SourceReader, open_text
+from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import CORPORA, Order, Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
 
@@ -60,7 +60,7 @@ class RecordedCorpus:
                     continue
                 tried.append(where)
                 documents = Documents.of(self.config)
-                with open_text(origins, alphabet=alphabet, encoding=encoding, documents=documents) as text:
+                with SourceReader(origins, alphabet=alphabet, encoding=encoding, documents=documents) as text:
                     if text.digest == self.digest:
                         is_exact = alphabet == "exact"
                         return Corpus.of(text, vocab, min_count=self.config.min_count, is_exact=is_exact)

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -36,7 +36,11 @@ _GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
 
 
 class SourceReader:
-    """The text of files and streams; `open_text` makes one and reads it, or looks up what the cache knows of it."""
+    """The text of files and streams that were found. In a `with` block its ids can be encoded.
+
+    The block begins with reading it, or with looking up what the cache knows of it; what was read is dropped at its
+    end, unless it was encoded.
+    """
 
     counted: CharacterCounts
     """`Corpus.counted`"""
@@ -52,16 +56,17 @@ class SourceReader:
         documents: Documents | None = None,
         stays_in_memory: bool = False,
     ) -> None:
-        """Look up what the files are now; read nothing yet. A text that does not fit `stays_in_memory`, or fails."""
+        """Look up what the files are now; read nothing yet. A text that `stays_in_memory` must fit there."""
         self.origins, self._documents, self._stays_in_memory = origins, documents, stays_in_memory
         self.kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
         self.labels = tuple(origin.label for origin in origins)
+        self.name = self.labels[0] if len(origins) == 1 else f"the {len(origins)} sources together"
         self._encoding = None if alphabet == "byte" else encoding
         self._builder: IdBuilder | None = None
         self._entry: NewEntry | None = None
         self._tallies: tuple[Tally, ...] = ()
         paths = [path for origin in origins for path in origin.paths]
-        states = _file_states(paths)
+        states = [_file_state(path) for path in paths]
         self._num_bytes = sum(size for size, *_ in states)
         has_stream = any(origin.stream is not None for origin in origins)
         is_compressed = any(path.suffix == ".gz" for path in paths)
@@ -69,12 +74,27 @@ class SourceReader:
         self._is_sized = not has_stream and not is_compressed and all(map(any, states))
         self._likely_bytes = 0 if has_stream else self._num_bytes * (_GZIP_RATIO if is_compressed else 1)
         is_large = not stays_in_memory and self._likely_bytes > MAX_BYTES_IN_MEMORY
-        self.signature = self._sign() if is_large else None
-        """What the cache knows the files by; None for a small text, which it need not know."""
+        # What the cache knows the files by; it need not know a small text.
+        self._signature = self._sign() if is_large else None
 
-    def recall(self) -> bool:
+    def __enter__(self) -> "SourceReader":
+        """Read the text. Raises DataError if a source cannot be used or does not fit into the memory."""
+        with ExitStack() as stack:
+            if self._signature is not None:
+                # Several processes of one training read the same files: one of them builds, the others find its entry.
+                stack.enter_context(IdCache().reading(self._signature))
+            stack.callback(self._discard)
+            if not self._recall():
+                self._read()
+            self._at_end = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._at_end.close()
+
+    def _recall(self) -> bool:
         """Take what the cache has recorded of these files; return whether it has a record of this version."""
-        record = None if self.signature is None else IdCache().record(self.signature)
+        record = None if self._signature is None else IdCache().record(self._signature)
         try:
             if record is None or len(record["tallies"]) != len(self.origins):
                 return False
@@ -86,7 +106,7 @@ class SourceReader:
         self.counted = CharacterCounts(points, counts)
         return points.ndim == 1 and points.shape == counts.shape
 
-    def read(self) -> None:
+    def _read(self) -> None:
         """Read each source, in order, and let the cache remember what they are.
 
         Raises DataError if a file that must be usable, or every file of a source, is not; NotHereError for a folder
@@ -102,8 +122,8 @@ class SourceReader:
         except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
             raise write_error(IdCache().folder, max(self._num_bytes, builder.num_bytes), error) from error
         self.digest = builder.digest if self._documents is None else self._documents.digest(builder.digest)
-        if self.signature is not None:
-            if self._sign() != self.signature:
+        if self._signature is not None:
+            if self._sign() != self._signature:
                 raise self._changed()
             record = {
                 "digest": self.digest,
@@ -111,7 +131,7 @@ class SourceReader:
                 "counts": self.counted.counts.tolist(),
                 "tallies": [asdict(tally) for tally in self._tallies],
             }
-            IdCache().write_record(self.signature, record)
+            IdCache().write_record(self._signature, record)
 
     def encode(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
         """Encode the text in an alphabet; once. Returns `Corpus.ids` and `Corpus.unknown`.
@@ -123,10 +143,10 @@ class SourceReader:
             return found
         if self._builder is None:  # known, but not in this alphabet
             digest = self.digest
-            self.read()
+            self._read()
             if digest != self.digest:
                 raise self._changed()
-        assert self._builder is not None, "`read` makes it"
+        assert self._builder is not None, "`_read` makes it"
         blocks = self._builder.encode(vocab)
         if self._documents is not None:
             scratch = None if self._entry is None else self._entry.path / "unarranged.bin"
@@ -140,7 +160,7 @@ class SourceReader:
             unknown.append(missing)
         return ids, np.concatenate(unknown)
 
-    def discard(self) -> None:
+    def _discard(self) -> None:
         """Remove what was written to the cache and was not encoded."""
         if self._entry is not None:
             self._entry.discard()
@@ -156,10 +176,6 @@ class SourceReader:
             notes.append(Message(f"{num_used:,} short files are joined: {remedy} gives each an end"))
         return tuple(notes)
 
-    @property
-    def _name(self) -> str:
-        return name_of_all(self.labels)
-
     def _sign(self) -> str:
         """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""
         how: list[object] = [_SIGNATURE_FORMAT, self.kind, self._encoding]
@@ -168,12 +184,12 @@ class SourceReader:
         digest = hashlib.sha256(json.dumps(how).encode("ascii"))
         for origin in self.origins:
             digest.update(json.dumps(len(origin.paths)).encode("ascii"))
-            for path, state in zip(origin.paths, _file_states(origin.paths), strict=True):
-                digest.update(json.dumps([os.path.abspath(path), *state]).encode("ascii"))
+            for path in origin.paths:
+                digest.update(json.dumps([os.path.abspath(path), *_file_state(path)]).encode("ascii"))
         return digest.hexdigest()
 
     def _changed(self) -> TextChangedError:
-        return TextChangedError(f"{self._name} changed while it was read: wait until it is written, and start again")
+        return TextChangedError(f"{self.name} changed while it was read: wait until it is written, and start again")
 
     def _read_source(self, origin: Origin, builder: IdBuilder, advance: Task) -> Tally:
         tally = Tally()
@@ -183,9 +199,9 @@ class SourceReader:
                 builder.add(b"\n")
             for block in blocks:
                 if self._stays_in_memory:
-                    check_memory(self._name, builder.num_bytes + len(block))
+                    check_memory(self.name, builder.num_bytes + len(block))
                 elif self._entry is not None and not self._is_sized:
-                    _check_end(self._name, builder.num_bytes + len(block))
+                    _check_end(self.name, builder.num_bytes + len(block))
                 builder.add(block)
                 advance(len(block))
         if not tally.num_used:
@@ -240,44 +256,13 @@ class SourceReader:
         return self._entry.file
 
 
-@contextmanager
-def open_text(
-    origins: Sequence[Origin],
-    *,
-    alphabet: str,
-    encoding: str,
-    documents: Documents | None = None,
-    stays_in_memory: bool = False,
-) -> Iterator[SourceReader]:
-    """Read sources that were found, or look up what the cache knows of them; then `encode` gives their ids.
-
-    What was read is dropped at the end of the context, unless it was encoded. Raises DataError if a source cannot be
-    used or, if the text `stays_in_memory`, does not fit.
-    """
-    text = SourceReader(
-        origins, alphabet=alphabet, encoding=encoding, documents=documents, stays_in_memory=stays_in_memory
-    )
-    with ExitStack() as stack:
-        if text.signature is not None:
-            # Several processes of one training read the same files: one of them builds, the others find its entry.
-            stack.enter_context(IdCache().reading(text.signature))
-        stack.callback(text.discard)
-        if not text.recall():
-            text.read()
-        yield text
-
-
-def _file_states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
-    """Return size, time and inode of each file; zeros for one that is gone or no regular file."""
-    states = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            states.append((0, 0, 0))
-        else:
-            states.append(file_state(status) if stat.S_ISREG(status.st_mode) else (0, 0, 0))
-    return states
+def _file_state(path: Path) -> tuple[int, int, int]:
+    """Return size, time and inode of a file; zeros if it is gone or no regular file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0, 0
+    return file_state(status) if stat.S_ISREG(status.st_mode) else (0, 0, 0)
 
 
 def _check_end(what: str, num_bytes: int) -> None:
@@ -317,8 +302,3 @@ def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
         yield f"removed {marks} from {origin.label}"
     if tally.num_line_ends:
         yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"
-
-
-def name_of_all(labels: tuple[str, ...]) -> str:
-    """Return what a message calls these sources."""
-    return labels[0] if len(labels) == 1 else f"the {len(labels)} sources together"
