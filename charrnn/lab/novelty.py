@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -359,7 +360,7 @@ class CopiedText:
 
 
 def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
-    text, marks = novelty.text, iter(_marks(novelty).tolist())
+    text, marks = novelty.text, _marks(novelty)
     if isinstance(text, str):
         yield from zip(text, marks, strict=True)
         return
@@ -368,15 +369,25 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
         yield character, min(islice(marks, num_bytes))
 
 
-def _marks(novelty: Novelty) -> NDArray[np.int64]:
-    """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
-    copy_of = np.full(len(novelty.text), -1)
-    # The longest last, and of equals the first: it overwrites the others.
-    for copy in sorted(novelty.copies, key=lambda copy: (copy.length, -copy.start)):
-        copy_of[copy.start : copy.stop] = copy.start
-    is_copied = copy_of >= 0
-    num_begun = np.cumsum(is_copied & (np.diff(copy_of, prepend=-1) != 0))
-    return np.where(is_copied, 2 - num_begun % 2, 0)
+def _marks(novelty: Novelty) -> Iterator[int]:
+    """Yield for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
+    remaining = list(reversed(novelty.copies))
+    # A heap, longest first: marking one copy after the other takes quadratic time in a periodic text.
+    here: list[tuple[int, int, int]] = []
+    mark, last_start = 2, -1
+    for position in range(len(novelty.text)):
+        while remaining and remaining[-1].start == position:
+            copy = remaining.pop()
+            heappush(here, (-copy.length, copy.start, copy.stop))
+        while here and here[0][2] <= position:
+            heappop(here)
+        if not here:
+            yield 0
+            continue
+        _, start, _ = here[0]
+        if start != last_start:
+            mark, last_start = 3 - mark, start
+        yield mark
 
 
 def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
