@@ -66,20 +66,6 @@ def test_a_linear_recurrence_fades_or_grows_by_its_eigenvalue(factor: float) -> 
     assert norms[0] > 0
 
 
-def test_what_a_cell_multiplies_its_memory_by_is_how_it_fades() -> None:
-    """An LSTM that neither reads nor writes: only its forget gate stands between the loss and the memory."""
-    network = make_network("lstm", num_layers=1)
-    (layer,) = network.recurrent_layers()
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.zero_()
-        layer.bias("ih")[H : 2 * H] = np.log(0.8 / 0.2)
-    (norms,) = measure_reach(network, make_text(300), max_lag=30).norms
-    # With c at zero, d loss / d c is that of h, halved by the output gate, times 0.8 for each character.
-    np.testing.assert_allclose(norms, norms[0] * 0.8 ** np.arange(30.0), rtol=1e-9)
-    assert norms[0] > 0
-
-
 def test_losses_are_averaged_over_the_text() -> None:
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:

@@ -84,28 +84,6 @@ def test_long_orders_are_those_of_the_textbook(vocab_size: int) -> None:
         np.testing.assert_allclose(found[order - 1], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("context", ["seen", "random", "never", "end of the training text", ""])
-def test_probabilities_of_all_characters_sum_to_1_and_are_positive(context: str) -> None:
-    rng = np.random.default_rng(2)
-    vocab_size, order = 23, 8
-    training = np.tile(rng.integers(0, 20, 300), 3)[:800].astype(np.uint8)
-    before = {
-        "seen": training[100:120],
-        "random": rng.integers(0, 20, 20),
-        "never": np.full(20, 22),
-        "end of the training text": training[-20:],
-        "": training[:0],
-    }[context]
-    model = NgramModel.fit(training, vocab_size, order)
-    total = np.zeros(order)
-    for char in range(vocab_size):
-        text = np.append(before, char).astype(np.uint8)
-        probabilities = model.char_probabilities(text, np.array([len(text) - 1]), range(1, order + 1))[:, 0]
-        assert (probabilities > 0).all()
-        total += probabilities
-    np.testing.assert_allclose(total, 1, rtol=1e-12)  # sums of 23 numbers
-
-
 def test_the_smallest_texts_and_alphabets() -> None:
     model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
     text = np.zeros(4, np.uint8)
