@@ -11,7 +11,7 @@ from conftest import TrainedRun, copy_run
 
 import charrnn
 from charrnn.cells import trace as activations
-from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
+from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.saved import decode, encode
 from charrnn.lab import atlas
 from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, AtlasCell, atlas_entries, place_cells, spread
@@ -63,39 +63,6 @@ def test_cells_that_carry_the_same_are_near_whatever_their_sign_and_do_not_overl
     assert moved[2] == pytest.approx(places[2], abs=1e-3), "it is far from all others"
 
 
-def make_cell(unit: int) -> AtlasCell:
-    place = PassagePlace(kind="top", rank=1, index=3, begin=1, end=6, value=0.5)
-    scale, levels = pack(np.linspace(-0.5, 0.5, 5, dtype=np.float32))
-    values = CellValues(
-        layer=0,
-        unit=unit,
-        num_chars=9,
-        mean=0.123456789,
-        spread=0.5,
-        histogram=(9, *[0] * (NUM_BINS - 1)),
-        autocorrelation=(0.5,),
-        decay=None,
-        timescale=3.0,
-        timescale_from="f",
-        gates=(),
-        after_characters=(),
-        correlated=(),
-        passages=(place,),
-    )
-    return AtlasCell(layer=0, unit=unit, x=0.25, y=0.75, values=values, scale=scale, levels=levels)
-
-
-def test_only_a_cell_with_its_passages_fits_a_text() -> None:
-    cell = make_cell(3)
-    saved = json.loads(json.dumps(encode(cell)))
-    assert decode(AtlasCell, saved, {"layers": 1, "units": 4, "chars": 9}) == cell
-    assert decode(AtlasCell, saved, {"layers": 1, "units": 3, "chars": 9}) is None
-    assert decode(AtlasCell, saved, {"layers": 1, "units": 4, "chars": 5}) is None, "a passage ends after the text"
-    assert cell.fits(9)
-    for wrong in ({"levels": "AA=="}, {"levels": "?"}, {"values": replace(cell.values, histogram=())}):
-        assert not replace(cell, **wrong).fits(9)
-
-
 @pytest.fixture(scope="module")
 def run(lstm: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_run(lstm.path, tmp_path_factory.mktemp("atlas") / "run")
@@ -116,6 +83,17 @@ def test_every_cell_has_everything(measured: Atlas) -> None:
         assert 0 <= cell.x <= 1 and 0 <= cell.y <= 1 and sum(cell.values.histogram) == len(TEXT)
     assert measured.of(*cells[-1]) is measured.cells[-1] and measured.text == TEXT
     assert measured.half == len(TEXT) // 2 and measured.findings.num_cells == len(cells)
+
+
+def test_only_a_cell_with_its_passages_fits_a_text(measured: Atlas) -> None:
+    cell, num_chars = measured.cells[3], len(TEXT)
+    bare = replace(cell, inputs=None, outputs=None, description=None)
+    saved = json.loads(json.dumps(encode(bare)))
+    for num_units, size, fits in ((32, num_chars, True), (3, num_chars, False), (32, 50, False)):
+        assert (decode(AtlasCell, saved, {"layers": 1, "units": num_units, "chars": size}) == bare) == fits
+    assert cell.fits(num_chars)
+    for wrong in ({"levels": "AA=="}, {"levels": "?"}, {"values": replace(cell.values, histogram=())}):
+        assert not replace(cell, **wrong).fits(num_chars)
 
 
 def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas) -> None:
@@ -147,7 +125,7 @@ def test_the_json_has_every_record_and_a_version(measured: Atlas) -> None:
     cell = found["cells"][2]
     assert cell.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
     assert cell["values"]["mean"] == measured.cells[2].values.mean and "levels" not in cell
-    short = replace(measured, report=None, cells=(make_cell(0),)).to_json()
+    short = replace(measured, report=None, cells=(replace(measured.cells[0], description=None),)).to_json()
     assert short["descriptions"] is None and short["cells"][0]["description"] is None
 
 
@@ -160,8 +138,10 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
     best = next(score for score in measured.findings.scores if score.is_significant)
     entry = entries[best.layer * measured.num_units + best.unit]
     assert best.detector in str(entry.shown[2]) and best.detector in entry.label
-    bare = atlas_entries(replace(measured, cells=(make_cell(0),)))
-    assert [section.title for section in bare[0].sections][:2] == ["Where it is highest", "Values"]
+    cell = replace(measured.cells[0], inputs=None, outputs=None, description=None)
+    (bare,) = atlas_entries(replace(measured, cells=(cell,)))
+    titles = [section.title for section in bare.sections]
+    assert titles[:3] == ["Where it is highest", "Where it is lowest", "Values"] and "Description" not in titles
 
 
 def test_a_cell_no_better_than_an_untrained_one_is_marked(measured: Atlas) -> None:

@@ -160,16 +160,7 @@ def _findings_page(model: "Model", found: FoundCells, trace: Trace, title: str) 
     part = slice(0, len(page.text))
     labels = {name: labels[part] for name, labels in found.labels.items() if labels.dtype == bool}
     page = replace(page, labels=labels, notes=notes)
-    if atlas is None:
-        return page
-    return replace(
-        page,
-        source=atlas.text,
-        begin=atlas.half,
-        cell_columns=atlas.columns,
-        entries=atlas.entries(),
-        notes=[*notes, *atlas.notes],
-    )
+    return page if atlas is None else atlas.added_to(page)
 
 
 def _page(

@@ -30,7 +30,7 @@ from charrnn.extensions import ModelMethod
 from charrnn.lab.descriptions import Description, DescriptionReport, descriptions
 from charrnn.lab.inputs import CellInputs, inputs
 from charrnn.lab.outputs import CellOutputs, outputs
-from charrnn.views.page import CellColumn, CellEntry, PagePart, ShownPassage, pack, unpack
+from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, ShownPassage, pack, unpack
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
 ATLAS_VERSION = 1
@@ -135,19 +135,10 @@ class Atlas(Displayable):
     report: DescriptionReport | None = field(default=None, repr=False)
     """What the descriptions explain in all; None for a text that is too short."""
 
-    @property
-    def columns(self) -> Sequence[CellColumn]:
-        """The columns of the table of all cells on a page."""
-        return COLUMNS
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What a page says of its parts."""
-        return NOTES
-
-    def entries(self) -> list[CellEntry]:
-        """Return what a page shows of every cell."""
-        return atlas_entries(self)
+    def added_to(self, page: Page) -> Page:
+        """Return a page with the table, the map and the pages of all cells."""
+        notes, entries = (*page.notes, *NOTES), atlas_entries(self)
+        return replace(page, source=self.text, begin=self.half, cell_columns=COLUMNS, entries=entries, notes=notes)
 
     def of(self, layer: int, unit: int) -> AtlasCell:
         """Return a cell. Raises IndexError if there is none."""
