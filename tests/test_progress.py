@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
 from test_cli_sample import Terminal
 
-from charrnn.cli import progress
+from charrnn.cli.progress import TerminalProgress
 from charrnn.progress import CallbackProgress, Cancelled, Progress, Task, current, task, using
 
 
@@ -20,6 +21,13 @@ def to_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr", shown)
     return shown
+
+
+@contextmanager
+def bar(total: int, label: str, *, quiet: bool = False, unit: str = "chars") -> Iterator[Task]:
+    """Report a task to the terminal."""
+    with using(TerminalProgress(quiet=quiet)), task(label, total, unit=unit) as advance:
+        yield advance
 
 
 class Timer:
@@ -51,7 +59,7 @@ def timers(monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
 
 def test_a_bar_appears_after_its_delay_without_an_update(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = to_terminal(monkeypatch)
-    with progress.progress(100, "scoring"):
+    with bar(100, "scoring"):
         assert terminal.getvalue() == "", "nothing before the delay"
         timers[0].function()
         assert "scoring:   0%" in terminal.getvalue()
@@ -62,7 +70,7 @@ def test_a_bar_appears_after_its_delay_without_an_update(timers: list[Timer], mo
 
 def test_short_work_shows_nothing_and_the_timer_ends(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = to_terminal(monkeypatch)
-    with pytest.raises(ValueError, match="fails"), progress.progress(100, "scoring") as advance:
+    with pytest.raises(ValueError, match="fails"), bar(100, "scoring") as advance:
         advance(50)
         raise ValueError("fails")
     assert terminal.getvalue() == "" and timers[0].state == "ended"
@@ -76,14 +84,14 @@ def test_a_closed_terminal_does_not_end_in_a_traceback_of_the_thread(
     def fail(text: str) -> Any:
         raise OSError("closed")
 
-    with progress.progress(100, "scoring"), monkeypatch.context() as closed:
+    with bar(100, "scoring"), monkeypatch.context() as closed:
         closed.setattr(terminal, "write", fail)
         timers[0].function()
 
 
 def test_no_timer_starts_where_no_bar_is_drawn(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
     to_terminal(monkeypatch)
-    with progress.progress(100, "scoring", quiet=True):
+    with bar(100, "scoring", quiet=True):
         pass
     assert timers == []
 
@@ -92,7 +100,7 @@ def test_two_bars_share_a_line(timers: list[Timer], monkeypatch: pytest.MonkeyPa
     terminal = to_terminal(monkeypatch)
     seconds = iter(range(0, 1000, 2))  # longer than the delay
     monkeypatch.setattr("tqdm.std.time", lambda: float(next(seconds)))
-    with progress.progress(100, "reading") as read, progress.progress(3, "scoring", unit="detectors") as score:
+    with bar(100, "reading") as read, bar(3, "scoring", unit="detectors") as score:
         assert len(timers) == 1, "the second is not drawn before its part begins"
         read(100)
         score(1)
@@ -100,7 +108,7 @@ def test_two_bars_share_a_line(timers: list[Timer], monkeypatch: pytest.MonkeyPa
     assert "reading: 100%" in terminal.getvalue()
     assert "\n" not in terminal.getvalue() and "\x1b" not in terminal.getvalue()
     assert terminal.getvalue().split("\r")[-2].strip() == ""
-    with progress.progress(100, "reading again"):
+    with bar(100, "reading again"):
         assert len(timers) == 2
 
 

@@ -2,17 +2,14 @@
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tqdm import tqdm
-
 from charrnn.cli.streams import can_animate
-from charrnn.progress import Progress, Task, task, using
+from charrnn.progress import Progress, Task
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 DELAY = 1.0
 """Seconds after which a bar is drawn: shorter work needs none."""
@@ -80,28 +77,6 @@ class _Bar(Task):
         self._bar.last_print_t = max(self._bar.last_print_t, self._bar.start_t + DELAY)  # else tqdm leaves it there
         with suppress(OSError):  # a closed terminal, which the next update reports
             self._bar.refresh()
-
-
-@contextmanager
-def progress(
-    total: int, label: str, *, quiet: bool = False, unit: str = "chars"
-) -> "Iterator[Callable[[int], object]]":
-    """Draw a bar for work that takes more than DELAY seconds; yields a function to call with each amount done."""
-    with using(TerminalProgress(quiet=quiet)), task(label, total, unit=unit) as advance:
-        yield advance
-
-
-@contextmanager
-def progress_of_unknown(
-    label: str, *, quiet: bool = False
-) -> "Iterator[tuple[Callable[[int], object], Callable[[int], object]]]":
-    """Draw such a bar for work whose total is known later; yields what to call with each amount, and with the total."""
-    with using(TerminalProgress(quiet=quiet)), task(label) as advance:
-
-        def set_total(total: int) -> None:
-            advance.total = total
-
-        yield advance, set_total
 
 
 def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
