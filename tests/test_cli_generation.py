@@ -58,22 +58,6 @@ def test_a_stop_string_ends_the_text_before_it_or_after_it(command: Command, lab
     assert all("or" not in one["text"] and len(one["text"]) == len(one["logprobs"]) for one in found)
 
 
-def test_banned_characters_are_not_written(command: Command, alphabet_run: Path) -> None:
-    assert set("zrb") <= set(text_of(command("sample", alphabet_run, "--seed", 0, "--length", 60)))
-    assert not set("zrbЖ") & set(text_of(command("sample", alphabet_run, "--seed", 0, "--length", 60, "--ban", "zrbЖ")))
-    beam = ("sample", alphabet_run, "--length", 40, "--beam", 3)
-    assert set("zrb") <= set(text_of(command(*beam)))
-    assert not set("zrb") & set(text_of(command(*beam, "--ban", "zrb")))
-
-
-def test_no_line_is_longer_than_it_may_be(command: Command, lab: Path, byte_run: TrainedRun) -> None:
-    lines = text_of(command("sample", "--seed", 0, "--length", 800, "--max-line", 12)).split("\n")
-    assert max(map(len, lines)) == 12
-    assert max(map(len, text_of(command("sample", "--seed", 0, "--length", 800)).split("\n"))) > 12
-    by_bytes = text_of(command("sample", "--seed", 0, byte_run.path, "--length", 400, "--max-line", 9)).split("\n")
-    assert max(len(line.encode()) for line in by_bytes) <= 9 + 2 * 9, "a broken character is spelled in three bytes"
-
-
 def test_unknown_characters_of_a_prime_are_refused_left_out_or_read_as_the_nearest(command: Command, lab: Path) -> None:
     assert command("sample", "--seed", 0, "--prime", "zíb “Ж”").code == 3
     for way, read in (("skip", "zb "), ("nearest", 'zib ""')):
@@ -272,11 +256,6 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
     assert beam.code == 0 and "copied" in beam.out
 
 
-def test_a_text_is_cut_where_its_reader_closes_however_it_is_drawn(command: Command, lab: Path) -> None:
-    lengths = [len(text_of(command("sample", "--seed", 0, "--length", n))) for n in (0, 1, 31, 32, 33)]
-    assert lengths[0] == 0 and all(n <= found <= n + 1 for n, found in zip((1, 31, 32, 33), lengths[1:], strict=True))
-
-
 def test_temperatures_that_have_no_room_beside_each_other_stand_below_each_other(command: Command, lab: Path) -> None:
     shown = text_of(command("sample", "--seed", 0, "--temps", "0.2,0.4,0.6,0.8,1,1.2", "--length", 50))
     headings = [line for line in shown.splitlines() if line.startswith("temperature ")]
@@ -295,11 +274,6 @@ def test_bytes_that_are_no_text_are_read_as_they_were_typed(command: Command, by
     typed = command("sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json")
     from_file = command("sample", "--seed", 0, byte_run.path, "--prime-file", "prime", "--length", 40, "--json")
     assert typed.code == 0 and typed.out == from_file.out
-
-
-def test_predict_takes_the_nearest_characters_too(command: Command, lab: Path) -> None:
-    assert command("predict", "zíb").code == 3
-    assert text_of(command("predict", "zíb", "--unknown", "nearest")) == text_of(command("predict", "zib"))
 
 
 def test_a_long_prime_is_read_in_blocks_and_once(lstm: TrainedRun) -> None:

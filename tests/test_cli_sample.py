@@ -110,30 +110,6 @@ def test_temperature_zero_is_greedy_whatever_the_seed(command: Command, alphabet
         assert ran.out == with_newline("jora" + expected)
 
 
-@pytest.mark.parametrize("shaping", [("--top-k", 1), ("--top-p", 1e-9), ("--min-p", 1), ("--temp", 1e-6)])
-def test_the_narrowest_choice_is_greedy_too(command: Command, lab: Path, shaping: tuple[object, ...]) -> None:
-    assert (
-        command("sample", "--seed", 0, "--length", 60, *shaping).out
-        == command("sample", "--seed", 0, "--length", 60, "--temperature", 0).out
-    )
-
-
-@pytest.mark.parametrize("shaping", [("--top-k", 40), ("--top-p", 1), ("--min-p", 0)])
-def test_the_widest_choice_changes_nothing(command: Command, lab: Path, shaping: tuple[object, ...]) -> None:
-    assert (
-        command("sample", "--seed", 0, "--length", 60, *shaping).out
-        == command("sample", "--seed", 0, "--length", 60).out
-    )
-
-
-def test_a_higher_temperature_writes_less_likely_text(command: Command, lab: Path) -> None:
-    scores = [
-        as_json(command("sample", "--seed", 0, "--length", 400, "--temp", temp, "--json"))["logprob"]
-        for temp in (0.2, 1, 3)
-    ]
-    assert scores == sorted(scores, reverse=True)
-
-
 def test_the_prime_comes_first_and_is_gone_on_from(command: Command, lab: Path) -> None:
     model = charrnn.load(lab)
     for prime in ('zib vask, "', "if jora(zib):\n    "):
@@ -176,28 +152,6 @@ def test_a_beam_ranks_the_texts_it_finds(command: Command, lab: Path) -> None:
         )
 
 
-def test_a_beam_of_one_is_greedy(command: Command, lab: Path) -> None:
-    ways = (("--beam", 1), ("--temp", 0, "--precision", "fp32"))
-    beam, drawn = (as_json(command("sample", "--seed", 0, "--length", 24, *how, "--json")) for how in ways)
-    assert beam["text"] == drawn["text"]
-    assert beam["logprob"] == pytest.approx(drawn["logprob"])
-
-
-def test_a_beam_finds_text_at_least_as_likely_as_the_greedy_one(command: Command, lab: Path) -> None:
-    # A narrow beam may miss the greedy text; one that is as wide as all texts of two characters cannot.
-    num_texts = len(charrnn.load(lab).vocab) ** 2
-    totals = {"beam": 0.0, "greedy": 0.0}
-    for prime in ("zib ", "if ", 'molu "', "    "):
-        for length, width in ((2, num_texts), (20, 60)):
-            options = ("--prime", prime, "--length", length, "--json")
-            beam = as_json(command("sample", "--seed", 0, "--beam", width, *options))["logprob"]
-            drawn = as_json(command("sample", "--seed", 0, "--temp", 0, "--precision", "fp32", *options))["logprob"]
-            assert beam >= drawn - 1e-6 or length == 20
-            totals["beam"] += beam
-            totals["greedy"] += drawn
-    assert totals["beam"] > totals["greedy"]
-
-
 def test_a_byte_model_writes_valid_text(process: Process, command: Command, byte_run: TrainedRun) -> None:
     text = command("sample", "--seed", 0, byte_run.path, "--length", 400).out
     for locale in ("C.UTF-8", "C"):
@@ -208,25 +162,10 @@ def test_a_byte_model_writes_valid_text(process: Process, command: Command, byte
     assert len(text.encode("utf-8", "replace")) >= 400
 
 
-def test_a_byte_model_has_a_log_probability_for_each_byte(command: Command, byte_run: TrainedRun) -> None:
-    for length in range(1, 12):
-        found = as_json(command("sample", "--seed", 0, byte_run.path, "--length", length, "--temp", 2, "--json"))
-        assert len(found["logprobs"]) == length
-
-
 def test_a_byte_model_takes_any_prime(command: Command, byte_run: TrainedRun) -> None:
     ran = command("sample", "--seed", 0, byte_run.path, "--prime", "Ж語 ", "--length", 20)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("Ж語 ")
-
-
-@pytest.mark.trained
-@pytest.mark.parametrize("run", ["gru", "rnn"])
-def test_every_cell_writes(command: Command, run: str, request: pytest.FixtureRequest) -> None:
-    trained: TrainedRun = request.getfixturevalue(run)
-    ran = command("sample", "--seed", 0, trained.path, "--length", 50)
-    assert ran.code == 0
-    assert ran.out == with_newline(charrnn.load(trained.path).sample(seed=0, temperature=0.8, length=50).text)
 
 
 def test_a_run_is_named_by_its_path_or_its_name_or_is_the_newest(command: Command, lab: Path, gru: TrainedRun) -> None:

@@ -319,18 +319,6 @@ def test_a_budget_in_minutes_becomes_a_number_of_steps(command: Command, text_fi
     assert done["step"] == start["num_steps"] >= 1
 
 
-def test_the_learning_rate_follows_the_settings(command: Command, text_file: Path) -> None:
-    ran = command(
-        *("train", "text.txt", "--steps", 20, "--set", "learning_rate=4e-3", "--set", "warmup_steps=2"),
-        *("--set", "final_learning_rate=0.5", "--json", *SMALL),
-    )
-    rates = [event["learning_rate"] for event in json_lines(ran.out) if event["event"] == "step"]
-    assert rates[:2] == pytest.approx([2e-3, 4e-3])
-    assert max(rates) == pytest.approx(4e-3)
-    assert rates[-1] == pytest.approx(2e-3)
-    assert rates[2:] == sorted(rates[2:], reverse=True)
-
-
 def test_show_config_says_where_each_value_came_from(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine.yaml").write_text("hidden_size: 24\nseed: 3\nlearning_rate: 1e-3\nepochs: 2\n")
     monkeypatch.setenv("CHARRNN_SEED", "7")

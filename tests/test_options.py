@@ -1,6 +1,5 @@
 """The options of sampling and searching: each default in one place, each value checked when it is given."""
 
-import ast
 import inspect
 from collections.abc import Callable
 from dataclasses import fields
@@ -12,7 +11,6 @@ from conftest import Ran
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.generation.generator import Generator
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.options import options_of
 
@@ -48,32 +46,6 @@ def test_a_sample_takes_the_temperature_that_is_documented(command: Callable[...
     assert ran.out.rstrip("\n") == model.sample(temperature=0.8, seed=1, length=60).text.rstrip("\n")
     assert SAMPLE_TEMPERATURE == 0.8
     assert SampleOptions().temperature == 1.0, "the model's own distribution"
-
-
-def test_the_temperature_of_samples_is_in_one_place() -> None:
-    found = [
-        str(path.relative_to(PACKAGE))
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] in ("generation", "cli", "training", "api.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and node.value == SAMPLE_TEMPERATURE
-    ]
-    assert found == ["generation/options.py"]
-
-
-def test_a_model_has_a_generator_and_is_none(alphabet_run: Path) -> None:
-    model = charrnn.load(alphabet_run)
-    assert not isinstance(model, Generator)
-    options = {"seed": 2, "length": 30}
-    expected = model.generator.sample(SampleOptions(**options))
-    assert model.sample(**options) == expected
-    assert "".join(model.write(**options)) == "".join(piece.text for piece in model.stream(**options)) == expected.text
-    assert model.stepper is model.generator.stepper
-    verbs = {"sample", "samples", "stream", "write", "search", "beam", "predict", "character", "stepper"}
-    assert verbs == {name for name in dir(charrnn.Model) if not name.startswith("_")} & {
-        *verbs,
-        *(name for name in vars(Generator) if not name.startswith("_")),
-    }
 
 
 @pytest.mark.parametrize(
