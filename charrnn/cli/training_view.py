@@ -7,26 +7,28 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charrnn.cli.flags import with_flags
 from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
+from charrnn.config import SMALL_NETWORK
+from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import Progress, using
+from charrnn.runs.logs import MetricsLog
+from charrnn.training.events import (
+    DoneEvent,
+    EvaluationEvent,
+    SampleEvent,
+    SavedEvent,
+    StartEvent,
+    StepEvent,
+    TrainEvent,
+    WarningEvent,
+)
 from charrnn.training.process_group import LaunchedProcess
-
-if TYPE_CHECKING:
-    from charrnn.training.events import (
-        DoneEvent,
-        EvaluationEvent,
-        SampleEvent,
-        SavedEvent,
-        StartEvent,
-        StepEvent,
-        TrainEvent,
-    )
 
 COLUMNS = {"step": 9, "epoch": 6, "train": 7, "val": 7, "bpc": 6, "chars/s": 9, "time": 8}
 """Columns of the table of validations, and the width of each in characters."""
@@ -88,10 +90,8 @@ class TrainingView:
         self._is_save_requested = self._signals.pop_save_request()
         return self._is_save_requested
 
-    def show(self, events: "Generator[TrainEvent, None, None]") -> int:
+    def show(self, events: Generator[TrainEvent, None, None]) -> int:
         """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
-        from charrnn.training.events import DoneEvent, StartEvent
-
         failure: OSError | None = None
         try:
             # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes temporary files.
@@ -124,9 +124,7 @@ class TrainingView:
         # The signal may have reached another process only.
         return 128 + (self._signals.number or self._launched.stop_signal or signal.SIGTERM)
 
-    def _draw(self, event: "TrainEvent") -> None:
-        from charrnn.training.events import StartEvent, WarningEvent
-
+    def _draw(self, event: TrainEvent) -> None:
         if self._is_reader_gone or not self.is_first:
             return
         if isinstance(event, StartEvent):
@@ -145,7 +143,7 @@ class TrainingView:
         if self._bar is not None:
             self._bar.refresh()
 
-    def _show_start(self, event: "StartEvent") -> None:
+    def _show_start(self, event: StartEvent) -> None:
         config = event.config
         self._seconds_before = _seconds_logged(event.run) if event.first_step else 0.0
         chars_per_step = config["num_lanes"] * config["bptt_length"]
@@ -153,6 +151,9 @@ class TrainingView:
         epochs = event.num_steps * chars_per_step / event.num_train_chars
         window = f"{config['num_lanes']} batch rows × {config['bptt_length']} characters"
         unit = "bytes" if config["alphabet"] == "byte" else "characters"
+        threads = f"threads: {config['threads']}"
+        if self._launched.size > 1:
+            threads = f"processes: {self._launched.size}, {threads} each"
         facts = [
             ("Text", f"{event.corpus}: {event.num_chars:,} {unit}, {event.num_distinct_chars:,} different"),
             (
@@ -161,9 +162,9 @@ class TrainingView:
             ),
             (
                 "Training",
-                f"{_steps(event.num_steps)} of {window} = {_rounded(epochs)} epochs",
+                f"{counted(event.num_steps, 'step')} of {window} = {_rounded(epochs)} epochs",
             ),
-            ("Computing", self._computing(config)),
+            ("Computing", f"{config['precision']}, {threads}"),
             ("Losses", "train and val in nats per character, bpc in bits per character"),
             ("Saved in", event.run),
         ]
@@ -173,13 +174,6 @@ class TrainingView:
             self._print(self._fact("Note", note), style="yellow")
         self._print()
         self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
-
-    def _computing(self, config: Mapping[str, Any]) -> str:
-        num_processes = self._launched.size
-        threads = f"threads: {config['threads']}"
-        return (
-            f"{config['precision']}, {threads if num_processes == 1 else f'processes: {num_processes}, {threads} each'}"
-        )
 
     def _fact(self, name: str, fact: str) -> Any:
         """Lay out a name and a value, which wraps between words into a column of its own."""
@@ -192,7 +186,7 @@ class TrainingView:
         row.add_row(name, Text(printable(fact)))
         return row
 
-    def _show_step(self, event: "StepEvent") -> None:
+    def _show_step(self, event: StepEvent) -> None:
         self._losses.append(event.train_nats)
         self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
@@ -213,7 +207,7 @@ class TrainingView:
             shown += f", {figure}" if shown else figure
         return shown
 
-    def _show_evaluation(self, event: "EvaluationEvent") -> None:
+    def _show_evaluation(self, event: EvaluationEvent) -> None:
         assert self._start is not None
         config = self._start.config
         epochs = event.step * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
@@ -237,13 +231,13 @@ class TrainingView:
     def _row(self, values: Mapping[str, str]) -> str:
         return " ".join(f"{values[name]:>{width}}" for name, width in self._columns.items())
 
-    def _show_sample(self, event: "SampleEvent") -> None:
+    def _show_sample(self, event: SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         lines = printable(event.text).split("\n")[:SAMPLE_LINES]
         self._print("\n".join(lines), style="cyan", soft_wrap=True)
         self._print()
 
-    def _show_saved(self, event: "SavedEvent") -> None:
+    def _show_saved(self, event: SavedEvent) -> None:
         if self._is_save_requested:
             self._print(f"Saved at step {event.step:,}, as requested.", style="dim")
 
@@ -252,7 +246,7 @@ class TrainingView:
         is_one_line = not self._console.is_terminal
         self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=is_one_line)
 
-    def _show_done(self, event: "DoneEvent") -> None:
+    def _show_done(self, event: DoneEvent) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -263,7 +257,7 @@ class TrainingView:
         named = "" if is_at_home else f" {run}"
         if self._console is not None:
             if event.is_complete:
-                self._print(f"Done: {_steps(event.step)}.{_best_loss(event)}")
+                self._print(f"Done: {counted(event.step, 'step')}.{_best_loss(event)}")
                 if self._start is not None and self._start.first_step == event.step:
                     self._print("Nothing was left to train: give a larger --steps, --epochs or --minutes to continue.")
                 self._print("Next:")
@@ -277,7 +271,7 @@ class TrainingView:
         print_path(event.run)
 
 
-def _best_loss(event: "DoneEvent") -> str:
+def _best_loss(event: DoneEvent) -> str:
     """Return the best validation loss and its step, which commands use; then the last loss, if another step has it."""
     if event.best_nats is None:
         return ""
@@ -288,27 +282,23 @@ def _best_loss(event: "DoneEvent") -> str:
     return f"{best},\nwhich every command uses.{last}"
 
 
-def _look_inside(run: str, start: "StartEvent | None") -> str:
+def _look_inside(run: str, start: StartEvent | None) -> str:
     """Return the command that shows what the trained network does, without `charrnn`; `run` is its name, or ""."""
     from charrnn.cells.scores import MIN_TEXT
-    from charrnn.config import SMALL_NETWORK
 
-    if start is None or _num_val_chars(start) >= MIN_TEXT:
+    if start is None:
+        return f"visualize{run}"
+    _, validation, *test = start.config["split"]
+    # What is not for training, without a test text.
+    num_val_chars = int((start.num_chars - start.num_train_chars) * validation / (validation + sum(test)))
+    if num_val_chars >= MIN_TEXT:
         return f"visualize{run}"
     is_small = start.config["hidden_size"] <= SMALL_NETWORK
     return f"predict{run} TEXT --numbers" if is_small else f"visualize{run} --text FILE"
 
 
-def _num_val_chars(start: "StartEvent") -> int:
-    """Return the characters of the validation text: what is not for training, without a test text."""
-    _, validation, *test = start.config["split"]
-    return int((start.num_chars - start.num_train_chars) * validation / (validation + sum(test)))
-
-
 def _seconds_logged(run: str) -> float:
     """Return the seconds that a resumed run has trained before, as `charrnn runs` adds them up."""
-    from charrnn.runs.logs import MetricsLog
-
     return max((loss.seconds for loss in MetricsLog(Path(run) / "metrics.jsonl").losses([])), default=0.0)
 
 
@@ -319,10 +309,6 @@ def _columns_that_fit(width: int) -> dict[str, int]:
             break
         del columns[name]
     return columns
-
-
-def _steps(number: int) -> str:
-    return f"{number:,} step{'s' if number != 1 else ''}"
 
 
 def _rounded(epochs: float) -> str:
