@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
     from charrnn.evaluation.lines import losses_by_char, losses_by_line
     from charrnn.evaluation.records import Evaluation, LossReport
-    from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
+    from charrnn.generation.records import GeneratedText, Prediction
     from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
-__all__ = ["CellFindings", "CharRNNError", "Config", "DocumentNovelty", "Evaluation", "GeneratedText", "LearningCurves"]
-__all__ += ["LossReport", "Model", "Novelty", "Prediction", "RunSummary", "Trace", "TrainEvent", "evaluate"]
+__all__ = ["CellFindings", "CharRNNError", "Config", "Evaluation", "GeneratedText", "LearningCurves", "LossReport"]
+__all__ += ["Model", "Prediction", "RunSummary", "Trace", "TrainEvent", "evaluate"]
 __all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "losses_by_char", "losses_by_line", "resume"]
 __all__ += ["run_summaries", "train"]
 
@@ -42,7 +42,7 @@ _NAMES = {
     "evaluation.comparison": "evaluate evaluate_runs",
     "evaluation.lines": "losses_by_char losses_by_line",
     "evaluation.records": "Evaluation LossReport",
-    "generation.records": "DocumentNovelty GeneratedText Novelty Prediction",
+    "generation.records": "GeneratedText Prediction",
     "runs.overview": "LearningCurves RunSummary learning_curves run_summaries",
     "training.events": "TrainEvent",
     "training.loop": "resume train",

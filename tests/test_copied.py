@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.generation.records import Copy, Novelty
-from charrnn.lab.novelty import LINES, STYLES, CopiedText
+from charrnn.lab.novelty import LINES, STYLES, CopiedText, Copy, Novelty
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)

@@ -25,7 +25,7 @@ from charrnn.cells.records import Ablation, ColouredText, GateUse, Passage, Surp
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.losses import bits
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
-from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.lab.descriptions import Description, DescriptionReport
 from charrnn.lab.directions import DirectionAblation, DirectionContribution, DirectionText
 from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
@@ -33,6 +33,7 @@ from charrnn.lab.gates import GateReport
 from charrnn.lab.gradients import GradientReach
 from charrnn.lab.history import CellHistory
 from charrnn.lab.long_range import ClosingReport, LongRangeReport, ModelResets, ResetLoss
+from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.clamping import Direction
 from charrnn.runs.overview import LearningCurves, ModelDescription, learning_curves

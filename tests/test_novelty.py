@@ -16,9 +16,8 @@ from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
 from charrnn.errors import DataError, UsageError
-from charrnn.generation.records import Copy, Novelty
 from charrnn.lab import novelty as room
-from charrnn.lab.novelty import find_copies, find_documents, window_hashes
+from charrnn.lab.novelty import Copy, Novelty, find_copies, find_documents, window_hashes
 
 EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True)
 Span = tuple[int, int, int]

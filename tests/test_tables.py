@@ -11,8 +11,9 @@ from rich.console import Group, RenderableType
 
 from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
-from charrnn.generation.records import Copy, Novelty, Prediction
+from charrnn.generation.records import Prediction
 from charrnn.lab.history import CellHistory, history_table
+from charrnn.lab.novelty import Copy, Novelty
 from charrnn.runs.overview import RunSummary
 from charrnn.text.catalogue import load_catalogue
 from charrnn.views.findings import findings_pictures
@@ -22,7 +23,6 @@ from charrnn.views.tables import (
     catalogue_table,
     contributions_table,
     findings_table,
-    novelty_table,
     plain_table,
     predictions_table,
     settings_table,
@@ -122,7 +122,7 @@ WIDE_TABLES: dict[str, RenderableType] = {
     "skipped": skipped_lines(FINDINGS.skipped),
     "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
     "losses": losses_table([LOSS]),
-    "novelty": novelty_table(novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0)),
+    "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
     "runs": RunsTable([summary(LONG_NAME), summary("日本" * 30)]),
     "catalogue": catalogue_table(load_catalogue()),
     "settings": settings_table({"corpus": (LONG_NAME, "日本" * 60)}, {"corpus": "environment"}),
@@ -195,8 +195,8 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote(sc
     ],
 )
 def test_a_copy_is_shown_by_its_first_words(text: str | bytes, shown: str) -> None:
-    assert rows(novelty_table(novelty(text, (0, len(text)))))[0][-1] == shown
-    assert rows(novelty_table(novelty(text)))[0] == ["0.0%", "0"]
+    assert rows(novelty(text, (0, len(text))).table())[0][-1] == shown
+    assert rows(novelty(text).table())[0] == ["0.0%", "0"]
 
 
 def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:

@@ -20,12 +20,11 @@ from rich.style import Style
 
 from charrnn.apps.full_screen import Choice, Help
 from charrnn.apps.write.assistant import assistant_of
-from charrnn.apps.write.continuations import Continuations
+from charrnn.apps.write.continuations import Continuation, Continuations
 from charrnn.apps.write.drafts import describe_reading, parse_path, shown_continuation
 from charrnn.apps.write.editor import hide, hide_pasted, marks, reveal
 from charrnn.apps.write.screen import Writer
 from charrnn.errors import DataError, UsageError
-from charrnn.generation.records import Continuation
 from charrnn.views.heatmap import MAX_BITS
 from charrnn.views.theme import palette_of
 

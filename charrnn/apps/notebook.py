@@ -24,11 +24,10 @@ from charrnn.cells.records import (
 )
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, LossReport
-from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.lab.directions import DirectionText, direction_pictures
 from charrnn.lab.gradients import GradientReach, gradient_chart
 from charrnn.lab.history import CellHistory, history_table
-from charrnn.lab.novelty import CopiedText
 from charrnn.model.clamping import Direction
 from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
@@ -40,8 +39,6 @@ from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
 from charrnn.views.tables import (
     RunsTable,
     ablation_table,
-    document_novelty_table,
-    novelty_table,
     plain_table,
     predictions_table,
 )
@@ -136,10 +133,6 @@ def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
     return [Text("\n".join(map(all_visible, generated.text[:MAX_CHARS].split("\n")))), *_cut(generated.text)]
 
 
-def _novelty_pictures(novelty: Novelty) -> Sequence[RenderableType]:
-    return [novelty_table(novelty), *([CopiedText(novelty)] if len(novelty.text) <= MAX_CHARS else [])]
-
-
 def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
     title = (
         f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first half, scored on the "
@@ -175,12 +168,10 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     ColouredText: _text_pictures,
     Direction: direction_pictures,
     DirectionText: lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)],
-    DocumentNovelty: lambda novelty: [document_novelty_table(novelty)],
     Evaluation: lambda evaluation: [evaluation_view(evaluation)],
     GeneratedText: _generated_pictures,
     LearningCurves: lambda curves: [LearningChart(curves)],
     ModelDescription: _model_pictures,
-    Novelty: _novelty_pictures,
     SurpriseText: _surprise_pictures,
 }
 """What shows a record that has no `view` of its own."""

@@ -99,8 +99,6 @@ class Page:
         """Print several documents, mark those that are also in the training text, and print how many are new."""
         from rich.text import Text
 
-        from charrnn.views.tables import document_novelty_table
-
         with self._drawing(options, count) as options:
             texts = [*self.source.model.generator.iter_samples(count, options)]
         # Of a prime of several documents, only the last one is continued.
@@ -115,7 +113,7 @@ class Page:
             mark = Text("" if is_new else "  (in the training text)", style="dim")
             console.print(Text(printable(self.typed + text.text)) + mark, soft_wrap=True)
         if not self.show_as_json:
-            console.print(document_novelty_table(novelty))
+            console.print(*novelty.view())
 
     def show_search(self, count: int, options: SearchOptions) -> None:
         """Print the `count` best texts of a beam search, numbered, best first; a single one as far as it is certain."""
@@ -173,8 +171,6 @@ class Page:
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        from charrnn.views.tables import ABOUT_NOVELTY, novelty_table
-
         found = self.source.reference.compare(text.text, min_length=self.min_copy)
         if self.show_as_json:
             print_long_json(self._as_json(text) | {"novelty": found.to_json()})
@@ -182,10 +178,8 @@ class Page:
         console = result_console()
         if self.typed:
             sys.stdout.write(printable(self.typed) + "\n")
-        console.print(self.source.reference.picture(found))
-        console.print(novelty_table(found))
-        if found.held_out_share is not None:
-            console.print(ABOUT_NOVELTY, style="dim")
+        for page in found.pages():
+            console.print(page)
         if len(found.text) < found.min_length:
             has = f"the text has {counted(len(found.text), 'character')}"
             need = f"copies of {found.min_length} or more count: give a smaller --min-copy"

@@ -10,20 +10,25 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_lengt
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
+from rich.table import Table
+from rich.text import Text
 
-from charrnn.errors import DataError, UsageError, named
-from charrnn.extensions import ModelMethod
-from charrnn.generation.records import MIN_COPY_LENGTH, Copy, DocumentNovelty, Novelty
+from charrnn.display import Displayable
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.extensions import ModelMethod, PackageFunction
+from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.views.heatmap import draw
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -47,6 +52,137 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 """The inverse of _BASE modulo 2^64."""
 
 Codes = NDArray[np.uint64]
+
+MAX_NOTEBOOK_CHARS = 4_000
+"""Longest text that a notebook shows with its copies marked: a notebook keeps its outputs."""
+
+EXCERPT_WIDTH = 20
+"""Columns of the beginning of a copy."""
+
+ABOUT_HELD_OUT = "held-out: the same share of validation text, which the model was not trained on"
+"""What a column of `Novelty.table` means."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """A passage of a text that also occurs in the training text, there first at `source`.
+
+    Offsets and lengths are in characters, or in bytes for bytes; `source_line` counts from 1.
+    """
+
+    start: int
+    length: int
+    source: int
+    source_line: int
+
+    @property
+    def stop(self) -> int:
+        """Offset of its end in the text."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Novelty(Displayable):
+    """Passages of a text that are copied from the training text, in the order of the text.
+
+    The copies are the longest passages of at least `min_length` characters; they may overlap, but none contains
+    another. `held_out_share` is the same share for held-out text, which is not copied: see `Model.novelty`.
+    """
+
+    text: str | bytes = field(repr=False)
+    min_length: int
+    copies: tuple[Copy, ...]
+    held_out_share: float | None = None
+
+    @property
+    def num_copied(self) -> int:
+        """Number of characters that are part of a copy, each counted once."""
+        num = reached = 0
+        for copy in self.copies:
+            num += copy.stop - max(copy.start, reached)
+            reached = copy.stop
+        return num
+
+    @property
+    def share_copied(self) -> float:
+        """Share of the characters that are part of a copy, from 0 to 1; 0 for an empty text."""
+        return self.num_copied / max(1, len(self.text))
+
+    @property
+    def longest(self) -> Copy | None:
+        """The longest copy, the first of equals; None if nothing is copied."""
+        return max(self.copies, key=lambda copy: copy.length, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures and the copies as one object, without the text."""
+        return {
+            "min_length": self.min_length,
+            "num_chars": len(self.text),
+            "num_copied": self.num_copied,
+            "share_copied": self.share_copied,
+            "held_out_share": self.held_out_share,
+            "longest": None if self.longest is None else asdict(self.longest),
+            "copies": [asdict(copy) for copy in self.copies],
+        }
+
+    def table(self) -> Table:
+        """Build the table of the copied share, that of held-out text, and the longest copy."""
+        columns = ("copied", "held-out", f"copies ≥ {self.min_length:,}", "longest", "from line")
+        table = plain_table(*columns, "it begins", right=columns)
+        table.padding = (0, 1, 0, 0)  # to fit 80 columns
+        copy: list[RenderableType] = []
+        if (longest := self.longest) is not None:
+            length = counted(longest.length, "byte" if isinstance(self.text, bytes) else "character")
+            copy = [length, f"{longest.source_line:,}", _excerpt(self.text[longest.start : longest.stop])]
+        held_out = "" if self.held_out_share is None else f"{self.held_out_share:.1%}"
+        table.add_row(f"{self.share_copied:.1%}", held_out, f"{len(self.copies):,}", *copy)
+        return table
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the table and, unless it is long, the text with its copies marked."""
+        return [self.table(), *([CopiedText(self)] if len(self.text) <= MAX_NOTEBOOK_CHARS else [])]
+
+    def pages(self) -> Sequence[RenderableType]:
+        """Return the text with its copies marked, the table, and what its columns mean, for the terminal."""
+        about = Text(ABOUT_HELD_OUT, style="dim")
+        return [CopiedText(self), self.table(), *([] if self.held_out_share is None else [about])]
+
+
+def _excerpt(text: str | bytes) -> Text:
+    """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an ellipsis."""
+    head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
+    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    line = Text(all_visible(decoded))
+    line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
+    return line
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentNovelty(Displayable):
+    """How many of the documents that a model wrote are new. A new one is not a document of the training text."""
+
+    is_new: tuple[bool, ...]
+    """For each document, in order."""
+    num_distinct: int
+    """Number of different documents."""
+    num_held_out: int
+    """Number of validation documents that were compared, too."""
+    num_held_out_new: int
+    """Number of these that are not in the training text: what a model that copies nothing could reach."""
+
+    @property
+    def num_new(self) -> int:
+        """Number of documents that are new, repeated ones included."""
+        return sum(self.is_new)
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the table of how many documents are new, beside those of the validation text."""
+        columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
+        table = plain_table(*columns, right=columns)
+        num = len(self.is_new)
+        held_out = f"{self.num_held_out_new / self.num_held_out:.1%}" if self.num_held_out else ""
+        table.add_row(f"{num:,}", f"{self.num_distinct:,}", f"{self.num_new:,}", f"{self.num_new / num:.1%}", held_out)
+        return [table]
 
 
 class SlicedText(Protocol):
@@ -89,10 +225,6 @@ class NoveltyReference:
         found = find_copies(text, self.training, min_length=min_length)
         expected = find_copies(self.held_out, self.training, min_length=min_length)
         return replace(found, held_out_share=expected.share_copied)
-
-    def picture(self, found: Novelty) -> CopiedText:
-        """Return a renderable of a compared text with its copies marked."""
-        return CopiedText(found)
 
     def compare_documents(self, documents: Sequence[str]) -> DocumentNovelty:
         """Find which of the documents are also documents of the training text, and how often validation ones are.
@@ -431,5 +563,7 @@ EXTENSIONS = (
     ModelMethod(name="novelty", function=novelty),
     ModelMethod(name="document_novelty", function=document_novelty),
     ModelMethod(name="novelty_reference", function=novelty_reference),
+    PackageFunction(name="Novelty", function=Novelty),
+    PackageFunction(name="DocumentNovelty", function=DocumentNovelty),
 )
-"""The methods of `Model` that compare texts with what it has learned."""
+"""The methods of `Model` that compare texts with what it has learned, and their results."""

@@ -14,14 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.records import Ablation, AblationEffect, CellFindings, CellScore, Skipped
-from charrnn.errors import counted
-from charrnn.generation.records import DocumentNovelty, Novelty, Prediction
+from charrnn.generation.records import Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.catalogue import CatalogueEntry
 from charrnn.views.theme import all_visible, short_number, visible
 
-_EXCERPT_WIDTH = 20
-"""Columns of the beginning of a copy."""
 _NAME_WIDTH = 10
 """Columns that a column of words keeps when the table is too wide."""
 _UNLIMITED_WIDTH = 10_000
@@ -288,45 +285,6 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
             Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Bar(prediction.probability)
         )
     return table
-
-
-ABOUT_NOVELTY = "held-out: the same share of validation text, which the model was not trained on"
-"""What a column of `novelty_table` means."""
-
-
-def novelty_table(novelty: Novelty) -> Table:
-    """Build the table of a text's novelty: the copied share, that of held-out text, and the longest copy."""
-    columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
-    table = plain_table(*columns, "it begins", right=columns)
-    table.padding = (0, 1, 0, 0)  # to fit 80 columns
-    copy: list[RenderableType] = []
-    if (longest := novelty.longest) is not None:
-        length = counted(longest.length, "byte" if isinstance(novelty.text, bytes) else "character")
-        copy = [length, f"{longest.source_line:,}", _excerpt(novelty.text[longest.start : longest.stop])]
-    held_out = "" if novelty.held_out_share is None else f"{novelty.held_out_share:.1%}"
-    table.add_row(f"{novelty.share_copied:.1%}", held_out, f"{len(novelty.copies):,}", *copy)
-    return table
-
-
-def document_novelty_table(novelty: DocumentNovelty) -> Table:
-    """Build the table of how many documents are new, beside those of the validation text."""
-    columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
-    table = plain_table(*columns, right=columns)
-    num = len(novelty.is_new)
-    held_out = f"{novelty.num_held_out_new / novelty.num_held_out:.1%}" if novelty.num_held_out else ""
-    table.add_row(
-        f"{num:,}", f"{novelty.num_distinct:,}", f"{novelty.num_new:,}", f"{novelty.num_new / num:.1%}", held_out
-    )
-    return table
-
-
-def _excerpt(text: str | bytes) -> Text:
-    """Return the beginning of a text in one line of at most `_EXCERPT_WIDTH` columns, cut with an ellipsis."""
-    head = text[: 4 * _EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
-    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
-    line = Text(all_visible(decoded))
-    line.truncate(_EXCERPT_WIDTH, overflow="ellipsis")
-    return line
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:

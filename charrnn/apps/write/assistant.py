@@ -16,13 +16,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions, Continuations
+from charrnn.apps.write.continuations import NUM_CONTINUATIONS, Continuation, ContinuationOptions, Continuations
 from charrnn.display import RecordList
 from charrnn.extensions import ModelMethod
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator, fresh_seed
 from charrnn.generation.options import SAMPLE_TEMPERATURE
-from charrnn.generation.records import Continuation
 from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids, undrawable_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import IdArray, Vocab

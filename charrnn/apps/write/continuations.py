@@ -7,10 +7,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from charrnn.display import Displayable
 from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping
-from charrnn.generation.records import Continuation
 from charrnn.generation.sampling import PrimedState, sample_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import REPLACEMENT, Vocab
@@ -65,6 +65,32 @@ def may_end(last: str, until: Until) -> bool:
     if until == "line":
         return last[-1:] in ("\r", "\n")
     return last[-1:].isspace() or not last.isascii()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Continuation(Displayable):
+    """One way to continue a text to the end of a word, a line or a sentence."""
+
+    text: str
+    """As it is inserted: lines end with "\\n"."""
+    logprobs: tuple[float, ...]
+    """The model's log-probability of each id of the text, in nats, at temperature 1."""
+    how: str
+    """What found it: `diverse` or `stochastic` for a beam search, `sample` for one drawn at `temperature`."""
+    temperature: float | None = None
+    """Of a sample."""
+    is_complete: bool = True
+    """Whether it reaches the end that was asked for, or was cut."""
+
+    @property
+    def logprob(self) -> float:
+        """Log-probability of the text, in nats."""
+        return sum(self.logprobs)
+
+    @property
+    def nats_per_char(self) -> float:
+        """Mean negative log-probability of a character, in nats."""
+        return -self.logprob / max(1, len(self.text))
 
 
 NUM_CONTINUATIONS = 5

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 from charrnn.apps.write.assistant import ReadText
-from charrnn.apps.write.continuations import ContinuationOptions, Until
+from charrnn.apps.write.continuations import Continuation, ContinuationOptions, Until
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
 from charrnn.generation.options import SAMPLE_TEMPERATURE
-from charrnn.generation.records import Continuation
 from charrnn.views.theme import all_visible
 
 Item = TypeVar("Item")

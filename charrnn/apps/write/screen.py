@@ -18,7 +18,7 @@ from textual.widgets import Static
 from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all
 from charrnn.apps.write.assistant import ReadText, assistant_of
-from charrnn.apps.write.continuations import Continuations
+from charrnn.apps.write.continuations import Continuation, Continuations
 from charrnn.apps.write.drafts import (
     ChangedOnDiskError,
     Draft,
@@ -31,7 +31,6 @@ from charrnn.apps.write.drafts import (
 from charrnn.apps.write.editor import Editor, reveal
 from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
-from charrnn.generation.records import Continuation
 from charrnn.progress import task
 from charrnn.views.heatmap import MAX_BITS
 from charrnn.views.theme import palette_of
