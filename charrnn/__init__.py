@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, find_cells, load
+    from charrnn.api import Model, load
     from charrnn.cells.records import CellFindings
+    from charrnn.cells.scores import find_cells
     from charrnn.cells.trace import Trace
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
@@ -34,8 +35,9 @@ __all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "losses_by
 __all__ += ["run_summaries", "train"]
 
 _NAMES = {
-    "api": "Model find_cells load",
+    "api": "Model load",
     "cells.records": "CellFindings",
+    "cells.scores": "find_cells",
     "cells.trace": "Trace",
     "config": "Config",
     "errors": "CharRNNError",

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from charrnn.cells.records import Ablation, CellFindings, ColouredText, FoundCell
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
-from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
+from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.model_file import ModelFile
@@ -356,24 +356,10 @@ def load(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS, step
     step. Raises CheckpointError if there is no such run or step, or nothing in it can be verified.
     """
     found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
-    model = _model_of(found, found.load_best() if step is None else _load_step(found, step))
+    model = _model_of(found, found.load_best() if step is None else found.load_step(step))
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
-
-
-def _load_step(found: RunReader | ModelFile, step: int) -> Checkpoint:
-    """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
-    if isinstance(found, ModelFile):
-        raise CheckpointError(f"{found.name} is a file with one checkpoint, not a run\nleave the step out")
-    name, known = checkpoint_name(step), found.checkpoints()
-    if name in known:
-        loaded = found.load_checkpoint(name, with_training=False)
-        if loaded.name == name:  # else it is damaged, and another was taken
-            return loaded
-    problem = "is damaged" if name in known else "does not exist"
-    listed = ", ".join(f"{checkpoint_step(one):,}" for one in known)
-    raise CheckpointError(f"{found.path / name} {problem}\ncheckpoints of this run: {listed}")
 
 
 def load_steps(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> Iterator[Model]:
@@ -417,17 +403,3 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
     )
     check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)
     return model
-
-
-def find_cells(
-    trace: "Trace", detectors: "Sequence[str | Detector] | None" = None, *, untrained: "Trace | None" = None
-) -> CellFindings:
-    """Find the best cell of `trace` for each named detector (all, if none is named).
-
-    The cell is chosen on the first half of the trace and scored on the second; `untrained` is an untrained baseline's
-    trace of the same text. Raises UsageError, DataError.
-    """
-    from charrnn.cells import scores
-    from charrnn.detectors.registry import get_detectors
-
-    return scores.find_cells(trace, get_detectors(detectors), untrained)

@@ -418,7 +418,7 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None
     baseline_cells = noise(4000, seed=1)
     baseline_cells[:, 0, 0] = 0.3 * baseline_cells[:, 0, 0] - 0.2 * labels  # turned around, and weaker
     trace, baseline = make_trace(text, cells), make_trace(text, baseline_cells)
-    score = only(find_cells(trace, get_detectors(["quote"]), baseline))
+    score = only(find_cells(trace, ["quote"], untrained=baseline))
     assert (score.layer, score.unit, score.polarity) == (1, 0, 1)
     expected = 1 - naive_auc(baseline.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
     assert 0.6 < expected < 0.99 and score.untrained == pytest.approx(expected, abs=EXACT), "its own choice"

@@ -179,13 +179,16 @@ def order_scores(
     return CellFindings(scores=ordered, skipped=tuple(skipped), num_chars=num_chars, num_cells=num_cells)
 
 
-def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None = None) -> CellFindings:
-    """Find the best cell for each detector in a trace, strongest first, as `score_cells` does.
+def find_cells(
+    trace: Trace, detectors: Sequence[str | Detector] | None = None, *, untrained: Trace | None = None
+) -> CellFindings:
+    """Find the best cell of `trace` for each named detector (all, if none is named), strongest first.
 
-    `untrained` is the trace of an untrained baseline over the same text. Raises DataError for a text too short.
+    The cell is chosen on the first half of the trace and scored on the second; `untrained` is an untrained baseline's
+    trace of the same text. Raises UsageError for an unknown detector, DataError for a text too short.
     """
     baseline = None if untrained is None else _read_from(untrained)
-    return score_cells(trace.text, _read_from(trace), trace.cells.shape[2], detectors, baseline)
+    return score_cells(trace.text, _read_from(trace), trace.cells.shape[2], get_detectors(detectors), baseline)
 
 
 def _read_from(trace: Trace) -> Read:

@@ -86,6 +86,10 @@ class ModelFile:
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             raise CheckpointError(f"{path} is damaged, or charrnn export did not write it: {error}") from error
 
+    def load_step(self, step: int) -> Checkpoint:
+        """Raise CheckpointError: the file has one checkpoint, which `load_best` reads."""
+        raise CheckpointError(f"{self.name} is a file with one checkpoint, not a run\nleave the step out")
+
 
 def is_model_file(run: str | Path) -> bool:
     """Whether `run` names an existing file with the suffix of a model file."""

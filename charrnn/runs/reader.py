@@ -19,6 +19,7 @@ from charrnn.files import JSON, MAX_TEXT_BYTES, read_capped
 from charrnn.runs.checkpoint import (
     Checkpoint,
     best_checkpoint,
+    checkpoint_name,
     checkpoint_step,
     describes_itself,
     is_checkpoint_name,
@@ -135,6 +136,17 @@ class RunReader:
         Raises as `load_checkpoint` does.
         """
         return self.load_checkpoint("best" if self.is_validated() else "latest", with_training=False)
+
+    def load_step(self, step: int) -> Checkpoint:
+        """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
+        name, known = checkpoint_name(step), self.checkpoints()
+        if name in known:
+            loaded = self.load_checkpoint(name, with_training=False)
+            if loaded.name == name:  # else it is damaged, and another was taken
+                return loaded
+        problem = "is damaged" if name in known else "does not exist"
+        listed = ", ".join(f"{checkpoint_step(one):,}" for one in known)
+        raise CheckpointError(f"{self.path / name} {problem}\ncheckpoints of this run: {listed}")
 
     def load_checkpoint(self, which: str, *, with_training: bool) -> Checkpoint:
         """Load `latest`, `best` or a checkpoint by name; if it is damaged, the newest intact one before it.
