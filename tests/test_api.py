@@ -5,7 +5,6 @@ N characters, L layers, H units.
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 from collections.abc import Callable
@@ -38,33 +37,28 @@ def byte_model(byte_run: TrainedRun) -> charrnn.Model:
     return charrnn.load(byte_run.path)
 
 
-def test_every_public_name_is_there() -> None:
-    assert len(charrnn.__all__) == len(set(charrnn.__all__)) >= 12
+def test_every_public_name_has_a_docstring() -> None:
     scope: dict[str, Any] = {}
     exec("from charrnn import *", scope)
     for name in charrnn.__all__:
-        assert name in dir(charrnn) and name in scope
-        assert name == "TrainEvent" or getattr(charrnn, name).__doc__, f"{name} has no docstring"
+        assert name in scope and (name == "TrainEvent" or scope[name].__doc__), f"{name} has no docstring"
 
 
 def test_importing_it_imports_nothing_heavy(process: Callable[..., subprocess.CompletedProcess[bytes]]) -> None:
-    ran = process("-c", "import sys, charrnn; print(sorted({'torch', 'numpy', 'yaml', 'rich'} & {*sys.modules}))")
-    assert (ran.returncode, ran.stdout.strip()) == (0, b"[]")
-    script = "import sys, charrnn; charrnn.Config(steps=1); charrnn.load; charrnn.Model; print('torch' in sys.modules)"
-    assert process("-c", script).stdout.strip() == b"False"
+    script = (
+        "import sys, charrnn; print(sorted({'torch', 'numpy', 'yaml', 'rich'} & {*sys.modules})); "
+        "charrnn.Config(steps=1); charrnn.load; charrnn.Model; print('torch' in sys.modules)"
+    )
+    assert process("-c", script).stdout.split() == [b"[]", b"False"]
 
 
 def test_from_a_text_to_a_cell(corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the documentation shows, from the first line to the last."""
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_bytes(corpus.text[:6_000].encode())
-    kinds = []
-    for event in charrnn.train(charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 3})):
-        kinds.append(event.event)
-        if event.event == "step":
-            assert math.isfinite(event.train_nats)
-    assert kinds[0] == "start" and kinds[-1] == "done"
-    assert kinds.count("step") == 3
+    events = list(charrnn.train(charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 3})))
+    kinds = [event.event for event in events]
+    assert (kinds[0], kinds[-1], kinds.count("step")) == ("start", "done", 3)
     model = charrnn.load()
     assert (model.name, model.step, model.warnings) == ("text-001", 3, ())
     assert len(model.sample(temperature=0.8, length=50).text) == 50
@@ -87,22 +81,18 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
     drawn = [model.sample(**options) for _ in range(3)]
     # Two of three numbers below 2^31 are the same once in 700 million tries.
     assert len({text.text for text in drawn}) == len({text.seed for text in drawn}) == 3
-    assert all(text.seed is not None and 0 <= text.seed < 2**31 for text in drawn)
     assert model.sample(**options, seed=drawn[0].seed) == drawn[0]
     several = model.samples(3, **options)
     assert len({text.seed for text in several}) == 1 and len({text.text for text in several}) == 3
     assert model.samples(3, **options, seed=several[0].seed) == several
-    assert len({"".join(write(**options)) for write in (model.write, model.write)}) == 2
+    assert "".join(model.write(**options)) != "".join(model.write(**options))
     first, second = (model.beam(width=3, length=20, mode="stochastic") for _ in range(2))
-    assert len({found.seed for found in first}) == 1 and first[0].seed != second[0].seed
+    assert first[0].seed != second[0].seed
     assert model.beam(width=3, length=20, mode="stochastic", seed=first[0].seed) == first
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize("run", ["lstm", "gru", "rnn"])
-def test_log_probabilities_are_those_of_the_network(run: str, request: pytest.FixtureRequest) -> None:
-    trained: TrainedRun = request.getfixturevalue(run)
-    model = charrnn.load(trained.path)
+def test_log_probabilities_are_those_of_the_network(model: charrnn.Model) -> None:
     prime = 'molu tarn, "zib'
     sample = model.sample(prime=prime, length=60, seed=1, precision="fp32")
     ids = torch.from_numpy(model.vocab.encode(prime + sample.text).astype(np.int64))[:, None]
@@ -117,36 +107,29 @@ def test_log_probabilities_are_those_of_the_network(run: str, request: pytest.Fi
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"mode": "diverse", "groups": 3, "diversity": 1.0},
-        {"mode": "stochastic", "seed": 3},
         {"no_repeat": 4},
+        {"mode": "stochastic", "seed": 3},
         {"stops": ("\n", ". "), "length_penalty": 1.0},
         {"stops": ("\n", ". "), "keep_stop": True},
     ],
 )
 def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str, Any]) -> None:
     search = model.search(width=6, length=40, prime="jora ", **options)
-    assert search.texts == []
     pieces = list(search)
     assert all(pieces) and "".join(pieces) == search.texts[0].text
-    scores = [found.score for found in search.texts]
-    assert scores == sorted(scores, reverse=True)
-    found_texts = model.beam(width=6, length=40, prime="jora ", **options)
-    if options.get("mode") == "stochastic":
-        assert found_texts == sorted(search.texts, key=lambda text: -text.logprob)
-        assert search.best(2) == sorted(search.texts[:2], key=lambda text: -text.logprob)
-    else:
-        assert found_texts == search.texts
+    assert search.texts == sorted(search.texts, key=lambda found: -(found.score or 0))
+    is_drawn = "seed" in options
+    expected = sorted(search.texts, key=lambda found: -found.logprob) if is_drawn else search.texts
+    assert model.beam(width=6, length=40, prime="jora ", **options) == expected
     assert {found.seed for found in search.texts} == {options.get("seed")}
     stops = options.get("stops", ())
+    assert any(found.stop for found in search.texts) == ("stops" in options)
     for found in search.texts:
         assert found.stop in {"", *stops} and len(found.text) == len(found.logprobs)
         assert found.stop or len(found.text) == 40
         assert found.text.endswith(found.stop) if options.get("keep_stop") else not any(s in found.text for s in stops)
         trace = model.trace("jora " + found.text)  # scored once more, character by character
         assert found.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3) or found.stop
-    assert any(found.stop for found in search.texts) == ("stops" in options)
 
 
 def test_a_search_of_bytes_streams_whole_characters(byte_run: TrainedRun) -> None:
@@ -171,17 +154,14 @@ def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
 
 
 def test_a_cell_is_held_at_its_mean_or_at_zero(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
-    text, context = corpus.text[-6_000:], corpus.text[-8_000:-6_000]
+    text, context = corpus.text[-2_000:], corpus.text[-3_000:-2_000]
     at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])
-    assert (at_mean.layer, at_mean.unit, at_mean.num_chars) == (0, 3, 5_999)
-    (effect,) = at_mean.effects
     # That a cell which follows quotations is needed inside them takes longer training: see test_found.py.
-    assert effect.detector == "quote" and effect.change_inside != effect.change_outside
-    assert at_mean.ci[0] < at_mean.change < at_mean.ci[1]
+    assert [effect.detector for effect in at_mean.effects] == ["quote"]
+    assert at_mean.ci[0] < at_mean.change < at_mean.ci[1] and at_mean.num_chars == 1_999
     at_zero = model.ablate(0, 3, text, context=context, at="zero")
     assert at_zero.value == 0 != at_mean.value and at_zero.change != at_mean.change
     assert {effect.detector for effect in at_zero.effects} >= {"quote", "line-position"}
-    assert json.loads(json.dumps(at_zero.to_json()))["at"] == "zero"
 
 
 @pytest.mark.parametrize(
@@ -235,24 +215,20 @@ def test_a_text_of_another_alphabet_is_refused(model: charrnn.Model, byte_model:
 def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
     text = make_corpus(num_chars=5_000, seed=2).text
     trace, baseline = model.trace(text), model.trace(text, network=model.untrained_baseline())
-    assert not np.allclose(trace.cells, baseline.cells)
     findings = charrnn.find_cells(trace, untrained=baseline)
     assert (findings.num_chars, findings.num_cells) == (len(text), 32)
     assert {"capital", "digit", "url", "dyck-depth"} <= {skipped.detector for skipped in findings.skipped}
-    assert all(score.untrained is not None for score in findings.scores)
+    assert all(score.untrained not in (None, score.auc) for score in findings.scores)
     (alone,) = charrnn.find_cells(trace, ["quote"], untrained=baseline).scores
     beside = next(score for score in findings.scores if score.detector == "quote")
-    # A probe's sums in float32 come in another order where more are summed beside them: its AUC moves by a pair or two.
+    # A probe's sums in float32 come in another order where more are summed beside them.
     assert replace(alone, probe=()) == replace(beside, probe=())
-    assert [score for _, score in alone.probe] == pytest.approx([score for _, score in beside.probe], abs=1e-4)
     with pytest.raises(UsageError, match="qoute"):
         charrnn.find_cells(trace, ["qoute"])
-    with pytest.raises(DataError, match="at least 200"):
-        charrnn.find_cells(model.trace(text[:199]))
 
 
 @pytest.mark.trained
-@pytest.mark.parametrize("run", ["lstm", "gru", "rnn", "byte_run"])
+@pytest.mark.parametrize("run", ["gru", "byte_run"])
 def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.FixtureRequest) -> None:
     trained: TrainedRun = request.getfixturevalue(run)
     model = charrnn.load(trained.path)
@@ -273,11 +249,11 @@ def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: Synthetic
     events = list(charrnn.train(config, out=tmp_path / "run"))
     loaded = charrnn.load(tmp_path / "run")
     begin, end = int(0.8 * len(corpus.text)), int(0.9 * len(corpus.text))
-    text, context = loaded.held_out_text("test")
-    assert (text, context) == (corpus.text[end:], corpus.text[:end])
-    assert loaded.held_out_text() == (corpus.text[begin:end], corpus.text[:begin])
-    validated = charrnn.evaluate(loaded, corpus.text[begin:end], context=corpus.text[:begin], precision="fp32")
+    assert loaded.held_out_text("test") == (corpus.text[end:], corpus.text[:end])
+    text, context = loaded.held_out_text()
+    assert (text, context) == (corpus.text[begin:end], corpus.text[:begin])
     best = min(event.val_nats for event in events if isinstance(event, EvaluationEvent))
+    validated = charrnn.evaluate(loaded, text, context=context, precision="fp32")
     assert validated.nats_per_char == pytest.approx(best, abs=1e-3)
     with pytest.raises(UsageError, match="'training'; use validation or test"):
         loaded.held_out_text("training")
@@ -285,12 +261,11 @@ def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: Synthetic
 
 def test_the_protocols_of_evaluate(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     text = corpus.text[-2_000:]
-    stateful = charrnn.evaluate(model, text, precision="fp32")
+    stateful, windowed = (
+        charrnn.evaluate(model, text, protocol=protocol, precision="fp32") for protocol in ("stateful", "windowed-256")
+    )
     assert stateful.nats_per_char == pytest.approx(-float(model.trace(text).logprobs[1:].mean()), abs=1e-4)
-    windowed = charrnn.evaluate(model, text, protocol="windowed-256", precision="fp32")
-    assert windowed.protocol == "windowed-256"
-    assert windowed.nats_per_char == pytest.approx(stateful.nats_per_char, abs=0.3)
-    assert windowed.nats_per_char != stateful.nats_per_char
+    assert 0 < abs(windowed.nats_per_char - stateful.nats_per_char) < 0.3
     with pytest.raises(UsageError, match="'windowed'"):
         charrnn.evaluate(model, text, protocol="windowed")
     for short, protocol in (("z", "stateful"), (text[:256], "windowed-256")):
@@ -304,21 +279,6 @@ def test_bits_per_byte_count_bytes(model: charrnn.Model, byte_model: charrnn.Mod
     assert report.bits_per_byte == pytest.approx(report.bpc * 6 / 7)
     text = "zäb «molu»\n" * 30
     assert charrnn.evaluate(byte_model, text) == charrnn.evaluate(byte_model, text.encode())
-
-
-def test_a_stopped_run_can_be_resumed_from_python(
-    corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_bytes(corpus.text[:3_000].encode())
-    config = charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 5})
-    answers = iter([False, False, True])
-    *_, stopped = charrnn.train(config, should_stop=lambda: next(answers))
-    assert (stopped.step, stopped.is_complete) == (2, False)
-    *_, done = charrnn.resume(stopped.run, {"steps": 6})
-    assert (done.step, done.is_complete) == (6, True)
-    with pytest.raises(UsageError, match="`resume` cannot change `seed`"):
-        next(iter(charrnn.resume(stopped.run, {"seed": 1})))
 
 
 def test_encoding_warnings_count_in_the_singular_and_the_plural(

@@ -97,17 +97,6 @@ def ends_in(text: tuple[int, ...], stops: tuple[tuple[int, ...], ...]) -> int:
     )
 
 
-def whole_texts(
-    stops: tuple[tuple[int, ...], ...], text: tuple[int, ...] = (), alphabet: tuple[int, ...] = tuple(range(V))
-) -> Iterator[tuple[int, ...]]:
-    """Every text of T characters, or fewer if it ends in a stop string."""
-    if len(text) == T or ends_in(text, stops):
-        yield text
-    else:
-        for char in alphabet:
-            yield from whole_texts(stops, (*text, char), alphabet)
-
-
 @torch.no_grad()
 def score(cell: str, seed: int, texts: list[tuple[int, ...]]) -> NDArray[np.float32]:
     """Log-probability of every character of texts after PRIME, (texts, T), from the network in torch."""
@@ -125,8 +114,7 @@ def brute_force(cell: str, seed: int, alphabet: tuple[int, ...] = tuple(range(V)
     return dict(zip(texts, score(cell, seed, texts).sum(axis=1, dtype=np.float64).tolist(), strict=True))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1), ("rnn", 2), ("lstm", 3)])
 @pytest.mark.parametrize("banned", [(), (2, 3), (0, 1, 3)])
 def test_a_beam_that_drops_nothing_finds_the_global_optimum(cell: str, seed: int, banned: tuple[int, ...]) -> None:
     # Log-probabilities are not renormalised over what is permitted: they are still the model's own.
@@ -139,7 +127,7 @@ def test_a_beam_that_drops_nothing_finds_the_global_optimum(cell: str, seed: int
 
 
 @pytest.mark.parametrize("mode", [{"mode": "plain"}, {"mode": "diverse", "diversity": 1.5}, {"mode": "stochastic"}])
-@pytest.mark.parametrize("width", [1, 2, 3, 7])
+@pytest.mark.parametrize("width", [1, 7])
 @pytest.mark.parametrize("cell", CELLS)
 def test_log_probabilities_are_the_network_s_own(cell: str, width: int, mode: dict[str, Any]) -> None:
     beams = find(make_stepper(cell, 0), PRIME, width=width, length=12, **mode)
@@ -151,8 +139,7 @@ def test_log_probabilities_are_the_network_s_own(cell: str, width: int, mode: di
         assert (beam.score == pytest.approx(beam.logprob, abs=1e-12)) == (mode["mode"] != "stochastic")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "seed"), [("lstm", 0), ("gru", 1), ("rnn", 2)])
 def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
     stepper = make_stepper(cell, seed)
     (beam,) = find(stepper, PRIME, width=1, length=20)
@@ -189,7 +176,7 @@ def naive_search(
 
 @pytest.mark.parametrize("penalty", [0.5, 50.0])
 @pytest.mark.parametrize(("groups", "size"), [(5, 1), (3, 2), (1, 4)])
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_diverse_groups_are_those_of_the_naive_algorithm(seed: int, groups: int, size: int, penalty: float) -> None:
     options: dict[str, Any] = {"mode": "diverse", "groups": groups, "diversity": penalty}
     beams = find(make_stepper("gru", seed), width=groups * size, length=8, **options)
@@ -247,17 +234,22 @@ def test_a_search_ends_when_no_live_beam_can_be_returned(mode: str) -> None:
 
 
 def writable_probs(
-    cell: str, seed: int, alphabet: tuple[int, ...], stops: tuple[tuple[int, ...], ...]
+    cell: str,
+    seed: int,
+    alphabet: tuple[int, ...],
+    stops: tuple[tuple[int, ...], ...],
+    length: int,
+    text: tuple[int, ...] = (),
 ) -> dict[tuple[int, ...], float]:
     """Every text of that alphabet and its probability, made to sum to 1 over what may be written at each place."""
-    probs = {}
-    for text in whole_texts(stops, (), alphabet):
-        places = [np.array(next_logprobs(cell, seed, text[:place])) for place in range(len(text))]
-        probs[text] = math.exp(
-            sum(lp[char] - np.logaddexp.reduce(lp[list(alphabet)]) for lp, char in zip(places, text, strict=True))
-        )
-    assert sum(probs.values()) == pytest.approx(1)
-    return probs
+    if len(text) == length or ends_in(text, stops):
+        return {text: 1.0}
+    logprobs = np.array(next_logprobs(cell, seed, text))[list(alphabet)]
+    return {
+        longer: float(np.exp(share)) * chance
+        for char, share in zip(alphabet, logprobs - np.logaddexp.reduce(logprobs), strict=True)
+        for longer, chance in writable_probs(cell, seed, alphabet, stops, length, (*text, char)).items()
+    }
 
 
 def inclusion_odds(probs: dict[tuple[int, ...], float], number: int) -> dict[tuple[int, ...], float]:
@@ -281,10 +273,10 @@ NUM_DRAWS = 1500
     ids=["all", "banned", "stops", "both"],
 )
 def test_stochastic_beams_are_drawn_without_replacement(
-    monkeypatch: pytest.MonkeyPatch, banned: tuple[int, ...], stops: tuple[tuple[int, ...], ...]
+    banned: tuple[int, ...], stops: tuple[tuple[int, ...], ...]
 ) -> None:
-    monkeypatch.setitem(globals(), "T", 2)
-    probs = writable_probs("lstm", 3, tuple(char for char in range(V) if char not in banned), stops)
+    probs = writable_probs("lstm", 3, tuple(char for char in range(V) if char not in banned), stops, 2)
+    assert sum(probs.values()) == pytest.approx(1)
     stepper = make_stepper("lstm", 3)
     drawn, first = Counter[tuple[int, ...]](), Counter[tuple[int, ...]]()
     for seed in range(NUM_DRAWS):
@@ -304,34 +296,15 @@ def test_a_seed_draws_the_same_beams_again() -> None:
         find(make_stepper("lstm", 0), width=5, length=10, mode="stochastic", seed=seed) for seed in (1, 1, 2)
     )
     assert one == again and one != other
-    (single,) = find(make_stepper("lstm", 0), width=1, length=10, mode="stochastic", seed=1)
-    assert len(single.ids) == 10
-
-
-def repeats_ngram(text: tuple[int, ...], n: int) -> bool:
-    """Whether a text repeats an n-gram with one of its own characters."""
-    whole = (*PRIME.tolist(), *text)
-    ngrams = [whole[place : place + n] for place in range(len(whole) - n + 1)]
-    return any(ngrams.index(ngram) < place for place, ngram in enumerate(ngrams) if place + n > len(PRIME))
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_no_repeat_forbids_as_the_enumeration_does(seed: int, n: int) -> None:
-    expected = {text: value for text, value in brute_force("gru", seed).items() if not repeats_ngram(text, n)}
-    beams = find(make_stepper("gru", seed), width=V**T, length=T, no_repeat=n)
-    if n == 1:
-        assert not expected and [beam.ids for beam in beams] == [(2,)], "PRIME leaves one character, and then none"
-    else:
-        assert [beam.ids for beam in beams] == sorted(expected, key=lambda text: -expected[text])
-        assert all(beam.logprob == pytest.approx(expected[beam.ids], abs=1e-5) for beam in beams)
-    assert len(expected) < V**T, "had nothing been forbidden, this would test nothing"
 
 
 def test_of_beams_with_nothing_left_to_write_those_that_stopped_remain() -> None:
     stopped = find(make_stepper("rnn", 0), width=V**T, length=100, no_repeat=2, stops=((3, 3),))
     assert all(beam.ids[-2:] == (3, 3) and beam.stop_length == 2 for beam in stopped)
     assert len({len(beam.ids) for beam in stopped}) > 1
+    for beam in stopped:
+        pairs = list(itertools.pairwise((*PRIME.tolist(), *beam.ids)))
+        assert len(set(pairs)) == len(pairs), "no two characters twice, those of the prime included"
 
 
 @pytest.mark.parametrize("mode", ["plain", "diverse", "stochastic"])
@@ -397,24 +370,8 @@ def test_an_option_out_of_range_is_refused(wrong: dict[str, Any], message: str) 
     with pytest.raises(UsageError) as refused:
         SearchOptions(**{"width": 6, "length": 5, **wrong})
     assert str(refused.value).startswith(message)
-
-
-def test_a_length_penalty_needs_stop_strings() -> None:
     with pytest.raises(UsageError, match=r"^`length_penalty` is 0\.6, but without `stops` all texts are equally long"):
         find(make_stepper("rnn", 0), width=2, length=3, length_penalty=0.6)
-
-
-def forbidden(text: list[int], n: int) -> list[int]:
-    """The characters after a text that would repeat an n-gram, by looking everywhere."""
-    ngrams = {tuple(text[place : place + n]) for place in range(len(text) - n + 1)}
-    return [char for char in range(V) if (*text[len(text) - n + 1 :], char) in ngrams]
-
-
-def forbidden_by(seen: SeenNgrams, num_texts: int) -> list[list[int]]:
-    logprobs = np.zeros((num_texts, V))
-    seen.forbid(logprobs)
-    assert set(logprobs.ravel()) <= {0.0, -np.inf}
-    return [np.flatnonzero(row).tolist() for row in logprobs]
 
 
 @given(
@@ -423,10 +380,14 @@ def forbidden_by(seen: SeenNgrams, num_texts: int) -> list[list[int]]:
     st.integers(1, 7),
 )
 def test_what_repeats_is_forbidden(before: list[int], growth: list[list[tuple[int, int]]], n: int) -> None:
-    texts = [before] * 3
-    seen = SeenNgrams(n, np.array(before, np.uint16), 3)
-    assert forbidden_by(seen, 3) == [forbidden(text, n) for text in texts]
-    for steps in growth:
-        texts = [[*texts[parent], char] for parent, char in steps]
-        seen.grow(np.array([parent for parent, _ in steps]), np.array([char for _, char in steps]))
-        assert forbidden_by(seen, 3) == [forbidden(text, n) for text in texts]
+    texts, seen = [before] * 3, SeenNgrams(n, np.array(before, np.uint16), 3)
+    for steps in [[], *growth]:
+        if steps:
+            texts = [[*texts[parent], char] for parent, char in steps]
+            seen.grow(np.array([parent for parent, _ in steps]), np.array([char for _, char in steps]))
+        logprobs = np.zeros((3, V))
+        seen.forbid(logprobs)
+        for text, row in zip(texts, logprobs, strict=True):
+            ngrams = {tuple(text[place : place + n]) for place in range(len(text) - n + 1)}
+            repeats = [(*text[len(text) - n + 1 :], char) in ngrams for char in range(V)]
+            assert row.tolist() == np.where(repeats, -np.inf, 0.0).tolist()

@@ -116,25 +116,18 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
     ("name", "given", "meant"),
     [
         ("learning_rate", "1e-3", 0.001),
-        ("learning_rate", 1, 1.0),
         ("hidden_size", " auto ", "auto"),
-        ("hidden_size", 256.0, 256),
-        ("steps", "1e3", 1000),
         ("steps", 2e6, 2_000_000),
         ("steps", "1.5k", 1500),
-        ("steps", "none", None),
         ("minutes", "null", None),
         ("epochs", "", None),
-        ("minutes", " 2.5 ", 2.5),
         ("steps", "999999999", 999_999_999),  # exact: not by way of a float
-        ("cell", " gru ", "gru"),
         ("split", "90/10", (90.0, 10.0)),
         ("split", "80,10, 10", (80.0, 10.0, 10.0)),
         ("split", [0.5, 1], (0.5, 1.0)),
         ("corpus", os.pathsep.join(["poems.txt", "letters"]), ("poems.txt", "letters")),
         ("corpus", ["poems.txt", " letters "], ("poems.txt", " letters ")),
         ("sum_outputs", "true", True),
-        ("sum_outputs", "False", False),
     ],
 )
 def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: object, meant: object) -> None:
@@ -147,26 +140,17 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: ob
     ("name", "given", "wanted"),
     [
         ("num_layers", 2.5, "a whole number or auto"),
-        ("num_layers", "two", "a whole number or auto"),
         ("num_layers", None, "a whole number or auto"),
         ("num_layers", True, "a whole number or auto"),
-        ("steps", "nan", "a whole number or null"),
         ("steps", math.inf, "a whole number or null"),
-        ("seed", "auto", "a whole number"),
         ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
-        ("seed", [1], "a whole number"),
         ("minutes", 10**400, "a number or null"),  # larger than any float
-        ("reset_probability", False, "a number"),
         ("dropout", {"p": 1}, "a number or auto"),
         ("cell", 3, "a word"),
-        ("alphabet", None, "a word"),
         ("split", 0.9, "two or three positive shares, such as 90/10"),
         ("split", [0.9, True], "two or three positive shares, such as 90/10"),
-        ("split", "most/rest", "two or three positive shares, such as 90/10"),
         ("corpus", [1], "a list"),
-        ("corpus", {"file": "poems.txt"}, "a list"),
         ("sum_outputs", "yes", "true or false"),
-        ("sum_outputs", 1, "true or false"),
         ("sum_outputs", None, "true or false"),
     ],
 )
@@ -185,9 +169,8 @@ def test_what_yaml_takes_for_something_else() -> None:
     # YAML 1.1 wants `1.0e-3` for a number, and takes `on` for true.
     config = from_yaml("learning_rate: 1e-3\nsteps: 2e3\n", "recipe.yaml")
     assert (config.learning_rate, config.steps, type(config.steps)) == (0.001, 2000, int)
-    for word in ("yes", "off"):
-        with pytest.raises(UsageError, match=r"`cell` is '(True|False)'; it must be a word"):
-            from_yaml(f"cell: {word}", "recipe.yaml")
+    with pytest.raises(UsageError, match=r"`cell` is 'True'; it must be a word"):
+        from_yaml("cell: yes", "recipe.yaml")
     assert Config(split=[0.8, 0.2], corpus=["a.txt"]) == Config(split=(0.8, 0.2), corpus=("a.txt",))  # type: ignore[arg-type]
     assert from_yaml("", "poems.yaml") == from_yaml("# nothing but a remark\n", "poems.yaml") == Config()
 
@@ -222,12 +205,10 @@ def test_flag_over_environment_over_file_over_default(in_file: bool, in_environm
         flags={"seed": 3 if as_flag else None, "keep": None},  # an option that was left out is None
         file={"seed": "1"} if in_file else None,
         file_name="poems.yaml",
-        environment={"SEED": "9", "CHARRNN_CORPORA": "/texts", **({"CHARRNN_SEED": "2"} if in_environment else {})},
+        environment={"SEED": "9", "CHARRNN_CORPORA": "/texts"} | ({"CHARRNN_SEED": "2"} if in_environment else {}),
     )
-    expected = (3, "flag") if as_flag else (2, "environment") if in_environment else (0, "default")
-    if in_file and not as_flag and not in_environment:
-        expected = (1, "poems.yaml")
-    assert (config.seed, origins["seed"]) == expected
+    layers = [((3, "flag"), as_flag), ((2, "environment"), in_environment), ((1, "poems.yaml"), in_file)]
+    assert (config.seed, origins["seed"]) == next((given for given, is_given in layers if is_given), (0, "default"))
     assert tuple(origins) == FIELD_NAMES
     assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
 
@@ -241,20 +222,18 @@ def test_an_optimizer_that_muon_scale_chose_has_its_source() -> None:
         merge_settings(flags={"optimizer": "muon"}, file={"muon_scale": 0})
 
 
-@pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("minutes", "steps"), ("steps", "epochs")])
+@pytest.mark.parametrize(("below", "above"), [("minutes", "minutes"), ("steps", "epochs")])
 def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
     config, origins = merge_settings(flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"})
     assert {name: getattr(config, name) for name in BUDGETS} == {**dict.fromkeys(BUDGETS), above: 2}
     assert {name: origins[name] for name in BUDGETS} == {**dict.fromkeys(BUDGETS, "default"), above: "flag"}
     with pytest.raises(UsageError, match="one budget only"):
         merge_settings(flags={"minutes": 2, "steps": 2})
-
-
-def test_a_budget_can_be_taken_back_and_one_that_is_left_empty_replaces_nothing() -> None:
-    config, origins = merge_settings(flags={}, file={"minutes": 5}, environment={"CHARRNN_MINUTES": "none"})
-    assert (config.minutes, origins["minutes"]) == (None, "environment")
-    config, origins = merge_settings(flags={}, file={"minutes": 5}, file_name="x", environment={"CHARRNN_STEPS": ""})
-    assert (config.minutes, origins["minutes"]) == (5.0, "x")
+    taken_back = {"CHARRNN_MINUTES": "none"}, (None, "environment")
+    left_empty = {"CHARRNN_STEPS": ""}, (5.0, "x")
+    for environment, expected in (taken_back, left_empty):
+        config, origins = merge_settings(flags={}, file={"minutes": 5}, file_name="x", environment=environment)
+        assert (config.minutes, origins["minutes"]) == expected
 
 
 def test_a_value_that_is_refused_is_named_with_its_source() -> None:
@@ -267,23 +246,18 @@ def test_a_value_that_is_refused_is_named_with_its_source() -> None:
 
 BAD_YAML = {
     "a colon too many": "cell: lstm: gru",
-    "an open bracket": "split: [90, 10",
     "a tab": "\tseed: 1",
     "a list": "- seed",
-    "a word": "seed",
     "a control character": "seed: \x00",
     "a date there is not": "seed: 2001-99-99",
     "a key that is a list": "? [seed]\n: 1",
     "a Python object": "seed: !!python/object/apply:os.getpid []",
     "a number of no digits": 'seed: !!int ""',
-    "neither true nor false": "sum_outputs: !!bool x",
-    "no time": "seed: !!timestamp x",
     "a field that is given twice": "seed: 1\ncell: gru\nseed: 2\n",
     # Deep nesting must be an error and not the end of the process.
     "brackets without end": "[" * 130_000,
     "lists in lists": "- " * 60_000 + "a\n",
     "lists in lists in a mapping": "a: " + "- " * 60_000 + "a\n",
-    "keys of keys": "? " * 60_000,
 }
 
 

@@ -1,4 +1,4 @@
-"""Kinds of errors: each oracle by hand, their order, and the whole against a naive loop.
+"""Kinds of errors: each oracle by hand, their order, the whole against a naive loop, and the words of a text.
 
 Shapes: N characters, M scored characters.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from built_runs import build_chain
 from numpy.typing import NDArray
 
 import charrnn
+from charrnn.evaluation.breakdown import CLASSES
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import error_kinds as error_kinds_module
 from charrnn.lab.error_kinds import (
@@ -24,7 +26,10 @@ from charrnn.lab.error_kinds import (
     NO_ERROR,
     attribute_errors,
     best_ngram_nats,
+    class_of,
+    count_words,
     error_kinds,
+    read_block,
     summarize_errors,
 )
 from charrnn.lab.long_range import long_range
@@ -230,3 +235,64 @@ def test_a_run_of_documents_forgets_each_document(tmp_path: Path, monkeypatch: p
     # The state is the last character, which is read after a reset, too: rounding alone is left.
     assert [row.interval for row in reach.resets[0].losses] == [2, None]
     assert reach.resets[0].losses[0].rise.mean == pytest.approx(0, abs=1e-5)
+
+
+def vocab_of(text: str) -> Vocab:
+    return Vocab("char", ("", *sorted(set(text))))
+
+
+def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
+    block = read_block(vocab.encode(text), vocab, 0, len(text))
+    return [block.text[begin:end] for begin, end in block.words()]
+
+
+@pytest.mark.parametrize(
+    ("characters", "expected"),
+    [
+        ("aéЖ中ि9²_\udcff", "w"),
+        ("\n\r\x0b\x0c\x1e\u2028\0", "n"),
+        (" \t\u00a0\u3000", "s"),
+        ('"“”«»„「』‘', "q"),
+        (".,;:!?-—()[]{}<>=+$%&*/\\|~^…、。", "p"),
+        ("'’", "a"),
+        ("\x01\u200b\ue000", "o"),
+    ],
+)
+def test_every_character_has_a_class(characters: str, expected: str) -> None:
+    assert {class_of(character) for character in characters} == {expected}
+    assert class_of("") == "w" and set(error_kinds_module._CLASS_OF) == set(CLASSES)
+
+
+def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() -> None:
+    text = "It's 'so', I say: don't!\nA num_lines x1 … “Oh”—naïve, नमस्ते Ω; 'tis th' end'"
+    words = ["It's", "so", "I", "say", "don't", "A", "num_lines", "x1", "Oh", "naïve", "नमस्ते", "Ω", "tis", "th", "end"]
+    assert words_of(text, vocab_of(text)) == words
+    assert [word.encode("latin-1").decode() for word in words_of(text.encode(), Vocab.of_bytes())] == words
+    assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"], "with the unknown symbol"
+
+
+def test_a_block_is_clipped_to_the_text() -> None:
+    block = read_block(Vocab.of_bytes().encode("a”b’c’ ".encode()), Vocab.of_bytes(), 0, 100)
+    assert block.classes == "wqqqwwwwwqqqs", "every byte of a quotation mark has its class"
+    ids, vocab = vocab_of("abc ").encode("ab c"), vocab_of("abc ")
+    block = read_block(ids, vocab, -5, 99)
+    assert (block.begin, block.text, len(block.classes)) == (0, "ab c", 4)
+    assert read_block(ids, vocab, 1, 3).text == "b "
+
+
+@pytest.mark.parametrize("kind", ["char", "byte"])
+@pytest.mark.parametrize("block_chars", [8, 64, 1 << 20])
+def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_kinds_module, "DECODED_CHARS", block_chars)
+    generator = np.random.default_rng(3)
+    # Words of at most three characters and single spaces: no half block of 8 is without a space.
+    pieces = ["a", "b", "ab", "ba", "a'b", "é", "bé", "12"]
+    text = " ".join(generator.choice(pieces, 400)) + generator.choice([" ", ""])
+    vocab = Vocab.of_bytes() if kind == "byte" else vocab_of(text)
+    if kind == "byte" and block_chars == 8:
+        text = text.replace("é", "c")
+    expected = Counter(re.findall(r"\w+(?:'\w+)*", text))
+    wanted = {word: index for index, word in enumerate([*expected, "zz"])}
+    keys = {word.encode().decode("latin-1") if kind == "byte" else word: index for word, index in wanted.items()}
+    counts = count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
+    assert counts.tolist() == [expected[word] for word in wanted]

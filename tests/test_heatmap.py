@@ -11,11 +11,11 @@ from drawn import lines as plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.segment import Segment
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.heatmap import LEGEND_WIDTH, HeatMap, Legend
+from charrnn.views.heatmap import LEGEND_WIDTH, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Palette, visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -31,7 +31,7 @@ def heat_map(text: str, values: Sequence[float] | None = None, *, strip: bool | 
     return HeatMap(ColouredText(text=text, values=tuple(values)), strip)
 
 
-def coloured(renderable: HeatMap | Legend, width: int = 60) -> list[Segment]:
+def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
     console = Console(width=width, color_system="truecolor", force_terminal=True, _environ={})
     return list(console.render(renderable))
 
@@ -188,3 +188,30 @@ def test_no_control_surrogate_separator_or_direction_gets_through() -> None:
 )
 def test_how_a_character_is_shown(text: str, shown: str) -> None:
     assert "".join(map(visible, text)) == shown
+
+
+GUESSES = [[("b", 0.7), (" ", 0.2), ("x", 0.05)], [("c", 0.9)], [("\n", 0.5), ("語", 0.4)], [("d", 0.019)]]
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (60, ["ab語d", "bc↵  ", "␣ 語 ", "x    ", ""]),
+        (2, ["ab", "bc", "␣ ", "x ", "", "語", "↵ ", "語", "", "d", ""]),
+    ],
+)
+def test_each_guess_stands_under_its_character_unless_it_is_unlikely(width: int, expected: list[str]) -> None:
+    assert plain(GuessMap("ab語d", [0.0] * 4, GUESSES), width) == expected
+
+
+def test_guesses_that_are_wider_than_their_character_are_cut() -> None:
+    wide = [[("\x1b", 0.9)], [("語", 0.9)], [("\\xe2", 0.9)]]
+    assert plain(GuessMap("abc", [0.0] * 3, wide)) == ["abc", "␛·\\", ""]
+
+
+def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:
+    assert plain(SurpriseMap("abcd", [0.0, 4.0, 8.0, 30.0])) == ["abcd", "▁▅██"]
+    assert plain(SurpriseMap("ab", [float("nan"), 8.0])) == ["ab", " █"]
+    assert plain(SURPRISE_LEGEND)[0].startswith("0 ▁") and plain(SURPRISE_LEGEND)[0].endswith("█ 8 bits or more")
+    unmarked, marked = (background(s) for s in coloured(SurpriseMap("ab", [0.1, 7.0])) if s.text.strip())
+    assert unmarked is None and marked is not None

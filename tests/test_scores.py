@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from progress_reports import reports
 
-from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.records import CHANCE, CellFindings, CellScore
 from charrnn.cells.scores import MIN_TEXT, Read, find_cells, num_read, score_cells
 from charrnn.cells.statistics import (
     INTERIOR,
@@ -467,3 +468,53 @@ def test_a_text_too_short_is_refused_with_its_length(num_chars: int) -> None:
     unit = "character" if num_chars == 1 else "characters"
     with pytest.raises(DataError, match=f"has {num_chars} {unit}; .* at least {MIN_TEXT}"):
         find_cells(make_trace(make_text(num_chars), noise(num_chars)), get_detectors(None))
+
+
+YES_NO = CellScore(
+    detector="quote",
+    layer=0,
+    unit=1,
+    polarity=1,
+    num_positive=500,
+    auc=0.9,
+    ci_low=0.85,
+    ci_high=0.95,
+    p_value=0.005,
+    null_level=0.7,
+)
+"""A yes/no detector that meets every condition of a finding."""
+COUNT = replace(YES_NO, detector="indentation", auc=None, spearman=0.6, ci_low=0.5, ci_high=0.7, null_level=0.3)
+NEGATIVE = replace(COUNT, polarity=-1, spearman=-0.6, ci_low=-0.7, ci_high=-0.5)
+"""A count that a cell follows with the opposite sign."""
+
+
+@pytest.mark.parametrize(("score", "reached"), [(YES_NO, 0.9), (COUNT, 0.6), (NEGATIVE, 0.6)])
+def test_a_score_that_chance_reaches_is_no_finding(score: CellScore, reached: float) -> None:
+    assert score.strength == pytest.approx(2 * reached - 1 if score is YES_NO else reached)
+    assert score.is_significant and replace(score, null_level=None).is_significant
+    for p_value, is_significant in ((None, False), (CHANCE, True), (CHANCE + 1e-9, False)):
+        assert replace(score, p_value=p_value).is_significant == is_significant
+    for level, is_significant in ((reached - 1e-6, True), (reached, False), (reached + 0.01, False)):
+        assert replace(score, null_level=level).is_significant == is_significant
+
+
+@pytest.mark.parametrize(
+    ("score", "low", "high", "is_significant"),
+    [
+        (YES_NO, 0.51, 0.95, True),
+        (YES_NO, 0.5, 0.95, False),
+        (YES_NO, None, 0.95, False),
+        (YES_NO, 0.85, None, False),
+        (COUNT, 0.01, 0.7, True),
+        (COUNT, 0.0, 0.7, False),
+        (NEGATIVE, -0.7, -0.01, True),
+        (NEGATIVE, -0.7, 0.0, False),
+        # The sign that was chosen on the first half must be the one found on the second.
+        (COUNT, -0.7, -0.5, False),
+        (NEGATIVE, 0.5, 0.7, False),
+    ],
+)
+def test_an_interval_that_contains_chance_is_no_finding(
+    score: CellScore, low: float | None, high: float | None, is_significant: bool
+) -> None:
+    assert replace(score, ci_low=low, ci_high=high).is_significant == is_significant

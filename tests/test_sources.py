@@ -1,16 +1,22 @@
-"""What names of corpora stand for, and which locations are recorded."""
+"""What names of corpora stand for, which locations are recorded, and the order of the files of a folder."""
 
 import glob
+import hashlib
 import io
 import os
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import SMALL_RUN, Ran
+from synthetic import make_corpus
 
+import charrnn
+from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import read_corpus
-from charrnn.text.sources import SHUFFLED, SORTED, Order, Origin, find_origin, origin_at
+from charrnn.text.sources import SHUFFLED, SORTED, Order, Origin, find_origin, origin_at, shuffle_key
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 
@@ -118,3 +124,77 @@ def test_a_folder_that_says_it_is_locked_is_not_said_to_be_empty(monkeypatch: py
     assert find("b.txt").paths == (Path("book/b.txt"),)
     with pytest.raises(DataError, match=r"cannot read locked/qqq: Permission denied"):
         find("qqq")
+
+
+NAMES = [f"{folder}/{letter}.txt" for folder in ("a", "b", "b/deep") for letter in "pqrs"]
+SHUFFLED_NAMES = sorted(NAMES, key=lambda name: hashlib.sha256(f"0/{name}".encode()).hexdigest())
+
+
+@pytest.fixture
+def texts(here: Path) -> Path:
+    """The folder `texts`, in which each file contains its own name."""
+    for path in (here / "texts" / name for name in NAMES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{path.relative_to(here / 'texts').as_posix()}\n")
+    return here / "texts"
+
+
+def lines(source: str, order: Order) -> list[str]:
+    return str(read_corpus([source], order=order).content).splitlines()
+
+
+@pytest.mark.usefixtures("texts")
+def test_files_are_shuffled_by_the_documented_rule() -> None:
+    assert lines("texts", SHUFFLED) == SHUFFLED_NAMES != NAMES
+    assert lines("texts", SORTED) == sorted(NAMES)
+    # Recorded runs depend on it: figures from another implementation of SHA-256, sha256sum.
+    assert [["a", "b", "c"][index] for index in SHUFFLED.arrange(["a", "b", "c"])] == ["c", "b", "a"]
+    assert lines("texts", Order(seed=1)) not in (SHUFFLED_NAMES, sorted(NAMES))
+    assert sorted(lines("texts", Order(seed=1))) == sorted(NAMES)
+    one_by_one = [f"texts/{name}" for name in reversed(NAMES)]
+    assert str(read_corpus(one_by_one).content).splitlines() == NAMES[::-1], "as they are named"
+    # Python decodes the byte 0xff of a file name as U+DCFF, whose three bytes UTF-8 itself does not allow.
+    assert shuffle_key(7, "a\udcff") == hashlib.sha256(b"7/a\xed\xb3\xbf").digest()
+
+
+@pytest.mark.parametrize("pattern", ["texts/**/*.txt", "./texts//**/*.txt", "{texts}/**/*.txt"])
+def test_a_pattern_has_the_order_of_its_folder_from_any_working_folder(
+    pattern: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = pattern.format(texts=glob.escape(str(texts)))
+    assert lines(source, SHUFFLED) == SHUFFLED_NAMES
+    location = read_corpus([source]).locations[0]
+    assert location is not None
+    monkeypatch.chdir(tmp_path)
+    assert lines(location, SHUFFLED) == SHUFFLED_NAMES
+
+
+@pytest.mark.usefixtures("texts")
+def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_not_followed() -> None:
+    Path("texts/empty.txt").touch()
+    note = "shuffled the 12 files of texts: the validation text comes from all of it"
+    assert note in read_corpus(["texts"]).notes
+    assert not any("shuffled" in note for note in read_corpus(["texts"], order=SORTED).notes)
+    for source in ("texts/a/p.txt", "texts/a/p*.txt"):
+        assert read_corpus([source], is_for_training=False).notes == (), "there is nothing to shuffle in one file"
+    Path("texts/empty.txt").unlink()
+    Path("texts/linked").symlink_to("a", target_is_directory=True)
+    Path("texts/linked.txt").symlink_to("a/p.txt")
+    Path("texts/loop").symlink_to("loop")
+    paths = find("texts", order=SORTED).paths
+    assert [str(path.relative_to("texts")) for path in paths] == sorted([*NAMES, "linked.txt"])
+
+
+def test_every_command_reads_the_text_in_the_order_of_the_run(
+    command: Callable[..., Ran], texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(texts.parent)
+    for number, name in enumerate(NAMES):
+        Path("texts", name).write_text(make_corpus(num_chars=300, seed=number).text, encoding="utf-8")
+    for order, last in (("shuffled", SHUFFLED_NAMES[-1]), ("sorted", sorted(NAMES)[-1])):
+        list(charrnn.train(Config(corpus=("texts",), order=order, **{**SMALL_RUN, "steps": 1}), out=Path(order)))
+        ran = command("train", "--resume", order, "--steps", 2)
+        assert ran.code == 0, ran.err
+        assert ("shuffled the 12 files of texts" in " ".join(ran.err.split())) is (order == "shuffled")
+        held_out, _ = charrnn.load(order).held_out_text()
+        assert str(held_out).endswith(Path("texts", last).read_text(encoding="utf-8"))
