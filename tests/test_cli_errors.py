@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,84 +28,45 @@ from charrnn.runs.writer import RunWriter
 Command = Callable[..., Ran]
 USAGE, DATA, CHECKPOINT = 2, 3, 4
 
-# The command line, its exit code, and what the message must name.
-TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
+# The command line, its exit code, and what the message must name; tests/lock has a hundred more.
+BAD_LINES: list[tuple[str, int, tuple[str, ...]]] = [
     ("train goood.txt", DATA, ("'goood.txt'", "Did you mean 'good.txt'?")),
-    ("train ''", DATA, ("name of a corpus is empty",)),
     ("train one.txt", DATA, ("one.txt", "1 character ")),
-    ("train same.txt", DATA, ("same.txt", "'a'")),
     ("train binary.dat", DATA, ("binary.dat", "NUL at byte offset 3", "--alphabet byte")),
-    ("train damaged.gz", DATA, ("damaged.gz",)),
     ("train folder", DATA, ("folder is an empty folder",)),
-    ("train '*.none'", DATA, ("'*.none'",)),
-    ("train good.txt empty.txt", DATA, ("empty.txt is empty",)),
     ("train - -", USAGE, ("standard input",)),
-    ("train good.txt --epochs 1 --set steps=5", USAGE, ("one budget", "epochs", "steps")),
-    ("train good.txt --split 90", USAGE, ("split is 90", "90/10")),
-    ("train good.txt --split 90/0", USAGE, ("split is 90.0/0.0",)),
-    ("train good.txt --depth stackd", USAGE, ("--depth", "Did you mean stacked?")),
     ("train good.txt --init-from folder --steps 1", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
     ("train good.txt --parameters 3 --steps 1", USAGE, ("--parameters is 3", "must be between", "1 layer of cell")),
     ("train --resume lstm-001 --parameters 9k", USAGE, ("--resume cannot change --parameters",)),
     ("train good.txt --documents lines --column a", USAGE, ("--documents is lines", "give --column alone")),
     ("train good.txt --processes two", USAGE, ("--processes is two", "must be a whole number")),
-    ("train good.txt --set =3", USAGE, ("''",)),
-    ("train good.txt --set learning_rate=11", USAGE, ("--set learning_rate=11", "learning_rate is 11", "at most 10")),
     ("train good.txt --recipe nosuch.yaml", USAGE, ("'nosuch.yaml'", "No such file")),
-    ("train good.txt --recipe folder.yaml", USAGE, ("'folder.yaml'",)),
-    ("train good.txt --recipe latin.yaml", USAGE, ("'latin.yaml'", "UTF-8")),
-    ("train good.txt --recipe list.yaml", DATA, ("list.yaml", "list")),
     ("train good.txt --recipe broken.yaml", DATA, ("broken.yaml is not YAML",)),
     ("train good.txt --recipe misspelt.yaml", USAGE, ("'hiden_size'", "Did you mean hidden_size?")),
     ("train good.txt --recipe twice.yaml", DATA, ("twice.yaml", "steps is given twice", "line 2")),
     ("train good.txt --recipe tag.yaml", DATA, ("tag.yaml", "python/object")),
-    ("train good.txt --recipe nested.yaml", USAGE, ("nested.yaml", "`steps` is", "whole number")),
-    ("train good.txt --recipe wrong.yaml", USAGE, ("`hidden_size` is 'wide'",)),
-    ("train good.txt --steps 1 --out good.txt", USAGE, ("good.txt exists already",)),
     ("train good.txt --step 5", USAGE, ("--step", "--steps", "charrnn train --help")),
-    ("train good.txt --steps", USAGE, ("--steps", "argument")),
-    ("train --resume folder", CHECKPOINT, ("folder is not a run", "config.yaml", "newest runs: lstm-001")),
-    ("train --resume lstm-001 other", USAGE, ("--resume", "one run")),
-    ("train --resume lstm-001 --seed 3", USAGE, ("--resume cannot change --seed", "start a new run")),
     ("train --resume lstm-001 --steps 400 --epochs 2", USAGE, ("one budget",)),
-]
-READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("sample lstm-01", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
-    ("sample good.txt", CHECKPOINT, ("'good.txt'",)),
-    ("sample --beam 2 --length 0", USAGE, ("--length is 0",)),
     ("sample --stop ''", USAGE, ("--stop has an empty string",)),
-    ("sample --clamp quote", USAGE, ("--clamp quote", "high, low or a number")),
     ("sample --clamp quote@99=high", USAGE, ("A direction of 99 cells", "Use 1 to 32, or all")),
     ("sample --clamp 0:1=2", USAGE, ("--clamp 0:1=2", "between -1 and 1")),
-    (
-        "sample --novelty --count 2",
-        USAGE,
-        ("--novelty shows one text", "not trained on documents"),
-    ),
+    ("sample --novelty --count 2", USAGE, ("--novelty shows one text", "not trained on documents")),
     ("sample --beam 4 --count 5", USAGE, ("--count is 5", "1 to 4 texts", "widen --beam")),
     ("sample --beam 4 --precision int8", USAGE, ("--precision does not go with --beam",)),
     ("sample --beam 4 --length-penalty 1", USAGE, ("--length-penalty is 1", "--stop")),
     ("sample --prime 'zib Ж語'", DATA, ("'Ж'", "'語'", "--alphabet byte")),
     ("sample --prime-file latin.txt", DATA, ("--prime-file latin.txt", "byte 3", "UTF-8")),
-    ("sample --prime-file folder", DATA, ("--prime-file folder",)),
     ("sample --lenght 5", USAGE, ("--lenght", "--length", "charrnn sample --help")),
-    ("sample lstm-001 more", USAGE, ("more",)),
     ("predict zib fon jora", USAGE, ("3 words", "quotes")),
     ("visualize --gates --detect zib", USAGE, ("--detect does not apply to --gates", "leave out")),
-    ("visualize --gradients --with folder", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
     ("visualize --ablate quote@x", USAGE, ("--ablate quote@x", "a number of cells, or all")),
     ("visualize --detect 'x*'", USAGE, ("'x*'", "Write x+")),
     ("visualize --detect none.py", USAGE, ("none.py", "label(text)")),
     ("visualize --detect raises.py", USAGE, ("raises.py, line 2", "ZeroDivisionError")),
-    ("visualize --detect nosuch.py", USAGE, ("nosuch.py",)),
     ("visualize --gates --export a.npz", USAGE, ("--gates has no activations", ".json")),
     ("visualize --export folder.svg", USAGE, ("--export folder.svg", "that is a folder")),
     ("visualize --text short.txt", DATA, ("20 characters", "at least 200", "--text")),
-    ("visualize --text binary.dat", DATA, ("binary.dat",)),
-    ("evaluate --text latin.txt", DATA, ("latin.txt",)),
-    ("explore", USAGE, ("fills a terminal", "charrnn visualize")),
-    ("write", USAGE, ("fills a terminal", "charrnn sample --prime-file DRAFT")),
-    ("corpora lst", USAGE, ("'lst'", "list")),
 ]
 
 
@@ -126,26 +85,19 @@ def mess(lab: Path, tmp_path: Path) -> Path:
     contents: dict[str, bytes] = {
         "good.txt": make_corpus(num_chars=2_000).text.encode(),
         "short.txt": b"zib fon jora molu.\n\n",
-        "empty.txt": b"",
         "one.txt": b"a",
-        "same.txt": b"a" * 100,
         "binary.dat": b"abc\0def" * 20,
         "latin.txt": b"caf\xe9 " * 20,
-        "damaged.gz": b"no gzip file at all",
-        "latin.yaml": b"# \xe9",
-        "list.yaml": b"- hidden_size: 3\n",
         "broken.yaml": b"hidden_size: [\n",
         "misspelt.yaml": b"hiden_size: 3\n",
-        "wrong.yaml": b"hidden_size: wide\n",
         "twice.yaml": b"steps: 3\nsteps: 4\n",
         "tag.yaml": b"steps: !!python/object/apply:os.mkdir [made]\n",
-        "nested.yaml": b"steps: {a: 1}\n",
         "none.py": b"lamps = 1\n",
         "raises.py": b"def label(text):\n    return 1 / 0\n",
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    for name in ("folder", "folder.yaml", "folder.svg"):
+    for name in ("folder", "folder.svg"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -167,7 +119,7 @@ def everything_below(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_size for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize(("line", "code", "named"), TRAIN + READ, ids=[line for line, *_ in TRAIN + READ])
+@pytest.mark.parametrize(("line", "code", "named"), BAD_LINES, ids=[line for line, *_ in BAD_LINES])
 def test_a_bad_command_line_is_explained(
     command: Command, mess: Path, line: str, code: int, named: tuple[str, ...]
 ) -> None:
@@ -183,12 +135,10 @@ def test_every_setting_refuses_what_it_cannot_be(command: Command, mess: Path, n
     is_number = isinstance(getattr(Config(), name), int | float)
     for wrong in ("", "-7", "nan", "no such value"):
         ran = command("train", "good.txt", "--show-config", "--set", f"{name}={wrong}")
-        if is_number and wrong in ("nan", "no such value"):
-            assert ran.code == USAGE
+        assert ran.code == USAGE or not (is_number and wrong in ("nan", "no such value"))
         if ran.code:
             assert_is_clear(ran, USAGE)
-            assert WAY_OUT.search(ran.err)
-            assert name in ran.err or f"--{name.replace('_', '-')}" in ran.err
+            assert WAY_OUT.search(ran.err) and (name in ran.err or f"--{name.replace('_', '-')}" in ran.err)
 
 
 @pytest.mark.parametrize("line", ["train nosuch.txt", "sample --temp nan", "visualize --cell 7", "evaluate nosuch"])
@@ -222,21 +172,13 @@ def test_a_damaged_checkpoint(command: Command, lab: Path, line: str) -> None:
     assert_is_clear(command(*line.split()), CHECKPOINT, ("lstm-001", "model.safetensors is damaged", "SHA-256"))
 
 
-DAMAGES = {
-    "garbage": lambda data: b"{{{",
-    "empty": lambda data: b"",
-    "a digit": lambda data: data.replace(b"3", b"2", 1),
-    "a byte more": lambda data: data + b"\n",
-}
-
-
 @pytest.mark.parametrize("line", READERS)
 @pytest.mark.parametrize(("file", "damage"), [("config.yaml", "a digit"), ("vocab.json", "empty")])
 def test_the_saved_step_stands_in_for_a_damaged_configuration_or_alphabet(
     command: Command, lab: Path, file: str, damage: str, line: str
 ) -> None:
     whole = (lab / file).read_bytes()
-    (lab / file).write_bytes(DAMAGES[damage](whole))
+    (lab / file).write_bytes(b"" if damage == "empty" else whole.replace(b"3", b"2", 1))
     ran = command(*line.split())
     assert ran.code == 0
     (told,) = [text for text in ran.err.splitlines() if "damaged" in text]
@@ -285,35 +227,15 @@ def test_training_that_leaves_the_finite_numbers(command: Command, mess: Path) -
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_named(lab: Path, tmp_path: Path, unbuffered: str) -> None:
-    with Path("/dev/full").open("wb") as full:
-        ran = subprocess.run(
-            [sys.executable, "-m", "charrnn", "sample", "--seed", "0", "--length", "5"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            cwd=tmp_path,
-            env=clean_environment(PYTHONUNBUFFERED=unbuffered),
-            check=False,
-            timeout=600,
-        )
+    line = f"{shlex.quote(sys.executable)} -m charrnn sample --seed 0 --length 5 > /dev/full"
+    environment = clean_environment(PYTHONUNBUFFERED=unbuffered)
+    ran = subprocess.run(line, shell=True, stderr=subprocess.PIPE, cwd=tmp_path, env=environment, check=False)
     assert ran.returncode == 1
     assert ran.stderr.startswith(b"error: ") and b"No space left on device" in ran.stderr
     assert len(ran.stderr.splitlines()) <= 3
 
 
-def test_a_number_in_yaml_may_have_an_exponent(command: Command, mess: Path) -> None:
-    # To YAML 1.1 it is text.
-    for spelled, value in (("1e-3", 1e-3), ("2E2", None), ("4.5e-2", 4.5e-2), ("0.001", 1e-3)):
-        (mess / "rate.yaml").write_text(f"learning_rate: {spelled}\n")
-        ran = command("train", "good.txt", "--recipe", "rate.yaml", "--show-config", "--json")
-        if value is None:
-            assert_is_clear(ran, USAGE, ("rate.yaml", "`learning_rate` is 200.0", "at most 10"))
-        else:
-            assert json.loads(ran.out)["learning_rate"] == {"value": value, "from": "rate.yaml"}
-
-
-@pytest.mark.parametrize(
-    "line", ["sample --temp nan", "train nosuch.txt", "sample nosuch", "smaple", "train --stepps 3"]
-)
+@pytest.mark.parametrize("line", ["sample --temp nan", "train nosuch.txt", "smaple", "train --stepps 3"])
 def test_there_is_a_traceback_only_with_debug(command: Command, mess: Path, line: str) -> None:
     assert "Traceback" not in command(*line.split()).err
     with pytest.raises(Exception) as raised:
@@ -321,33 +243,32 @@ def test_there_is_a_traceback_only_with_debug(command: Command, mess: Path, line
     assert type(raised.value).__module__.startswith(("charrnn.errors", "typer"))
 
 
-LONG_MESSAGE = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
 UNEXPECTED = [
-    (EOFError("marshal data too short"), "error: unexpected EOFError: marshal data too short"),
     (EOFError(), "error: unexpected EOFError"),
-    (RuntimeError(LONG_MESSAGE), "error: unexpected RuntimeError: first line of it more than anybody reads"),
+    (
+        RuntimeError("first line of it\n" + "more than anybody reads \x1b[2J " * 1_000),
+        "error: unexpected RuntimeError: first line of it more than anybody reads",
+    ),
     (ZeroDivisionError("a\n\nb\r\nc\nd"), "error: unexpected ZeroDivisionError: a b c d"),
 ]
 
 
 @pytest.mark.parametrize(("error", "begin"), UNEXPECTED, ids=[begin[17:40] for _, begin in UNEXPECTED])
-@pytest.mark.parametrize("line", ["sample", "train good.txt", "corpora list"])
 def test_what_nobody_expected_is_a_short_error(
-    command: Command, mess: Path, error: Exception, begin: str, line: str, monkeypatch: pytest.MonkeyPatch
+    command: Command, mess: Path, error: Exception, begin: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    for place in ("charrnn.api.load", "charrnn.cli.train.merge_settings", "charrnn.cli.corpora.load_catalogue"):
-        monkeypatch.setattr(place, fail)
-    ran = command(*line.split())
+    monkeypatch.setattr("charrnn.api.load", fail)
+    ran = command("sample")
     assert (ran.code, ran.out) == (1, "")
     first, second = ran.err.splitlines()
     assert first.startswith(begin) and len(first) < 300
     assert first == begin or len(first) > 200, "a long message is cut, not dropped"
     assert second.strip() == "Add --debug to see where it happened."
     with pytest.raises(Exception) as raised:
-        command(*line.split(), "--debug")
+        command("sample", "--debug")
     assert error in (raised.value, raised.value.__cause__)
 
 
@@ -362,24 +283,21 @@ def test_only_an_interrupt_is_an_interrupt(
         except KeyboardInterrupt:
             raise EOFError("closed") from None
 
-    monkeypatch.setattr("charrnn.api.load", interrupt)
-    assert (command("sample", alphabet_run).code, command("sample", alphabet_run).err) == (130, "")
-
     def press(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("charrnn.api.load", press)
-    assert (command("sample", alphabet_run).code, command("sample", alphabet_run).err) == (130, "")
+    for load in (interrupt, press):
+        monkeypatch.setattr("charrnn.api.load", load)
+        assert command("sample", alphabet_run) == Ran(130, "", "")
 
 
-@pytest.mark.parametrize("error", ["EOFError('marshal data too short')", "ImportError('no such thing')"])
-def test_a_module_that_cannot_be_imported_is_a_short_error(process: Callable[..., Any], error: str) -> None:
-    script = f"""
+def test_a_module_that_cannot_be_imported_is_a_short_error(process: Callable[..., Any]) -> None:
+    script = """
 import sys
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "charrnn.cli.app":
-            raise {error}
+            raise ImportError("no such thing")
 sys.meta_path.insert(0, Finder())
 from charrnn.__main__ import main
 main()
@@ -387,23 +305,10 @@ main()
     ran = process("-c", script)
     assert (ran.returncode, ran.stdout) == (1, b"")
     assert ran.stderr.decode().splitlines() == [
-        f"error: unexpected {error.replace('(', ': ').strip(')').replace(chr(39), '')}",
+        "error: unexpected ImportError: no such thing",
         "       Add --debug to see where it happened.",
     ]
     assert b"Traceback" in process("-c", script, "--debug").stderr
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Callable[[str], str]:
-    """Make a named pipe that a text is written to as soon as it is read; returns its name."""
-
-    def make(text: str) -> str:
-        os.mkfifo(tmp_path / "pipe")
-        writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,), daemon=True)
-        writer.start()
-        return "pipe"
-
-    return make
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,65 +73,50 @@ def test_completion_installs_itself(process: Process, tmp_path: Path) -> None:
     assert len(scripts) == 1 and "charrnn" in scripts[0]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [("--version", 0), ("sample --temp x", 2), ("train nosuch.txt", 3), ("sample nosuch", 4)],
-)
-def test_the_process_ends_with_the_exit_code(process: Process, arguments: str, code: int) -> None:
+@pytest.mark.parametrize(("arguments", "code"), [("sample nosuch", 4), ("sample nosuch --debug", 1)])
+def test_the_process_ends_with_the_exit_code_and_debug_shows_where_it_happened(
+    process: Process, arguments: str, code: int
+) -> None:
     ran = process("-m", "charrnn", *arguments.split())
-    assert ran.returncode == code
-    assert (ran.stderr == b"") is (code == 0)
-    assert b"Traceback" not in ran.stderr
+    assert (ran.returncode, ran.stdout) == (code, b"") and b"no run 'nosuch'" in ran.stderr
+    assert ran.stderr.startswith(b"Traceback") is ("--debug" in arguments)
 
 
-def test_debug_shows_where_it_happened(process: Process) -> None:
-    ran = process("-m", "charrnn", "sample", "nosuch", "--debug")
-    assert ran.returncode != 0
-    assert ran.stderr.startswith(b"Traceback") and b"no run 'nosuch'" in ran.stderr
-    assert ran.stdout == b""
-
-
-@pytest.mark.parametrize("arguments", ["train text.txt", "evaluate", "runs"])
-def test_a_folder_that_was_removed_under_it_is_said(process: Process, tmp_path: Path, arguments: str) -> None:
-    script = f"""
+def test_a_folder_that_was_removed_under_it_is_said(process: Process) -> None:
+    script = """
 import os, sys
 os.mkdir("gone")
 os.chdir("gone")
 os.rmdir("../gone")
 from charrnn.cli.app import run
-sys.exit(run({arguments.split()!r}))
+print([run(arguments.split()) for arguments in ("train text.txt", "evaluate", "runs")])
 """
     ran = process("-c", script)
-    assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr == b"error: the current folder was removed: change to another one (cd)\n"
+    assert (ran.returncode, ran.stdout) == (0, b"[1, 1, 1]\n")
+    assert ran.stderr == b"error: the current folder was removed: change to another one (cd)\n" * 3
 
 
 def test_predict_lists_the_likeliest_characters(command: Command, lab: Path) -> None:
     found = as_json(command("predict", "molu tarn nibbe", "--json"))
-    assert [set(item) for item in found] == [{"character", "probability"}] * 5
-    probabilities = [item["probability"] for item in found]
-    assert probabilities == sorted(probabilities, reverse=True)
-    assert 0 < sum(probabilities) <= 1
     assert found[0]["character"] == "r", "nibber is the only word that begins like this"
     assert found[0]["probability"] > 0.8
-    expected = charrnn.load(lab).predict("molu tarn nibbe")
-    assert [(item["character"], item["probability"]) for item in found] == [
-        (p.character, pytest.approx(p.probability)) for p in expected
+    assert found == [
+        {"character": p.character, "probability": pytest.approx(p.probability)}
+        for p in charrnn.load(lab).predict("molu tarn nibbe")
     ]
 
 
 def test_evaluate_agrees_with_training(command: Command, lab: Path, lstm: TrainedRun) -> None:
     found = as_json(command("evaluate", "--precision", "fp32", "--json"))
+    windowed = found["windowed_256"]
     documented = {"nats_per_char", "bpc", "bits_per_byte", "num_chars", "protocol"}
-    assert found.keys() >= documented
+    assert found.keys() >= documented and windowed.keys() >= documented
     best = min((e for e in lstm.events if e.event == "evaluation"), key=lambda event: event.val_nats)
     assert (found["run"], found["step"], found["protocol"]) == ("lstm-001", best.step, "stateful")
     assert found["nats_per_char"] == pytest.approx(best.val_nats, abs=1e-5)
     assert found["bpc"] == pytest.approx(best.val_bpc, abs=1e-5)
-    windowed = found["windowed_256"]
-    assert windowed.keys() >= documented
-    assert windowed["protocol"] == "windowed-256"
     # Each window begins from nothing and so loses a little.
+    assert windowed["protocol"] == "windowed-256"
     assert found["nats_per_char"] < windowed["nats_per_char"] < found["nats_per_char"] + 0.5
 
 
@@ -169,16 +153,12 @@ def test_evaluate_reads_the_test_text(command: Command, lab: Path, corpus: Synth
     sizes = ["--hidden-size", "8", "--set", "num_lanes=4", "--set", "bptt_length=16", "--steps", "2"]
     assert command("train", "text.txt", *sizes, "--split", "80/10/10", "--out", "run").code == 0
     found = as_json(command("evaluate", "run", "--part", "test", "--json"))
-    assert found["num_chars"] == len(corpus.text) - int(0.9 * len(corpus.text))
+    assert (found["part"], found["num_chars"]) == ("test", len(corpus.text) - int(0.9 * len(corpus.text)))
     assert found["nats_per_char"] != as_json(command("evaluate", "run", "--json"))["nats_per_char"]
-    assert found["part"] == "test"
-    assert (
-        "--part selects a part of the run's own text"
-        in command("evaluate", "run", "--part", "test", "--text", "text.txt").err
-    )
+    refused = command("evaluate", "run", "--part", "test", "--text", "text.txt")
+    assert "--part selects a part of the run's own text" in refused.err
     refused = command("evaluate", lab.name, "--part", "test")
     assert refused.code == 2 and "lstm-001 has no test text: it was trained without --split 80/10/10" in refused.err
-    assert "no part 'both'; use validation or test" in command("evaluate", "--part", "both").err
 
 
 def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
@@ -251,105 +231,44 @@ def test_an_unknown_option_names_the_help_of_the_command_that_has_the_others(com
 
 def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     text = make_corpus(num_chars=2_000).text.encode()
-    entry = catalogue.CatalogueEntry(
-        name="nonsense",
-        file="nonsense.txt",
-        address="https://example.invalid/nonsense.txt",
-        sha256=hashlib.sha256(text).hexdigest(),
-        num_bytes=len(text),
-        licence="none",
-        look_for="words",
-    )
+    fields = dict.fromkeys(("address", "licence", "look_for"), "none")
+    digest = hashlib.sha256(text).hexdigest()
+    entry = catalogue.CatalogueEntry(name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields)
     monkeypatch.setattr(catalogue, "load_catalogue", lambda: (entry,))
     Path("corpora").mkdir()
-    Path("corpora/nonsense.txt").write_bytes(text)
-    ran = command("corpora", "fetch", "nonsense")
-    assert (ran.code, ran.out, ran.err) == (0, "corpora/nonsense.txt\n", "")
-    assert as_json(command("corpora", "fetch", "nonsense", "--json")) == {
-        "name": "nonsense",
-        "path": "corpora/nonsense.txt",
-    }
+    file = Path("corpora/nonsense.txt")
+    file.write_bytes(text)
+    fetch = ("corpora", "fetch", "nonsense")
+    assert command(*fetch) == Ran(0, f"{file}\n", "")
+    assert as_json(command(*fetch, "--json")) == {"name": "nonsense", "path": str(file)}
     Path("nonsense.txt").write_text("mine")
-    ran = command("corpora", "fetch", "nonsense")
-    assert (ran.code, ran.out) == (0, "corpora/nonsense.txt\n")
-    assert ran.err == (
-        "warning: `charrnn train nonsense` reads nonsense.txt of this folder, not the text of the catalogue\n"
-    )
-    assert command("corpora", "fetch", "nonsense", "--quiet").err == ""
+    warning = "`charrnn train nonsense` reads nonsense.txt of this folder, not the text of the catalogue"
+    assert command(*fetch) == Ran(0, f"{file}\n", f"warning: {warning}\n")
+    assert command(*fetch, "--quiet").err == ""
     Path("nonsense.txt").unlink()
-    Path("corpora/nonsense.txt").write_bytes(text + b"!")
-    ran = command("corpora", "fetch", "nonsense")
-    assert (ran.code, ran.out) == (3, "")
-    assert "corpora/nonsense.txt exists but is not the catalogue's nonsense" in ran.err
+    file.write_bytes(text + b"!")
+    ran = command(*fetch)
+    assert (ran.code, ran.out) == (3, "") and f"{file} exists but is not the catalogue's nonsense" in ran.err
 
 
-COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+def test_the_c_locale_changes_nothing(command: Command, process: Process, byte_run: TrainedRun) -> None:
+    usual = command("predict", byte_run.path, "語")
+    in_c = process("-m", "charrnn", "predict", byte_run.path, "語", LC_ALL="C")
+    assert (in_c.returncode, in_c.stderr, in_c.stdout) == (0, b"", usual.out.encode())
 
 
-def test_colour_follows_the_stream_and_the_environment(process: Process, lab: Path) -> None:
-    arguments = ("-m", "charrnn", "predict", "zib")
-    plain = process(*arguments)
-    assert (plain.returncode, plain.stderr) == (0, b"")
-    assert b"\x1b" not in plain.stdout
-    forced = process(*arguments, FORCE_COLOR="1", TERM="xterm")
-    assert b"\x1b[34m" in forced.stdout, "the bars are blue"
-    assert COLOUR.sub(b"", forced.stdout) == plain.stdout
-    refused = process(*arguments, FORCE_COLOR="1", TERM="xterm", NO_COLOR="1")
-    assert not re.search(rb"\x1b\[[0-9;]*3[0-7]", refused.stdout)
-    in_json = process(*arguments, "--json", FORCE_COLOR="1", TERM="xterm")
-    assert len(json.loads(in_json.stdout)) == 5
-
-
-def test_the_c_locale_changes_nothing(process: Process, lab: Path, byte_run: TrainedRun) -> None:
-    for arguments in (("predict", "zib"), ("predict", byte_run.path, "語"), ("runs",)):
-        usual = process("-m", "charrnn", *arguments, LC_ALL="C.UTF-8")
-        assert (usual.returncode, usual.stderr) == (0, b"")
-        in_c = process("-m", "charrnn", *arguments, LC_ALL="C")
-        assert (in_c.returncode, in_c.stderr, in_c.stdout) == (0, b"", usual.stdout)
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("sample", "--seed", 0, "--length", 60),
-        ("predict", "z"),
-        ("visualize", "--cell", "0:1", "--quiet"),
-    ],
-)
+@pytest.mark.parametrize("arguments", [("sample", "--seed", 0, "--length", 60), ("visualize", "--cell", "0:1", "-q")])
 def test_a_stream_that_cannot_show_every_character_is_no_failure(
-    command: Command,
-    byte_run: TrainedRun,
-    arguments: tuple[object, ...],
-    encoding: str,
-    monkeypatch: pytest.MonkeyPatch,
+    command: Command, byte_run: TrainedRun, arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What a pipe on Windows is: cp1252 has neither the blocks of a picture nor most of the world's characters.
-    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", stream)
     ran = command(arguments[0], byte_run.path, *arguments[1:])
-    assert (ran.code, ran.err) == (0, "")
-    assert len(stream.buffer.getvalue()) > 50  # type: ignore[attr-defined]
+    assert (ran.code, ran.err) == (0, "") and len(stream.buffer.getvalue()) > 50  # type: ignore[attr-defined]
 
 
 def test_a_run_may_be_read_while_it_trains(command: Command, lab: Path) -> None:
     with RunWriter(lab).lock():
         assert command("sample", "--length", 5).code == 0
         assert command("runs").code == 0
-
-
-def test_a_closed_standard_output_is_one_plain_error(process: Callable[..., Any], tmp_path: Path) -> None:
-    script = (
-        "import os, subprocess, sys; os.close(1); sys.exit(subprocess.call([sys.executable, '-m', 'charrnn', 'runs']))"
-    )
-    ran = process("-c", script)
-    assert ran.returncode == 1
-    assert ran.stderr == b"error: cannot write the output: standard output is closed\n"
-
-
-@pytest.mark.parametrize("arguments", [("train", "-", "--steps", "1"), ("evaluate", "--text", "-")])
-def test_a_closed_standard_input_is_one_plain_error(process: Process, lab: Path, arguments: tuple[str, ...]) -> None:
-    script = "import os, subprocess, sys; os.close(0); sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))"
-    ran = process("-c", script, "-m", "charrnn", *arguments)
-    assert ran.returncode == 3
-    assert ran.stderr.startswith(b"error: standard input (-) is closed") and len(ran.stderr.splitlines()) == 1

@@ -1,20 +1,16 @@
 """The options of sampling and searching: each default in one place, each value checked when it is given."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
 
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.options import options_of
-
-PACKAGE = Path(charrnn.__file__).parent
 
 
 @pytest.mark.parametrize(
@@ -33,19 +29,6 @@ PACKAGE = Path(charrnn.__file__).parent
 def test_a_sample_s_options_are_checked_when_they_are_made(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=f"^{message}"):
         SampleOptions(**options)
-
-
-def test_a_single_stop_string_is_one_string() -> None:
-    assert SampleOptions(stops="end").stops == ("end",)
-    assert SearchOptions(stops="end", length_penalty=1.0).stops == ("end",)
-
-
-def test_a_sample_takes_the_temperature_that_is_documented(command: Callable[..., Ran], alphabet_run: Path) -> None:
-    ran = command("sample", alphabet_run, "--seed", 1, "--length", 60)
-    model = charrnn.load(alphabet_run)
-    assert ran.out.rstrip("\n") == model.sample(temperature=0.8, seed=1, length=60).text.rstrip("\n")
-    assert SAMPLE_TEMPERATURE == 0.8
-    assert SampleOptions().temperature == 1.0, "the model's own distribution"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +53,7 @@ def test_a_verb_of_a_model_shows_and_takes_the_fields_of_its_options(
 def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
     options = {option.name: option for option in options_of(SampleOptions)}
     assert (options["temperature"].flag, options["temperature"].aliases) == ("--temp", ("--temperature",))
-    assert options["seed"].least == 0
+    assert options["seed"].least == 0 and "on_draw" not in options
     assert options["seed"].panel is None, "an option that everybody uses"
-    assert "on_draw" not in options
-    assert SampleOptions().clamps == {} and SampleOptions(temperature=0.5).temperature == 0.5
+    assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 1.0), "on the command line, and in Python"
+    assert SampleOptions(stops="end").stops == SearchOptions(stops="end", length_penalty=1.0).stops == ("end",)
