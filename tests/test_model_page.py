@@ -34,6 +34,7 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import Shaping
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
+from charrnn.views.export import ExportFormat
 
 Command = Callable[..., Ran]
 
@@ -466,9 +467,9 @@ def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, m
 
     def write(model: Model, path: Path) -> exports.Content:
         path.write_text("mine", encoding="utf-8")
-        return exports.Content(data=b"a page")
+        return b"a page", None
 
-    monkeypatch.setattr(exports, "FORMATS", (exports.ModelFormat(suffix=".html", summary="a page", write=write),))
+    monkeypatch.setitem(exports.FORMATS, ".html", ExportFormat(suffix=".html", content="a page", write=write))
     with pytest.raises(UsageError, match=r"page\.html exists: give another name"):
         made().export(target)
     assert target.read_text(encoding="utf-8") == "mine"

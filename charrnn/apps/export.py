@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,54 +13,29 @@ import typer
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn
-from charrnn.errors import UsageError, install_command, named
+from charrnn.errors import UsageError, named
 from charrnn.extensions import ModelMethod
+from charrnn.views.export import ExportFormat, check_target
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.apps.onnx import OnnxCheck
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
-    """The content of a file, and what is known of it."""
-
-    data: bytes
-    check: OnnxCheck | None = None
-    """The check of an .onnx file; None for other formats, and without onnxruntime."""
-    notes: tuple[str, ...] = ()
-    """What a reader must know of the file, one sentence each."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelFormat:
-    """A format of files that contain a model."""
-
-    suffix: str
-    """The suffix of the file, in lower case."""
-    summary: str
-    """What it is for, as the help says it."""
-    write: Callable[[Model, Path], Content]
-    """Return the content of the file for a model and the path of the file."""
-    package: str | None = None
-    """A package that writing it needs, which is the extra of the same name."""
+Content = tuple[bytes, "OnnxCheck | None"]
+"""The content of a file, and the check of an .onnx file; None for other formats, and without onnxruntime."""
 
 
 def _zip(model: Model, path: Path) -> Content:
     from charrnn.runs.model_file import model_to_bytes
 
     recorded = model.recorded_corpus
-    return Content(
-        data=model_to_bytes(
-            path.stem,
-            model.config,
-            model.vocab,
-            model.tensors,
-            step=model.step,
-            val_nats=model.val_nats,
-            corpus_digest=None if recorded is None else recorded.digest,
-        )
+    digest = None if recorded is None else recorded.digest
+    step, val_nats = model.step, model.val_nats
+    data = model_to_bytes(
+        path.stem, model.config, model.vocab, model.tensors, step=step, val_nats=val_nats, corpus_digest=digest
     )
+    return data, None
 
 
 def _onnx(model: Model, path: Path) -> Content:
@@ -71,10 +44,7 @@ def _onnx(model: Model, path: Path) -> Content:
 
     data = onnx_to_bytes(model)
     ids = model.generator.draw_ids(SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32"))
-    check = check_onnx(data, model.stepper, ids)
-    if check is None:
-        return Content(data=data, notes=("the file was not checked, because onnxruntime is not installed",))
-    return Content(data=data, check=check)
+    return data, check_onnx(data, model.stepper, ids)
 
 
 def _html(model: Model, path: Path) -> Content:
@@ -82,35 +52,27 @@ def _html(model: Model, path: Path) -> Content:
     from charrnn.runs.model_file import SUFFIX
 
     run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
-    return Content(data=to_model_page(model, run, model.found_cells).encode("utf-8"))
+    return to_model_page(model, run, model.found_cells).encode("utf-8"), None
 
 
-FORMATS = (
-    ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),
-    ModelFormat(suffix=".html", summary="a page that runs the model", write=_html),
-    ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
+_FORMATS = (
+    ExportFormat(suffix=".zip", content="for every command of charrnn", write=_zip),
+    ExportFormat(suffix=".html", content="a page that runs the model", write=_html),
+    ExportFormat(
+        suffix=".onnx", content="for onnxruntime and other programs", write=_onnx, module="onnx", extra="onnx"
+    ),
 )
-"""All formats, in the order in which messages list them."""
-_FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.summary}" for one in FORMATS).rsplit(", ", 1))
+FORMATS = {one.suffix: one for one in _FORMATS}
+"""The formats of models by suffix; `write` takes the model and the path of the file, and returns a `Content`."""
+_FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.content}" for one in _FORMATS).rsplit(", ", 1))
 
 
-def check_target(path: Path, *, is_replaced: bool) -> ModelFormat:
+def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
     """Return the format of the suffix of `path`.
 
-    Raises UsageError if there is no such format, a package is missing, the file cannot be written, or it exists and
-    `is_replaced` is False.
+    Raises UsageError as `check_target`, and for a file that exists if `is_replaced` is False.
     """
-    found = next((one for one in FORMATS if one.suffix == path.suffix.lower()), None)
-    if found is None:
-        suffixes = " or ".join(one.suffix for one in FORMATS)
-        raise UsageError(f"{path} has the suffix {path.suffix or 'none'}: a model is exported to a {suffixes} file.")
-    if found.package is not None and find_spec(found.package) is None:
-        raise UsageError(
-            f"A {found.suffix} file needs the package {found.package}. In the folder of charrnn's pyproject.toml: "
-            f"{install_command(found.package)}"
-        )
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
+    found = check_target(path, FORMATS)
     is_replaceable = path.is_file() or not path.exists()  # a link may name a file that does not exist
     if os.path.lexists(path) and not (is_replaceable and is_replaced):
         raise _already_exists(path, is_replaceable=is_replaceable)
@@ -126,12 +88,12 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as `export_model`."""
     from charrnn.files import behind_links, write_atomically, write_new_atomically
 
-    content = check_target(path, is_replaced=force).write(model, path)
+    data, check = check_model_target(path, is_replaced=force).write(model, path)
     if force:
-        write_atomically(behind_links(path), content.data)
-    elif not write_new_atomically(path, content.data):  # an export takes long, and another program has written the file
+        write_atomically(behind_links(path), data)
+    elif not write_new_atomically(path, data):  # an export takes long, and another program has written the file
         raise _already_exists(path, is_replaceable=path.is_file())
-    return content
+    return data, check
 
 
 def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path:
@@ -164,18 +126,18 @@ def export(
     *run, file = arguments
     if len(run) > 1:
         raise UsageError(f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with spaces.")
-    check_target(Path(file), is_replaced=force)  # before a large run is loaded
+    target = check_model_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
-    content = write_model(model, Path(file), force=force)
-    warn(content.notes, quiet=quiet)
-    check = content.check
+    data, check = write_model(model, Path(file), force=force)
+    if target.suffix == ".onnx" and check is None:
+        warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
     if check is not None and not quiet and not json:
         sys.stderr.write(
             f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model is "
             f"{check.max_difference:.2g} (logits)\n"
         )
     if json:
-        described = {"file": file, "bytes": len(content.data), "step": model.step, "val_nats": model.val_nats}
+        described = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
         print_json(described | ({} if check is None else {"check": asdict(check)}))
     else:
         print_path(file)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.streams import print_path, result_console
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.files import behind_links, write_atomically
-from charrnn.views.export import find_format
+from charrnn.views.export import check_target, find_format
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,13 +42,11 @@ def check_export(export: Path | None, text: str | None, *, no_arrays: str | None
     if export is None:
         return
     try:
-        find_format(export)
+        check_target(export)
     except UsageError as error:
         raise UsageError(f"--export {error}") from None
     problem = None
-    if not export.parent.is_dir():
-        problem = f"there is no folder {export.parent}. Create it, or give another."
-    elif export.is_dir():
+    if export.is_dir():
         problem = "that is a folder. Give the name of a file."
     elif text is not None and export.exists() and Path(text).exists() and export.samefile(text):
         problem = "that is the text, which it would replace. Give another name."

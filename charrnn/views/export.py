@@ -67,13 +67,13 @@ class Exportable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportFormat:
-    """A format of exported files."""
+    """A format of exported files: of results, which `FORMATS` lists, or of another kind."""
 
     suffix: str
     content: str
-    """What the file contains, in a few words."""
-    write: Callable[[Exportable], bytes]
-    """Return the content of the file. Raises UsageError if it cannot be drawn on this machine."""
+    """What the file contains, or what it is for, in a few words."""
+    write: Callable[..., Any]
+    """Return the content of the file, for an `Exportable` as bytes. Raises UsageError if it cannot be made here."""
     module: str = ""
     """The module of an optional package that has to be installed."""
     extra: str = ""
@@ -156,15 +156,23 @@ def describe_formats(*, has_arrays: bool = True) -> str:
     )
 
 
-def find_format(path: Path) -> ExportFormat:
+def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
     """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a missing package."""
-    found = FORMATS.get(path.suffix.lower())
+    found = formats.get(path.suffix.lower())
     if found is None:
-        *others, last = FORMATS
+        *others, last = formats
         raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
     if found.module and find_spec(found.module) is None:
         raise UsageError(
             f"{path}: a {found.suffix} needs the package {found.module}. In the folder of charrnn's pyproject.toml: "
-            f"{install_command(found.extra)}\n" + found.instead.format(stem=path.with_suffix(""))
+            f"{install_command(found.extra)}\n{found.instead.format(stem=path.with_suffix(''))}".rstrip()
         )
+    return found
+
+
+def check_target(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> ExportFormat:
+    """Return the format of a file that is to be written. Raises UsageError as `find_format`, and without its folder."""
+    found = find_format(path, formats)
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
     return found
