@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from rich.color import Color
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
@@ -18,7 +19,7 @@ import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
 from charrnn.apps.explore.app import Explorer
 from charrnn.apps.explore.state import BEST
-from charrnn.apps.full_screen import Question
+from charrnn.apps.full_screen import Help, Keys, Question
 from charrnn.apps.write.drafts import Draft, Settings, read_draft
 from charrnn.apps.write.screen import Writer
 from charrnn.views.theme import MIN_CONTRAST, contrast
@@ -106,6 +107,40 @@ async def answer(app: Any, pilot: Pilot[Any], text: str) -> None:
     app.screen.query_one(Input).value = text
     await pilot.press("enter")
     await pilot.pause()
+
+
+def use_light_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm", "COLORTERM": "truecolor", "CHARRNN_BACKGROUND": "light"}.items():
+        monkeypatch.setenv(name, value)
+
+
+async def look(app: Any, pilot: Pilot[Any], kind: type) -> None:
+    """Wait for a screen, and check that its text is legible."""
+    await until(pilot, lambda: isinstance(app.screen, kind))
+    await pilot.pause()
+    assert illegible(app) == []
+
+
+async def check_input(app: Any, pilot: Pilot[Any]) -> None:
+    """Check that the cursor and what is selected in the line of input have their colours swapped."""
+    app.screen.query_one(Input).value = "abc"
+    for key, marked in (("home", "a"), ("end", " "), ("shift+left", "c")):
+        await pilot.press(key)
+        await pilot.pause()
+        strip = app.screen.query_one(Input).render_line(0)
+        assert marked in [text for text, style, _ in strip if style is not None and style.reverse]
+    assert illegible(app) == []
+
+
+async def look_at_help(app: Any, pilot: Pilot[Any], key: str, keys: Sequence[Keys]) -> None:
+    """Open the help, and check that it is legible and lists the keys."""
+    await pilot.press(key)
+    await until(pilot, lambda: "Esc closes this." in screen(app))
+    await look(app, pilot, Help)
+    words = " ".join(screen(app).replace("│", " ").split())
+    assert all(names.split()[0] in words and meaning.split()[0] in words for names, meaning, _ in keys)
+    await pilot.press("escape")
+    await until(pilot, lambda: not isinstance(app.screen, Help))
 
 
 def illegible(app: Any) -> list[str]:

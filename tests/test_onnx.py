@@ -30,8 +30,8 @@ from charrnn.model.cells import CELLS
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
 from charrnn.model.registry import cell_type
-from charrnn.model.shapes import dilation_of
 from charrnn.model.stepper import Stepper
+from charrnn.model.walk import Architecture
 from charrnn.text.vocab import Vocab
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
@@ -92,8 +92,9 @@ def test_every_cell_and_depth_computes_what_the_network_computes(
         ids[0, 9], ids[1, 0] = config.end_id, config.end_id
         assert config.end_id is not None
     state = network.initial_state(2).detach().numpy()
+    dilations = Architecture.of(config).dilations
     for layer, values in enumerate(state):  # the rest of a dilated state is that of no layer, and stays as it is
-        used = values[: network.recurrent_layers()[layer].cell.num_states * dilation_of(config, layer)]
+        used = values[: network.recurrent_layers()[layer].cell.num_states * dilations[layer]]
         used += generator.normal(0, 0.5, used.shape).astype(np.float32)
     with torch.no_grad():
         expected, last = network(torch.from_numpy(ids.T.copy()), torch.from_numpy(state))

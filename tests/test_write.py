@@ -1,7 +1,8 @@
-"""`charrnn write`: driven by its keys, and looked at."""
+"""`charrnn write`: driven by its keys, and looked at; the file of a draft, of which nothing is lost."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,16 +16,25 @@ from charrnn.api import Model
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
-from exploring import answer, play_writer, screen, until
+from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
 from rich.style import Style
 
-from charrnn.apps.full_screen import Choice, Help
+from charrnn.apps.full_screen import Choice, Help, Question
+from charrnn.apps.write import drafts
 from charrnn.apps.write.assistant import assistant_of
 from charrnn.apps.write.continuations import Continuation, Continuations
-from charrnn.apps.write.drafts import describe_reading, parse_path, shown_continuation
+from charrnn.apps.write.drafts import (
+    MAX_DRAFT_BYTES,
+    SURPRISE,
+    ChangedOnDiskError,
+    Draft,
+    describe_reading,
+    read_draft,
+    shown_continuation,
+)
 from charrnn.apps.write.editor import hide, hide_pasted, marks, reveal
-from charrnn.apps.write.screen import Writer
-from charrnn.errors import DataError, UsageError
+from charrnn.apps.write.screen import KEYS, Writer
+from charrnn.errors import CharRNNError, CheckpointError, DataError
 from charrnn.views.heatmap import MAX_BITS
 from charrnn.views.theme import palette_of
 
@@ -47,59 +57,43 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_tab_offers_five_and_a_digit_inserts_one_that_undo_takes_out(model: Model, path: Path) -> None:
-    expected = model.continuations(TEXT, seed=3, count=5)
+def test_tab_offers_five_continuations_and_a_digit_inserts_one(model: Model, path: Path) -> None:
+    expected = model.continuations(TEXT, seed=3)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        draft_screen = app.draft_screen
+        draft_screen, editor = app.draft_screen, app.draft_screen.editor
         await pilot.press("tab")
-        await until(pilot, lambda: len(draft_screen.offered) == 5)
-        assert draft_screen.offered == expected
-        assert draft_screen.editor.draft == TEXT, "nothing is inserted unasked"
-        shown = screen(app)
+        await until(pilot, lambda: draft_screen.offered == expected)
+        assert editor.draft == TEXT, "nothing is inserted unasked"
         for number, one in enumerate(expected, start=1):
-            assert f"{number} " in shown and shown_continuation(one) in shown and f"{one.nats_per_char:.2f}" in shown
-        await pilot.press("3")
-        await until(pilot, lambda: draft_screen.editor.draft == TEXT + expected[2].text)
-        assert not draft_screen.offered
-        await pilot.press("ctrl+z")
-        await until(pilot, lambda: draft_screen.editor.draft == TEXT)
-        await pilot.press("ctrl+y")
-        await until(pilot, lambda: draft_screen.editor.draft == TEXT + expected[2].text)
-        await pilot.press("3")
-        await until(pilot, lambda: draft_screen.editor.draft == TEXT + expected[2].text + "3")
-
-    play_writer(model, path, script)
-    assert path.read_text(encoding="utf-8") == TEXT, "nothing is saved unasked"
-
-
-def test_tab_offers_five_others_and_continues_at_the_cursor(model: Model, path: Path) -> None:
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        draft_screen = app.draft_screen
+            assert f"{number} " in screen(app) and shown_continuation(one) in screen(app)
+            assert f"{one.nats_per_char:.2f}" in screen(app)
         await pilot.press("tab")
-        await until(pilot, lambda: len(draft_screen.offered) == 5)
-        first = list(draft_screen.offered)
-        await pilot.press("tab")
-        await until(pilot, lambda: len(draft_screen.offered) == 5 and draft_screen.offered != first)
-        assert not {one.text for one in first} & {one.text for one in draft_screen.offered}
+        await until(pilot, lambda: len(draft_screen.offered) == 5 and draft_screen.offered != expected)
+        assert not {one.text for one in expected} & {one.text for one in draft_screen.offered}, "five others"
         await pilot.press("escape")
         await until(pilot, lambda: not draft_screen.offered)
         await pilot.press("tab")
-        await until(pilot, lambda: draft_screen.offered == first)
-        await pilot.press("x")
-        await until(pilot, lambda: not draft_screen.offered and draft_screen.editor.draft == TEXT + "x")
+        await until(pilot, lambda: draft_screen.offered == expected)
+        await pilot.press("3")
+        await until(pilot, lambda: editor.draft == TEXT + expected[2].text)
+        assert not draft_screen.offered
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: editor.draft == TEXT)
+        await pilot.press("ctrl+y", "3")
+        await until(pilot, lambda: editor.draft == TEXT + expected[2].text + "3")
         await pilot.press("tab")
         await until(pilot, lambda: len(draft_screen.offered) == 5)
         await pilot.press("left")
         await until(pilot, lambda: not draft_screen.offered)
         await pilot.press("home", "right", "right", "right", "tab")
-        await until(pilot, lambda: len(draft_screen.offered) == 5)
-        assert draft_screen.offered == model.continuations("the", seed=3)
+        await until(pilot, lambda: draft_screen.offered == model.continuations("the", seed=3))
         chosen = draft_screen.offered[0].text
         await pilot.press("1")
-        await until(pilot, lambda: draft_screen.editor.draft == "the" + chosen + TEXT[3:] + "x")
+        await until(pilot, lambda: editor.draft == "the" + chosen + TEXT[3:] + expected[2].text + "3")
 
     play_writer(model, path, script)
+    assert path.read_text(encoding="utf-8") == TEXT, "nothing is saved unasked"
 
 
 def test_settings_go_round(model: Model, path: Path) -> None:
@@ -112,7 +106,6 @@ def test_settings_go_round(model: Model, path: Path) -> None:
         for temperature in (1.0, 1.2, 0.2, 0.5, 0.8):
             await pilot.press("ctrl+t")
             await until(pilot, lambda value=temperature: f"temperature {value:g}" in screen(app))  # type: ignore[misc]
-        assert draft_screen.settings.temperature == 0.8
         # While continuations are shown, they are replaced by those of the new settings.
         await pilot.press("tab")
         await until(pilot, lambda: len(draft_screen.offered) == 5)
@@ -131,19 +124,18 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
         await until(pilot, lambda: bool(app.draft_screen.notes))
         assert "“ is read as" in app.draft_screen.notes[0] and "does not know 7 characters" in app.draft_screen.notes[0]
         await pilot.press("x")
-        await until(pilot, lambda: "* " in screen(app))
+        await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
         assert path.read_bytes() == data
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "saved" in screen(app))
-        assert "* " not in screen(app).splitlines()[0]
+        assert screen(app).startswith("draft.txt  lstm-001 ")
         await pilot.press("y", "backspace")
         await until(pilot, lambda: "saved" not in screen(app))
         await pilot.press("ctrl+q")
         await pilot.pause()
 
-    app = play_writer(model, path, script)
+    assert play_writer(model, path, script).return_value is True
     assert path.read_bytes() == data[:-2] + b"x\r\n", "typed before the last line end"
-    assert app.return_value is True
 
 
 def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
@@ -165,8 +157,7 @@ def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
         assert "exists already" in screen(app) and Path("taken.txt").read_text() == "taken"
         await pilot.press("escape", "ctrl+s")
         await answer(app, pilot, "new.txt")
-        await until(pilot, lambda: Path("new.txt").exists())
-        assert Path("new.txt").read_text() == "abc"
+        await until(pilot, lambda: Path("new.txt").exists() and Path("new.txt").read_text() == "abc")
         await pilot.press("f5")
         await answer(app, pilot, "missing/new.txt")
         await until(pilot, lambda: "not saved: cannot write missing/new.txt" in " ".join(screen(app).split()))
@@ -178,28 +169,6 @@ def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
         assert app.draft_screen.file.path == Path("taken.txt")
 
     play_writer(model, None, script)
-
-
-def test_a_name_that_cannot_be_looked_up_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> bool:
-        raise OSError(36, "File name too long")
-
-    with monkeypatch.context() as patch, pytest.raises(UsageError, match="cannot be used: File name too long"):
-        patch.setattr(Path, "is_dir", fail)
-        parse_path("name")
-
-
-def test_a_draft_that_changed_on_disk_is_not_replaced_unasked(model: Model, path: Path) -> None:
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        path.write_text("somebody else's")
-        await pilot.press("x", "ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, Choice))
-        assert "has changed on disk" in screen(app)
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.draft_screen)
-
-    play_writer(model, path, script)
-    assert path.read_text() == "somebody else's"
 
 
 def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> None:
@@ -224,29 +193,25 @@ def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> Non
     assert path.read_text() == TEXT + "xx"
 
 
-def test_what_is_discarded_is_not_saved(model: Model, path: Path) -> None:
+def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(model: Model, path: Path) -> None:
+    hostile = "\x1b[2J\x07 \u202eback \x9b2J\x0c a\u2028\x1b"
+    path.write_text(hostile, encoding="utf-8")
+
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        await pilot.press("x", "ctrl+q")
+        assert "␛[2J" in screen(app)
+        assert not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
+        for key in ("ctrl+c", "ctrl+x"):
+            await pilot.press("end", "shift+left", "shift+left", key)
+            await until(pilot, lambda: app.clipboard == "\u2028\x1b")
+            await pilot.press("end", "ctrl+v")
+        await until(pilot, lambda: app.draft_screen.editor.draft == hostile + "\u2028\x1b")
+        await pilot.press("ctrl+q")
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("d")
         await pilot.pause()
 
     assert play_writer(model, path, script).return_value is True
-    assert path.read_text() == TEXT
-
-
-def test_what_is_copied_has_the_authors_own_characters(model: Model, path: Path) -> None:
-    path.write_text("a\u2028\x1b", encoding="utf-8")
-
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        for key in ("ctrl+c", "ctrl+x"):
-            await pilot.press("end", "shift+left", "shift+left", key)
-            await until(pilot, lambda: app.clipboard == "\u2028\x1b")
-            await pilot.press("end", "ctrl+v")
-        await until(pilot, lambda: app.draft_screen.editor.draft == "a" + "\u2028\x1b" * 2)
-        assert app.screen is app.draft_screen
-
-    play_writer(model, path, script)
+    assert path.read_text(encoding="utf-8") == hostile, "what is discarded is not saved"
 
 
 @pytest.mark.parametrize("colour", ["surprise", (0, 3)])
@@ -274,19 +239,6 @@ def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
         assert not any(colours(app))
 
     play_writer(model, path, script, colour=colour)
-
-
-def test_a_long_path_leaves_room_for_the_mark_of_changes(model: Model, path: Path) -> None:
-    folder = path.parent / ("folder-" * 20)
-    folder.mkdir()
-    (folder / "draft.txt").write_text(TEXT)
-
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        assert screen(app).startswith("draft.txt  lstm-001 ")
-        await pilot.press("x")
-        await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
-
-    play_writer(model, folder / "draft.txt", script)
 
 
 def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,17 +269,85 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
     play_writer(model, path, script)
 
 
-def test_what_a_terminal_would_interpret_is_shown_as_marks(model: Model, path: Path) -> None:
-    hostile = "\x1b[2J\x07 \u202eback \u2028 \x9b2J\x0c end"
-    path.write_text(hostile, encoding="utf-8")
+@pytest.mark.parametrize("key", ["tab", "f4"])
+def test_an_error_that_a_user_can_correct_is_shown_and_another_one_ends_the_editor(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    failure: Exception = CheckpointError("no such luck")
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        assert "␛[2J" in screen(app)
-        assert not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
-        await pilot.press("x")
-        await until(pilot, lambda: app.draft_screen.editor.draft == hostile + "x")
+        nonlocal failure
+        with monkeypatch.context() as patch:
+            patch.setattr(Continuations, "take", lambda self, **options: [])
+            await pilot.press("tab")
+            await until(pilot, lambda: "lstm-001 has no other continuation to the end of a word" in screen(app))
+        await pilot.press("x", key)
+        await until(pilot, lambda: "no such luck" in screen(app))
+        assert not app.draft_screen.is_looking and app.draft_screen.editor.draft == TEXT + "x"
+        failure = ZeroDivisionError("a bug")
+        await pilot.press("x", "tab")
+        await until(pilot, lambda: app._exit)
+
+    monkeypatch.setattr(Continuations, "take", fail)
+    monkeypatch.setattr("charrnn.apps.write.assistant.DraftAssistant.surprise", fail)
+    with pytest.raises(ZeroDivisionError):
+        play_writer(model, path, script)
+
+
+def test_no_line_becomes_too_long_and_a_long_one_has_no_colours(model: Model, path: Path) -> None:
+    path.write_text(("a" * 49_999 + "\n") * 2 + "a" * 4_000, encoding="utf-8")
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        editor = app.draft_screen.editor
+        length = len(editor.draft)
+
+        async def refused(num_chars: str) -> None:
+            said = f"a line would have {num_chars} characters; at most 50,000"
+            await until(pilot, lambda: said in " ".join(screen(app).split()))
+
+        editor.move_cursor((1, 0))
+        await pilot.press("backspace")
+        await refused("99,998")
+        await pilot.press("b", "b")
+        await refused("50,001")
+        app.copy_to_clipboard("cc")
+        await pilot.press("ctrl+v")
+        await refused("50,002")
+        assert len(editor.draft) == length + 1
+        await pilot.press("enter")
+        await until(pilot, lambda: editor.document.line_count == 4)
+        editor.show_styles({row: [Style(bold=True)] * 50_000 for row in range(4)})
+        assert [len(editor.get_line(row).spans) for row in (0, 3)] == [0, 4_000]
 
     play_writer(model, path, script)
+
+
+def test_every_screen_is_legible_and_the_help_lists_every_key(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_light_terminal(monkeypatch)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: bool(app.draft_screen.editor.get_line(0).spans))
+        await pilot.press("tab")
+        await until(pilot, lambda: len(app.draft_screen.offered) == 5)
+        await pilot.pause()
+        assert "beam" in screen(app) and illegible(app) == []
+        await pilot.press("escape", "shift+left", "shift+left")
+        await pilot.pause()
+        assert illegible(app) == []
+        await pilot.press("x", "ctrl+q")
+        await look(app, pilot, Choice)
+        await pilot.press("escape", "f5")
+        await look(app, pilot, Question)
+        await check_input(app, pilot)
+        await pilot.press("escape")
+        await look_at_help(app, pilot, "f1", KEYS)
+
+    play_writer(model, path, script, size=(80, 60), colour=SURPRISE)
 
 
 def test_characters_are_hidden_and_revealed() -> None:
@@ -352,85 +372,12 @@ def test_how_a_continuation_is_shown(text: str, shown: str) -> None:
     assert shown_continuation(Continuation(text=text, logprobs=(), how="sample", is_complete=False)) == shown + "…"
 
 
-def test_an_error_of_a_job_is_shown_and_another_one_ends_the_editor(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failure: Exception = UsageError("no such luck")
-
-    def fail(*_: object, **__: object) -> None:
-        raise failure
-
-    monkeypatch.setattr(Continuations, "take", fail)
-
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        nonlocal failure
-        await pilot.press("tab")
-        await until(pilot, lambda: "no such luck" in screen(app))
-        assert not app.draft_screen.is_looking
-        with monkeypatch.context() as patch:
-            patch.setattr(Continuations, "take", lambda self, **options: [])
-            await pilot.press("x", "tab")
-            await until(pilot, lambda: "lstm-001 has no other continuation to the end of a word" in screen(app))
-        failure = ZeroDivisionError("a bug")
-        await pilot.press("x", "tab")
-        await until(pilot, lambda: app._exit)
-
-    with pytest.raises(ZeroDivisionError):
-        play_writer(model, path, script)
-
-
-def said(app: Writer) -> str:
-    return " ".join(screen(app).split())
-
-
-def test_no_line_becomes_too_long(model: Model, path: Path) -> None:
-    path.write_text(("a" * 49_999 + "\n") * 2, encoding="utf-8")
-
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        editor = app.draft_screen.editor
-        text = editor.draft + "b"
-        editor.move_cursor((2, 0))
-        await pilot.press("b")
-        editor.move_cursor((1, 0))
-        await pilot.press("backspace")
-        await until(pilot, lambda: "a line would have 99,998 characters; at most 50,000" in said(app))
-        await pilot.press("b", "b")
-        await until(pilot, lambda: "a line would have 50,001 characters" in said(app))
-        app.copy_to_clipboard("cc")
-        await pilot.press("ctrl+v")
-        await until(pilot, lambda: "a line would have 50,002 characters" in said(app))
-        assert len(editor.draft) == len(text) + 1
-        await pilot.press("enter")
-        await until(pilot, lambda: editor.document.line_count == 4)
-
-    play_writer(model, path, script)
-
-
-def test_a_long_line_has_no_colours(model: Model, path: Path) -> None:
-    path.write_text("a" * 4_001 + "\n" + "a" * 4_000, encoding="utf-8")
-
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        app.draft_screen.editor.show_styles({row: [Style(bold=True)] * 4_001 for row in (0, 1)})
-        assert [len(app.draft_screen.editor.get_line(row).spans) for row in (0, 1)] == [0, 4_000]
-
-    play_writer(model, path, script)
-
-
-# The command.
-
-
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     """The editors that the command opens, which are left at once."""
-
     found: list[Writer] = []
-
-    def run(self: Writer) -> bool:
-        found.append(self)
-        return True
-
     monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
-    monkeypatch.setattr(Writer, "run", run)
+    monkeypatch.setattr(Writer, "run", lambda self: found.append(self) or True)
     return found
 
 
@@ -451,27 +398,126 @@ def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, op
         (("--color", "red"), 2, "it must be surprise or a cell"),
         (("--until", "page"), 2, "--until is 'page'; it must be word, line or sentence"),
         (("--temp", "-1"), 2, "--temp is -1.0"),
-        (("--seed", "-1"), 2, "--seed"),
         (("--run", "nosuch"), 4, "'nosuch'"),
-        ((".",), 3, "is a folder: give a text file"),
-        (("binary.txt",), 3, "byte 1 is NUL. Give a text file"),
-        (("latin.txt",), 3, "iconv"),
-        (("no/such/folder.txt",), 3, "does not exist: create it"),
+        ((".",), 3, "is a folder: give a text file. A model is named by --run."),
         (("private.txt",), 3, "leave such characters out"),
     ],
 )
 def test_what_cannot_be_used(
-    command: Command,
-    lab: Path,
-    tmp_path: Path,
-    opened: list[Writer],
-    arguments: tuple[object, ...],
-    code: int,
-    message: str,
+    command: Command, lab: Path, tmp_path: Path, opened: list[Writer], arguments: Any, code: int, message: str
 ) -> None:
-    (tmp_path / "binary.txt").write_bytes(b"a\0b")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
     ran = command("write", *arguments)
     assert (ran.code, ran.out, opened) == (code, "", [])
     assert message in ran.err and len(ran.err.splitlines()) <= 3
+
+
+# The file of a draft: every character stays, and nothing of somebody else's is replaced.
+
+MIXED = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "newline"),
+    [
+        (b"", "\n"),
+        (b"plain\ntext\n", "\n"),
+        (MIXED.encode(), "\r\n"),
+        (b"old\rmac\r", "\r"),
+        (b"mixed\r\nline\nends\r\r\n", "\n"),
+        ("no newline é語\U0001f642".encode(), "\n"),
+        (b"\xef\xbb\xbf", "\n"),
+    ],
+)
+def test_what_is_read_is_saved_again_byte_for_byte(path: Path, data: bytes, newline: str) -> None:
+    path.write_bytes(data)
+    draft = read_draft(path)
+    assert draft.newline == newline
+    draft.save(draft.text)
+    assert path.read_bytes() == data
+    draft.save(draft.text + "more\n")
+    assert path.read_bytes() == data + b"more" + newline.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a\0b", "byte 1 is NUL"),
+        (b"caf\xe9", "not UTF-8 text: .* at byte 3.*iconv"),
+        ("text".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
+        (b"PK\x03\x04word/document.xml", "plain text"),
+        (b"a" * (MAX_DRAFT_BYTES + 1), "at most 4,194,304.*chapter"),
+        (b"a\n" + b"b" * 50_001 + b"\n", "line 2 has 50,001 characters; a line has at most 50,000: .*fold -s"),
+    ],
+)
+def test_a_file_that_is_no_draft(path: Path, data: bytes, message: str) -> None:
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_draft(path)
+
+
+def test_a_path_that_is_no_draft(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    names = {"missing/draft.txt": "does not exist: create it", "broken": "link to a file that does not exist"}
+    names |= {"a\0b": "cannot read", "draft.txt/file": "cannot read"}
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        names["pipe"] = "not a regular file"
+    for name, message in names.items():
+        with pytest.raises(DataError, match=message):
+            read_draft(tmp_path / name)
+
+
+def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "new.txt"
+    draft = read_draft(path)
+    assert (draft.text, draft.digest, path.exists()) == ("", None, False)
+    draft.save("first")
+    path.write_text("other")
+    with pytest.raises(ChangedOnDiskError, match="has changed on disk"):
+        draft.save("mine")
+    with pytest.raises(ChangedOnDiskError, match="exists already"):
+        Draft(tmp_path / "another.txt").save("mine", path)
+    assert path.read_text() == "other"
+    draft.save("mine", overwrite=True)
+    path.touch()
+    draft.save("mine again")
+    path.unlink()
+    draft.save("again")
+    assert path.read_text() == "again"
+
+
+def test_permissions_and_links_stay(tmp_path: Path, path: Path) -> None:
+    link = tmp_path / "link.txt"
+    path.chmod(0o640)
+    link.symlink_to(path)
+    read_draft(link).save("second")
+    assert link.is_symlink() and path.read_text() == "second"
+    assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_cannot_be_saved(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for character, name in (("\0", "NUL"), ("\ud83d", r"the lone surrogate U\+D83D")):
+        with pytest.raises(DataError, match=f"character 5, in line 2, is {name}.*delete it"):
+            read_draft(path).save(f"ab\nc{character}")
+    with pytest.raises(CharRNNError, match="it is a folder"):
+        Draft(path.parent).save("a")
+    monkeypatch.setattr(drafts.os, "access", lambda *_: False)  # root may write anything
+    with pytest.raises(CharRNNError, match="it is read-only"):
+        read_draft(path).save("a")
+    assert path.read_text() == TEXT
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_nobody_else_can_read_the_text_meanwhile(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, sync = [], os.fsync
+
+    def look(descriptor: int) -> None:
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        sync(descriptor)
+
+    path.chmod(0o600)
+    draft = read_draft(path)
+    monkeypatch.setattr(os, "fsync", look)
+    draft.save("a")
+    assert seen[0] == 0o600

@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from charrnn.cli.flags import with_flags
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import printable
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import CharRNNError, UsageError
 from charrnn.progress import CallbackProgress, Task, using
 
 Result = TypeVar("Result")
@@ -131,6 +131,12 @@ class Work:
         return next(filter(self.is_wanted, reversed(self._jobs))) is job
 
 
+def one_line(*parts: str) -> Text:
+    """Return the parts of a title in one line, of which as much is shown as fits."""
+    text = "  ".join(" ".join(printable(part).split()) for part in parts if part)
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
 class StatusLine(Static):
     """A message below the text, which takes no room where there is none."""
 
@@ -225,7 +231,7 @@ class FullScreenApp(App[Result]):
             try:
                 with using(CallbackProgress(show_task)):
                     compute(job)
-            except (DataError, UsageError) as error:
+            except CharRNNError as error:
                 job.show(end or say, with_flags(error.message, self.COMMAND))
             else:
                 job.show(end or say, "")

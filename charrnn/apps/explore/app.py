@@ -1,7 +1,6 @@
 """The explorer: cells in a table, a text coloured by the selected one, and threads that measure the cells meanwhile."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -27,7 +26,7 @@ from charrnn.apps.explore.state import (
     TypedText,
     columns,
 )
-from charrnn.apps.full_screen import FullScreenApp, Help, Job, Keys, Question, StatusLine, bind, bind_all
+from charrnn.apps.full_screen import FullScreenApp, Help, Job, Keys, Question, StatusLine, bind, bind_all, one_line
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace, trace_text
@@ -68,8 +67,6 @@ HINT = "? help  q quit  Enter page  ↑↓ 1-9 cell  ←→jk text  c clamp  t t
 """Keys at the bottom of the screen: as many as fit."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
 """Keys at the bottom while a text is typed."""
-FED_AT_ONCE = 16
-"""Typed or pasted characters that are read before the next key is handled."""
 LEGEND_STEPS = 15
 """Blocks of the colour scale."""
 DELETE_LAST = "delete last"
@@ -78,20 +75,6 @@ NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
 """What keys without a printable character type."""
 CELLS, DIRECTION = "cells", "direction"
 """Kinds of the jobs of the browser."""
-Measured = Trace | tuple[CellFindings, dict[str, tuple[CellScore, ...]]]
-"""What is measured of all cells: a trace, or the best cell for each detector and all cells by detector."""
-
-
-def measure_in_stages(study: CellAnalysis, shown: EncodedText, *, num_guesses: int) -> Iterator[Measured]:
-    """Yield the trace of `shown`, then the findings of `study`, then the same with all cells ranked.
-
-    Raises DataError if the text of the study is too short to score.
-    """
-    yield trace_text(study.network(), shown, num_guesses=num_guesses)
-    findings = study.findings()
-    yield findings, {}
-    if findings.scores:
-        yield findings, study.ranking([score.detector for score in findings.scores])
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -112,7 +95,6 @@ class Browser(Screen[None]):
         self.given, self.typed = TracedText(model, shown.text), TypedText(model)
         self.exploration = Exploration(model, self.given)
         self.is_typing = self._has_moved = False
-        self._pending: deque[str] = deque()
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -135,17 +117,21 @@ class Browser(Screen[None]):
         self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say)
 
     def _measure(self, job: Job) -> None:
-        """Measure the cells and show each result."""
-        for result in measure_in_stages(self.app.study, self.shown, num_guesses=NUM_GUESSES):
-            job.show(self._take, result)
+        """Measure the cells and show the trace of the text, the best cells, and all cells ranked, one by one."""
+        study = self.app.study
+        job.show(self._take_trace, trace_text(study.network(), self.shown, num_guesses=NUM_GUESSES))
+        findings = study.findings()
+        job.show(self._take_findings, findings, {})
+        if findings.scores:
+            job.show(self._take_findings, findings, study.ranking([score.detector for score in findings.scores]))
 
-    def _take(self, result: Measured) -> None:
-        if isinstance(result, Trace):
-            self.given.trace = result
-            self._show()
-            return
+    def _take_trace(self, trace: Trace) -> None:
+        self.given.trace = trace
+        self._show()
+
+    def _take_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
         was_new = BEST not in self.exploration.orders
-        self.exploration.set_findings(*result)
+        self.exploration.set_findings(findings, ranked)
         if was_new and not self._has_moved and BEST in self.exploration.orders:
             self.exploration.turn_to(BEST)
         self.list_cells()
@@ -182,8 +168,7 @@ class Browser(Screen[None]):
     def _show(self) -> None:
         """Draw everything but the table."""
         parts = [self.model.name, cell_type(self.model.config.cell).shows, self.exploration.order]
-        title = "  ".join(" ".join(printable(part).split()) for part in parts if part)
-        self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
+        self.query_one("#title", Static).update(one_line(*parts))
         name, what_it_does = self.exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
         viewed, values = self.exploration.viewed, self.exploration.values
@@ -240,11 +225,8 @@ class Browser(Screen[None]):
         self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
 
     def action_choose(self, row: int) -> None:
-        if self.exploration.order == ALL:
-            # Someone who does not wait for the scores would else get a cell that follows nothing.
-            is_scored = BEST in self.exploration.orders
-            self.say("s shows the lists with numbers" if is_scored else "no numbers: cells are not scored yet")
-        elif row < len(self.exploration.rows):
+        # Someone who does not wait for the scores would else get a cell that follows nothing.
+        if self.exploration.order != ALL and row < len(self.exploration.rows):
             self.choose(row)
 
     def choose(self, row: int) -> None:
@@ -302,20 +284,12 @@ class Browser(Screen[None]):
         if self.is_typing:
             self._type(event.text.replace("\r\n", "\n").replace("\r", "\n"))
 
-    def _type(self, characters: Sequence[str]) -> None:
-        is_idle = not self._pending
-        self._pending.extend(characters)
-        if is_idle:
-            self._feed()
-
-    def _feed(self) -> None:
-        """Let the model read some of the typed characters, and schedule the rest after other events."""
-        for _ in range(min(FED_AT_ONCE, len(self._pending))):
-            character = self._pending.popleft()
+    def _type(self, characters: Iterable[str]) -> None:
+        """Let the model read what was typed or pasted."""
+        for character in characters:
             if character == DELETE_LAST:
                 self.typed.delete_last()
             elif self.typed.is_full:
-                self._pending.clear()
                 self.say(f"no more than {MAX_TYPED:,} characters can be typed")
                 break
             else:
@@ -323,8 +297,6 @@ class Browser(Screen[None]):
                 if self.model.vocab.unknown_characters(character):
                     self.say(f"{_shown(character)} is not in the vocabulary: it counts as unknown")
         self._show()
-        if self._pending:
-            self.call_later(self._feed)
 
 
 def _shown(character: str) -> str:

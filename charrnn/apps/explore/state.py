@@ -6,7 +6,7 @@ Shapes: N characters or ids, L layers, H units per layer. Without torch.
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,8 @@ ALL, BEST = "all cells", "best cell for each detector"
 """Orders of the list of cells that need no detector."""
 NUM_GUESSES = 5
 """Next characters that are shown for the cursor."""
-MAX_TYPED = 10_000
-"""Characters that can be typed: the state after each is kept, so that it can be deleted."""
+MAX_TYPED = 2_000
+"""Characters that can be typed or pasted: all are read before the next key, and the values after each are kept."""
 MAX_PRIME = 500
 """Characters up to the cursor that the model reads before it generates."""
 NUM_GENERATED = 600
@@ -196,7 +196,7 @@ class Exploration:
         """Select the cell of a row, the last one if there are fewer."""
         self.row, self.direction = max(0, min(row, len(self.rows) - 1)), None
 
-    def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
+    def set_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
         """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
         strongest: dict[CellIndex, CellScore] = {}
         for scores in (findings.scores, *ranked.values()):
@@ -204,7 +204,7 @@ class Exploration:
                 known = strongest.setdefault((score.layer, score.unit), score)
                 if score.strength > known.strength:
                     strongest[score.layer, score.unit] = score
-        by_name = {BEST: findings.scores} | ranked if findings.scores else {}
+        by_name = {BEST: findings.scores, **ranked} if findings.scores else {}
         lists = {name: [Row((score.layer, score.unit), score) for score in scores] for name, scores in by_name.items()}
         self.orders = lists | {ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]}
 

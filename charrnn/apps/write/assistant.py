@@ -22,7 +22,7 @@ from charrnn.extensions import ModelMethod
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator, fresh_seed
 from charrnn.generation.options import SAMPLE_TEMPERATURE
-from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids, undrawable_ids
+from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -117,8 +117,6 @@ class DraftReader:
         self._spacing = SPACING
         self._states: dict[int, PrimedState] = {}
         self._near: dict[int, PrimedState] = {}
-        self.num_read = 0
-        """Characters that were read in all, for tests and measurements."""
 
     def state_after(self, ids: Ids, on_read: Callable[[int], object] = lambda num_chars: None) -> PrimedState:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline.
@@ -143,7 +141,6 @@ class DraftReader:
             self._note(text, place + 1, PrimedState(logits, state), is_last=place + 1 == end)
             if (place + 1 - begin) % NEAR_SPACING == 0:
                 on_read(NEAR_SPACING)
-        self.num_read += end - begin
         shape = (end - begin, self._stepper.num_layers, self._stepper.hidden_size)
         return ReadValues(np.array(surprise), np.array(cells, np.float32).reshape(shape))
 
@@ -171,7 +168,6 @@ class DraftReader:
             size = min(_BLOCK, place - begin, self._spacing - begin % self._spacing)
             primed = read(text[begin : begin + size], primed)
             begin += size
-            self.num_read += size
             self._note(text, begin, primed, is_last=begin == place)
             on_read(size)
         return primed
@@ -245,16 +241,7 @@ class DraftAssistant:
     def continue_text(self, text: str, options: ContinuationOptions, *, on_read: OnRead = _ignore) -> Continuations:
         """Read a text and return its continuations, to take as many as are asked for."""
         primed = self.reader.state_after(self.read(text).ids, on_read)
-        vocab, end_id = self._generator.vocab, self._generator.config.end_id
-        return Continuations(
-            self._generator.int8_stepper,
-            vocab,
-            primed,
-            options,
-            before=text[-1:],
-            banned=undrawable_ids(vocab, end_id),
-            end_id=end_id,
-        )
+        return Continuations(self._generator, primed, options, before=text[-1:])
 
     def surprise(self, text: str, begin: int, end: int, *, on_read: OnRead = _ignore) -> NDArray[np.float64]:
         """Return the surprise in bits of the characters from `begin` to `end` of a text.

@@ -10,10 +10,10 @@ import numpy as np
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.generation.beam import BeamSearch
+from charrnn.generation.generator import Generator
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping
-from charrnn.generation.sampling import PrimedState, sample_ids
-from charrnn.model.stepper import Stepper
-from charrnn.text.vocab import REPLACEMENT, Vocab
+from charrnn.generation.sampling import PrimedState, sample_ids, undrawable_ids
+from charrnn.text.vocab import REPLACEMENT
 
 Until = Literal["word", "line", "sentence"]
 """How far a continuation goes."""
@@ -133,26 +133,19 @@ class Continuations:
     """Finds continuations of one text, all different, as many as are asked for.
 
     `take(5)` twice gives the same ten as `take(10)` and `take(5)` after it, in offers of five: the second five are
-    other texts. With an int8 stepper they are the same on every machine.
+    other texts. They are the same on every machine.
     """
 
     def __init__(
-        self,
-        stepper: Stepper,
-        vocab: Vocab,
-        primed: PrimedState,
-        options: ContinuationOptions,
-        *,
-        before: str = "",
-        banned: tuple[int, ...] = (),
-        end_id: int | None = None,
+        self, generator: Generator, primed: PrimedState, options: ContinuationOptions, *, before: str = ""
     ) -> None:
-        """Continue after `primed`. `before` is the last character of the text; `banned` ids are never chosen.
+        """Continue after `primed`, with the model of `generator`. `before` is the last character of the text.
 
-        `end_id`, the END of a document, completes every continuation.
+        The END of a document completes every continuation.
         """
-        self._stepper, self._vocab, self._primed, self.options = stepper, vocab, primed, options
-        self._before, self._banned, self._end_id = before, banned, end_id
+        self._stepper, self._vocab, self._end_id = generator.int8_stepper, generator.vocab, generator.config.end_id
+        self._banned = undrawable_ids(self._vocab, self._end_id)
+        self._primed, self.options, self._before = primed, options, before
         self._until: Until = check_until(options.until)
         self._seen: set[str] = set()
         self._num_offers = self._num_streams = 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from charrnn.api import Model
-from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all
+from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all, one_line
 from charrnn.apps.write.assistant import ReadText, assistant_of
 from charrnn.apps.write.continuations import Continuation, Continuations
 from charrnn.apps.write.drafts import (
@@ -29,7 +29,6 @@ from charrnn.apps.write.drafts import (
     source_of,
 )
 from charrnn.apps.write.editor import Editor, reveal
-from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.progress import task
 from charrnn.views.heatmap import MAX_BITS
@@ -110,28 +109,25 @@ class DraftScreen(Screen[None]):
         """Replace the status message; "" removes it."""
         self.query_one(StatusLine).say(message)
 
+    def _say_error(self, message: str) -> None:
+        """Show why something cannot be computed; a message of something else stays if there is no error."""
+        if message:
+            self.say(message)
+
     def _show(self) -> None:
         """Draw everything but the draft."""
         chosen = self.settings
         settings = f"{chosen.until}  temperature {chosen.temperature:g}  {chosen.colour_name}".rstrip()
         self.query_one("#settings", Static).update(Text(settings))
-        self.query_one("#title", Static).update(self._title(max(8, self.size.width - len(settings) - 1)))
+        name = "unnamed" if self.file.path is None else self.file.path.name
+        title = one_line("* " * self.is_unsaved + name, self.model.name)  # * is for changes that are not saved
+        self.query_one("#title", Static).update(title)
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
         if self.offered:
-            offers.update(offer_table(self.offered, self.size.width))
+            offers.update(offer_table(self.offered, self.app.console, self.size.width))
         hint = OFFER_HINT if self.offered else "Esc stop" if self.is_looking else HINT
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True, overflow="ellipsis"))
-
-    def _title(self, width: int) -> Text:
-        """Return the file and the model in so many columns; * is for changes that are not saved."""
-        mark = "* " if self.is_unsaved else ""
-        path = self.file.path
-        names = ["unnamed"] if path is None else [str(path), path.name]
-        titles = [Text(f"{mark}{' '.join(printable(name).split())}  {printable(self.model.name)}") for name in names]
-        title = next((title for title in titles if title.cell_len <= width), titles[-1])
-        title.truncate(width, overflow="ellipsis")
-        return title
 
     # Continuations
 
@@ -222,8 +218,6 @@ class DraftScreen(Screen[None]):
         """Take the next colours."""
         self.settings.next_colour()
         self._show()
-        if self.app.no_color and self.settings.colour is not None:
-            self.say("NO_COLOR is set: no colours are drawn")
         if self.settings.colour is None:
             self.app.work.stop(COLOURS)
             self.editor.show_styles({})
@@ -257,7 +251,7 @@ class DraftScreen(Screen[None]):
             lines = np.split(np.array([*styles, None], object), ends[:-1])
             job.show(self.editor.show_styles, dict(enumerate(lines, start=first)))
 
-        self.app.work.start(COLOURS, measure)
+        self.app.measure(COLOURS, measure, self._say_error)
 
     # Notes
 
@@ -271,7 +265,7 @@ class DraftScreen(Screen[None]):
             assistant.reader.state_after(read.ids, lambda num_chars: job.pause())
             job.show(self._colour_soon)
 
-        self.app.work.start(NOTES, measure)
+        self.app.measure(NOTES, measure, self._say_error)
 
     def _take_reading(self, read: ReadText) -> None:
         self.notes = describe_reading(read, self.model.name)
@@ -341,31 +335,18 @@ class DraftScreen(Screen[None]):
         self.app.exit(True)
 
 
-def offer_table(offered: Sequence[Continuation], width: int) -> Table:
+def offer_table(offered: Sequence[Continuation], console: Console, width: int) -> Table:
     """List continuations by number for a screen of so many columns, each on two lines at most."""
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     for style in ("bold", "", ""):
         table.add_column(style=style, no_wrap=True)
     table.add_column(ratio=1)
     for number, one in enumerate(offered, start=1):
-        shown = _folded(shown_continuation(one), max(20, width - 20))
-        table.add_row(str(number), source_of(one), f"{one.nats_per_char:.2f}", shown)
+        lines = Text(shown_continuation(one)).wrap(console, max(20, width - 20))
+        if len(lines) > 2:
+            lines[1].append(" …")
+        table.add_row(str(number), source_of(one), f"{one.nats_per_char:.2f}", Text("\n").join(lines[:2]))
     return table
-
-
-def _folded(text: str, width: int) -> Text:
-    """Return at most two lines of a text, with … where it goes on."""
-    lines, line = [], ""
-    for word in text.replace(" ", " \0").split("\0"):
-        if cell_len(line + word.rstrip()) > width and line:
-            lines.append(line)
-            line = ""
-        line += word
-    lines.append(line)
-    shown = lines[:2]
-    if len(lines) > 2:
-        shown[1] = shown[1].rstrip() + " …"
-    return Text("\n".join(shown), no_wrap=True, overflow="ellipsis")
 
 
 class Writer(FullScreenApp[bool]):
@@ -401,8 +382,7 @@ class Writer(FullScreenApp[bool]):
 
     async def action_quit(self) -> None:
         """Quit from any screen; ask first if something is not saved."""
-        if not isinstance(self.screen, Choice):
-            self.draft_screen.action_leave()
+        self.action_help_quit()
 
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
