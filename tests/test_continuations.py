@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 import charrnn
 from charrnn.api import Model
 from charrnn.apps.write.assistant import DraftReader, Substitution, assistant_of, read_as_known
-from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, Until, end_of, may_end
+from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, end_of, may_end
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
 
-UNTIL: tuple[Until, ...] = ("word", "line", "sentence")
+UNTIL = tuple(MAX_CHARS)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def model(lstm: TrainedRun) -> Model:
         ("你好。我", "sentence", 3),
     ],
 )
-def test_where_it_ends(text: str, until: Until, end: int | None) -> None:
+def test_where_it_ends(text: str, until: str, end: int | None) -> None:
     assert end_of(text, until) == end
 
 
@@ -67,7 +67,7 @@ def test_a_full_stop_ends_the_sentence_of_the_word_before() -> None:
     st.text(alphabet="ab'’ .!\n\r\"é中。\u0301", max_size=12), st.sampled_from(UNTIL), st.sampled_from(["", "x", "."])
 )
 @settings(max_examples=400, deadline=None)
-def test_the_fast_test_misses_no_end(text: str, until: Until, before: str) -> None:
+def test_the_fast_test_misses_no_end(text: str, until: str, before: str) -> None:
     """An end is found for the first time where the fast test of the last character is true."""
     found = [end_of(text[:length], until, before) for length in range(len(text) + 1)]
     for length in range(1, len(found)):
@@ -90,7 +90,7 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
 
 
 @pytest.mark.parametrize("until", UNTIL)
-def test_five_different_ones_that_end_where_they_should(model: Model, until: Until) -> None:
+def test_five_different_ones_that_end_where_they_should(model: Model, until: str) -> None:
     text = 'The lamp is lit. "We'
     # So warm that the samples differ from the beams, whatever the last digits of the model.
     found = model.continuations(text, until=until, seed=3, temperature=2.0)

@@ -396,7 +396,7 @@ def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, op
     [
         (("--color", "0:99"), 2, "units from 0 to 31"),
         (("--color", "red"), 2, "it must be surprise or a cell"),
-        (("--until", "page"), 2, "--until is 'page'; it must be word, line or sentence"),
+        (("--until", "page"), 2, "--until is page; it must be one of word, line, sentence"),
         (("--temp", "-1"), 2, "--temp is -1.0"),
         (("--run", "nosuch"), 4, "'nosuch'"),
         ((".",), 3, "is a folder: give a text file. A model is named by --run."),

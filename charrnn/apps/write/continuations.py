@@ -3,22 +3,19 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from charrnn.display import Displayable
-from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.errors import UsageError, named
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.generator import Generator
-from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping
+from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping, check_word
 from charrnn.generation.sampling import PrimedState, sample_ids, undrawable_ids
 from charrnn.text.vocab import REPLACEMENT
 
-Until = Literal["word", "line", "sentence"]
-"""How far a continuation goes."""
-MAX_CHARS: dict[Until, int] = {"word": 40, "line": 240, "sentence": 240}
-"""Characters of a continuation at most (of bytes, with the byte alphabet): what is longer is cut."""
+MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
+"""Where a continuation can end, and its characters at most (of bytes, with the byte alphabet): the rest is cut."""
 _MARKS = "\u0300-\u036f"
 _WORD = re.compile(rf"[\w{_MARKS}]+(?:['’][\w{_MARKS}]+)*(?=[^\w{_MARKS}'’]|['’][^\w{_MARKS}])")
 """A word with single apostrophes inside it, before a character that cannot continue it."""
@@ -36,16 +33,7 @@ _SENTENCE = re.compile(
 _PATTERNS = {"word": _WORD, "line": _LINE, "sentence": _SENTENCE}
 
 
-def check_until(until: str) -> Until:
-    """Return a word that says how far a continuation goes. Raises UsageError for another one."""
-    for known in get_args(Until):
-        if until == known:
-            return known  # type: ignore[no-any-return]
-    near = did_you_mean(until, get_args(Until))
-    raise UsageError(f"{named('until')} is {until!r}; it must be word, line or sentence.{near}")
-
-
-def end_of(text: str, until: Until, before: str = "") -> int | None:
+def end_of(text: str, until: str, before: str = "") -> int | None:
     """Return the length of the first word, line or sentence of a text, with the white space before it; more than 0.
 
     None while it may still go on: whether it has ended is known from what follows it. `before` is the character before
@@ -58,7 +46,7 @@ def end_of(text: str, until: Until, before: str = "") -> int | None:
     return None if match is None else match.end() - begin
 
 
-def may_end(last: str, until: Until) -> bool:
+def may_end(last: str, until: str) -> bool:
     """Return whether a text may have ended whose last two characters are these: a fast test before `end_of`."""
     if until == "word":
         return not last[-1:].isalnum()
@@ -123,7 +111,7 @@ class ContinuationOptions:
     """The same seed gives the same continuations."""
 
     def __post_init__(self) -> None:
-        check_until(self.until)
+        check_word("until", self.until, tuple(MAX_CHARS))
         Shaping(temperature=self.temperature)
         if self.seed < 0:
             raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
@@ -146,7 +134,7 @@ class Continuations:
         self._stepper, self._vocab, self._end_id = generator.int8_stepper, generator.vocab, generator.config.end_id
         self._banned = undrawable_ids(self._vocab, self._end_id)
         self._primed, self.options, self._before = primed, options, before
-        self._until: Until = check_until(options.until)
+        self._until = options.until
         self._seen: set[str] = set()
         self._num_offers = self._num_streams = 0
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from charrnn.apps.write.assistant import ReadText
-from charrnn.apps.write.continuations import Continuation, ContinuationOptions, Until
+from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
 from charrnn.generation.options import SAMPLE_TEMPERATURE
@@ -190,7 +190,7 @@ class Settings:
 
     def next_until(self) -> None:
         """Change to the next of word, line and sentence."""
-        self.until = _after(self.until, get_args(Until))
+        self.until = _after(self.until, tuple(MAX_CHARS))
 
     def next_temperature(self) -> None:
         """Change to the next higher one of `TEMPERATURES`, from the highest to the lowest."""
