@@ -178,13 +178,6 @@ def test_the_operations_of_equations_are_those_of_numpy() -> None:
         x[1:2]
 
 
-@pytest.mark.parametrize("cell", ["lstm", "unitary"])
-def test_the_file_follows_the_specification_and_has_the_same_bytes_each_time(cell: str) -> None:
-    content = onnx_of(config := config_of(cell, "dilated"), tensors_of(config))
-    onnx.checker.check_model(content, full_check=True)
-    assert content == onnx_of(config, tensors_of(config))
-
-
 def changed(content: bytes, name: str) -> bytes:
     """Return the file with one weight of the tensor `name` changed by 1 %."""
     model = onnx.load_from_string(content)
@@ -196,23 +189,21 @@ def changed(content: bytes, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["output.bias", "layers.2.weight_hh_l0"])
-def test_the_check_finds_a_wrong_weight(name: str) -> None:
-    config = config_of("lstm", "stacked")
+def test_the_check_finds_a_wrong_weight(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_of("lstm", "dilated")
     tensors = tensors_of(config)
     content, stepper = onnx_of(config, tensors), Stepper(config, tensors)
+    onnx.checker.check_model(content, full_check=True)
+    assert content == onnx_of(config, tensors), "the same bytes each time"
     ids = np.random.default_rng(0).integers(0, V, 60)
     found = check_onnx(content, stepper, ids)
     assert found is not None and found.num_chars == 60
     assert 0 < found.max_difference < 1e-4
     with pytest.raises(CharRNNError, match="onnxruntime computes something else than the model"):
         check_onnx(changed(content, name), stepper, ids)
-
-
-def test_a_model_too_large_for_the_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.apps.onnx.MAX_BYTES", 10_000)
-    config = config_of("lstm", "stacked")
     with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
-        onnx_of(config, tensors_of(config))
+        onnx_of(config, tensors)
 
 
 def test_the_metadata_says_all_that_a_reader_needs(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
@@ -259,24 +250,18 @@ def test_the_command_writes_and_checks_it(command: Command, alphabet_run: Path, 
     assert command("export", alphabet_run, target, "--force", "--quiet").err == ""
 
 
-def test_without_onnx_it_says_how_to_get_it(
-    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charrnn.views.export.find_spec", lambda name: None)
-    refused = command("export", alphabet_run, tmp_path / "a.onnx")
-    assert (refused.code, refused.out) == (2, "")
-    assert "a.onnx: a .onnx needs the package onnx." in refused.err
-    assert refused.err.endswith("pip install -c constraints.txt -e '.[onnx]'\n")
-    assert command("export", alphabet_run, tmp_path / "a.zip").code == 0
-
-
-def test_without_onnxruntime_the_file_is_not_checked_and_none_is_written_that_the_check_refuses(
+def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_consent_there_is_none(
     command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("charrnn.apps.onnx.TOLERANCE", -1.0)
         refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert refused.code == 1 and "Nothing was written" in refused.err and len(refused.err.splitlines()) <= 3
+    with monkeypatch.context() as patch:
+        patch.setattr("charrnn.views.export.find_spec", lambda name: None)
+        refused = command("export", alphabet_run, tmp_path / "a.onnx")
+    assert refused.code == 2 and "a.onnx: a .onnx needs the package onnx." in refused.err
+    assert refused.err.endswith("pip install -c constraints.txt -e '.[onnx]'\n")
     assert not (tmp_path / "a.onnx").exists()
     monkeypatch.setattr("charrnn.apps.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, tmp_path / "a.onnx")
