@@ -5,7 +5,6 @@ import struct
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -133,25 +132,17 @@ def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
         assert steps(dark=False)[at][0] not in dark
 
 
-def test_a_png_is_twice_as_large_as_its_picture() -> None:
+def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
     picture = to_svg([heat_map(" " * 30)])
-    if not svg._has_font():
-        with pytest.raises(UsageError, match="install a monospaced one"):
-            to_png(picture)
-        return
-    data, wanted = to_png(picture), ElementTree.fromstring(picture)
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    assert struct.unpack(">II", data[16:24]) == tuple(
-        round(svg.ZOOM * float(wanted.get(side, ""))) for side in ("width", "height")
-    )
-
-
-def test_without_a_font_there_is_no_png_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
-    monkeypatch.setattr("charrnn.views.svg._has_font", lambda: False)
+    if svg._has_font():
+        data, wanted = to_png(picture), ElementTree.fromstring(picture)
+        assert data[:8] == b"\x89PNG\r\n\x1a\n"
+        sizes = tuple(round(svg.ZOOM * float(wanted.get(side, ""))) for side in ("width", "height"))
+        assert struct.unpack(">II", data[16:24]) == sizes
+    monkeypatch.setattr(svg, "_has_font", lambda: False)
     with pytest.raises(UsageError, match="this machine has none: install a monospaced one"):
-        to_png(to_svg([heat_map("lamp")]))
+        to_png(picture)
 
 
 @pytest.mark.parametrize("to_picture", [to_html, to_svg, to_text])
@@ -185,13 +176,7 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
     picture.encode("utf-8")
 
 
-def test_every_format_is_listed_in_the_help_and_in_the_error(process: Callable[..., Any]) -> None:
-    ran = process("-m", "charrnn", "visualize", "--help")
-    listed = describe_formats()
-    assert "".join(listed.split()) in "".join(ran.stdout.decode().split()), "however its lines are broken"
-    assert all(f"{suffix} ({one.content}" in listed for suffix, one in FORMATS.items())
-    assert list(FORMATS)[:6] == [".html", ".svg", ".png", ".txt", ".json", ".npz"]
-    *first, last = FORMATS
-    suffixes = re.escape(f"{', '.join(first)} or {last}.")
-    with pytest.raises(UsageError, match=rf"^a\.pdf: .* must end in {suffixes}$"):
+def test_every_format_is_listed_in_the_help_and_in_the_error() -> None:
+    assert all(f"{suffix} ({one.content}" in describe_formats() for suffix, one in FORMATS.items())
+    with pytest.raises(UsageError, match=r"^a\.pdf: .* must end in \.html, .*\.json or \.npz\.$"):
         find_format(Path("a.pdf"))

@@ -6,10 +6,10 @@ S state vectors per layer, H units per layer, V vocabulary.
 
 import math
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -67,8 +67,7 @@ def read_as_known(vocab: Vocab, text: str) -> ReadText:
     for char, replacement in table.items():
         if len(replacement) != 1:
             lengths[points == ord(char)] = len(replacement)
-    counts = Counter(text) if table else {}
-    found = [Substitution(char, replacement, counts[char]) for char, replacement in table.items()]
+    found = [Substitution(char, replacement, text.count(char)) for char, replacement in table.items()]
     return ReadText(
         ids=vocab.encode(text.translate({ord(char): replacement for char, replacement in table.items()})),
         offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))),
@@ -251,13 +250,8 @@ class DraftAssistant:
         read = self.read(text)
         first, last = read.offsets[[begin, end]].tolist()
         values = self.reader.values(read.ids, first, last, on_read).surprise
-        sums = np.concatenate((np.zeros(1), np.cumsum(np.nan_to_num(values))))
-        bounds = read.offsets[begin : end + 1] - first
-        surprise: NDArray[np.float64] = sums[bounds[1:]] - sums[bounds[:-1]]
-        surprise[bounds[1:] == bounds[:-1]] = np.nan
-        if first == 0 and len(values) and np.isnan(values[0]):
-            surprise[(bounds[:-1] == 0) & (bounds[1:] > 0)] = np.nan
-        return surprise
+        bounds = pairwise((read.offsets[begin : end + 1] - first).tolist())
+        return np.array([values[low:high].sum() if low < high else math.nan for low, high in bounds])
 
     def cell_values(
         self, text: str, cell: tuple[int, int], begin: int, end: int, *, on_read: OnRead = _ignore
@@ -271,10 +265,8 @@ class DraftAssistant:
         first, last = read.offsets[[begin, end]].tolist()
         first = max(0, first - 1)
         values = self.reader.values(read.ids, first, last, on_read).cells[:, cell[0], cell[1]]
-        places = read.offsets[begin + 1 : end + 1] - 1 - first
-        found = np.full(end - begin, np.nan)
-        found[places >= 0] = values[places[places >= 0]]
-        return found
+        places = (read.offsets[begin + 1 : end + 1] - 1 - first).tolist()
+        return np.array([values[place] if place >= 0 else math.nan for place in places])
 
 
 _assistants: WeakKeyDictionary[Any, DraftAssistant] = WeakKeyDictionary()
