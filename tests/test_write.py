@@ -376,8 +376,13 @@ def test_how_a_continuation_is_shown(text: str, shown: str) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     """The editors that the command opens, which are left at once."""
     found: list[Writer] = []
+
+    def run(self: Writer) -> bool:
+        found.append(self)
+        return True
+
     monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
-    monkeypatch.setattr(Writer, "run", lambda self: found.append(self) or True)
+    monkeypatch.setattr(Writer, "run", run)
     return found
 
 
