@@ -2,8 +2,7 @@
 
     python benchmarks/busy_neighbour.py
 
-The threads are chosen as for `--minutes` and as for `--steps`. Rates are medians of the optimizer
-steps of SECONDS after the choice.
+The threads are chosen as for `--minutes`. Rates are medians of the optimizer steps of SECONDS after the choice.
 """
 
 import statistics
@@ -17,7 +16,7 @@ from train_speed import IDS, VOCAB_SIZE, our_step
 
 from charrnn.model.device import on_threads
 from charrnn.text.batches import BatchRows
-from charrnn.training.measuring import choose_threads, measure_step
+from charrnn.training.measuring import measure_step
 from charrnn.training.plan import MEASURE_SECONDS
 from charrnn.training.trainer import Trainer
 
@@ -39,17 +38,15 @@ def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> N
     """Add the chosen threads, and the rates with them and with all threads."""
     num_layers, hidden_size, num_lanes, length = shape
     trainer = our_step("lstm", num_layers, hidden_size, num_lanes, length, "auto")
-    given = trainer.config, BatchRows(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu")
-    _, for_minutes = measure_step(*given, MEASURE_SECONDS)
-    for_steps = choose_threads(*given)
+    batches, device = BatchRows(IDS, num_lanes), torch.device("cpu")
+    _, chosen = measure_step(trainer.config, batches, VOCAB_SIZE, device, MEASURE_SECONDS)
     chars, most = num_lanes * length, torch.get_num_threads()
-    rates = {count: rate(trainer, count, chars) for count in {for_minutes, for_steps, most}}
+    rates = {count: rate(trainer, count, chars) for count in {chosen, most}}
     report.add(
         shape=f"{num_layers}x{hidden_size}, {num_lanes}x{length}",
         machine=machine,
-        threads_for_minutes=for_minutes,
-        threads_for_steps=for_steps,
-        chars_per_second=rates[for_steps],
+        threads=chosen,
+        chars_per_second=rates[chosen],
         on_all_threads=rates[most],
     )
 

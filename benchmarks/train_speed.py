@@ -5,7 +5,7 @@
     python benchmarks/train_speed.py --quick         # lstm, gru and rnn of 2x512 and 2x128 only
     python benchmarks/train_speed.py --precision fp32    # as on a processor without bf16
 
-Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto` chooses for a long run
+Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto` chooses
 and, as stock has, with AdamW for all weights; `--muon-scale 2` uses the recipe's Muon instead. Stock is the common
 loop: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of
 the steps of one second (at least 5), after two to warm up; the two loops alternate.
@@ -69,8 +69,7 @@ def our_step(
         muon_scale=muon_scale,
     )
     lanes = BatchRows(IDS, num_lanes)
-    chosen = choose_precision(config, lanes, VOCAB_SIZE, device)
-    return Trainer(replace(config, precision=chosen), lanes, VOCAB_SIZE, device)
+    return Trainer(replace(config, precision=choose_precision(config, device)), lanes, VOCAB_SIZE, device)
 
 
 def stock_step(

@@ -194,10 +194,16 @@ class Config:
     """Seed of the initial weights, the dropout and the samples."""
     device: str = option("auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE)
     """auto, cpu, cuda or mps."""
-    precision: str = option("auto", "--precision P", "auto, fp32, bf16 or fp16.", MACHINE)
-    """fp32, bf16 or fp16 (autocast); auto: bf16 if the processor has instructions for it and it is faster."""
+    precision: str = option(
+        "auto",
+        "--precision P",
+        "auto, fp32, bf16 or fp16; auto: bf16 from 128 units on where the processor has it.",
+        MACHINE,
+    )
+    """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions for it."""
     threads: int | Auto = "auto"
-    """Processor threads; auto: the number that measures fastest (fewer if other processes use the cores)."""
+    """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number that measures
+    fastest (fewer if other processes use the cores)."""
     evaluate_every: int | Auto = option(
         "auto", "--evaluate-every N", "Validate every N steps; default: about eight times.", TRAINING, is_hidden=True
     )

@@ -1,4 +1,4 @@
-"""What is measured before a run begins: seconds of a step, the number of threads, the precision."""
+"""What is chosen or measured before a run begins: seconds of a step, the number of threads, the precision."""
 
 import itertools
 import time
@@ -13,7 +13,7 @@ from hand_built import small_config
 from charrnn.config import Config
 from charrnn.text.batches import BatchRows
 from charrnn.training import measuring
-from charrnn.training.measuring import MIN_BUDGET_SECONDS, MIN_STEPS, choose_precision, choose_threads, measure_step
+from charrnn.training.measuring import choose_precision, choose_threads, measure_step
 from charrnn.training.trainer import Trainer
 
 V, B = 9, 6
@@ -53,14 +53,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
         monkeypatch.setattr(Trainer, "take_step", take_step)
         monkeypatch.setattr(time, "perf_counter", lambda: now)
-        monkeypatch.setattr(time, "thread_time", lambda: now)
         return stepped
 
     return install
-
-
-def by_threads(milliseconds: dict[int, float]) -> Callable[[Trainer], float]:
-    return lambda trainer: milliseconds[torch.get_num_threads()] / 1000
 
 
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
@@ -88,88 +83,54 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "expected"),
-    [({4: 10, 3: 9.5, 1: 30}, 4), ({4: 40, 3: 12, 1: 30}, 3)],
-)
-def test_a_budget_in_steps_takes_the_fastest_threads_too(
-    four_threads: None, clock: Clock, milliseconds: dict[int, float], expected: int
-) -> None:
-    stepped = clock(by_threads(milliseconds))
-    assert choose_threads(make_config(), make_batches(), V, CPU) == expected
-    seconds, threads = measure_step(make_config(steps=None, minutes=1.0), make_batches(), V, CPU, 0.5)
-    assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
-    stepped.clear()
-    choose_threads(make_config(), make_batches(), V, CPU)
-    assert torch.get_num_threads() == 4
-    assert len(stepped) * min(milliseconds.values()) < 700, "about half a second of steps"
-
-
-@pytest.mark.parametrize(
-    ("changes", "available", "expected"),
+    ("asked", "weights", "milliseconds", "expected"),
     [
-        ({"threads": 2}, 4, 2),  # what is asked for
-        ({}, 1, 1),  # nothing to choose from
-        ({"steps": MIN_STEPS - 1}, 4, 4),  # over before it could pay
+        ("auto", 10**3, {4: 10, 3: 9.5, 1: 30}, 4),
+        ("auto", 10**3, {4: 40, 3: 12, 1: 30}, 3),
+        ("auto", 10**3, {4: 40, 3: 36, 1: 30}, 1),
+        (2, 10**3, {2: 40}, 2),
+        ("auto", 10**10, {4: 40}, 4),  # a step on fewer would take longer than all that is to be measured
     ],
 )
-def test_threads_are_not_measured_where_there_is_nothing_to_gain(
-    four_threads: None, clock: Clock, changes: dict[str, Any], available: int, expected: int
-) -> None:
-    torch.set_num_threads(available)
-    stepped = clock(lambda trainer: 0.01)
-    assert choose_threads(make_config(**changes), make_batches(), V, CPU) == expected
-    assert stepped == []
-
-
-@pytest.mark.parametrize(
-    ("alone", "together", "expected"),
-    [
-        ((10, 40), None, "bf16"),  # so clear that threads are not tried
-        ((10, 9.5), (8, 7.5), "bf16"),  # within what a short measurement may be wrong by
-        ((10, 14), (8, 7), "fp32"),  # threads gain the larger products more
-        ((10, 14), (800, 9.5), "bf16"),  # a neighbour delayed bf16: it would be trained on one thread
-        ((10, 5), (80, 90), "fp32"),
-    ],
-)
-def test_bf16_is_taken_unless_fp32_is_clearly_faster(
+def test_minutes_take_the_threads_that_measure_fastest(
     monkeypatch: pytest.MonkeyPatch,
     four_threads: None,
     clock: Clock,
-    alone: tuple[float, float],
-    together: tuple[float, float] | None,
-    expected: str,
+    asked: Any,
+    weights: int,
+    milliseconds: dict[int, float],
+    expected: int,
 ) -> None:
-    """Milliseconds in bf16 and fp32, on one thread and on all four."""
-    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
-    milliseconds = {1: alone, 4: together}
-
-    def seconds_of(trainer: Trainer) -> float:
-        pair = milliseconds[torch.get_num_threads()]
-        assert pair is not None
-        return pair[trainer.config.precision == "fp32"] / 1000
-
-    stepped = clock(seconds_of)
-    assert choose_precision(make_config(precision="auto"), make_batches(), V, CPU) == expected
-    assert {trainer.config.precision for trainer in stepped} == {"bf16", "fp32"}
+    monkeypatch.setattr(measuring, "num_recurrent_weights", lambda config: weights)
+    clock(lambda trainer: milliseconds[torch.get_num_threads()] / 1000)
+    config = make_config(threads=asked, steps=None, minutes=1.0)
+    seconds, threads = measure_step(config, make_batches(), V, CPU, 0.5)
+    assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
     assert torch.get_num_threads() == 4
 
 
 @pytest.mark.parametrize(
-    ("changes", "has_instructions", "expected"),
+    ("asked", "units", "expected"),
+    [("auto", 12, 1), ("auto", 63, 1), ("auto", 64, 2), ("auto", 96, 3), ("auto", 512, 4), (3, 12, 3)],
+)
+def test_steps_take_a_thread_for_every_32_units(four_threads: None, asked: Any, units: int, expected: int) -> None:
+    assert choose_threads(make_config(threads=asked, hidden_size=units)) == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "units", "has_instructions", "expected"),
     [
-        ({"precision": "fp32"}, True, "fp32"),
-        ({"precision": "bf16"}, False, "bf16"),
-        ({"precision": "auto"}, False, "fp32"),
-        ({"precision": "auto", "steps": MIN_STEPS - 1}, True, "bf16"),
-        ({"precision": "auto", "hidden_size": measuring.LARGE_UNITS}, True, "bf16"),
-        ({"precision": "auto", "steps": None, "epochs": 1.0}, True, "bf16"),  # 8 steps
-        ({"precision": "auto", "steps": None, "minutes": MIN_BUDGET_SECONDS / 61}, True, "bf16"),
+        ("fp32", 512, True, "fp32"),
+        ("bf16", 12, False, "bf16"),
+        ("auto", 512, False, "fp32"),
+        ("auto", 128, True, "bf16"),
+        ("auto", 127, True, "fp32"),
     ],
 )
-def test_precision_is_not_measured_where_there_is_nothing_to_gain(
-    monkeypatch: pytest.MonkeyPatch, clock: Clock, changes: dict[str, Any], has_instructions: bool, expected: str
+def test_auto_is_bf16_for_128_units_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch, precision: str, units: int, has_instructions: bool, expected: str
 ) -> None:
     monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: has_instructions)
-    stepped = clock(lambda trainer: 0.01)
-    assert choose_precision(make_config(**changes), make_batches(), V, CPU) == expected
-    assert stepped == []
+    config = make_config(precision=precision, hidden_size=units)
+    assert choose_precision(config, CPU) == expected
+    assert choose_precision(config, torch.device("cuda")) == ("bf16" if units == 127 else expected)

@@ -69,22 +69,26 @@ def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) ->
     assert notes_on(tmp_path, COMMON, {name: 5}, **{name: "auto"}) == []
 
 
+SIZES = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 64, "minutes": None}
+
+
 def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
-    sizes = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 64, "minutes": None}
-    (note,) = notes_on(tmp_path, COMMON, {**sizes, "steps": 1}, minutes=0.2, steps=None)
+    (note,) = notes_on(tmp_path, COMMON, {**SIZES, "steps": 1}, minutes=0.2, steps=None)
     assert note == (
         "only 1 step fits into `minutes=0.2`, with the start and the measuring, which is too few to learn words. "
         "Give more, or a smaller `hidden_size`"
     )
-    assert notes_on(tmp_path, COMMON, {**sizes, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None) == []
+    assert notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None) == []
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
 
 
 def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    (note,) = notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto")
-    assert note.startswith("3 threads are faster than 4 (")
-    (note,) = notes_on(tmp_path, COMMON, {"threads": 1}, threads="auto")
-    assert note.startswith("1 thread is faster than 4 (")
-    assert notes_on(tmp_path, COMMON, {"threads": 4}, threads="auto") == []
-    assert notes_on(tmp_path, COMMON, {"threads": 3}, threads=3) == [], "as it was set"
+    minutes: dict[str, Any] = {"minutes": 1.0, "steps": None}
+    planned = {"minutes": None, "steps": 149}  # fewer than are useful
+    for threads, told in ((3, "3 threads are"), (1, "1 thread is")):
+        (note,) = notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": threads}, threads="auto", **minutes)
+        assert note.startswith(f"{told} faster than 4 (")
+    assert notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 4}, threads="auto", **minutes) == []
+    assert notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 3}, threads=3, **minutes) == [], "as it was set"
+    assert notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto") == [], "chosen by a rule"

@@ -23,7 +23,7 @@ from charrnn.model.device import cpu_computes_bf16
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
-from charrnn.training import measuring, plan
+from charrnn.training import plan
 from charrnn.training.loop import CHANGEABLE
 from charrnn.training.trainer import Trainer
 
@@ -196,14 +196,10 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def nothing_to_choose(*arguments: object) -> Any:
-    raise AssertionError("nothing is left to measure")
-
-
 def test_the_recorded_configuration_trains_the_same_weights_again(
     command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Threads and precision were measured once; whatever is measured later, `config.yaml` repeats the run."""
+    """Threads and precision were chosen once; whatever another machine chooses, `config.yaml` repeats the run."""
     precision = "bf16" if cpu_computes_bf16() else "fp32"
     with monkeypatch.context() as patched:
         patched.setattr(plan, "choose_threads", lambda *arguments: 1)
@@ -211,7 +207,6 @@ def test_the_recorded_configuration_trains_the_same_weights_again(
         first = train("first", precision="auto", threads="auto")
     config = from_yaml((first / "config.yaml").read_text(), "config.yaml")
     assert (config.precision, config.threads, config.steps) == (precision, 1, SETTINGS["steps"])
-    monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
     *_, done = charrnn.train(config, out=Path("checkpoints", "second"))
     for name in ("model.safetensors", "training.safetensors"):
         assert saved_files(first)[name] == saved_files(Path(done.run))[name]
@@ -236,15 +231,13 @@ def test_minutes_measure_the_threads_again_unless_they_are_named(
 
 
 def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
-    command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
+    command: Command, text_file: Path, two_threads: None
 ) -> None:
-    """Runs used to record `precision: auto`, and before that no threads: nothing is measured for them now."""
+    """Runs used to record `precision: auto`, and before that no threads: nothing is chosen for them now."""
     run = train("run", stop=3)
     lines = (run / "config.yaml").read_text().splitlines()
     auto = [line for line in lines if line.split(":")[0] not in ("threads", "precision")] + ["precision: auto"]
     forge_description(RunWriter(run), "config.yaml", ("\n".join(auto) + "\n").encode())
-    monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
-    monkeypatch.setattr(measuring, "MIN_STEPS", 1)  # else so few steps are never measured
     assert command("train", "--resume", "run").code == 0
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.precision, config.threads) == ("auto", 2)

@@ -222,7 +222,7 @@ def _changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, An
         changed |= {name: changes.get(name) for name in BUDGETS}
     is_other_number = loaded.state.get("num_processes", 1) != num_processes
     if (changed.get("minutes") is not None or is_other_number) and "threads" not in changed:
-        changed["threads"] = "auto"  # Measured again, with the steps.
+        changed["threads"] = "auto"  # Chosen again, with the steps.
     elif config.threads == "auto":  # A run from before threads were recorded: it used all there are.
         changed.setdefault("threads", torch.get_num_threads())
     return replace(config, **changed)
@@ -263,11 +263,11 @@ def _plan_further(
     A budget in minutes or epochs counts from here, `start`. Raises UsageError for fewer steps than were taken.
     """
     batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
-    # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is measured.
+    # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is chosen again.
     with group.together():
         group.rows(batches.batch_size)
-        if changes.get("precision") == "auto" and group.is_first:
-            config = replace(config, precision=choose_precision(config, batches, len(text.vocab), device))
+        if changes.get("precision") == "auto":
+            config = replace(config, precision=choose_precision(config, device))
     planned = plan_steps(group.share_config(config), text, batches, device, start, group)
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))

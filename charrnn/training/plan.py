@@ -79,9 +79,8 @@ def plan_run(
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
         group.rows(batches.batch_size)
-        if group.is_first:
-            # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
-            sized = replace(sized, precision=choose_precision(sized, batches, len(text.vocab), device))
+        # It is recorded, so that the run continues, and can be repeated, in the precision it started with.
+        sized = replace(sized, precision=choose_precision(sized, device))
     most_steps = most_useful_steps(sized, text.num_train)
     return plan_steps(group.share_config(sized), text, batches, device, start, group, most_steps), batches
 
@@ -201,8 +200,7 @@ def plan_steps(
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
         planned = with_whole_rounds(choose_steps(config, text.num_train, num_val))
-        threads = choose_threads(planned, batches, len(text.vocab), device, group)
-        return group.share_config(replace(planned, threads=threads))
+        return group.share_config(replace(planned, threads=choose_threads(planned)))
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
@@ -267,7 +265,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
                 f"few to learn words. Give more, or a smaller {named('hidden_size')}"
             )
         )
-    if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
+    if asked.minutes is not None and asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
         used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
         notes.append(f"{used} faster than {all_threads} (the model is small, or other processes use the cores)")
