@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from effects_networks import CHARACTERS, make_config, make_network, make_text, step_through, tensors_of
 from encoded_texts import as_text
 from progress_reports import reports
@@ -78,23 +77,6 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context() -> None:
     changes, value = held_slowly(make_config("gru", num_layers=2), network, text, (0, 2), "mean")
     assert (result.change, result.value) == pytest.approx((changes[30:].mean(), value), abs=1e-5)
     assert done == {"ablating": 2 * len(text)}
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_a_cell_that_nothing_listens_to_costs_exactly_nothing(cell: str) -> None:
-    network, text = make_network(cell, num_layers=2), make_text(600)
-    tensors = torch.from_numpy(text.ids.astype(np.int64))[:, None], network.initial_state(1)
-    with torch.no_grad():
-        below, above = network.recurrent_layers()
-        for weight in (below.weight("hh"), above.weight("ih"), above.weight("hh"), network.output.weight):
-            weight[:, 4] = 0
-        before = network(*tensors)
-    for layer in (0, 1):
-        result = ablate(network, text, layer, 4)
-        assert (result.change, result.ci) == (0, (0, 0))
-        assert all(effect.change_inside == effect.change_outside == 0 for effect in result.effects)
-        assert ablate(network, text, layer, 3).change != 0
-    assert all(torch.equal(a, b) for a, b in zip(before, network(*tensors), strict=True)), "the network is as it was"
 
 
 def test_a_detector_with_too_little_to_see_says_so() -> None:

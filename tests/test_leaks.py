@@ -101,20 +101,6 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model: dic
     assert (gradient[END] != 0).any()
 
 
-@pytest.mark.parametrize("model", MODELS, ids=str)
-def test_what_came_before_end_makes_no_difference_to_one_bit(model: dict[str, object]) -> None:
-    network = network_of(model)
-    after = window(12, 1, share=0)
-    after[0] = END
-    found = []
-    # Before it are documents of the same lengths and, in the last case, of others, which changes the order of sums.
-    for seed, share in ((1, 0.0), (2, 0.0), (3, 0.3)):
-        ids = torch.cat((window(17, 1, share=share, seed=seed), after))
-        found.append(network(ids, some_state(network, 1) * seed)[0][17:])
-    assert torch.equal(found[0], found[1])
-    torch.testing.assert_close(found[0], found[2], rtol=0, atol=1e-9)
-
-
 def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
     shares = {"dropout": 0.4, "input_dropout": 0.3, "weight_drop": 0.3}
     network = network_of({"cell": "gru", "num_layers": 2}, **shares)

@@ -41,13 +41,6 @@ def read_with_masks(network: CharRNN, ids: Tensor, seed: int | None) -> tuple[Te
     return logits, last, [later / earlier for later, earlier in zip(passed_on, outputs, strict=True)]
 
 
-def test_the_state_starts_at_zero_in_the_precision_of_the_weights() -> None:
-    network = make_network()
-    state = network.initial_state(B)
-    assert state.shape == (2, 2, B, H) and not state.any()
-    assert state.dtype == torch.float32 and network.double().initial_state(1).dtype == torch.float64
-
-
 def test_dropout_drops_the_same_units_at_every_character_and_scales_the_others_up() -> None:
     network = make_network(dropout=0.25, hidden_size=64).double()
     ids = torch.randint(V, (T, 64), generator=torch.Generator().manual_seed(2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -116,18 +114,6 @@ def test_damaged_metadata_names_its_package(tmp_path: Path, monkeypatch: pytest.
     install(tmp_path, "rhymes", "[charrnn.detectors]\nno equals sign\n")
     with pytest.raises(UsageError, match=r"^Cannot read the entry points of the package rhymes 1\.0: .* Reinstall"):
         get_detectors(["quote"])
-
-
-def test_visualize_finds_the_cell_of_a_detector_of_another_package(
-    process: Callable[..., subprocess.CompletedProcess[bytes]], lab: Path, tmp_path: Path
-) -> None:
-    code = "def label(text):\n    return [character in 'aeiou' for character in text]\n"
-    folder = install(tmp_path / "site", "rhymes", f"[{GROUP}]\nvowels = rhyme_marks:label\n", rhyme_marks=code)
-    path = os.pathsep.join((str(Path(__file__).parents[1]), str(folder)))
-    line = ("-m", "charrnn", "visualize", "--find", "--json", "--detector")
-    ran = process(*line, "vowels", PYTHONPATH=path)
-    assert (ran.returncode, ran.stderr) == (0, b"")
-    assert [score["detector"] for score in json.loads(ran.stdout)] == ["vowels"]
 
 
 def test_starting_scans_no_packages_and_imports_no_detector(

@@ -243,24 +243,6 @@ def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
     assert (config.precision, config.threads) == ("auto", 2)
 
 
-def test_between_events_the_caller_s_threads_are_theirs(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = torch.get_num_threads()
-    computed = []
-    take_step = Trainer.take_step
-
-    def take(self: Trainer, flags: Sequence[bool]) -> Any:
-        computed.append(torch.get_num_threads())
-        return take_step(self, flags)
-
-    monkeypatch.setattr(Trainer, "take_step", take)
-    events = charrnn.train(make_config(threads=before + 1), out=Path("checkpoints", "run"))
-    assert {torch.get_num_threads() for _ in events} == {before}
-    assert torch.get_num_threads() == before
-    assert set(computed) == {before + 1}
-
-
 @pytest.mark.parametrize("what", ["the folder", "lock"])
 def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, what: str) -> None:
     """Saving into what is left would leave a folder that no command takes for a run."""
@@ -317,15 +299,6 @@ def test_resuming_at_any_step_equals_the_uninterrupted_run(
         # is drawn from its number. The losses show that the next batches are the same, too.
         assert (done.step, saved_files(run.path)) == (last, saved_files(uninterrupted, checkpoint_name(last)))
         assert read_metrics(run.path) == [record for record in logged if record["step"] <= last]
-
-
-def test_chained_resumes_are_one_run(text_file: Path) -> None:
-    uninterrupted = train("uninterrupted")
-    run = train("chained", stop=0)
-    for taken in range(1, 13):
-        *_, done = charrnn.resume(run, should_stop=stop_after(1))
-        assert done.step == taken
-    assert_same_run(run, uninterrupted)
 
 
 def test_saving_validating_and_sampling_do_not_change_the_weights(text_file: Path) -> None:

@@ -66,19 +66,6 @@ def made(tmp_path: Path) -> Iterator[Session]:
         yield made
 
 
-def test_the_lowest_validation_loss_is_the_best(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    session, losses = made.session, iter([2.0, 3.0, 1.5])
-    monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
-    found = []
-    for _ in range(3):
-        session.step()
-        evaluation = session.validate()
-        assert evaluation is not None
-        found.append((evaluation.is_best, session.state.best_nats, session.state.best_step))
-    assert found == [(True, 2.0, 1), (False, 2.0, 1), (True, 1.5, 3)]
-    assert session.state.val_nats == 1.5
-
-
 def test_an_interrupted_validation_is_saved_as_due_and_done_later(
     made: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,17 +80,6 @@ def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell: str, num_befor
     assert take_steps(trainer, 5) == expected, "a trainer can go back"
 
 
-def test_the_same_seed_trains_the_same_weights_to_the_bit() -> None:
-    torch.manual_seed(1)
-    first = make_trainer(seed=3)
-    first_results = take_steps(first, 6)
-    torch.manual_seed(2)
-    second = make_trainer(seed=3)
-    assert take_steps(second, 6) == first_results
-    assert_equal(everything(second), everything(first))
-    assert take_steps(make_trainer(seed=4), 6) != first_results
-
-
 def expected_loss(trainer: Trainer, state: Tensor) -> float:
     """Mean loss of the trainer's next window, read from `state`, nothing dropped."""
     inputs, targets = trainer.batches.window(trainer.cursor, T)
