@@ -35,6 +35,7 @@ MAKE_OPTIONS = (
     Option("--out", "Write to this new file instead of stdout.", "FILE", kind=Path),
     Option("--json", "Print JSON: each string with its states, or what was written to --out.", kind=bool),
 )
+"""The options of `charrnn corpora make`."""
 
 
 @app.callback()

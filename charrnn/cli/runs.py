@@ -27,6 +27,7 @@ OPTIONS = (
     Option("--training", "With --plot: draw the training losses, too.", kind=bool),
     Option("--export", "With --plot: write to FILE.svg, .html, .png, .txt or .json.", "FILE", kind=Path),
 )
+"""The options of `charrnn runs`."""
 
 
 def runs(

@@ -22,7 +22,7 @@ from charrnn.training import loop
 
 WATCHED = Path(__file__).with_name("watched.py")
 MEGABYTE = 1_000_000
-GENEROUS_SECONDS = 20
+GENEROUS_SECONDS = 60
 """For a machine that is busy with other things."""
 
 
