@@ -68,8 +68,12 @@ def test_a_bar_appears_after_its_delay_without_an_update(timers: list[Timer], mo
     assert timers[0].state == "ended"
 
 
-def test_short_work_shows_nothing_and_the_timer_ends(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_or_quiet_work_shows_nothing_and_the_timer_ends(
+    timers: list[Timer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     terminal = to_terminal(monkeypatch)
+    with bar(100, "scoring", quiet=True):
+        assert timers == []
     with pytest.raises(ValueError, match="fails"), bar(100, "scoring") as advance:
         advance(50)
         raise ValueError("fails")
@@ -87,13 +91,6 @@ def test_a_closed_terminal_does_not_end_in_a_traceback_of_the_thread(
     with bar(100, "scoring"), monkeypatch.context() as closed:
         closed.setattr(terminal, "write", fail)
         timers[0].function()
-
-
-def test_no_timer_starts_where_no_bar_is_drawn(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
-    to_terminal(monkeypatch)
-    with bar(100, "scoring", quiet=True):
-        pass
-    assert timers == []
 
 
 def test_two_bars_share_a_line(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,29 +129,24 @@ def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default() -> N
     assert current() is not outside
 
 
-def test_a_report_can_end_the_work_and_the_task_is_closed() -> None:
-    closed: list[Task] = []
+def test_a_report_can_end_the_work_the_task_is_closed_and_a_thread_starts_silent() -> None:
+    ended: list[str] = []
+    found: list[Progress] = []
 
     class Ending(Task):
         def __call__(self, amount: int = 1) -> None:
             raise Cancelled
 
         def close(self) -> None:
-            closed.append(self)
+            ended.append(self.label)
 
     class Ended(Progress):
         def start(self, label: str, total: int, unit: str) -> Task:
             return Ending(label, total, unit)
 
     with pytest.raises(Cancelled), using(Ended()), task("reading", 5) as advance:
-        advance(1)
-    assert [one.label for one in closed] == ["reading"]
-
-
-def test_a_thread_starts_silent() -> None:
-    found: list[Progress] = []
-    with using(CallbackProgress(print)):
         thread = threading.Thread(target=lambda: found.append(current()))
         thread.start()
         thread.join()
-    assert type(found[0]) is Progress
+        advance(1)
+    assert ended == ["reading"] and type(found[0]) is Progress

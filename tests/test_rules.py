@@ -6,7 +6,7 @@ import pytest
 import typer.main
 
 from charrnn.cli.app import app
-from charrnn.cli.rules import RULES, Rule, check_rules, describe_rules, is_given
+from charrnn.cli.rules import RULES, Rule, check_rules, describe_rules
 from charrnn.errors import UsageError
 
 CASES = [(command, rule) for command, rules in RULES.items() for rule in rules]
@@ -44,15 +44,3 @@ def test_an_option_alone_is_refused_only_if_it_needs_another(command: str) -> No
         else:
             check_rules(command, {option: "x"})
         assert any(sentence.startswith("Needs ") for sentence in describe_rules(command, option)) == needs
-
-
-def test_what_counts_as_given() -> None:
-    assert all(map(is_given, (0, 0.0, True, "x", ["x"])))
-    assert not any(map(is_given, (None, False, "", [], ())))
-
-
-def test_a_message_names_the_option_its_value_and_the_other_one() -> None:
-    with pytest.raises(UsageError, match=r"^--mix-mode product belongs to --mix: add --mix RUN=0\.3"):
-        check_rules("evaluate", {"--mix-mode": "product"})
-    with pytest.raises(UsageError, match=r"^--by and --errors are reports of their own"):
-        check_rules("evaluate", {"--errors": True, "--by": ["class"]})

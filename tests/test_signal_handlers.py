@@ -1,0 +1,101 @@
+"""Signals: one that is lost on its way is raised again, and one that must not interrupt a block is handled after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from charrnn.cli import signals
+from charrnn.cli.signals import Signals
+from charrnn.process import ENDING_SIGNALS, ending_signals_delayed
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor their timer")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba's compiler calls back into Python, and drops what is raised there."""
+    monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
+    handler = Signals()
+    num_lost = 0
+    with pytest.raises(KeyboardInterrupt), handler.handle():
+        for is_sent in (True, False):
+            try:
+                if is_sent:
+                    os.kill(os.getpid(), number)
+                time.sleep(30)  # nobody sends another
+            except KeyboardInterrupt:
+                num_lost += 1
+        time.sleep(30)
+    assert (num_lost, handler.number) == (2, number)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_an_interrupt_in_a_finalizer_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python prints what a closing generator raises, and drops it; other errors are shown."""
+    monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # not that of pytest, which keeps it
+
+    def interrupted_while_closing() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            sum(range(1000))
+
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError("in a finalizer")
+
+    with pytest.raises(KeyboardInterrupt), Signals().handle():
+        any(interrupted_while_closing())
+        time.sleep(30)
+    assert capfd.readouterr().err == ""
+    with Signals().handle():
+        failing = Failing()
+        del failing
+    assert "ValueError: in a finalizer" in capfd.readouterr().err
+
+
+@pytest.fixture
+def handled() -> Iterator[list[int]]:
+    """The numbers of the signals that were handled."""
+    numbers: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: numbers.append(number)) for number in ENDING_SIGNALS}
+    yield numbers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled: list[int], number: int) -> None:
+    with pytest.raises(ZeroDivisionError), ending_signals_delayed():
+        signal.raise_signal(number)
+        assert handled == []
+        raise ZeroDivisionError
+    assert handled == [number]
+    signal.raise_signal(number)
+    assert handled == [number, number], "the handler is restored"
+
+
+def test_an_ignored_signal_stays_ignored_and_another_thread_changes_nothing(handled: list[int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ending_signals_delayed():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGINT)
+    assert handled == []
+
+    def enter() -> bool:
+        with ending_signals_delayed():
+            return True
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(enter).result()
