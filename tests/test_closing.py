@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.lab import long_range as closing_module
-from charrnn.lab.long_range import DISTANCES, MAX_DISTANCE, estimate_mean, find_pairs, report_closings
+from charrnn.lab.long_range import DISTANCES, MAX_DISTANCE, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 
@@ -24,11 +24,10 @@ def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a(b)c", [(1, 3)]),
-        ("()", [(0, 1)]),
-        ("((a)b)", [(1, 3), (0, 5)]),
         ("{[(", []),
+        ("((a)b)", [(1, 3), (0, 5)]),
         ("a) b) :)", []),
+        ("(a (b)", [(3, 5)]),
         ("(a [b) c]", [(0, 5), (3, 8)]),
         ("{\n\n}", [(0, 3)]),
         ("{\0}", []),
@@ -37,6 +36,7 @@ def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
         ('"a\nb"', [(0, 4)]),
         ('("a)" b)', [(0, 3), (1, 4)]),
         ("“a” „b“ “c”", [(0, 2), (4, 6), (8, 10)]),
+        ("„a” “b", [(0, 2)]),
         ("“a\n\n“b”", [(4, 6)]),
         ("”a“", []),
         ("«a» »b«", [(0, 2), (4, 6)]),
@@ -53,8 +53,8 @@ def test_only_pairs_that_close_at_scored_characters_count() -> None:
     assert pairs_of(text, first=3) == [(4, 6), (8, 10)]
     vocab = Vocab("char", ("", *sorted(set(text))))
     pairs = find_pairs(vocab.encode(text), vocab, np.array([2, 3, 10]))
-    assert (pairs.closed.tolist(), pairs.distances.tolist()) == ([2, 10], [2, 2])
-    assert report_closings(find_pairs(vocab.encode("bbb"), vocab, np.arange(3)), [np.zeros(0)]) == ()
+    assert pairs.closed.tolist() == [2, 10]
+    assert pairs.distances.tolist() == [2, 2]
 
 
 def test_of_bytes_only_ascii_characters_are_found() -> None:
@@ -86,7 +86,7 @@ def test_after_a_cut_ambiguous_quotation_marks_are_ignored(history: str, expecte
     assert len(pairs_of(text, first=len(text) - 8)) == expected
 
 
-@pytest.mark.parametrize("block_chars", [1, 7])
+@pytest.mark.parametrize("block_chars", [7, 1 << 18])
 def test_pairs_do_not_depend_on_the_blocks(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(4)
     text = "".join(generator.choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900))
@@ -142,13 +142,3 @@ def test_every_distance_has_its_bin() -> None:
     assert [one.low for one in report.bins] == list(DISTANCES)
     assert report.bins[-1].high == MAX_DISTANCE
     assert all(one.num_pairs == sum(one.low <= place <= one.high for place in distances) for one in report.bins)
-
-
-def test_the_interval_of_a_mean_contains_it() -> None:
-    values = np.random.default_rng(2).uniform(size=250)
-    estimate = estimate_mean(values)
-    assert estimate.low is not None and estimate.high is not None
-    assert estimate.mean == pytest.approx(values.mean())
-    # The standard error is 0.29 / sqrt(250) = 0.018.
-    assert 0.04 < estimate.high - estimate.low < 0.12
-    assert estimate.low < estimate.mean < estimate.high
