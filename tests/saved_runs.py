@@ -18,7 +18,6 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
-FILES_OF_FORMAT_1 = ("model.safetensors", "training.safetensors", "training.json", "manifest.json")
 CONFIG = Config(
     cell="lstm",
     num_layers=1,
@@ -90,21 +89,9 @@ def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
 
 def forge_description(run: RunWriter, name: str, data: bytes) -> None:
     """Replace `config.yaml` or `vocab.json` in every checkpoint and in the run, with valid digests."""
-    for step_name in run.reader.checkpoints():
+    for step_name in run.checkpoints():
         forge(run, step_name, name, data)
     (run.path / name).write_bytes(data)
-
-
-def turn_to_format_1(run: RunWriter) -> None:
-    """Convert a run to format 1, whose checkpoints have no `config.yaml` and `vocab.json`."""
-    for step_name in run.reader.checkpoints():
-        files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
-        for name in ("config.yaml", "vocab.json"):
-            (run.path / step_name / name).unlink()
-            files.pop(name)
-        rewrite_manifest(run, step_name, format=1, files=files)
-    config = (run.path / "config.yaml").read_bytes()
-    (run.path / "config.yaml").write_bytes(config.partition(b"\n")[2])
 
 
 def hidden(folder: Path) -> list[str]:

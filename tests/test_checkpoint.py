@@ -1,16 +1,22 @@
-"""One checkpoint: it is loaded exactly as it was saved, or the damaged file is named and the checkpoint skipped."""
+"""Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are named and skipped."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from saved_runs import FILES, description_of, forge, make_run, rewrite_manifest, save, tensors
+from saved_runs import FILES, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
 
-from charrnn.errors import CheckpointError
-from charrnn.runs.checkpoint import read_checkpoint
-from charrnn.runs.writer import RunWriter
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
+from charrnn.runs.checkpoint import FORMAT_VERSION, read_checkpoint
+from charrnn.runs.description import Description
+from charrnn.runs.reader import RunReader
+from charrnn.runs.writer import RunWriter, lock_folder
 
 
 @pytest.fixture
@@ -18,55 +24,226 @@ def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
+# --- creating and locking
+
+
+def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_empty(tmp_path: Path) -> None:
+    parent = tmp_path / "deep" / "checkpoints"
+    assert RunWriter.create(parent, "war.peace").path == parent / "war.peace-001"
+    (parent / "war.peace-007").mkdir()
+    (parent / "warxpeace-050").mkdir()
+    assert RunWriter.create(parent, "war.peace").path.name == "war.peace-008"
+    for _ in range(2):
+        assert RunWriter.create_at(tmp_path / "a" / "b").path == tmp_path / "a" / "b"
+    (tmp_path / "a" / "b" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "a" / "b", tmp_path / "file"):
+        with pytest.raises(UsageError) as caught:
+            RunWriter.create_at(taken)
+        assert f"continue it with `resume={taken}`" in str(caught.value)
+    with pytest.raises(CharRNNError, match=r"file/below.*Not a directory"):
+        RunWriter.create_at(tmp_path / "file" / "below")
+
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
+    "with lock_folder(Path(sys.argv[1])):\n"
+    "    print('held', flush=True); time.sleep(15)\n"
+)
+
+
+# In a process of its own, since forking this one, with the threads of other tests, is not safe.
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX word")
+def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(run.path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        before = (run.path / "lock").stat()
+        with pytest.raises(RunInUseError, match=f"{run.path} is in use by process {holder.pid}"), lock_folder(run.path):
+            pass
+        after = (run.path / "lock").stat()
+        assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(timeout=600)
+    with pytest.raises(FileNotFoundError), lock_folder(run.path):
+        assert (run.path / "lock").read_text() == str(os.getpid())
+        with pytest.raises(RunInUseError), lock_folder(run.path):
+            pass
+        raise FileNotFoundError("not about the lock")
+
+
+# --- saving
+
+
 def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     model = tensors(0.1) | {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T}
-    folder = run.save_checkpoint(
-        800, model, tensors(0.2), {"cursor": [3, 4], "nested": {"best": 1.5}}, description_of(run)
-    )
+    state = {"cursor": [3, 4], "nested": {"best": 1.5}}
+    folder = run.save_checkpoint(800, model, tensors(0.2), state, description_of(run))
     run.write_pointer("best", folder.name)
-    loaded = run.reader.load_checkpoint("best", with_training=True)
-    assert (loaded.name, loaded.step, loaded.warnings) == ("step-00000800", 800, ())
-    assert loaded.state == {"cursor": [3, 4], "nested": {"best": 1.5}}
+    loaded = run.load_checkpoint("best", with_training=True)
+    assert (loaded.name, loaded.step, loaded.warnings, loaded.state) == ("step-00000800", 800, (), state)
     for saved, read in ((model, loaded.model), (tensors(0.2), loaded.training)):
         assert saved.keys() == read.keys()
         for name, tensor in saved.items():
-            assert read[name].dtype == tensor.dtype
-            assert read[name].shape == tensor.shape
+            assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
             np.testing.assert_array_equal(read[name], tensor)
-    assert run.reader.load_checkpoint("step-00000800", with_training=False).training == {}
+    assert run.load_checkpoint("step-00000800", with_training=False).training == {}
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
+
+
+def test_an_interrupt_while_saving_leaves_no_temporary_folder(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.save_checkpoint(1, tensors(1), {}, {}, description_of(run))
+    assert hidden(run.path) == [] and run.checkpoints() == []
+
+
+def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(run: RunWriter) -> None:
+    save(run, 100, value=1.0)
+    written = (run.path / "step-00000100").stat().st_ino
+    save(run, 100, value=1.0)
+    assert (run.path / "step-00000100").stat().st_ino == written
+    # Another one is of a schedule that was changed since: to keep it would mix two trainings.
+    save(run, 100, value=2.0)
+    assert run.load_checkpoint("latest", with_training=False).model["weight"][0, 0] == 2.0
+    (run.path / "step-00000100" / "training.json").unlink()
+    save(run, 100, value=3.0)
+    loaded = run.load_checkpoint("latest", with_training=False)
+    assert (loaded.model["weight"][0, 0], loaded.warnings) == (3.0, ())
+    assert hidden(run.path) == []
+
+
+def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter) -> None:
+    save(run, 100)
+    name = save(run, 200, value=1.0)
+    rewrite_manifest(run, name, format=FORMAT_VERSION + 1)
+    with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 3\); upgrade"):
+        run.load_checkpoint("latest", with_training=False)
+    with pytest.raises(CheckpointError, match="newer charrnn"):
+        save(run, 200, value=2.0)
+    assert run.load_checkpoint("step-00000100", with_training=False).step == 100
+    rewrite_manifest(run, name, format=FORMAT_VERSION)
+    assert run.load_checkpoint(name, with_training=False).model["weight"][0, 0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [(0, [100, 300]), (1, [100, 300, 500]), (2, [100, 300, 400, 500]), (9, [100, 200, 300, 400, 500])]
+)
+def test_prune_keeps_the_newest_besides_best_and_latest(run: RunWriter, keep: int, left: list[int]) -> None:
+    for step in (100, 200, 300, 400, 500):
+        save(run, step)
+    run.write_pointer("best", "step-00000100")
+    run.write_pointer("latest", "step-00000300")
+    run.prune(keep)
+    assert run.checkpoints() == [f"step-{step:08d}" for step in left]
+    assert hidden(run.path) == []
+
+
+@pytest.mark.parametrize("pointer", [b"", b"../../etc", b"\xff\xfe", b"step-00000900\n", b"step-00000100\nmore"])
+def test_the_newest_checkpoint_is_loaded_and_kept_without_a_valid_pointer(run: RunWriter, pointer: bytes) -> None:
+    save(run, 100)
+    save(run, 200)
+    (run.path / "latest").write_bytes(pointer)
+    loaded = run.load_checkpoint("latest", with_training=False)
+    (warning,) = loaded.warnings
+    assert loaded.step == 200 and "latest" in warning and "using step-00000200" in warning
+    run.prune(0)
+    assert run.checkpoints() == ["step-00000200"]
+
+
+# --- loading
+
+
+def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> None:
+    for name in ("step-100000000", "step-00000002", "step-99999999", "step-2", "step-0000000002", "step-0000000x"):
+        (run.path / name).mkdir()
+    (run.path / "step-00000003").write_text("a file")
+    (run.path / "step-00000004").symlink_to(run.path / "step-00000002")
+    assert run.checkpoints() == ["step-00000002", "step-99999999", "step-100000000"]
+
+
+def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: RunWriter) -> None:
+    for step in (100, 200, 300, 400, 500):
+        save(run, step)
+
+    def load_after_damaging(step: int) -> tuple[int, int]:
+        (run.path / f"step-{step:08d}" / "model.safetensors").unlink()
+        loaded = run.load_checkpoint("step-00000300", with_training=True)
+        return loaded.step, len(loaded.warnings)
+
+    assert [load_after_damaging(step) for step in (300, 200, 100, 400)] == [(200, 1), (100, 2), (400, 3), (500, 4)]
+    with pytest.raises(CheckpointError, match=r"no checkpoint of .* can be loaded: .*model\.safetensors"):
+        load_after_damaging(500)
+
+
+def test_a_checkpoint_pruned_while_it_is_read_is_replaced_by_a_later_one(
+    run: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(run, 100)
+    save(run, 200)
+    run.write_pointer("latest", "step-00000100")
+    real = RunReader.read_pointer
+
+    def read_and_prune(self: RunReader, name: str) -> str | None:
+        pointed = real(self, name)
+        run.write_pointer("latest", "step-00000200")
+        for file in FILES:
+            (run.path / "step-00000100" / file).unlink(missing_ok=True)
+        return pointed
+
+    monkeypatch.setattr(RunReader, "read_pointer", read_and_prune)
+    assert run.load_checkpoint("latest", with_training=True).step == 200
+
+
+def test_an_unknown_checkpoint_is_an_error_that_lists_the_others(run: RunWriter) -> None:
+    with pytest.raises(CheckpointError, match="nothing saved yet"):
+        run.load_checkpoint("latest", with_training=False)
+    save(run, 100)
+    for name in ("step-00000300", "../shakespeare-001/step-00000100"):
+        with pytest.raises(CheckpointError, match="saved there: step-00000100"):
+            run.load_checkpoint(name, with_training=False)
+
+
+@pytest.mark.parametrize("size", [None, 3, (1 << 24) + 1])
+def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, size: int | None) -> None:
+    readers = {"vocab.json": lambda: Description.read(run.path).vocab(), "config.yaml": run.read_config}
+    for name, read in readers.items():
+        (run.path / name).unlink()
+        if size is not None:
+            (run.path / name).write_bytes(b"\xff\xfe")
+            os.truncate(run.path / name, size)
+        with pytest.raises(CheckpointError, match=name):
+            read()
 
 
 def expect_fall_back(run: RunWriter, damaged: str) -> None:
     with pytest.raises(CheckpointError, match=damaged):
         read_checkpoint(run.path / "step-00000200", with_training=True)
-    loaded = run.reader.load_checkpoint("latest", with_training=True)
-    assert loaded.step == 100
-    assert loaded.model["weight"][0, 0] == 100
-    assert len(loaded.warnings) == 1
-    assert damaged in loaded.warnings[0]
-    assert "using step-00000100" in loaded.warnings[0]
+    loaded = run.load_checkpoint("latest", with_training=True)
+    (warning,) = loaded.warnings
+    assert (loaded.step, loaded.model["weight"][0, 0]) == (100, 100)
+    assert damaged in warning and "using step-00000100" in warning
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("length", [0, 8, 0.5, -1, None, "longer"])
-def test_a_truncated_missing_or_longer_file_falls_back(run: RunWriter, name: str, length: float | str | None) -> None:
+def test_a_truncated_missing_longer_or_linked_file_falls_back(run: RunWriter, name: str) -> None:
     save(run, 100)
-    save(run, 200)
-    path = run.path / "step-00000200" / name
+    path = run.path / save(run, 200) / name
     data = path.read_bytes()
-    if length is None:
-        path.unlink()
-    elif isinstance(length, str):
-        path.write_bytes(data + b"x")
-    else:
-        # The manifest ends with a newline that carries nothing, so the cut "at the end" takes the brace as well.
-        cut = int(len(data) * length) if length == 0.5 else int(length) - (name == "manifest.json" and length < 0)
-        path.write_bytes(data[:cut])
+    # The manifest ends with a newline that carries nothing, so the cut "at the end" takes the brace as well.
+    for damaged in (b"", data[: len(data) // 2], data[: -1 - (name == "manifest.json")], data + b"x"):
+        path.write_bytes(damaged)
+        expect_fall_back(run, name)
+    path.unlink()
+    expect_fall_back(run, name)
+    (run.path / "elsewhere").write_bytes(data)
+    path.symlink_to(run.path / "elsewhere")
     expect_fall_back(run, name)
 
 
-@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", FILES)
 def test_a_flip_in_any_byte_is_noticed(run: RunWriter, name: str, stride: int) -> None:
     save(run, 100)
@@ -77,15 +254,6 @@ def test_a_flip_in_any_byte_is_noticed(run: RunWriter, name: str, stride: int) -
         # A flip in a hash that the manifest lists shows as damage of the file it belongs to.
         with pytest.raises(CheckpointError, match="step-00000200" if name == "manifest.json" else name):
             read_checkpoint(run.path / "step-00000200", with_training=True)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_links_are_refused(run: RunWriter, name: str) -> None:
-    save(run, 100)
-    path = run.path / save(run, 200) / name
-    path.rename(run.path / "elsewhere")
-    path.symlink_to(run.path / "elsewhere")
-    expect_fall_back(run, name)
 
 
 def test_a_linked_step_folder_is_refused(run: RunWriter, tmp_path: Path) -> None:
@@ -100,56 +268,51 @@ def listed(**extra: object) -> dict[str, object]:
     return {name: {"size": 1, "sha256": ""} for name in FILES[:-1]} | extra
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_a_manifest_of_another_shape_is_damage(run: RunWriter) -> None:
+    save(run, 100)
+    path = run.path / save(run, 200) / "manifest.json"
+    whole = path.read_bytes()
+    shapes: tuple[dict[str, object], ...] = (
         {"step": 201},
         {"format": "1"},
         {"files": None},
         {"files": listed(**{"../../config.yaml": {"size": 1, "sha256": ""}})},
         {"files": listed(**{"training.json": None})},
         {"files": listed(**{"training.json": {"size": "1", "sha256": ""}})},
-    ],
-)
-def test_a_manifest_of_another_shape_is_damage(run: RunWriter, changes: dict[str, object]) -> None:
-    save(run, 100)
-    save(run, 200)
-    rewrite_manifest(run, "step-00000200", **changes)
-    expect_fall_back(run, "manifest.json")
-
-
-@pytest.mark.parametrize("text", ["[1]", "[" * 100_000])
-def test_a_manifest_that_is_no_object_is_damage(run: RunWriter, text: str) -> None:
-    save(run, 100)
-    (run.path / save(run, 200) / "manifest.json").write_text(text)
-    expect_fall_back(run, "manifest.json")
+    )
+    for changes in shapes:
+        path.write_bytes(whole)
+        rewrite_manifest(run, "step-00000200", **changes)
+        expect_fall_back(run, "manifest.json")
+    for text in ("[1]", "[" * 100_000):
+        path.write_text(text)
+        expect_fall_back(run, "manifest.json")
 
 
 def header(text: str, data: bytes = b"") -> bytes:
     return len(text).to_bytes(8, "little") + text.encode() + data
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff" * 8,
-        (1 << 40).to_bytes(8, "little") + b"{}",
-        header('{"weight":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', b"1234"),
-        header('{"weight":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}', b"1234"),
-        header('{"weight":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}}'),
-        b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00.",
-    ],
+NO_TENSORS = (
+    b"",
+    b"\xff" * 8,
+    (1 << 40).to_bytes(8, "little") + b"{}",
+    header('{"weight":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', b"1234"),
+    header('{"weight":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}', b"1234"),
+    header('{"weight":{"dtype":"F32","shape":[0,4611686018427387904,4],"data_offsets":[0,0]}}'),
+    b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00.",
 )
-@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
-def test_tensors_that_match_their_hash_and_are_no_tensors_are_damage(run: RunWriter, name: str, data: bytes) -> None:
-    save(run, 100)
-    forge(run, save(run, 200), name, data)
-    expect_fall_back(run, name)
 
 
-@pytest.mark.parametrize("data", [b"[]", b"\xff"])
-def test_a_state_that_is_no_object_is_damage(run: RunWriter, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [("model.safetensors", NO_TENSORS), ("training.safetensors", NO_TENSORS), ("training.json", (b"[]", b"\xff"))],
+)
+def test_what_matches_its_hash_and_has_another_content_is_damage(
+    run: RunWriter, name: str, contents: tuple[bytes, ...]
+) -> None:
     save(run, 100)
-    forge(run, save(run, 200), "training.json", data)
-    expect_fall_back(run, "training.json")
+    save(run, 200)
+    for data in contents:
+        forge(run, "step-00000200", name, data)
+        expect_fall_back(run, name)

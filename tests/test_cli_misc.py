@@ -17,7 +17,7 @@ from conftest import SMALL_RUN, Ran, TrainedRun, copy_run
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.runs.writer import RunWriter
+from charrnn.runs.writer import lock_folder
 from charrnn.text import catalogue
 
 Command = Callable[..., Ran]
@@ -269,6 +269,6 @@ def test_a_stream_that_cannot_show_every_character_is_no_failure(
 
 
 def test_a_run_may_be_read_while_it_trains(command: Command, lab: Path) -> None:
-    with RunWriter(lab).lock():
+    with lock_folder(lab):
         assert command("sample", "--length", 5).code == 0
         assert command("runs").code == 0

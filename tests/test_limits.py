@@ -29,7 +29,7 @@ def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(tmp_path: 
     # Zeros are no tensors either: a file of the permitted size is read, and refused for its content.
     reason = "it is larger than config.yaml allows" if excess else "training.safetensors is damaged: (?!it is larger)"
     with pytest.raises(CheckpointError, match=reason):
-        run.reader.load_checkpoint(name, with_training=True)
+        run.load_checkpoint(name, with_training=True)
 
 
 @pytest.mark.parametrize("excess", [0, 1])

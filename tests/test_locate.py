@@ -11,7 +11,7 @@ from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.locate import list_runs, list_runs_and_sweeps, open_run, open_run_to_read
-from charrnn.runs.reader import SWEEP
+from charrnn.runs.reader import SWEEP, RunReader
 from charrnn.runs.writer import RunWriter
 
 
@@ -48,10 +48,9 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None
     for seconds, made in enumerate((older, validated, abandoned)):
         set_time(made.path / "latest", 100 + seconds)
     set_time(started.path / "config.yaml", 900)
-    assert open_run_to_read(None, checkpoints) == (validated.reader, None)
-    assert open_run(None, checkpoints) == abandoned.reader, "which is what --resume goes on with"
-    for named in (abandoned, older):
-        assert open_run_to_read(named.path.name, checkpoints) == (named.reader, None)
+    assert open_run_to_read(None, checkpoints) == (RunReader(validated.path), None)
+    assert open_run(None, checkpoints) == RunReader(abandoned.path), "which is what --resume goes on with"
+    assert open_run_to_read("c-001", checkpoints) == (RunReader(abandoned.path), None)
 
 
 def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +112,7 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
                 find(name, checkpoints)
     save(made, 1)
     (made.path / "latest").unlink()
-    assert open_run(None, checkpoints) == made.reader
+    assert open_run(None, checkpoints) == RunReader(made.path)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CheckpointError, match="cannot read"):
         list_runs(tmp_path / "file")

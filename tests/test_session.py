@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import charrnn
-from charrnn.runs.writer import RunWriter
+from charrnn.runs.writer import RunWriter, lock_folder
 from charrnn.training.plan import plan_run, read_text
 from charrnn.training.session import SessionState, TrainingSession
 from charrnn.training.trainer import Trainer
@@ -60,7 +60,7 @@ class Session:
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Session]:
     made = Session(tmp_path)
-    with made.run.lock():
+    with lock_folder(made.run.path):
         # What `train` writes first; a folder without it counts as removed.
         made.run.write_description(made.session._description)
         yield made
@@ -77,10 +77,8 @@ def test_an_interrupted_validation_is_saved_as_due_and_done_later(
     assert session.state.is_validation_due and session.state.is_stopped
     session.save()
     assert made.saved_state()["is_validation_due"] is True
-    loaded = made.run.reader.load_checkpoint("latest", with_training=True)
-    assert SessionState.restored(loaded, made.run.reader.checkpoints()) == SessionState(
-        saved_step=1, is_validation_due=True
-    )
+    loaded = made.run.load_checkpoint("latest", with_training=True)
+    assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(saved_step=1, is_validation_due=True)
     made.is_stop_asked = False
     assert session.validate() is not None
     assert not session.state.is_validation_due
@@ -94,11 +92,11 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made: Session) -> 
     evaluation = session.validate()
     assert evaluation is not None
     session.save()
-    loaded = made.run.reader.load_checkpoint("latest", with_training=True)
-    restored = SessionState.restored(loaded, made.run.reader.checkpoints())
+    loaded = made.run.load_checkpoint("latest", with_training=True)
+    restored = SessionState.restored(loaded, made.run.checkpoints())
     assert restored == SessionState(best_nats=evaluation.val_nats, best_step=1, saved_step=1)
     (made.run.path / "step-00000001").rename(made.run.path.parent / "elsewhere")
-    assert SessionState.restored(loaded, made.run.reader.checkpoints()) == SessionState(saved_step=1)
+    assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(saved_step=1)
 
 
 def run_all(made: Session) -> dict[str, list[int]]:

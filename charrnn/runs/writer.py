@@ -12,8 +12,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
@@ -78,11 +76,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
-class RunWriter:
-    """The folder of one run, for writing. Every method but the constructors and `lock` needs `lock()`."""
+class RunWriter(RunReader):
+    """The folder of one run, for writing. Every method of this class but the constructors needs `lock_folder`."""
 
-    path: Path
+    __slots__ = ()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunWriter:
@@ -118,18 +115,6 @@ class RunWriter:
                         f"continue it with {named('resume', path)}, or give {named('out')} another name"
                     ) from None
         return cls(path)
-
-    @property
-    def reader(self) -> RunReader:
-        """The same run, for reading."""
-        return RunReader(self.path)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Lock the run for this process; the operating system frees it when the process ends, however it ends.
-
-        Raises RunInUseError at once when another process has locked it, CharRNNError when it cannot be locked.
-        """
-        return lock_folder(self.path)
 
     def write_description(self, description: Description) -> None:
         """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot be written."""
@@ -185,7 +170,7 @@ class RunWriter:
         """Make `latest` name the newest checkpoint, and `best` the one that its state names."""
         best = best_checkpoint(state)
         for pointer, name in (("latest", latest), ("best", best)):
-            if name is not None and (self.path / name).is_dir() and self.reader.read_pointer(pointer) != name:
+            if name is not None and (self.path / name).is_dir() and self.read_pointer(pointer) != name:
                 self.write_pointer(pointer, name)
 
     def save_checkpoint(
@@ -229,7 +214,7 @@ class RunWriter:
         Raises CharRNNError when one cannot be removed.
         """
         saved_names = self._list_checkpoints()
-        pinned = {self.reader.read_pointer("latest"), self.reader.read_pointer("best"), *needed}
+        pinned = {self.read_pointer("latest"), self.read_pointer("best"), *needed}
         if not pinned.intersection(saved_names):
             # Without a usable pointer `keep=0` would remove everything that was ever saved.
             pinned.update(saved_names[-1:])
@@ -242,7 +227,7 @@ class RunWriter:
 
     def _list_checkpoints(self) -> list[str]:
         try:
-            return self.reader.checkpoints()
+            return self.checkpoints()
         except CheckpointError as error:
             raise CharRNNError(str(error)) from error  # A failure to write, not a damaged checkpoint.
 
@@ -285,7 +270,7 @@ def clear_unsaved(path: Path) -> None:
     starting now.
     """
     if _is_unsaved(path):
-        with RunWriter(path).lock(), convert_os_errors("clean up", path):
+        with lock_folder(path), convert_os_errors("clean up", path):
             if _is_unsaved(path):
                 _remove_first_files(path)
     if os.path.lexists(path):
@@ -296,7 +281,7 @@ def clear_unsaved(path: Path) -> None:
 def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
     """Create a run's folder and lock it; if this block fails before anything is saved there, remove the folder.
 
-    Raises what `create` and `RunWriter.lock` raise.
+    Raises what `create` and `lock_folder` raise.
     """
     with contextlib.ExitStack() as stack:
 
@@ -304,7 +289,7 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
             if kind is None or issubclass(kind, RunInUseError):
                 return  # Another process has taken it over.
             with contextlib.suppress(OSError, CheckpointError):
-                if not run.reader.checkpoints():
+                if not run.checkpoints():
                     _remove_first_files(run.path)
                     run.path.rmdir()
 
@@ -312,7 +297,7 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
         with ending_signals_delayed():
             run = create()
             stack.push(remove_unless_saved)
-            stack.enter_context(run.lock())
+            stack.enter_context(lock_folder(run.path))
         yield run
 
 

@@ -19,7 +19,7 @@ from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader
-from charrnn.runs.writer import RunWriter, clear_unsaved, new_run
+from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded import recorded_corpus
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
@@ -168,9 +168,9 @@ def resume(
             parsed = _parse_changes(changes or {})
             if group.is_first:
                 folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
-                stack.enter_context(folder.lock())
-                found = folder.reader.load_checkpoint("latest", with_training=True)
-                config = _changed_config(folder.reader, found, parsed, group.size)
+                stack.enter_context(lock_folder(folder.path))
+                found = folder.load_checkpoint("latest", with_training=True)
+                config = _changed_config(folder, found, parsed, group.size)
                 check_shapes(config, found.model, folder.path)
         folder = _run_of_first(group, folder)
         loaded, config = group.share_checkpoint(found), group.share_config(config)

@@ -110,7 +110,7 @@ class TrainingSession:
         """Whether any of several processes was asked to stop, and to save, when they took the last step."""
         self.state = SessionState()
         if loaded is not None:
-            self.state = SessionState.restored(loaded, run.reader.checkpoints() if self.group.is_first else [])
+            self.state = SessionState.restored(loaded, run.checkpoints() if self.group.is_first else [])
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
@@ -234,7 +234,7 @@ class TrainingSession:
         self.state.has_gone_back = True
         trainer = self.trainer
         with self.group.together():
-            saved = self.run.reader.load_checkpoint("latest", with_training=True) if self.group.is_first else None
+            saved = self.run.load_checkpoint("latest", with_training=True) if self.group.is_first else None
         saved = self.group.share_checkpoint(saved)
         for message in saved.warnings:
             yield WarningEvent(message=message)

@@ -77,9 +77,9 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def history(run: RunWriter, keep: int) -> None:
     """Continue a run whose validation loss falls, rises and falls again."""
-    done = [int(name[5:]) for name in run.reader.checkpoints()]
+    done = [int(name[5:]) for name in run.checkpoints()]
     if done:
-        run.continue_from(run.reader.load_checkpoint("latest", with_training=True))
+        run.continue_from(run.load_checkpoint("latest", with_training=True))
     for step, best_step in ((0, 0), (1, 1), (2, 1), (3, 1), (4, 4), (5, 4)):
         if step > max(done, default=-1):
             commit(run, step, best_step=best_step, keep=keep)
@@ -95,7 +95,7 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
     made = make_run(tmp_path / "whole" / "run")
     with faulty_disk(made.path) as disk:
         history(made, keep)
-    final = made.reader.checkpoints()
+    final = made.checkpoints()
     assert len(disk.seen) > 200
     first = 1 + (2 * keep + (power == "is cut")) * stride // 4  # so that the four look at different operations
     for number in range(first, len(disk.seen) + 1, stride):
@@ -106,21 +106,21 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
         if power == "is cut":
             dying.cut_power()
         last = dying.seen[-1]
-        if run.reader.checkpoints():
-            for name in run.reader.checkpoints():
+        if run.checkpoints():
+            for name in run.checkpoints():
                 read_checkpoint(run.path / name, with_training=True)
-            latest = run.reader.load_checkpoint("latest", with_training=True)
-            assert latest.name == run.reader.checkpoints()[-1]
+            latest = run.load_checkpoint("latest", with_training=True)
+            assert latest.name == run.checkpoints()[-1]
             reported = [warning for warning in latest.warnings if "latest" not in warning]
             assert reported == [] and len(latest.warnings) <= 1, last
-            state, damage = run.reader.newest_state()
+            state, damage = run.newest_state()
             assert damage is None
-            assert best_checkpoint(state) == run.reader.load_best().name, f"the best step was lost at {last}"
+            assert best_checkpoint(state) == run.load_best().name, f"the best step was lost at {last}"
         else:
             assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
         new_process()
         history(run, keep)
-        assert (run.reader.checkpoints(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
-        assert run.reader.load_checkpoint("latest", with_training=False).warnings == ()
-        assert run.reader.load_best().warnings == () and run.reader.load_best().step == 4
+        assert (run.checkpoints(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
+        assert run.load_checkpoint("latest", with_training=False).warnings == ()
+        assert run.load_best().warnings == () and run.load_best().step == 4
         shutil.rmtree(run.path.parent)

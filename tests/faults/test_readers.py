@@ -22,10 +22,9 @@ def test_a_reader_never_loads_an_incomplete_checkpoint(
     read: dict[str, list[int]] = {"latest": [], "best": []}
 
     def read_on(which: str) -> None:
-        here = run.reader
         try:
             while not is_over.is_set():
-                loaded = here.load_checkpoint("latest", with_training=True) if which == "latest" else here.load_best()
+                loaded = run.load_checkpoint("latest", with_training=True) if which == "latest" else run.load_best()
                 assert loaded.model["weight"][0, 0] == loaded.step
                 # Between a save and its pointer the two disagree for a moment; nothing else may be found wrong.
                 assert all(f"/{which} names step-" in warning for warning in loaded.warnings), loaded.warnings
