@@ -37,19 +37,17 @@ class FindingsCache:
     step_name: str = ""
     identity: str = ""
     """A digest of the checkpoint's weights, alphabet and configuration, and of the program that measures."""
-    _entries: dict[str, JSON] = field(default_factory=dict)
-    """By kind and digest, oldest first."""
+    _entries: dict[str, JSON] | None = None
+    """By kind and digest, oldest first; None if the file is not read yet."""
     _new: dict[str, JSON] = field(default_factory=dict)
-    _is_read: bool = False
-    _is_ignored: bool = False
 
     def get(self, kind: str, measured_from: Mapping[str, JSON]) -> JSON:
         """Return a cached value, None if there is none. The caller must validate it: a run may come from anybody."""
         name = _name(kind, measured_from)
         if name in self._new:
             return self._new[name]
-        if not self._is_read and not self._is_ignored:
-            self._entries, self._is_read = self._read(), True
+        if self._entries is None:
+            self._entries = self._read()
         return self._entries.get(name)
 
     def put(self, kind: str, measured_from: Mapping[str, JSON], value: JSON) -> None:
@@ -58,12 +56,12 @@ class FindingsCache:
 
     def ignore_saved(self) -> None:
         """Ignore the values saved so far; `save` replaces them by new ones."""
-        self._is_ignored, self._entries = True, {}
+        self._entries = {}
 
     def save(self) -> None:
         """Write the new values. Does nothing if that is impossible: a read-only run, a full disk, a link."""
         path = self._path
-        if path is None or not self._new:
+        if path is None or path.parent.is_symlink() or not self._new:
             return
         # Read again, because another process may have written in the meantime.
         entries = self._read()
@@ -72,13 +70,11 @@ class FindingsCache:
             entries[name] = value
         # A failure costs only time: the next call measures again.
         with contextlib.suppress(CharRNNError):
-            if path.parent.is_symlink():
-                return
             with convert_os_errors("create", path.parent):
                 path.parent.mkdir(exist_ok=True)
                 remove_temporaries(path.parent)
             write_atomically(path, self._encode(entries))
-            self._entries, self._is_read, self._new = entries, True, {}
+            self._entries, self._new = entries, {}
 
     @property
     def _path(self) -> Path | None:
@@ -128,11 +124,10 @@ def findings_path(run: Path, step_name: str) -> Path:
 def discard_findings(run: Path, step_name: str) -> None:
     """Remove the cache file of a checkpoint, if there is one."""
     path = findings_path(run, step_name)
-    if path.parent.is_symlink() or not os.path.lexists(path):
-        return
     # A failure does no harm: the file is small, and a checkpoint of that name with other weights does not use it.
     with contextlib.suppress(OSError):
-        path.unlink()
+        if not path.parent.is_symlink() and os.path.lexists(path):
+            path.unlink()
 
 
 def _name(kind: str, measured_from: Mapping[str, JSON]) -> str:

@@ -71,8 +71,7 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    runs = [RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
-    return _oldest_first(runs)
+    return _oldest_first([RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)])
 
 
 def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
@@ -85,7 +84,7 @@ def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
     for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
         if os.path.isfile(sweep / SWEEP):
             found += list_runs(sweep)
-    return sorted(found, key=lambda run: (_last_change(run.path), run.name))
+    return _oldest_first(found)
 
 
 def _with_those_here(runs: list[RunReader], checkpoints: Path) -> list[RunReader]:
@@ -111,7 +110,7 @@ def _subfolders(path: Path) -> list[Path]:
 
 
 def _oldest_first(runs: list[RunReader]) -> list[RunReader]:
-    return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
+    return sorted(runs, key=lambda run: (_last_change(run.path), run.name))
 
 
 def runs_of_sweep(name: str, checkpoints: Path = CHECKPOINTS) -> list[RunReader] | None:
@@ -166,10 +165,8 @@ def _is_unreadable(path: Path) -> bool:
     """Whether a folder exists and permissions forbid looking into it."""
     try:
         os.stat(path / CONFIG)
-    except PermissionError:
-        return True
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return False
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return isinstance(error, PermissionError)
     return False
 
 

@@ -52,7 +52,10 @@ class MetricsLog:
 
         Raises CharRNNError when the file cannot be written.
         """
-        finite = {key: None if _is_not_finite(value) else value for key, value in record.items()}
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in record.items()
+        }
         line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
         with convert_os_errors("write", self.path, num_bytes=len(line)), self.path.open("ab") as file:
             file.write(line)
@@ -92,7 +95,11 @@ class MetricsLog:
         problems: list[str] = []
         records = list(self._records(problems))
         if self.path.exists():
-            kept = [line + b"\n" for line, record in records if not _is_after(record, step)]
+            kept = [
+                line + b"\n"
+                for line, record in records
+                if not (isinstance(logged := record.get("step"), int) and logged > step)
+            ]
             write_atomically(self.path, b"".join(kept))
         return problems
 
@@ -144,15 +151,6 @@ def _can_be_step(value: object) -> bool:
 def _finite(value: JSON) -> float | None:
     """Return a logged value if it is a number that a table can show."""
     return float(value) if isinstance(value, int | float) and abs(value) < MAX_VALUE else None
-
-
-def _is_not_finite(value: JSON) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def _is_after(record: Mapping[str, JSON], step: int) -> bool:
-    logged = record.get("step")
-    return isinstance(logged, int) and logged > step
 
 
 _HEADING_LINE = re.compile(r"(?m)^--- step ")

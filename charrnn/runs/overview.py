@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from charrnn.config import resolved
 from charrnn.display import Displayable, RecordList
@@ -114,7 +115,8 @@ class LossCurve:
 
     def against(self, axis: str) -> tuple[float, ...]:
         """Return the steps, the characters or the seconds: one of AGAINST."""
-        return {"steps": self.steps, "characters": self.characters, "seconds": self.seconds}[axis]
+        assert axis in AGAINST, axis
+        return cast("tuple[float, ...]", getattr(self, axis))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,15 +141,12 @@ class LearningCurve(Displayable):
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
     """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
     # A run without a digest is known by the name of its text.
-    texts = {run.digest or run.text for run in runs}
-    num_values = {
-        "These runs learned different texts: their losses must not be compared.": len(texts),
-        "Losses per character and losses per byte must not be compared.": len({run.alphabet for run in runs}),
-        "These runs split their text differently: their validation losses must not be compared.": len(
-            {run.split for run in runs}
-        ),
-    }
-    return tuple(reason for reason, num in num_values.items() if num > 1)
+    reasons = (
+        ("These runs learned different texts: their losses", {run.digest or run.text for run in runs}),
+        ("Losses per character and losses per byte", {run.alphabet for run in runs}),
+        ("These runs split their text differently: their validation losses", {run.split for run in runs}),
+    )
+    return tuple(f"{reason} must not be compared." for reason, values in reasons if len(values) > 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,7 +326,6 @@ def run_summaries(
     `skipped`. Raises UsageError for an unknown `sort`, CheckpointError for a run that is named and does not exist or is
     damaged.
     """
-    _check_sort(sort)
     read, skipped = _summarize_each(find_runs(runs, checkpoints=checkpoints), sort, is_named=bool(runs))
     found = RunSummaries(run for _, run in read)
     found.skipped = tuple(skipped)
@@ -349,7 +347,6 @@ def select_runs(
     case. A problem says why a damaged run is left out. Raises UsageError for an unknown `sort`, CheckpointError for a
     run that is named and does not exist.
     """
-    _check_sort(sort)
     folders, most = find_runs(runs, checkpoints=checkpoints), max(most, len(runs))
     if runs and sort is None and len(folders) <= most:
         return [folder.path for folder in folders], len(folders), []
@@ -380,24 +377,17 @@ def learning_curves(
     if not folders:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
 
-    def read(folder: RunReader) -> LearningCurve:
-        return read_learning_curve(folder, training=training)
-
-    curves = []
-    found, skipped = _read_each(folders, read, is_named=bool(runs))
-    for curve in found:
-        if curve.validation.steps or curve.training.steps:
-            curves.append(curve)
-        else:
-            skipped.append(f"{curve.run}: no {'' if training else 'validation '}loss is logged yet")
+    found, skipped = _read_each(folders, partial(read_learning_curve, training=training), is_named=bool(runs))
+    curves = tuple(curve for curve in found if curve.validation.steps or curve.training.steps)
+    kind = "loss" if training else "validation loss"
+    skipped += [f"{curve.run}: no {kind} is logged yet" for curve in found if curve not in curves]
     if not curves:
         what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
         remedy = "" if training else f", or give {named('training')} to draw the losses of the optimizer steps"
         raise CheckpointError(
-            f"there is nothing to draw: {what} logged no {'' if training else 'validation '}loss yet\n"
-            f"train until the first validation{remedy}"
+            f"there is nothing to draw: {what} logged no {kind} yet\ntrain until the first validation{remedy}"
         )
-    return LearningCurves(curves=tuple(curves), against=against, skipped=tuple(skipped))
+    return LearningCurves(curves=curves, against=against, skipped=tuple(skipped))
 
 
 def _read_each(
@@ -420,18 +410,11 @@ def _read_each(
 def _summarize_each(
     folders: Sequence[RunReader], sort: str | None, *, is_named: bool
 ) -> tuple[list[tuple[Path, RunSummary]], list[str]]:
-    """Return the path and the summary of each run, sorted, and why damaged runs are left out."""
-
-    def read(folder: RunReader) -> tuple[Path, RunSummary]:
-        return folder.path, summarize(folder)
-
-    found, problems = _read_each(folders, read, is_named=is_named)
-    if sort is not None:
-        found.sort(key=lambda pair: [(value is None, value) for value in SORT_KEYS[sort](pair[1])])
-    return found, problems
-
-
-def _check_sort(sort: str | None) -> None:
+    """Return the path and the summary of each run, sorted, and why damaged runs are left out. Raises UsageError."""
     if sort is not None and sort not in SORT_KEYS:
         near = did_you_mean(sort, SORT_KEYS)
         raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
+    found, problems = _read_each(folders, lambda folder: (folder.path, summarize(folder)), is_named=is_named)
+    if sort is not None:
+        found.sort(key=lambda pair: [(value is None, value) for value in SORT_KEYS[sort](pair[1])])
+    return found, problems

@@ -189,19 +189,16 @@ class RunReader:
 
         Raises CheckpointError when it is missing, too large or damaged, or leaves a field at `auto`.
         """
-        return parse_config(self.path / CONFIG, self._read_config_yaml())
-
-    def _read_config_yaml(self) -> bytes:
         path = self.path / CONFIG
         data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
         check_seal(path, data, is_needed=self._must_be_sealed())
-        return data
+        return parse_config(path, data)
 
     def _problems_beside(self, description: Description) -> list[str]:
         """List what is wrong with the run's own two files, given those of a verified checkpoint."""
         problems = []
         try:
-            own, saved = parse_config(self.path / CONFIG, self._read_config_yaml()), description.config()
+            own, saved = self.read_config(), description.config()
             if other := [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]:
                 problems.append(
                     f"{description.folder} was saved with another {other[0]} than {self.path / CONFIG} gives: "
