@@ -37,20 +37,24 @@ def step_of(run: Path) -> Path:
     return next(run.glob("step-*"))
 
 
+def change_files(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what the manifest lists, and put it under its own SHA-256, which an attacker can make, too."""
+    path = step_of(run) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest.pop("sha256", None)
+    change(manifest["files"])
+    path.write_bytes(seal_manifest(json_to_bytes(manifest)))
+
+
 def sign(run: Path) -> None:
     """Make every digest and size in the manifest right again."""
-    step = step_of(run)
-    manifest = json.loads((step / "manifest.json").read_text())
-    for name, entry in manifest["files"].items():
-        data = (step / name).read_bytes()
-        entry |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    write_manifest(run, manifest)
 
+    def list_again(files: dict[str, Any]) -> None:
+        for name, entry in files.items():
+            data = (step_of(run) / name).read_bytes()
+            entry |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
-def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
-    """A manifest under its own SHA-256, which an attacker can make, too."""
-    manifest.pop("sha256", None)
-    (step_of(run) / "manifest.json").write_bytes(seal_manifest(json_to_bytes(manifest)))
+    change_files(run, list_again)
 
 
 def put(run: Path, name: str, data: bytes | str) -> None:
@@ -78,10 +82,6 @@ def add_to_config(run: Path, field: str, text: str) -> None:
 def set_state(run: Path, **changes: Any) -> None:
     state = json.loads((step_of(run) / STATE).read_text()) | changes
     put(run, STATE, json.dumps({name: value for name, value in state.items() if value is not None}))
-
-
-def set_manifest(run: Path, **changes: Any) -> None:
-    write_manifest(run, json.loads((step_of(run) / "manifest.json").read_text()) | changes)
 
 
 def set_tensors(run: Path, file: str = WEIGHTS, **changes: Any) -> None:
@@ -113,9 +113,9 @@ def move_out(path: Path, outside: Path) -> None:
     path.symlink_to(target)
 
 
-def link_secret(path: Path, outside: Path) -> None:
+def link(path: Path, target: str | Path) -> None:
     path.unlink(missing_ok=True)
-    path.symlink_to(outside / "secret.txt")
+    path.symlink_to(target)
 
 
 def pipe(path: Path) -> Path:
@@ -124,28 +124,10 @@ def pipe(path: Path) -> Path:
     return path
 
 
-def endless(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    path.symlink_to("/dev/zero")
-
-
 def enlarge(run: Path, name: str, num_bytes: int) -> None:
-    """Let a file of a step end in a hole of so many bytes, and sign it without holding it."""
-    step = step_of(run)
-    os.truncate(step / name, num_bytes)
-    digest = hashlib.sha256()
-    with (step / name).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    manifest = json.loads((step / "manifest.json").read_text())
-    manifest["files"][name] = {"sha256": digest.hexdigest(), "size": num_bytes}
-    write_manifest(run, manifest)
-
-
-def huge_header(run: Path) -> None:
-    """A file of 300 MB, nearly all of them its header, as it says itself."""
-    (step_of(run) / WEIGHTS).write_bytes((3 * 10**8 - 8).to_bytes(8, "little") + b"{")
-    enlarge(run, WEIGHTS, 3 * 10**8)
+    """Let a file of a step end in a hole of so many bytes."""
+    os.truncate(step_of(run) / name, num_bytes)
+    sign(run)
 
 
 class Payload:
@@ -161,18 +143,6 @@ class Payload:
 def alias_bomb(field: str) -> str:
     lists = [f"- &l{level} [{', '.join([f'*l{level - 1}' if level else 'lamp'] * 9)}]" for level in range(12)]
     return "\n".join([f"{field}:", *lists])
-
-
-def rename_in_manifest(run: Path, name: str) -> None:
-    manifest = json.loads((step_of(run) / "manifest.json").read_text())
-    manifest["files"] = {name if old == WEIGHTS else old: entry for old, entry in manifest["files"].items()}
-    set_manifest(run, files=manifest["files"])
-
-
-def size_in_manifest(run: Path, size: object) -> None:
-    manifest = json.loads((step_of(run) / "manifest.json").read_text())
-    manifest["files"][WEIGHTS]["size"] = size
-    set_manifest(run, files=manifest["files"])
 
 
 def twice_in_manifest(run: Path, key: str) -> None:
@@ -193,8 +163,8 @@ def vocab_of(run: Path) -> list[str]:
     return json.loads((run / "vocab.json").read_text())["characters"]
 
 
-def set_vocab(run: Path, characters: Any, kind: Any = "char") -> None:
-    put(run, "vocab.json", json.dumps({"kind": kind, "characters": characters}))
+def set_vocab(run: Path, characters: list[str]) -> None:
+    put(run, "vocab.json", json.dumps({"kind": "char", "characters": characters}))
 
 
 def append(path: Path, text: str) -> None:
@@ -223,59 +193,38 @@ REFUSED: dict[str, Callable[[Path, Path], object]] = {
     "an object in YAML": lambda run, out: add_to_config(
         run, "seed", f"seed: !!python/object/apply:os.system ['touch {out}/was-run']"
     ),
-    "a module in YAML": lambda run, _: add_to_config(run, "seed", "seed: !!python/module:antigravity ''"),
-    "a linked step": lambda run, out: move_out(step_of(run), out),
     "linked weights": lambda run, out: move_out(step_of(run) / WEIGHTS, out),
     "a linked manifest": lambda run, out: move_out(step_of(run) / "manifest.json", out),
-    "a linked config.yaml of a step": lambda run, out: move_out(step_of(run) / "config.yaml", out),
-    "a way out in the manifest": lambda run, _: rename_in_manifest(run, "../../../outside/secret.txt"),
-    "an absolute name in the manifest": lambda run, _: rename_in_manifest(run, "/etc/passwd"),
-    "a header said to be large": lambda run, _: put(run, WEIGHTS, (10**9).to_bytes(8, "little") + b"{"),
-    "a header of 300 MB": lambda run, _: huge_header(run),
+    "a way out in the manifest": lambda run, _: change_files(
+        run, lambda files: files.update({"../../../outside/secret.txt": files.pop(WEIGHTS)})
+    ),
     "training state of 300 MB": lambda run, _: enlarge(run, "training.safetensors", 3 * 10**8),
     "10^9 units": lambda run, _: set_config(run, hidden_size=10**9),
     "fewer units than the weights are for": lambda run, _: set_config(run, hidden_size=5),
-    "10^6 layers": lambda run, _: set_config(run, num_layers=10**6),
-    "a key twice in config.yaml": lambda run, _: add_to_config(run, "", "seed: 1"),
     "a key twice in the manifest": lambda run, _: twice_in_manifest(run, "files"),
     "a weight that is NaN": lambda run, _: set_tensors(run, output__bias=lambda b: b * np.float32("nan")),
     "an alphabet of 10^6 characters": lambda run, _: set_vocab(run, ["", *map(chr, range(60_000, 1_060_000))]),
     "an alphabet of other characters": lambda run, _: set_vocab(run, [*vocab_of(run), "語"]),
-    "a character of 10^6 characters": lambda run, _: set_vocab(run, ["", "a" * 10**6]),
-    "vocab.json of 17 MB": lambda run, _: set_vocab(run, ["", "a"], "x" * 17_000_000),
     "deep JSON in vocab.json": lambda run, _: put(run, "vocab.json", NESTED),
     "a huge number in training.json": lambda run, _: put(run, STATE, DIGITS),
-    "deep JSON in the manifest": lambda run, _: (step_of(run) / "manifest.json").write_text(NESTED),
     "deep YAML": lambda run, _: add_to_config(run, "split", f"split: {NESTED}"),
     "deep YAML by indentation": lambda run, _: add_to_config(
         run, "split", "split:\n" + "".join(" " * n + "-\n" for n in range(2_000))
     ),
     "an alias bomb": lambda run, _: add_to_config(run, "corpus", alias_bomb("corpus")),
-    "a huge number in YAML": lambda run, _: add_to_config(run, "seed", f"seed: {DIGITS}"),
     "a huge hexadecimal number in YAML": lambda run, _: add_to_config(run, "hidden_size", f"hidden_size: 0x{DIGITS}"),
     "a huge number of sixtieths in YAML": lambda run, _: add_to_config(run, "seed", f"seed: 1{':59' * 20_000}"),
-    "an unknown key of 10^5 characters": lambda run, _: add_to_config(run, "", f"? {'k' * 100_000}\n: 1"),
-    "config.yaml of 1 MB": lambda run, _: add_to_config(run, "seed", "seed: [" + "1, " * 350_000 + "]"),
-    "a size of 400 digits": lambda run, _: size_in_manifest(run, 10**400),
-    "a manifest of another kind": lambda run, _: set_manifest(run, files={WEIGHTS: 1}),
+    "a size of 400 digits": lambda run, _: change_files(run, lambda files: files[WEIGHTS].update(size=10**400)),
     "a pipe in the place of the weights": lambda run, _: pipe(step_of(run) / WEIGHTS),
-    "a pipe in the place of the manifest": lambda run, _: pipe(step_of(run) / "manifest.json"),
-    "a device in the place of the weights": lambda run, _: endless(step_of(run) / WEIGHTS),
+    "a device in the place of the weights": lambda run, _: link(step_of(run) / WEIGHTS, "/dev/zero"),
     "tensors that overlap": lambda run, _: set_header(
         run, lambda h: h["output.bias"].update(data_offsets=h["output.weight"]["data_offsets"])
-    ),
-    "a tensor behind the end": lambda run, _: set_header(
-        run, lambda h: h["output.bias"].update(data_offsets=[10**12, 10**12 + 4])
     ),
     "a tensor of 10^9 columns of nothing": lambda run, _: set_tensors(
         run, output__weight=np.zeros((0, 10**9), np.float32)
     ),
-    "a tensor without axes": lambda run, _: set_tensors(run, output__weight=np.array(1, np.float32)),
     "a tensor too few": lambda run, _: set_tensors(run, output__bias=None),
-    "a tensor too many": lambda run, _: set_tensors(run, more=np.zeros(2, np.float32)),
     "weights of float64": lambda run, _: set_tensors(run, output__bias=lambda b: b.astype("float64")),
-    "weights of int64": lambda run, _: set_tensors(run, output__bias=lambda b: b.astype("int64")),
-    "weights of a kind there is not": lambda run, _: set_header(run, lambda h: h["output.bias"].update(dtype="F128")),
     "a text in an encoding that is a module": lambda run, _: set_config(run, encoding="antigravity"),
 }
 NOT_RESUMED: dict[str, Callable[[Path, Path], object]] = {
@@ -283,14 +232,11 @@ NOT_RESUMED: dict[str, Callable[[Path, Path], object]] = {
     "training state that is NaN": lambda run, _: set_tensors(
         run, "training.safetensors", state=lambda s: s * np.float32("nan")
     ),
-    "a history linked to a secret": lambda run, out: link_secret(run / "metrics.jsonl", out),
-    "samples linked to a secret": lambda run, out: link_secret(run / "samples.txt", out),
-    "a lock linked to a secret": lambda run, out: link_secret(run / "lock", out),
+    "samples linked to a secret": lambda run, out: link(run / "samples.txt", out / "secret.txt"),
+    "a lock linked to a secret": lambda run, out: link(run / "lock", out / "secret.txt"),
     "a pipe in the place of the history": lambda run, _: pipe(run / "metrics.jsonl"),
-    "a device in the place of the samples": lambda run, _: endless(run / "samples.txt"),
     "a pipe in the place of the lock": lambda run, _: pipe(run / "lock"),
     "a window of 34 GB": lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536),
-    "a step of 400 digits": lambda run, _: set_state(run, step=10**400),
     "a cursor of 400 digits": lambda run, _: set_state(run, cursor=10**400),
     "a negative cursor": lambda run, _: set_state(run, cursor=-1),
 }
@@ -300,10 +246,7 @@ HARMLESS: dict[str, Callable[[Path, Path], object]] = {
     "a pipe in the place of vocab.json": lambda run, _: pipe(run / "vocab.json"),
     "a linked pointer": lambda run, out: move_out(run / "best", out),
     "a way out in a pointer": lambda run, out: (run / "best").write_text(f"../../{out.name}\n"),
-    "an absolute pointer": lambda run, out: (run / "latest").write_text(f"{out}\n"),
-    "a pipe in the place of latest": lambda run, _: pipe(run / "latest"),
     "a loss of 400 digits": lambda run, _: set_state(run, best_nats=10**400, best_step=10**400),
-    "a text recorded at 10^5 places": lambda run, _: set_state(run, corpus_locations=["/etc/passwd"] * 100_000),
     "a text recorded at no place": lambda run, _: set_state(run, corpus_locations=[{"a": [1]}]),
     "a text recorded at an impossible place": lambda run, _: set_state(run, corpus_locations=["/\0\ud800"]),
     "a run to start with": lambda run, out: set_config(run, init_from=str(out)),
@@ -314,7 +257,6 @@ HARMLESS: dict[str, Callable[[Path, Path], object]] = {
         run / "metrics.jsonl", '{"step": NaN, "seconds": Infinity, "val_nats": -Infinity}\n{"step": true}\n' * 2
     ),
     "a history that is deep": lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"),
-    "samples of a huge step": lambda run, _: append(run / "samples.txt", f"--- step {DIGITS} ---\nlamb\n"),
 }
 HOSTILE = {
     **{case: Hostile(build) for case, build in REFUSED.items()},
@@ -332,6 +274,6 @@ HOSTILE = {
             lambda run, out, where=where: set_state(run, corpus_locations=[str(where(run, out))], corpus_digest=WRONG),
             WANTS_TEXT,
         )
-        for what, where in TEXTS.items()
+        for what, where in [*TEXTS.items()][::3]
     },
 }

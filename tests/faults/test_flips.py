@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,10 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "checkpoints" / "run"))
 
 
-@pytest.mark.parametrize("damage", [flip, truncate])
-@pytest.mark.parametrize("name", [*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    zip((*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])), cycle((flip, truncate))),
+)
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     command: Callable[..., Ran], run: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
 ) -> None:

@@ -29,9 +29,10 @@ GENEROUS_SECONDS = 60
 Lines = list[tuple[str, list[str]]]
 
 
-def lines_for(corpus_file: Path) -> Lines:
+def lines_for(corpus_file: Path, case: str, index: int) -> Lines:
+    """Return the commands of a case: all for the honest run, else one of those that must refuse it, in turn."""
     run = "checkpoints/evil-001"
-    return [
+    lines = [
         ("sample", ["sample", run, "--length", "5"]),
         ("predict", ["predict", run, "zib"]),
         ("visualize", ["visualize", run, "--cell", "0:0"]),
@@ -41,6 +42,11 @@ def lines_for(corpus_file: Path) -> Lines:
         ("init-from", ["train", str(corpus_file), "--init-from", run, "--steps", "1", "--out", "new"]),
         ("resume", ["train", "--resume", run, "--steps", "3"]),
     ]
+    if case == "honest":
+        return lines
+    refusing = HOSTILE[case].refusing
+    able = [line for line in lines if refusing in ((), READERS) or line[0] in refusing]
+    return [able[index % len(able)]]
 
 
 def watch(jobs: list[tuple[str, Path, Lines]], corpus_file: Path, root: Path) -> list[dict[str, Any]]:
@@ -82,18 +88,6 @@ def prepare(case: str, base: Path, root: Path) -> Path:
     return folder
 
 
-def watch_all(base: Path, corpus_file: Path, root: Path) -> list[dict[str, Any]]:
-    """Try the hostile runs, each by resuming it and by one of the other commands, after an honest run with all."""
-    (root / "cases").mkdir()
-    jobs = []
-    for index, case in enumerate(("honest", *HOSTILE)):
-        lines = lines_for(corpus_file)
-        if case != "honest":
-            lines = [lines[index % (len(lines) - 1)], lines[-1]]
-        jobs.append((case, prepare(case, base, root), lines))
-    return watch(jobs, corpus_file, root)
-
-
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hostile").resolve()
@@ -101,8 +95,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def reported(base: Path, root: Path, corpus_file: Path) -> list[dict[str, Any]]:
-    """What some commands did with every hostile run, and all with an honest one before them."""
-    return watch_all(base, corpus_file, root)
+    """What one command did with each hostile run, and all with an honest one before them."""
+    (root / "cases").mkdir()
+    cases = enumerate(("honest", *HOSTILE))
+    jobs = [(case, prepare(case, base, root), lines_for(corpus_file, case, index)) for index, case in cases]
+    return watch(jobs, corpus_file, root)
 
 
 def check(did: dict[str, Any]) -> None:
@@ -130,10 +127,8 @@ def test_every_command_reads_an_ordinary_run(reported: list[dict[str, Any]]) -> 
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_run_is_refused(case: str, reported: list[dict[str, Any]], root: Path) -> None:
-    ran = [did for did in reported if did["case"] == case]
-    assert len(ran) == 2
-    for did in ran:
-        check(did)
+    (did,) = [did for did in reported if did["case"] == case]
+    check(did)
     outside = root / "outside" / f"{1 + list(HOSTILE).index(case):03d}"
     assert not (outside / "was-run").exists()
     assert (outside / "secret.txt").read_text() == SECRET * 9

@@ -45,7 +45,7 @@ def test_a_second_trainer_is_refused_and_changes_nothing(fork_server: ForkServer
     assert latest_step(run) == last_logged(run)
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
 def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: int) -> None:
     before = set(fork_server.folder.glob("checkpoints/*"))
     arguments = [argument for argument in train(Path(), steps=1) if argument not in ("--out", Path(), "--json")]
@@ -62,7 +62,7 @@ def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: i
 KILLED_BEFORE_SAVING = {"place": "charrnn.training.trainer:Trainer.__init__", "call": 1, "signals": [signal.SIGKILL]}
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("is_saved", [True, False])
 def test_of_simultaneous_commands_on_a_killed_run_one_trains(
     fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_saved: bool, count: int
