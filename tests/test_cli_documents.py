@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_RUN, Ran
-from saved_runs import FILES
 
 import charrnn
 from charrnn.errors import DataError
@@ -163,47 +162,12 @@ def test_files_and_columns_are_documents(command: Command) -> None:
     text = read_text(charrnn.Config(corpus=("poems",), documents="files"), None)
     assert sorted(all_of(parts_of(text))) == [f"  poem {number}\n\nsecond part" for number in range(5)]
     assert any("skipped 1 file" in note for note in text.corpus.notes)
+    with pytest.raises(DataError, match="has no document that is not empty"):
+        read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"), None)
     Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
     for alphabet in ("char", "byte"):
         config = charrnn.Config(corpus=("a.csv",), column="body", alphabet=alphabet)
         assert sorted(all_of(parts_of(read_text(config, None)))) == ["one\ntwo", "three, four"]
-
-
-@pytest.mark.trained
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(names: list[str]) -> None:
-    whole, stopped = (Path("checkpoints", name) for name in ("whole", "stopped"))
-    for _ in charrnn.train(charrnn.Config(**SETTINGS), out=whole):
-        pass
-    asked: Iterator[int] = iter(range(5))
-    for _ in charrnn.train(charrnn.Config(**SETTINGS), out=stopped, should_stop=lambda: next(asked, None) is None):
-        pass
-    for _ in charrnn.resume(stopped):
-        pass
-    first, second = ((run / (run / "latest").read_text("utf-8").strip()) for run in (whole, stopped))
-    assert {name: (first / name).read_bytes() for name in FILES} == {
-        name: (second / name).read_bytes() for name in FILES
-    }
-
-
-@pytest.mark.parametrize(
-    ("content", "settings", "message"),
-    [
-        (
-            b"only one line of text\n",
-            {"documents": "lines"},
-            "only 1 document .*lines.*too few for a training and a validation part",
-        ),
-        (b"\n \n", {"documents": "lines"}, "has no document that is not empty"),
-        (b"a\0b\nc\n", {"documents": "lines", "alphabet": "byte"}, "has a NUL at byte offset 1"),
-        (b"a,b\n1,2\n", {"column": "c"}, "no column 'c'; its header has a, b"),
-    ],
-)
-def test_a_text_without_usable_documents_is_one_error(
-    command: Command, content: bytes, settings: dict[str, Any], message: str
-) -> None:
-    Path("text.txt").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_text(charrnn.Config(corpus=("text.txt",), **settings), None)
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])

@@ -52,7 +52,7 @@ def naive(content: bytes, kind: str) -> list[bytes]:
 
 
 @given(TEXTS, st.lists(st.integers(1, 7), min_size=1, max_size=4), st.sampled_from(["files", "lines", "blank-lines"]))
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_documents_are_the_same_whatever_the_blocks_of_the_file(content: bytes, sizes: list[int], kind: str) -> None:
     in_blocks = b"".join(end_documents(blocks_of(content, sizes), kind, label="a.txt"))
     assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))
@@ -67,7 +67,7 @@ def test_what_a_document_is() -> None:
 
 
 @given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_the_values_of_a_column_whatever_the_blocks(values: list[str], size: int) -> None:
     rows = "".join(f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values))
     content = f"id,text\n{rows}".encode()
@@ -117,7 +117,7 @@ def splitmix64(seed: int, number: int) -> int:
 @given(
     st.lists(st.lists(st.sampled_from("abcé"), max_size=8), min_size=1, max_size=30), st.integers(3, 20), st.booleans()
 )
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_arranging_moves_whole_documents(contents: list[list[str]], block: int, on_disk: bool) -> None:
     vocab = Vocab("char", ("", "\0", "a", "b", "c"))
     parts = ["".join(content) + "\0" for content in contents]

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
 from saved_runs import commit, make_run, save
@@ -23,9 +24,10 @@ from charrnn.cells.analysis import FOUND_CELLS, found_cells
 from charrnn.cells.records import CellScore
 from charrnn.cells.saved import decode, encode
 from charrnn.cells.scores import Measured, choose_targets, measure
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs import findings as findings_module
-from charrnn.runs.findings import MAX_BYTES, MAX_ENTRY_BYTES, FindingsCache, findings_path
+from charrnn.runs.findings import MAX_BYTES, FindingsCache, findings_path
 
 Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=4_000, seed=2).text
@@ -38,6 +40,11 @@ def kept(command: Command, lab: Path, tmp_path: Path) -> Path:
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     assert command(*QUOTE).code == 0
     return findings_path(lab, charrnn.load(lab).findings.step_name)
+
+
+def survey(lab: Path, *detectors: str | Detector, text: str = TEXT, **options: Any) -> list[CellScore]:
+    """Survey a text as a new process would."""
+    return list(charrnn.load(lab).survey(text, detectors=detectors, cached=True, **options).scores)
 
 
 @pytest.fixture
@@ -85,41 +92,42 @@ def test_a_second_call_imports_neither_torch_nor_numba(kept: Path, process: Call
     assert "quote" in ran.stdout.decode()
 
 
-def test_only_what_is_missing_is_measured(command: Command, kept: Path, measured: list[str]) -> None:
-    arguments = ("visualize", "--text", "mine.txt", "--find", "--json")
-    both = json.loads(command(*arguments, "--detector", "quote", "--detector", "indentation").out)
-    assert measured == ["indentation"]
-    assert sorted(score["detector"] for score in both) == ["indentation", "quote"]
-    again = json.loads(command(*arguments, "--detector", "quote", "--detector", "indentation", "--recompute").out)
-    assert sorted(measured[1:]) == ["indentation", "quote"] and again == both
+def test_only_what_is_missing_is_measured(lab: Path, measured: list[str]) -> None:
+    first = survey(lab, "quote")
+    both = survey(lab, "quote", "indentation")
+    assert measured == ["quote", "indentation"] and first[0] in both
+    assert survey(lab, "quote", "indentation") == both and len(measured) == 2
+    survey(lab, "quote", text=TEXT[:-1])
+    survey(lab, "quote", context="zib")
+    survey(lab, "quote", untrained=False)
+    assert measured[2:] == ["quote"] * 3, "another text, context or comparison is measured anew"
+    assert survey(lab, "quote") == first and len(measured) == 5, "the first text is still known"
 
 
-def test_a_detector_is_known_by_its_labels(command: Command, kept: Path, measured: list[str]) -> None:
+def test_a_detector_is_known_by_its_labels(lab: Path, measured: list[str]) -> None:
     """A file may give other labels each time, whatever it is called; one that gives the same is the same."""
-    Path("mine.py").write_text("def label(text):\n    return [c in 'aeiou' for c in text]\n", encoding="utf-8")
-    options = ("visualize", "--text", "mine.txt", "--find", "--detect", "mine.py", "--json")
-    first = command(*options).out
-    assert command(*options).out == first and measured == ["mine.py"]
-    assert json.loads(command("visualize", "--text", "mine.txt", "--find", "--detect", "[aeiou]", "--json").out) == [
-        json.loads(first)[0] | {"detector": "[aeiou]"}
-    ]
-    Path("mine.py").write_text("def label(text):\n    return [c in 'lmnz' for c in text]\n", encoding="utf-8")
-    assert command(*options).out != first
-    assert measured == ["mine.py", "mine.py"]
+
+    def of(letters: str, name: str = "mine.py") -> Detector:
+        return Detector(name, letters, lambda text: np.isin([*text], [*letters]))
+
+    first = survey(lab, of("aeiou"))
+    assert survey(lab, of("aeiou")) == first and measured == ["mine.py"]
+    assert [replace(score, detector="mine.py") for score in survey(lab, of("aeiou", "[aeiou]"))] == first
+    assert survey(lab, of("lmnz")) != first and measured == ["mine.py"] * 2
 
 
-def test_another_text_or_another_context_is_measured_anew(
-    command: Command, kept: Path, lab: Path, measured: list[str]
-) -> None:
-    Path("mine.txt").write_text(TEXT[:-1], encoding="utf-8")
-    assert command(*QUOTE).code == 0
-    assert measured == ["quote"]
-    model = charrnn.load(lab)
-    model.survey(TEXT, detectors=["quote"], cached=True)
-    assert measured == ["quote"], "the first text is still known"
-    model.survey(TEXT, detectors=["quote"], context="zib", cached=True)
-    model.survey(TEXT, detectors=["quote"], untrained=False, cached=True)
-    assert measured == ["quote"] * 3
+STEP = "step-00000001"
+
+
+def cache(run: Path, step: str = STEP) -> FindingsCache:
+    return FindingsCache(run, step, "identity")
+
+
+def put_score(run: Path, step: str = STEP) -> None:
+    """Measure 0.5 of something in a process of its own."""
+    written = cache(run, step)
+    written.put("score", {"of": 1}, 0.5)
+    written.save()
 
 
 WAYS: dict[str, Callable[[Path], object]] = {
@@ -139,40 +147,29 @@ WAYS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_damaged_or_foreign_file_is_not_used_and_made_again(tmp_path: Path, way: str) -> None:
-    def cache() -> FindingsCache:
-        return FindingsCache(tmp_path, "step-00000001", "identity")
-
-    written, path = cache(), findings_path(tmp_path, "step-00000001")
-    written.put("score", {"of": 1}, 0.5)
-    written.save()
+    put_score(tmp_path)
+    path = findings_path(tmp_path, STEP)
     whole = path.read_bytes()
     WAYS[way](path)
-    again = cache()
-    assert again.get("score", {"of": 1}) is None
-    again.put("score", {"of": 1}, 0.5)
-    again.save()
+    assert cache(tmp_path).get("score", {"of": 1}) is None
+    put_score(tmp_path)
     if way == "folder":  # which is somebody's, perhaps with something in it
         assert path.is_dir()
     else:
-        assert path.read_bytes() == whole and not path.is_symlink() and cache().get("score", {"of": 1}) == 0.5
+        assert path.read_bytes() == whole and not path.is_symlink()
+        assert cache(tmp_path).get("score", {"of": 1}) == 0.5
 
 
 def test_a_full_disk_or_a_link_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "outside").mkdir()
     folder = tmp_path / "run" / "findings"
-
-    def save() -> None:
-        cache = FindingsCache(tmp_path / "run", "step-00000001", "identity")
-        cache.put("score", {"of": 1}, 0.5)
-        cache.save()
-
     folder.symlink_to(tmp_path / "outside")
-    save()
+    put_score(tmp_path / "run")
     assert list((tmp_path / "outside").iterdir()) == []
     folder.unlink()
     folder.write_text("a file of somebody's")
-    save()
+    put_score(tmp_path / "run")
     assert folder.is_file()
     folder.unlink()
 
@@ -181,7 +178,7 @@ def test_a_full_disk_or_a_link_does_without(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("charrnn.files.write_synced", fill)
-    save()
+    put_score(tmp_path / "run")
     assert list(folder.iterdir()) == []
 
 
@@ -233,85 +230,80 @@ def test_what_is_signed_but_no_finding_is_not_decoded(one_measured: Measured, ch
     assert not is_read([changed, strengths])
 
 
-def test_another_program_measures_anew(
-    command: Command, kept: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_program_measures_anew(lab: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    survey(lab, "quote")
+    path = findings_path(lab, charrnn.load(lab).findings.step_name)
     assert len(saved.program_digest() or "") == 64
     monkeypatch.setattr(saved, "program_digest", lambda: "another")
-    assert command(*QUOTE).code == 0 and measured == ["quote"]
+    survey(lab, "quote")
     monkeypatch.setattr(saved, "program_digest", lambda: None)
-    before = kept.read_bytes()
-    assert command(*QUOTE).code == 0 and command(*QUOTE).code == 0
-    assert measured == ["quote"] * 3 and kept.read_bytes() == before, "a program that is not known keeps nothing"
+    before = path.read_bytes()
+    survey(lab, "quote")
+    survey(lab, "quote")
+    assert measured == ["quote"] * 4 and path.read_bytes() == before, "a program that is not known keeps nothing"
 
 
 def test_findings_go_with_their_step(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-001")
-    for step in (1, 2, 3):
+    names = [f"step-{step:08d}" for step in (1, 2, 3)]
+    for step, name in enumerate(names, start=1):
         commit(run, step, best_step=1, keep=9)
-        cache = FindingsCache(run.path, f"step-{step:08d}", "identity")
-        cache.put("score", {"of": step}, 1.0)
-        cache.save()
-    names = [f"step-{step:08d}.json" for step in (1, 2, 3)]
-    assert sorted(path.name for path in (run.path / "findings").iterdir()) == names
-    assert run.reader.checkpoints() == [name.removesuffix(".json") for name in names], "and are no steps themselves"
+        put_score(run.path, name)
+    assert sorted(path.stem for path in (run.path / "findings").iterdir()) == names
+    assert run.checkpoints() == names, "and are no steps themselves"
     commit(run, 4, best_step=1, keep=0)
-    assert run.reader.checkpoints() == ["step-00000001", "step-00000004"]
-    assert sorted(path.name for path in (run.path / "findings").iterdir()) == names[:1]
+    assert run.checkpoints() == [names[0], "step-00000004"]
+    assert [path.stem for path in (run.path / "findings").iterdir()] == names[:1]
 
 
 def test_a_step_of_other_weights_does_not_know_those_before(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-001")
     save(run, 5)
-    digest = run.reader.load_checkpoint("latest", with_training=False).digest
-    assert digest == run.reader.load_checkpoint("latest", with_training=True).digest
+    digest = run.load_checkpoint("latest", with_training=False).digest
+    assert digest == run.load_checkpoint("latest", with_training=True).digest
     save(run, 5, 6.0)
-    assert run.reader.load_checkpoint("latest", with_training=False).digest != digest
+    assert run.load_checkpoint("latest", with_training=False).digest != digest
 
 
 def test_a_file_stays_small_and_the_oldest_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(findings_module, "MAX_BYTES", 16_384)
     monkeypatch.setattr(findings_module, "MAX_ENTRY_BYTES", 4_096)
-    assert MAX_ENTRY_BYTES < MAX_BYTES
-    cache = FindingsCache(tmp_path, "step-00000001", "identity")
-    cache.put("values", {"of": "large"}, [0.25] * 1_000)
+    written = cache(tmp_path)
+    written.put("values", {"of": "large"}, [0.25] * 1_000)
     for number in range(100):
-        cache.put("values", {"of": number}, [0.5] * 100)
-        cache.save()
-    assert findings_path(tmp_path, "step-00000001").stat().st_size <= 16_384
-    read = FindingsCache(tmp_path, "step-00000001", "identity")
+        written.put("values", {"of": number}, [0.5] * 100)
+        written.save()
+    assert findings_path(tmp_path, STEP).stat().st_size <= 16_384
+    read = cache(tmp_path)
     known = [number for number in range(100) if read.get("values", {"of": number}) is not None]
     assert known == list(range(known[0], 100)) and 20 < len(known) < 40
     assert read.get("values", {"of": "large"}) is None
 
 
 def test_two_processes_keep_what_either_found(tmp_path: Path) -> None:
-    first, second = (FindingsCache(tmp_path, "step-00000001", "identity") for _ in range(2))
+    first, second = cache(tmp_path), cache(tmp_path)
     assert first.get("score", {"of": 1}) is second.get("score", {"of": 1}) is None
-    first.put("score", {"of": 1}, 1.0)
-    second.put("score", {"of": 2}, 2.0)
-    first.save()
-    second.save()
-    third = FindingsCache(tmp_path, "step-00000001", "identity")
-    assert [third.get("score", {"of": number}) for number in (1, 2)] == [1.0, 2.0]
+    for number, one in enumerate((first, second)):
+        one.put("score", {"of": number}, float(number))
+        one.save()
+    assert [cache(tmp_path).get("score", {"of": number}) for number in (0, 1)] == [0.0, 1.0]
 
 
 def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the_text(
     command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
-    assert charrnn.load(lab).found_cells == ()
     monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.25)
     assert command(*QUOTE).code == 0
-    first = charrnn.load(lab).found_cells
-    assert [(one.detector, one.gain) for one in first] == [("quote", 0.25)]
+    (first,) = charrnn.load(lab).found_cells
+    assert (first.detector, first.gain) == ("quote", 0.25)
     # Another detector is added; a pattern, which may be of the text, is not.
     monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.5)
     own = ("--detect", "[aeiou]", "--detector", "word-position")
     assert command("visualize", "--text", "mine.txt", *own).code == 0
     both = charrnn.load(lab).found_cells
-    assert [one.detector for one in both] == ["word-position", "quote"] and both[1] == first[0]
+    assert [one.detector for one in both] == ["word-position", "quote"] and both[1] == first
     assert command("export", lab, tmp_path / "page.html").code == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     cell = both[0].layer * charrnn.load(lab).config.hidden_size + both[0].unit

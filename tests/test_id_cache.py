@@ -35,7 +35,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
     "file": lambda: ([write("a.txt")], {}),
     "gzip": lambda: ([write("a.txt.gz", gzip.compress(TEXT.encode()))], {}),
-    "latin-1": lambda: ([write("a.txt", ("Büchlein\r\n" * 300).encode("latin-1"))], {"encoding": "latin-1"}),
     "two files of bytes": lambda: ([write("a.bin"), write("b.bin", b"\0" * 99)], {"alphabet": "byte"}),
     "known vocabulary": lambda: ([write("a.txt")], {"vocab": Vocab.from_text("Ein Büchlein\n")}),
     "wide ids": lambda: ([write("a.txt", "".join(map(chr, range(0x4E00, 0x4E00 + 700))) * 3 + "plain\n" * 400)], {}),
@@ -151,15 +150,14 @@ def test_a_damaged_or_foreign_entry_is_built_again(how: str, cache: Path) -> Non
     assert IdCache().open(expected.digest, expected.vocab) is not None
 
 
-@pytest.mark.parametrize(
-    "change", [lambda data: data[:-9], lambda data: data.replace(b"1", b"2"), lambda data: b"{}\n"]
-)
-def test_a_damaged_record_of_a_source_is_not_believed(change: Callable[[bytes], bytes], cache: Path) -> None:
+def test_a_damaged_record_of_a_source_is_not_believed(cache: Path) -> None:
     path = write("a.txt")
     expected = read_corpus([path])
     (record,) = cache.glob("sources-*.json")
-    record.write_bytes(change(record.read_bytes()))
-    assert_same(read_corpus([path]), expected)
+    whole = record.read_bytes()
+    for damaged in (whole[:-9], whole.replace(b"1", b"2"), b"{}\n"):
+        record.write_bytes(damaged)
+        assert_same(read_corpus([path]), expected)
 
 
 def test_a_text_that_changes_while_it_is_read_is_refused(cache: Path) -> None:
@@ -224,12 +222,11 @@ def test_a_text_without_end_does_not_fill_the_disk(cache: Path, monkeypatch: pyt
     read_corpus([write("a.txt", TEXT * 100)])  # The size of a plain file is known and meant.
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_a_cache_that_is_read_only_is_used(code: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_is_read_only_is_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = read_corpus([write("a.txt")])
 
     def refuse(path: object, *rest: object, **options: object) -> None:
-        raise OSError(code, os.strerror(code), str(path))
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     real_open = Path.open
 

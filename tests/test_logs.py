@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.files import JSON
@@ -70,6 +70,7 @@ def test_rewind_drops_later_steps_and_nothing_else(log: MetricsLog) -> None:
     assert log.path.read_bytes() == kept
 
 
+@settings(max_examples=40)
 @given(cut=st.integers(min_value=0, max_value=200), resumed_from=st.integers(min_value=0, max_value=6))
 def test_after_any_crash_and_resume_each_step_stands_once(
     tmp_path_factory: pytest.TempPathFactory, cut: int, resumed_from: int

@@ -95,8 +95,7 @@ def test_it_cannot_be_continued_and_has_no_history(command: Command, file: Path)
     refused = command("train", "--resume", "abc.zip")
     assert refused.code != 0 and "--init-from abc.zip" in refused.err and "Traceback" not in refused.err
     refused = command("runs", "abc.zip")
-    assert refused.code == 4
-    assert refused.err.startswith("error: abc.zip has no learning curve: an exported .zip is one step of a run\n")
+    assert refused.code == 4 and refused.err.startswith("error: abc.zip has no learning curve: an exported .zip is one")
     refused = command("visualize", "abc.zip", "--spectrum")
     assert refused.code == 2 and "the folder of the run" in refused.err, refused.err
     with pytest.raises(UsageError, match="one step of a run"):
@@ -138,7 +137,7 @@ def test_a_link_stays_and_its_target_is_written(command: Command, alphabet_run: 
 def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:
     whole, model = file.read_bytes(), charrnn.load(alphabet_run)
     noticed = 0
-    for position in range(0, len(whole), 23):
+    for position in range(0, len(whole), 53):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
         try:
             loaded = ModelFile(file).load_best()
@@ -147,8 +146,8 @@ def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run:
         else:
             assert all(np.array_equal(loaded.model[name], model.tensors[name]) for name in model.tensors)
             assert loaded.step == 1
-    assert noticed > len(whole) / 23 / 2
-    for length in range(0, len(whole), 397):
+    assert noticed > len(whole) / 53 / 2
+    for length in range(0, len(whole), 1_499):
         file.write_bytes(whole[:length])
         with pytest.raises(CheckpointError):
             ModelFile(file).load_best()
@@ -201,10 +200,7 @@ def test_figures_that_no_training_gives_are_refused(file: Path, entry: str, valu
     [
         ({"vocab_json": b"[]"}, "vocab.json must be an object"),
         ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: `hidden_size` is 0"),
-        (
-            {"config_yaml": b"hidden_sizes: 7\n"},
-            "config.yaml was written by a newer version of charrnn, or was edited:",
-        ),
+        ({"config_yaml": b"hidden_sizes: 7\n"}, "config.yaml was written by a newer version of charrnn, or was edit"),
         ({"config_yaml": b"{"}, "config.yaml is damaged: it is not YAML"),
         ({"model_safetensors": save({"x": np.zeros(1, np.float32)})}, "model.safetensors does not contain the"),
     ],

@@ -1,20 +1,28 @@
-"""Many runs: their summaries sorted, their learning curves read from logs, whole and damaged."""
+"""Many runs: their summaries sorted, in a table and as CSV, and their learning curves read from logs."""
 
+import csv
+import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from built_runs import build_chain
+from conftest import Ran
+from rich.cells import cell_len
+from rich.console import Console
 
+from charrnn.cli.runs import MAX_CURVES
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.network import load_network
 from charrnn.progress import CallbackProgress, using
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import (
     SORT_KEYS,
+    RunSummary,
     learning_curves,
     read_learning_curve,
     run_summaries,
@@ -23,6 +31,8 @@ from charrnn.runs.overview import (
     text_name,
 )
 from charrnn.runs.reader import RunReader
+from charrnn.views.tables import RunsTable
+from charrnn.views.theme import short_number
 
 Build = Callable[..., Path]
 
@@ -39,13 +49,16 @@ def validation(number: int, seconds: float, nats: float | None) -> dict[str, Any
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    """Build a run in `checkpoints/` with these records in its log. It reads two characters per step."""
+    """Build a run in `checkpoints/` with these records in its log, later than those before. It reads two characters
+    per step."""
 
-    def make(name: str, *records: dict[str, Any], **options: Any) -> Path:
-        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd", **options)
+    def make(name: str, *records: dict[str, Any]) -> Path:
+        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd")
         log = MetricsLog(path / "metrics.jsonl")
         for record in records:
             log.append(record)
+        age = 100 + len(list((tmp_path / "checkpoints").iterdir()))
+        os.utime(path / "latest", (age, age))
         return path
 
     (tmp_path / "checkpoints").mkdir()
@@ -131,9 +144,8 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_p
     def names(**options: Any) -> list[str]:
         return [run.name for run in run_summaries(checkpoints=checkpoints, **options)]
 
-    assert names(sort="loss") == ["a", "b", "c"]
-    assert names(sort="name") == ["a", "b", "c"]
-    assert sorted(names()) == ["a", "b", "c"]
+    assert names() == ["b", "c", "a"]
+    assert names(sort="loss") == names(sort="name") == ["a", "b", "c"]
     for column in SORT_KEYS:
         assert sorted(names(sort=column)) == ["a", "b", "c"]
     assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)] == ["c", "a"]
@@ -141,9 +153,8 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_p
 
 def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build: Build, tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
-    for age, (name, nats) in enumerate((("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0))):
-        path = build(name, step(1, 1.0), *([] if nats is None else [validation(1, 1.0, nats)]))
-        os.utime(path / "latest", (age, age))
+    for name, nats in (("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0)):
+        build(name, step(1, 1.0), *([] if nats is None else [validation(1, 1.0, nats)]))
 
     def names(*runs: str, most: int, **options: Any) -> tuple[list[str], int]:
         paths, num, _ = select_runs(runs, most=most, checkpoints=checkpoints, **options)
@@ -187,3 +198,109 @@ def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None
     found = learning_curves(["started", "validated"], checkpoints=checkpoints)
     assert [curve.run for curve in found] == ["validated"]
     assert found.skipped == ("started: no validation loss is logged yet",)
+
+
+# --- the table
+
+
+RUN = RunSummary(
+    name="shakespeare-001",
+    cell="lstm",
+    num_layers=2,
+    hidden_size=512,
+    corpus="/texts/shakespeare.txt",
+    text="shakespeare",
+    digest="a",
+    alphabet="char",
+    split=(0.9, 0.1),
+    seed=0,
+    num_parameters=3_321_921,
+    step=2472,
+    num_steps=2472,
+    num_chars=20_250_624,
+    best_nats=1.34561,
+    minutes=10.04,
+)
+WAR = replace(RUN, name="war-001", text="war-and-peace", seed=7, step=1200, best_nats=None, num_parameters=812_345)
+UNLIKE = replace(RUN, name="x", text="a-long-name-of-a-text", seed=4_294_967_295, minutes=99_999.94)
+HUGE = replace(
+    UNLIKE, num_layers=64, hidden_size=16384, num_parameters=137_438_953_472, step=999_999_999, num_steps=10**9
+)
+
+
+def shown(*runs: RunSummary, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
+    console.print(RunsTable(runs))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    return [line.strip() for line in lines if line.strip() and "───" not in line]
+
+
+def test_what_has_no_room_is_named_below() -> None:
+    lines = shown(RUN, WAR, width=78)
+    assert lines[0].split() == ["run", "model", "params", "seed", "steps", "nats/char", "minutes"]
+    assert lines[-1] == "Not shown in this width: text; the CSV has them."
+    assert "Not shown in this width: text, minutes, seed, parameters;" in " ".join(shown(RUN, WAR, width=44))
+
+
+@pytest.mark.parametrize("width", (24, 60, 100, 129))
+@pytest.mark.parametrize("runs", [(RUN,), (RUN, WAR), (UNLIKE,), (WAR, HUGE)], ids=["one", "two", "unlike", "huge"])
+def test_no_number_is_cut_in_any_width(runs: tuple[RunSummary, ...], width: int) -> None:
+    lines = shown(*runs, width=width)
+    for run in runs:
+        loss = "" if run.best_nats is None else f"{run.best_nats:.4f}"
+        for number in (loss, f"{run.step:,}", f"{run.num_layers}×{run.hidden_size}"):
+            assert any(number in line for line in lines)
+    if not any("Not shown" in line for line in lines):
+        assert any(f"{run.minutes:.1f}" in line for line in lines for run in runs)
+
+
+def test_short_numbers() -> None:
+    texts = {0.25: "0.25", 9999: "9,999", 10_000: "10k", 999_499: "999k", 999_600: "1M", 3_321_921: "3.32M"}
+    assert {value: short_number(value) for value in texts} == texts
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"digest": "b"}, "These runs learned different texts: their losses must not be compared."),
+        ({"alphabet": "byte"}, "Losses per character and losses per byte must not be compared."),
+        (
+            {"split": (0.8, 0.2)},
+            "These runs split their text differently: their validation losses must not be compared.",
+        ),
+    ],
+)
+def test_losses_that_must_not_be_compared_get_a_note(change: dict[str, Any], note: str) -> None:
+    assert note in " ".join(shown(RUN, replace(RUN, name="b", **change), width=20))
+    for other in (replace(RUN, name="b"), replace(RUN, name="b", best_nats=None, **change)):
+        assert "compared" not in " ".join(shown(RUN, other, width=140))
+
+
+# --- the command
+
+
+def test_csv_is_quoted_and_has_the_same_values(command: Callable[..., Ran], build: Build) -> None:
+    build("b-001", step(1, 60.0), validation(1, 90.0, 2.0))
+    build('a,"2"')
+    found = json.loads(command("runs", "--json").out)
+    ran = command("runs", "--csv")
+    assert (ran.code, ran.err) == (0, "") and '"a,""2"""' in ran.out
+
+    def in_csv(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert rows == [{key: in_csv(value) for key, value in run.items()} for run in found]
+    assert [row["name"] for row in rows] == ["b-001", 'a,"2"']
+
+
+def test_as_many_curves_are_drawn_as_there_are_marks(command: Callable[..., Ran], build: Build) -> None:
+    for name, nats in (("b-001", 2.0), ("a-001", 1.5), *((f"d-{number}", 9.0) for number in range(MAX_CURVES))):
+        build(name, validation(1, 1.0, nats))
+    ran = command("runs", "--plot")
+    assert ran.err == "warning: drawing the last 7 of 9 runs; name others to draw them\n"
+    assert all(f"d-{number}" in ran.out for number in range(MAX_CURVES)) and "b-001" not in ran.out
+    ran = command("runs", "--plot", "--sort", "loss", "--quiet")
+    assert "b-001" in ran.out and "d-6" not in ran.out and ran.err == ""

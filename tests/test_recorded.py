@@ -54,7 +54,7 @@ def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return Path.cwd()
 
 
-@pytest.mark.parametrize("sources", [("novel.txt",), ("novel",), (".",), ("n*.txt",), ("novel.txt", "novel")])
+@pytest.mark.parametrize("sources", [("novel",), (".",), ("n*.txt",), ("novel.txt", "novel")])
 def test_it_is_found_from_another_folder(
     sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,17 +153,7 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
         recorded.read()
 
 
-@pytest.mark.parametrize(
-    "locations",
-    [
-        None,
-        "/novel.txt",
-        ["/a", "/b"],
-        ["../novel.txt"],
-        [7],
-        [["/novel.txt"]],
-    ],
-)
+@pytest.mark.parametrize("locations", [None, "/novel.txt", ["/a", "/b"], ["../novel.txt"], [7], [["/novel.txt"]]])
 def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: object) -> None:
     config = Config(corpus=("novel.txt",))
     recorded = recorded_corpus("evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations})
@@ -181,10 +171,7 @@ def train(out: str, **settings: Any) -> Path:
     return Path(out).absolute()
 
 
-LINES_THAT_READ_ITS_TEXT = (
-    "evaluate {} --json",
-    "sample {} --seed 0 --novelty --json",
-)
+LINES_THAT_READ_ITS_TEXT = ("evaluate {} --json", "sample {} --seed 0 --novelty --json")
 
 
 def test_every_command_finds_the_text_from_another_folder(
