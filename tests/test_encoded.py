@@ -31,7 +31,6 @@ def test_a_byte_is_one_character(given: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "ids", "first", "decoded"),
     [
-        (0, None, [1, 1, 2, 3, 4], 1, "abcd"),
         (1, 3, [1, 1, 2, 3], 2, "bc"),
         (2, 99, [1, 1, 2, 3, 4], 3, "cd"),
         (-1, None, [1, 1, 2, 3, 4], 4, "d"),
