@@ -20,7 +20,7 @@ import charrnn.settings
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cli.app import app
 from charrnn.cli.rules import describe_rules
-from charrnn.cli.training_options import FIELD_OPTIONS
+from charrnn.cli.train import FIELD_OPTIONS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CharRNNError, UsageError

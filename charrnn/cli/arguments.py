@@ -110,37 +110,6 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     return layer, unit
 
 
-def parse_patched(text: str, model: "Model") -> tuple[int, int] | int:
-    """Parse what is given to --patch: a cell as `parse_cell`, or a layer by its number alone.
-
-    Raises UsageError if the text has another form or `model` has no such cell or layer.
-    """
-    if re.fullmatch(r"\d{1,9}", text.strip()) is None:
-        return parse_cell("--patch", text, model)
-    layer, num_layers = int(text), model.stepper.num_layers
-    if layer >= num_layers:
-        raise UsageError(f"--patch {text}: There is no layer {layer}: layers go from 0 to {num_layers - 1}.")
-    return layer
-
-
-_MAX_POSITION = 10**15 - 1
-"""The largest position that is read, beyond every text."""
-
-
-def parse_position(option: str, text: str) -> int | None:
-    """Parse a position that is given to `option` as @ and a number; None for a passage.
-
-    Raises UsageError for a number that is no position in any text.
-    """
-    match = re.fullmatch(r"@(-?)0*(\d+)", text)
-    if match is None:
-        return None
-    if match[1] or len(match[2]) > len(str(_MAX_POSITION)):
-        shown = text if len(text) <= 40 else f"{text[:40]}…"
-        raise UsageError(f"{option} {shown}: a position goes from 0 to {_MAX_POSITION:,}, such as {option} @500.")
-    return int(match[2])
-
-
 def load_model(run: str | None, *, quiet: bool) -> "Model":
     """Load a run, by default the newest one, and print its warnings.
 

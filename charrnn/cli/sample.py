@@ -1,27 +1,53 @@
 """charrnn sample: text on stdout, nothing else."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.arguments import parse_cell, parse_mix
+from charrnn.cli.arguments import (
+    is_cell,
+    load_mixture,
+    load_model,
+    parse_cell,
+    parse_direction,
+    parse_mix,
+    read_text,
+    to_content,
+)
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, RunArgument
 from charrnn.cli.rules import is_given
-from charrnn.cli.sample_source import SLOW_PRIME, Source, load_source, parse_clamp, print_compile_notice
-from charrnn.cli.streams import warn
-from charrnn.errors import UsageError
-from charrnn.generation.options import DEFAULT_PRECISION, SAMPLE_TEMPERATURE, TEXT, SampleOptions, SearchOptions
+from charrnn.cli.streams import print_waiting_notice, warn
+from charrnn.errors import DataError, UsageError, counted
+from charrnn.generation.options import (
+    DEFAULT_LENGTH,
+    DEFAULT_PRECISION,
+    DEFAULT_UNKNOWN,
+    DOCUMENT_LENGTH,
+    SAMPLE_TEMPERATURE,
+    TEXT,
+    SampleOptions,
+    SearchOptions,
+)
 from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.options import Option, options_of
 from charrnn.progress import task
+from charrnn.text.files import read_stream
 
 if TYPE_CHECKING:
-    from charrnn.cli.sample_view import Page
+    from charrnn.api import Model
+    from charrnn.cli.sample_view import Page, Source
+    from charrnn.model.clamping import Direction
 
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 90 bytes of memory for each character."""
 MAX_TABLE_CHARS = 1_000_000
 """Longest texts side by side, in total: about 50 bytes of memory for each character."""
+SLOW_PRIME = 20_000
+"""Characters of a prime that takes a second or more to read."""
+COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
+"""Printed on stderr before that."""
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with what the model has learned."""
 _DECLARED = (
@@ -76,7 +102,7 @@ def sample(
 
     temperatures = _parse_temperatures(values["--temps"])
     _check_values(values, len(temperatures), json=json)
-    source = load_source(run, values, quiet=quiet)
+    source = _load_source(run, values, quiet=quiet)
     min_copy = MIN_COPY_LENGTH if values["--min-copy"] is None else values["--min-copy"]
     page = Page(source, values["--prime"] or "", show_as_json=json, quiet=quiet, min_copy=min_copy)
     seed, beam, mode = values["--seed"], values["--beam"], values["--beam-mode"]
@@ -104,7 +130,7 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
     options = SampleOptions(
         **given,
         on_cut=page.count_cut,
-        on_compile=lambda: print_compile_notice(quiet=quiet),
+        on_compile=lambda: _print(COMPILING, quiet=quiet),
         on_warning=lambda message: warn((message,), quiet=quiet),
     )
     if len(source.prime) > SLOW_PRIME:  # The generator keeps the last prime that it read.
@@ -125,7 +151,7 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
 
 
 def _given_fields(
-    owner: type[SampleOptions] | type[SearchOptions], values: Values, source: Source, seed: int | None
+    owner: type[SampleOptions] | type[SearchOptions], values: Values, source: "Source", seed: int | None
 ) -> dict[str, Any]:
     """Return the fields of the options that were given, converted from the text that was typed."""
     given = {one.parameter: values[one.flag] for one in options_of(owner) if is_given(values[one.flag])}
@@ -133,7 +159,7 @@ def _given_fields(
     if "cell" in given:
         given["cell"] = parse_cell("--show-cell", given["cell"], source.first)
     if "clamps" in given:
-        given["clamps"] = dict(parse_clamp(text, source.first) for text in given["clamps"])
+        given["clamps"] = dict(_parse_clamp(text, source.first) for text in given["clamps"])
     if "stops" in given:  # \n and \t are hard to type in a shell
         given["stops"] = tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"])
     return given
@@ -176,3 +202,122 @@ def _check_values(values: Values, num_temperatures: int, *, json: bool) -> None:
             f"{MAX_TABLE_CHARS // num_temperatures:,} characters each.\n"
             "Shorten it, add --json, or draw one text after the other with --temp."
         )
+
+
+def _load_source(run: str | None, values: Mapping[str, Any], *, quiet: bool) -> "Source":
+    """Load what is generated from, and print warnings on stderr. `values` has the options by flag.
+
+    Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for options that do not
+    go with this model.
+    """
+    from charrnn.cli.sample_view import Source
+
+    first = load_model(run, quiet=quiet)
+    if values["--novelty"] and values["--count"] is not None:
+        _check_count_of_new(first, values["--min-copy"])
+    length = values["--length"]
+    if length is None:  # A search keeps all its texts.
+        is_document = first.config.end_id is not None and values["--beam"] is None
+        length = DOCUMENT_LENGTH if is_document else DEFAULT_LENGTH
+    reference = first.novelty_reference(length=length) if values["--novelty"] else None
+    learned = None
+    if values["--adapt"] is not None:
+        learned = read_text(values["--adapt"], first.config, quiet=quiet)
+        first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN, quiet=quiet)
+    model: Any = first
+    if values["--mix"]:
+        model = load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
+        warn(model.warnings, quiet=quiet)
+    prime = _load_prime(values["--prime"] or "", values["--prime-file"], learned, model, quiet=quiet)
+    return Source(first=first, model=model, prime=prime, length=length, reference=reference)
+
+
+def _check_count_of_new(model: "Model", min_copy: int | None) -> None:
+    """Refuse --novelty with --count unless the model writes documents, which are compared whole."""
+    if model.config.end_id is None:
+        raise UsageError(
+            f"--novelty shows one text of {model.name}, which was not trained on documents: leave out --count."
+        )
+    if min_copy is not None:
+        raise UsageError("--min-copy does not go with --count, which compares whole documents. Leave one of them out.")
+
+
+def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
+    """Return the model adapted to a text, and print on stderr how well it predicted that before and while adapting."""
+    model = model.adapted(text, unknown=unknown)
+    if (found := model.adaptation) is not None:
+        what = counted(found.num_chars, "character")
+        if found.text_length > found.num_chars + 1:
+            what = f"the last {found.num_chars:,} of {counted(found.text_length, 'character')}"
+        losses = f"{found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while adapting"
+        _print(f"adapted to {what}: {losses}", quiet=quiet)
+    return model
+
+
+def _print(notice: str, *, quiet: bool) -> None:
+    """Print a line on stderr unless `quiet`."""
+    if not quiet:
+        sys.stderr.write(f"{notice}\n")
+
+
+def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model: Any, *, quiet: bool) -> str | bytes:
+    """Return the prime that was typed or that a file contains, else the text that the model has learned from, if any.
+
+    Bytes for the byte alphabet.
+    """
+    alphabet = model.vocab.kind
+    if learned is not None and not typed and file is None:
+        return learned
+    prime = to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
+    if len(prime) > SLOW_PRIME:
+        warn((f"reading {len(prime):,} characters of the prime first",), quiet=quiet)
+    if file is None or model.config.documents != "lines":
+        return prime
+    # A file ends with a newline, which is no part of the document.
+    return prime.rstrip(b"\n") if isinstance(prime, bytes) else prime.rstrip("\n")
+
+
+def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
+    """Return the content of a file or of standard input, cleaned as a corpus is."""
+    if name == "-" and sys.stdin is None:
+        raise DataError("--prime-file -: standard input is closed.")
+    print_waiting_notice(name, quiet=quiet)
+    option = f"--prime-file {name}"
+    try:
+        if name == "-":
+            data = read_stream(option, sys.stdin.buffer)
+        else:
+            with Path(name).open("rb") as file:
+                data = read_stream(option, file)
+        return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
+    except OSError as error:
+        raise DataError(f"{option}: {error.strerror}. Give a text file, or - for standard input.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
+
+
+def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Direction, float]":
+    """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError."""
+    what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
+    if not is_cell(what):
+        return _parse_direction_clamp(text, what, number, model)
+    try:
+        layer_unit, value = parse_cell("--clamp", what, model), float(number)
+    except ValueError:
+        raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
+    if not -1 <= value <= 1:
+        raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
+    return layer_unit, value
+
+
+def _parse_direction_clamp(text: str, what: str, number: str, model: "Model") -> "tuple[Direction, float]":
+    """Fit the direction of --clamp DETECTOR=V on the run's held-out text, or look it up in the run."""
+    detector, size = parse_direction("--clamp", what)
+    try:
+        value = None if number in ("high", "low") else float(number)
+    except ValueError:
+        raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
+    direction = model.direction(detector, size)
+    if value is None:
+        value = direction.high if number == "high" else direction.low
+    return direction, value

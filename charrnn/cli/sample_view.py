@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.sample_source import Source
 from charrnn.cli.streams import printable, result_console, warn
 from charrnn.errors import counted
 from charrnn.evaluation.loops import find_loop
@@ -20,6 +19,9 @@ from charrnn.generation.writing import Piece
 from charrnn.progress import task
 from charrnn.text.documents import END
 from charrnn.views.export import replace_non_finite
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 Options = TypeVar("Options", SampleOptions, SearchOptions)
 Part = TypeVar("Part")
@@ -32,6 +34,22 @@ MIN_COLUMNS = 16
 """Least width of a text side by side with others, in columns."""
 LOOP_CHARS = 2_000
 """Characters at the end of a text that are searched for a loop."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A loaded model, and what it needs to generate."""
+
+    first: "Model"
+    """The run, adapted if --adapt is given."""
+    model: Any
+    """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates in the same way."""
+    prime: str | bytes
+    """The text to continue: the typed prime, the content of a file, or what the model was adapted to."""
+    length: int
+    """Characters to generate."""
+    reference: Any
+    """The training text for --novelty (`Model.novelty_reference`), or None."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +12,44 @@ import typer
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, print_waiting_notice, result_console
-from charrnn.cli.training_options import FIELD_OPTIONS, LOG, RECIPE, SETTING_OPTIONS, SETTINGS, parse_settings
 from charrnn.cli.training_view import TrainingView
-from charrnn.config import MACHINE, Config, parse_value
+from charrnn.config import FOLDER, MACHINE, Config, check_field_name, parse_value
 from charrnn.errors import UsageError, named
 from charrnn.extensions import PackageFunction, find_function
-from charrnn.options import Option
+from charrnn.options import Option, options_of
 from charrnn.settings import merge_settings, read_recipe
 from charrnn.training.events import TrainEvent
 from charrnn.training.process_group import launched_process, process_support
 
+SETTINGS = "All settings"
+"""Panel of the options that set any field."""
+FIELD_OPTIONS = tuple(
+    option if option.kind is bool else replace(option, kind=str, repeatable=False) for option in options_of(Config)
+)
+"""The options that set a field of the configuration; each value but that of a flag is a text."""
+RECIPE = Option(
+    "--recipe",
+    "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
+    "NAME",
+    SETTINGS,
+)
+SET = Option(
+    "--set",
+    "Set any field, e.g. learning_rate=4e-3 (repeatable).",
+    "FIELD=VALUE",
+    SETTINGS,
+    name="set_",
+    repeatable=True,
+)
+LOG = Option(
+    "--log",
+    "Follow the run in tensorboard, wandb, mlflow or trackio, too (repeatable).",
+    "TRACKER",
+    FOLDER,
+    repeatable=True,
+)
+SETTING_OPTIONS = (*FIELD_OPTIONS, RECIPE, SET, LOG)
+"""The options about the settings of a run."""
 OPTIONS = (
     *SETTING_OPTIONS,
     Option("--processes", "Train in N processes of this machine, as torchrun starts them.", "N", MACHINE),
@@ -84,6 +112,28 @@ def train(
 
 
 train.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
+
+
+def parse_settings(values: Mapping[str, Any], parse: Callable[[str, str], Any], *, example: str) -> dict[str, Any]:
+    """Return the fields that options and --set assign, each parsed by `parse` from its name and its text.
+
+    `values` has the options by flag. Raises UsageError that names the field or the --set at fault; `example` is an
+    assignment for a message.
+    """
+    words = {True: "true", False: None}
+    texts = {option.parameter: values.get(option.flag) for option in FIELD_OPTIONS}
+    texts = {name: words[value] if isinstance(value, bool) else value for name, value in texts.items()}
+    parsed = {name: parse(name, text) for name, text in texts.items() if text is not None}
+    for assignment in values[SET.flag] or ():
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set {example}.")
+        try:
+            field = check_field_name(name.strip())
+            parsed[field] = parse(field, text)
+        except UsageError as error:
+            raise UsageError(f"--set {assignment}: {error.marked}") from None
+    return parsed
 
 
 def _parse_setting(name: str, text: str) -> Any:

@@ -7,6 +7,7 @@ Shapes: N characters of a passage, V, L, S and H as in `model.network`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from charrnn.cells.ablation import replacing
 from charrnn.cells.records import ColouredText
 from charrnn.cells.trace import torch_ops
 from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
-from charrnn.cli.arguments import parse_patched, parse_position, to_content
+from charrnn.cli.arguments import parse_cell, to_content
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from charrnn.model.cells import Ops
     from charrnn.model.network import CharRNN
 
+MAX_POSITION = 10**15 - 1
+"""The largest position that is read, beyond every text."""
 NUM_PATCHED = 4
 """Patched cells whose values are shown."""
 MAX_CHANGE = 1.0
@@ -400,10 +403,37 @@ INTO = Option(flag="--into", name="target", help="With --patch: the passage whos
 """The target passage; by default where the cell is lowest."""
 
 
+def _parse_patched(text: str, model: Model) -> tuple[int, int] | int:
+    """Parse what is given to --patch: a cell as `parse_cell`, or a layer by its number alone.
+
+    Raises UsageError if the text has another form or `model` has no such cell or layer.
+    """
+    if re.fullmatch(r"\d{1,9}", text.strip()) is None:
+        return parse_cell("--patch", text, model)
+    layer, num_layers = int(text), model.stepper.num_layers
+    if layer >= num_layers:
+        raise UsageError(f"--patch {text}: There is no layer {layer}: layers go from 0 to {num_layers - 1}.")
+    return layer
+
+
+def _parse_position(option: str, text: str) -> int | None:
+    """Parse a position that is given to `option` as @ and a number; None for a passage.
+
+    Raises UsageError for a number that is no position in any text.
+    """
+    match = re.fullmatch(r"@(-?)0*(\d+)", text)
+    if match is None:
+        return None
+    if match[1] or len(match[2]) > len(str(MAX_POSITION)):
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise UsageError(f"{option} {shown}: a position goes from 0 to {MAX_POSITION:,}, such as {option} @500.")
+    return int(match[2])
+
+
 def _reads_text(options: Options) -> bool:
     """Whether another text is needed than the passages that were typed."""
     passages = ((option.flag, options.values[option.flag]) for option in (FROM, INTO))
-    return any(typed is None or parse_position(flag, typed) is not None for flag, typed in passages)
+    return any(typed is None or _parse_position(flag, typed) is not None for flag, typed in passages)
 
 
 def _measure(subject: Subject) -> Patch:
@@ -413,10 +443,10 @@ def _measure(subject: Subject) -> Patch:
         typed = subject.value(option)
         if typed is None:
             return None
-        position = parse_position(option.flag, typed)
+        position = _parse_position(option.flag, typed)
         return to_content(typed, model.vocab.kind) if position is None else position
 
-    cells = [parse_patched(cell, model) for cell in subject.value(PATCH)]
+    cells = [_parse_patched(cell, model) for cell in subject.value(PATCH)]
     text = subject.text if _reads_text(subject.options) else None
     return patch(model, cells, source=passage(FROM), target=passage(INTO), text=text)
 

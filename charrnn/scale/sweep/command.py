@@ -15,7 +15,7 @@ from charrnn.cli.progress import training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import message_console, print_json, printable, result_console
-from charrnn.cli.training_options import LOG, RECIPE, SETTING_OPTIONS, parse_settings
+from charrnn.cli.train import LOG, RECIPE, SETTING_OPTIONS, parse_settings
 from charrnn.options import Option
 
 if TYPE_CHECKING:
