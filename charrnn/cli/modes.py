@@ -20,7 +20,7 @@ from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Subject
 from charrnn.cli.arguments import parse_cell
 from charrnn.cli.exporting import Shown, deliver
-from charrnn.detectors.detector import Detector, Labels
+from charrnn.detectors.detector import Labels
 from charrnn.errors import DataError
 from charrnn.extensions import offered
 from charrnn.model.registry import cell_type
@@ -103,47 +103,23 @@ def _measure_findings(subject: Subject) -> FoundCells:
 
 
 def _show_findings(subject: Subject, found: FoundCells) -> Shown:
-    options = subject.options
-    return show_findings(
-        subject.model,
-        found,
-        options.detectors,
-        num_available=subject.num_available,
-        has_contributions=subject.value(FIND),
-        has_sparkline=options.values["--sparkline"],
-        passages_first=options.suffix in PICTURE_SUFFIXES,
-    )
-
-
-def show_findings(
-    model: "Model",
-    found: FoundCells,
-    detectors: Sequence[Detector],
-    *,
-    num_available: int,
-    has_contributions: bool = False,
-    has_sparkline: bool = False,
-    passages_first: bool = False,
-) -> Shown:
-    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages.
-
-    On a terminal what comes last is in view; a picture shows the passages first.
-    """
-    findings = found.findings
-    of = "" if num_available == findings.num_chars else f" of {num_available:,}"
+    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
+    model, options, findings = subject.model, subject.options, found.findings
+    of = "" if subject.num_available == findings.num_chars else f" of {subject.num_available:,}"
     title = (
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
         "chosen on the first half, scored on the second"
     )
-    tables = findings_pictures(title, findings, has_contributions=has_contributions)
-    looks_for = {detector.name: detector.looks_for for detector in detectors}
-    passages = passage_pictures(found.passages, looks_for, has_sparkline=has_sparkline)
+    tables = findings_pictures(title, findings, has_contributions=subject.value(FIND))
+    looks_for = {detector.name: detector.looks_for for detector in options.detectors}
+    passages = passage_pictures(found.passages, looks_for, has_sparkline=options.values["--sparkline"])
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     data: Any = [score.to_json() for score in findings.scores]
     # A page is exported instead of the data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
         data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
-    pictures = [*passages, *tables] if passages_first else [*tables, *passages]
+    # On a terminal what comes last is in view.
+    pictures = [*passages, *tables] if options.suffix in PICTURE_SUFFIXES else [*tables, *passages]
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
