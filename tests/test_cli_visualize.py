@@ -6,7 +6,6 @@ N characters, L layers, H units.
 from __future__ import annotations
 
 import base64
-import html.parser
 import json
 import re
 import shutil
@@ -205,51 +204,6 @@ def test_colours_take_the_place_of_the_blocks(
     assert set(BLOCKS) & set(command(*arguments).out), "without colours the blocks are back"
 
 
-class Tags(html.parser.HTMLParser):
-    """Notes the text, every tag left open and every address."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "input"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-@pytest.mark.parametrize("arguments", [("--cell", "0:7", "--chars", 300), ("--top", 2)])
-def test_html_is_whole_and_needs_nothing_else(
-    command: Command, fresh_file: Path, fresh: SyntheticCorpus, arguments: tuple[object, ...]
-) -> None:
-    ran = command("visualize", "--text", fresh_file, *arguments, "--export", "picture.html")
-    assert (ran.code, ran.out, ran.err) == (0, "picture.html\n", "")
-    page = Path("picture.html").read_text(encoding="utf-8")
-    tags = Tags()
-    tags.feed(page)
-    tags.close()
-    assert page.startswith("<!DOCTYPE html>")
-    assert (tags.open, tags.addresses) == ([], [])
-    assert "://" not in page
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page)
-    assert found is not None
-    data = json.loads(found[1])
-    text = "".join(data["text"]).replace("↵", "\n")
-    lines = [line for line in text.splitlines()[1:-1] if line.startswith("    ")]
-    assert lines and all(line in fresh.text.splitlines() for line in lines), "indentation survives"
-    assert text in fresh.text and len(data["guesses"]) == len(data["bits"]) == len(text)
-    names = [cell["name"] for cell in data["cells"]]
-    assert names == ["0:7"] if "--cell" in arguments else len(names) > 1
-
-
 @pytest.mark.parametrize("options", ["--cell 0:1", "--cell 0:1 --guesses", "--surprise", "--gates", "--ablate 0:1", ""])
 @pytest.mark.parametrize("text", ["z", "zib fo"])
 def test_a_text_to_look_at_may_be_of_a_few_characters(command: Command, lab: Path, text: str, options: str) -> None:
@@ -293,16 +247,6 @@ def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: P
     ran = command("visualize", *options)
     assert (ran.code, ran.err) == (0, "")
     assert max(map(len, ran.out.splitlines())) <= 80 and "stronger is more likely" in ran.out
-
-
-def test_surprise_is_the_loss_of_each_character(command: Command, lab: Path, fresh_file: Path) -> None:
-    found = json.loads(command("visualize", "--text", fresh_file, "--chars", 300, "--surprise", "--json").out)
-    trace = charrnn.load(lab).trace(fresh_file.read_text()[:300])
-    assert found["bits"][0] is None, "nothing predicted the first character"
-    assert found["bits"][1:] == pytest.approx((-trace.logprobs[1:] / np.log(2)).tolist(), abs=1e-3)
-    shown = command("visualize", "--text", fresh_file, "--chars", 300, "--surprise").out
-    mean = np.mean(found["bits"][1:])
-    assert f"{mean:.2f} bits per character" in shown and "8 bits or more" in shown
 
 
 def test_arrays_are_the_trace_and_say_where_cells_were_scored(
