@@ -29,9 +29,9 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.lab.directions import CHARS_OF_DIRECTION, compare_ablations, outputs_of
+from charrnn.lab.directions import CHARS_OF_DIRECTION, Direction, compare_ablations, outputs_of, sum_at_means
 from charrnn.model.cells import CLAMP_LIMIT
-from charrnn.model.clamping import ClampedSum, Direction, clamped_sums, sum_at_means
+from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
@@ -180,7 +180,7 @@ def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: floa
     network, config = (make(cell, num_layers=2, zoneout=zoneout) for make in (make_network, make_config))
     direction = make_direction([(0, 1), (1, 2), (0, 5), (1, 0), (0, 3)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2)
     stepper = Stepper(config, tensors_of(network.float()))
-    for layer, clamped in clamped_sums(direction, 0.7, stepper.cell).items():
+    for layer, clamped in direction.clamped_sums(0.7, stepper.cell).items():
         stepper.clamp_sum(layer, clamped)
     _, values = step_through(stepper, make_text(20).ids)
     found = outputs_of(direction, [values[:, layer, unit] for layer, unit in direction.cells])
@@ -213,8 +213,8 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
 def test_what_the_cells_cannot_reach_is_refused() -> None:
     direction = make_direction([(0, 0), (1, 1)], [0.5, 0.5])
     with pytest.raises(UsageError, match=r"`clamps` quote@2=1.5: .* reaches -0\.\d+ to 0\.\d+\. .*-0.2 \(low\)"):
-        clamped_sums(direction, 1.5, cell_type("gru"))
-    assert clamped_sums(direction, 0.3, cell_type("gru"))[0].value < 0.3
+        direction.clamped_sums(1.5, cell_type("gru"))
+    assert direction.clamped_sums(0.3, cell_type("gru"))[0].value < 0.3
 
 
 def test_a_cell_follows_one_clamp() -> None:

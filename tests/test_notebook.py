@@ -27,7 +27,7 @@ from charrnn.evaluation.losses import bits
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.lab.descriptions import Description, DescriptionReport
-from charrnn.lab.directions import DirectionAblation, DirectionContribution, DirectionText
+from charrnn.lab.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
 from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.lab.gates import GateReport
 from charrnn.lab.gradients import GradientReach
@@ -35,7 +35,6 @@ from charrnn.lab.history import CellHistory
 from charrnn.lab.long_range import ClosingReport, LongRangeReport, ModelResets, ResetLoss
 from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
-from charrnn.model.clamping import Direction
 from charrnn.runs.overview import LearningCurves, ModelDescription, learning_curves
 from charrnn.scale.sweep.table import SweepReport, SweepRow
 from charrnn.views.charts import LearningChart

@@ -25,10 +25,9 @@ from charrnn.cells.records import (
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, LossReport
 from charrnn.generation.records import GeneratedText, Prediction
-from charrnn.lab.directions import DirectionText, direction_pictures
+from charrnn.lab.directions import Direction, DirectionText, direction_pictures
 from charrnn.lab.gradients import GradientReach, gradient_chart
 from charrnn.lab.history import CellHistory, history_table
-from charrnn.model.clamping import Direction
 from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import LearningChart

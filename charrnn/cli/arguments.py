@@ -57,6 +57,8 @@ def read_passage(
     return held_out[:num_chars], held_out.context, len(held_out)
 
 
+NUM_CELLS = 4
+"""Cells of a direction, unless another number is asked for."""
 _CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
 """A cell as it is typed."""
 _NUMBERS = re.compile(r"[\d:.,\s-]*")
@@ -74,8 +76,6 @@ def parse_direction(option: str, text: str, detectors: Sequence[Detector] = ()) 
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
     UsageError for another form and for an unknown detector.
     """
-    from charrnn.model.clamping import NUM_CELLS
-
     known = {detector.name: detector for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @
         return known[text], NUM_CELLS

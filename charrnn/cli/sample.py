@@ -38,7 +38,7 @@ from charrnn.text.files import read_stream
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cli.sample_view import Page, Source
-    from charrnn.model.clamping import Direction
+    from charrnn.model.clamping import Clampable
 
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 90 bytes of memory for each character."""
@@ -296,7 +296,7 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
         raise DataError(f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
 
 
-def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Direction, float]":
+def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
     """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError."""
     what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
     if not is_cell(what):
@@ -310,7 +310,7 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Directio
     return layer_unit, value
 
 
-def _parse_direction_clamp(text: str, what: str, number: str, model: "Model") -> "tuple[Direction, float]":
+def _parse_direction_clamp(text: str, what: str, number: str, model: "Model") -> "tuple[Clampable, float]":
     """Fit the direction of --clamp DETECTOR=V on the run's held-out text, or look it up in the run."""
     detector, size = parse_direction("--clamp", what)
     try:

@@ -29,7 +29,6 @@ from charrnn.generation.options import (
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.sampling import Block, Ids, PrimedState, prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
-from charrnn.model.clamping import Direction, clamped_sums
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.vocab import Vocab
 
@@ -96,11 +95,11 @@ class Generator:
             return self.stepper if precision == "fp32" else self.int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
         for what, value in clamps.items():
-            if not isinstance(what, Direction):
+            if isinstance(what, tuple):
                 stepper.clamp(*what, value)
         for what, value in clamps.items():
-            if isinstance(what, Direction):
-                for layer, clamped in clamped_sums(what, value, stepper.cell).items():
+            if not isinstance(what, tuple):
+                for layer, clamped in what.clamped_sums(value, stepper.cell).items():
                     stepper.clamp_sum(layer, clamped)
         return stepper
 

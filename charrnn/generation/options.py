@@ -10,7 +10,7 @@ from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.options import option
 
 if TYPE_CHECKING:
-    from charrnn.model.clamping import Direction
+    from charrnn.model.clamping import Clampable
 
 DEFAULT_LENGTH = 1000
 """Characters of a sample."""
@@ -50,8 +50,9 @@ OnCompile = Callable[[], object]
 """Called before a loop is compiled."""
 OnWarning = Callable[[str], object]
 """Called with a message."""
-Clamps = Mapping["tuple[int, int] | Direction", float]
-"""Cells (layer, unit) and directions, with the value of each cell and the output of each direction."""
+Clamps = Mapping["tuple[int, int] | Clampable", float]
+"""Cells (layer, unit), and directions (`charrnn.lab.directions`), with the value of each cell and the output of each
+direction."""
 
 
 def warn(message: str) -> None:

@@ -8,7 +8,7 @@ Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resam
 from charrnn.cells.trace import torch_ops
 from charrnn.cells.values import most_changes
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
-from charrnn.cli.arguments import is_cell, parse_cell, parse_direction
+from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.display import Displayable
@@ -37,7 +37,7 @@ from charrnn.files import JSON
 from charrnn.intervals import percentiles
 from charrnn.lazy import torch
 from charrnn.model.cells import Cell
-from charrnn.model.clamping import NUM_CELLS, ClampedSum, Direction, sum_at_means
+from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 CHARS_OF_DIRECTION = 32_768
 """Characters of the scoring half on which a direction is ablated, at most."""
+LEAST_GAIN = 0.01
+"""A direction is shown beside the best cell if its score is higher by at least this much."""
 NUM_RANDOM = 3
 """Random directions that are ablated beside a direction."""
 
@@ -63,6 +65,120 @@ ABOUT_DIRECTIONS = (
     "on the second. Weights are per standard deviation, as a share of all"
 )
 """What stands under directions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Direction(Displayable):
+    """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few cells, or on all.
+
+    Fitted on the choosing half of a text; scored, like the best cell, on the other half. The output is the sum of
+    weight times value over the cells, plus `intercept`. It predicts the label: 1 inside and 0 outside, or a count.
+    """
+
+    detector: str
+    cells: tuple[tuple[int, int], ...] = field(repr=False)
+    """(layer, unit) of each cell, in the order in which they were selected: the best cell first."""
+    weights: tuple[float, ...] = field(repr=False)
+    means: tuple[float, ...] = field(repr=False)
+    """Mean value of each cell on the choosing half."""
+    deviations: tuple[float, ...] = field(repr=False)
+    """Standard deviation of each cell on the choosing half."""
+    intercept: float
+    is_yes_no: bool
+    score: float
+    """AUC, or Spearman's rho for a count, of the output on the scoring half."""
+    ci: tuple[float, float]
+    """The 95 % interval of the score."""
+    cell_score: float
+    """The same score of the best cell, `cells[0]`, times its polarity."""
+    gain_ci: tuple[float, float]
+    """The 95 % interval of the difference between the two scores, from the same resamples."""
+    low: float
+    """Output that 2 % of the characters of the scoring half stay below."""
+    high: float
+    """Output that 98 % of them stay below."""
+    num_chars: int
+    is_all: bool = False
+    """Whether it is over all cells of the model."""
+
+    @property
+    def name(self) -> str:
+        """The name by which options ask for it, such as quote@4."""
+        return f"{self.detector}@{'all' if self.is_all else len(self.cells)}"
+
+    @property
+    def gain(self) -> float:
+        """How much higher its score is than that of the best cell."""
+        return self.score - self.cell_score
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it is significantly better than the best cell, by LEAST_GAIN or more."""
+        return self.gain >= LEAST_GAIN and self.gain_ci[0] > 0
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The weight of each cell per standard deviation, divided by the sum of their absolute values."""
+        sizes = [weight * deviation for weight, deviation in zip(self.weights, self.deviations, strict=True)]
+        total = sum(map(abs, sizes)) or 1.0
+        return tuple(size / total for size in sizes)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers of its cells, ascending."""
+        return tuple(sorted({layer for layer, _ in self.cells}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields and the derived ones as one object."""
+        derived = {"name": self.name, "gain": self.gain, "is_better": self.is_better, "shares": self.shares}
+        return asdict(self) | derived
+
+    def part(self, layer: int) -> list[tuple[int, float, float, float]]:
+        """Return unit, weight, mean and standard deviation of each of its cells that is in a layer."""
+        columns = zip(self.cells, self.weights, self.means, self.deviations, strict=True)
+        return [(unit, weight, mean, spread) for (at, unit), weight, mean, spread in columns if at == layer]
+
+    def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
+        """Return, by layer, the sums whose clamping gives the direction the output `value` at every character.
+
+        A layer is computed before those above it, so each has a sum of its own. They share the distance from the mean
+        output in proportion to the variance of their cells in the output, and add up to `value`. Raises UsageError if
+        the cells cannot reach it.
+        """
+        by_layer = {layer: self.part(layer) for layer in self.layers}
+        centres = {layer: sum(weight * mean for _, weight, mean, _ in part) for layer, part in by_layer.items()}
+        spreads = {
+            layer: sum((weight * spread) ** 2 for _, weight, _, spread in part) for layer, part in by_layer.items()
+        }
+        total, centre = sum(spreads.values()), sum(centres.values()) + self.intercept
+        lowest, highest = -np.inf, np.inf
+        for layer, part in by_layer.items():
+            share = spreads[layer] / total
+            if share > 0:
+                reach = limit_of(cell) * sum(abs(weight) for _, weight, _, _ in part)
+                lowest = max(lowest, centre + (-reach - centres[layer]) / share)
+                highest = min(highest, centre + (reach - centres[layer]) / share)
+        if not lowest <= value <= highest:
+            raise UsageError(
+                f"{named('clamps')} {self.name}={value:g}: with its cells between -1 and 1, this direction reaches "
+                f"{lowest:.3g} to {highest:.3g}. Give a value between "
+                f"them. Its output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
+            )
+        return {
+            layer: _sum_of(part, centres[layer] + (value - centre) * spreads[layer] / total)
+            for layer, part in by_layer.items()
+        }
+
+
+def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
+    """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values (H,) of the units."""
+    part = direction.part(layer)
+    return _sum_of(part, float(sum(weight * means[unit] for unit, weight, _, _ in part)))
+
+
+def _sum_of(part: list[tuple[int, float, float, float]], value: float) -> ClampedSum:
+    units, weights, _, spreads = zip(*part, strict=True)
+    return ClampedSum(units, weights, tuple(w * spread**2 for w, spread in zip(weights, spreads, strict=True)), value)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,43 +10,10 @@ there is one, else h) through `ops.clamp`. `model.registry` checks these rules.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-Same = TypeVar("Same")
-
-
-class Array(Protocol):
-    """The operations that equations apply to a torch tensor or a NumPy array."""
-
-    def __add__(self: Same, other: Any, /) -> Same: ...
-
-    def __radd__(self: Same, other: Any, /) -> Same: ...
-
-    def __sub__(self: Same, other: Any, /) -> Same: ...
-
-    def __rsub__(self: Same, other: Any, /) -> Same: ...
-
-    def __neg__(self: Same, /) -> Same: ...
-
-    def __mul__(self: Same, other: Any, /) -> Same: ...
-
-    def __rmul__(self: Same, other: Any, /) -> Same: ...
-
-    def __truediv__(self: Same, other: Any, /) -> Same: ...
-
-    def __rtruediv__(self: Same, other: Any, /) -> Same: ...
-
-    def __getitem__(self: Same, index: Any, /) -> Same: ...
-
-    @property
-    def sum(self) -> Callable[..., Any]: ...  # the libraries name its arguments differently
-
-    @property
-    def T(self: Same) -> Same: ...
-
-
-A = TypeVar("A", bound=Array)
-"""The array type of a library: `torch.Tensor` or `NDArray[np.float32]`."""
+A = TypeVar("A", bound=Any)
+"""The array type of a library: `torch.Tensor` or `NDArray[np.float32]`, whose operators have the same names."""
 State = tuple[A, ...]
 """What a cell carries from one character to the next: arrays (B, H), the output h first."""
 Product = Callable[[str, A], A]
@@ -254,7 +221,8 @@ class Antisymmetric(Cell):
 
     @staticmethod
     def effective_weight(weight: A) -> A:
-        return weight - weight.T
+        antisymmetric: A = weight - weight.T
+        return antisymmetric
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:

@@ -49,7 +49,8 @@ class Residual(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        return x + y if layer > 0 else y
+        joined: A = x + y if layer > 0 else y
+        return joined
 
 
 class Highway(Depth):
@@ -59,7 +60,8 @@ class Highway(Depth):
 
     @staticmethod
     def join(links: Links[A], layer: int, x: A, y: A) -> A:
-        return x + links.gate(layer, x) * (y - x) if layer > 0 else y
+        joined: A = x + links.gate(layer, x) * (y - x) if layer > 0 else y
+        return joined
 
 
 class Dilated(Depth):

@@ -137,7 +137,8 @@ class Walk(Generic[A]):
             below = network.depth.join(self, layer, below, latest[0])
             self.pass_on(layer, below)
             outputs.append(below)
-        return sum(outputs[1:], start=outputs[0]) if network.sums_outputs else below
+        top: A = sum(outputs[1:], start=outputs[0]) if network.sums_outputs else below
+        return top
 
     def gate(self, layer: int, x: A) -> A:
         """Compute the gate of a highway; see `model.depths.Links`."""

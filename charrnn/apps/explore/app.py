@@ -30,10 +30,10 @@ from charrnn.apps.full_screen import FullScreenApp, Help, Job, Keys, Question, S
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace, trace_text
+from charrnn.cli.arguments import NUM_CELLS
 from charrnn.cli.streams import printable
 from charrnn.config import resolved
-from charrnn.lab.directions import direction
-from charrnn.model.clamping import NUM_CELLS, Direction
+from charrnn.lab.directions import Direction, direction
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
 from charrnn.views.theme import all_visible, block, palette_of

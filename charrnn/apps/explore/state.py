@@ -20,9 +20,8 @@ from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import next_char_probs
-from charrnn.generation.options import SAMPLE_TEMPERATURE, Shaping
-from charrnn.lab.directions import cells_text, outputs_of, scaled_outputs, score_line
-from charrnn.model.clamping import Direction
+from charrnn.generation.options import SAMPLE_TEMPERATURE, Clamps, Shaping
+from charrnn.lab.directions import Direction, cells_text, outputs_of, scaled_outputs, score_line
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import decode_each, undo_decode_each
 from charrnn.views.tables import NO_GAIN_MARK, choosing_score_text, interval_text, polarity_text, score_text
@@ -272,7 +271,8 @@ class Clamp:
         `pause` is called before each of them; what it raises ends the work.
         """
         texts = []
-        for clamps in ({self.what: self.value}, {}):
+        clamped: Clamps = {self.what: self.value}
+        for clamps in (clamped, {}):
             pieces = model.stream(
                 length=NUM_GENERATED,
                 temperature=SAMPLE_TEMPERATURE,
