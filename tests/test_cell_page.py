@@ -122,6 +122,7 @@ def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, widt
 def test_ascii_terminals_get_ascii_only(page: CellPage) -> None:
     shown = lines(Group(*values_pictures(page.values)), 80, "ascii")
     assert any("#" in line for line in shown)
+    assert not any("\\u25" in line for line in shown), "a block of a bar is escaped"
 
 
 def test_a_passage_is_clipped_around_its_character() -> None:
