@@ -65,6 +65,16 @@ def forget() -> None:
         function.cache_clear()
 
 
+def test_a_flag_that_two_analyses_declare_is_refused(
+    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from charrnn.cli.app import run
+
+    offer(ROOM.replace("--length", "--gates"))
+    assert run(["visualize", "--help"]) == 2
+    assert "Two analyses declare --gates." in capsys.readouterr().err
+
+
 def test_a_room_adds_a_command_an_analysis_a_method_and_a_function(
     offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,13 +128,17 @@ class Analysis(Generic[Measured]):
 
 
 def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:
-    """Return the options that analyses declare, each once: after the option of an analysis its further ones."""
-    declared = [option for one in analyses for option in (one.option, *one.options) if option is not None]
+    """Return the options that analyses declare, each once: after the option of an analysis its further ones.
+
+    Raises UsageError for a flag that two analyses declare in different ways.
+    """
+    declared: dict[str, Option] = {}
+    for option in (option for one in analyses for option in (one.option, *one.options) if option is not None):
+        if declared.setdefault(option.flag, option) != option:
+            raise UsageError(f"Two analyses declare {option.flag}. Rename one, or uninstall the package it comes from.")
     return tuple(
-        {
-            option.flag: option if option.flag in EVERYDAY else replace(option, panel=option.panel or ANALYSES)
-            for option in declared
-        }.values()
+        option if flag in EVERYDAY else replace(option, panel=option.panel or ANALYSES)
+        for flag, option in declared.items()
     )
 
 
