@@ -15,7 +15,7 @@ import pytest
 from conftest import TrainedRun
 from rich.color_triplet import ColorTriplet
 from test_learning_charts import STRAIGHT
-from test_runs_table import RUN, WAR
+from test_overview import RUN, WAR
 from test_tables import FINDINGS, QUOTE
 
 import charrnn

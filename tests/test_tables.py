@@ -130,7 +130,7 @@ WIDE_TABLES: dict[str, RenderableType] = {
 
 
 COMPLETE_TABLES = {name: table for name, table in WIDE_TABLES.items() if name != "runs"}
-"""Those that leave no column out: a table of runs does (test_runs_table.py)."""
+"""Those that leave no column out: a table of runs does (test_overview.py)."""
 
 
 @pytest.mark.parametrize("table", COMPLETE_TABLES.values(), ids=COMPLETE_TABLES.keys())

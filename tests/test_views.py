@@ -78,7 +78,7 @@ def test_no_figure_is_cut(shown: list[RenderableType]) -> None:
     figures = set(FIGURE.findall(drawn(tables, 500)))
     for width in (30, 40, 60, 80, 120):
         text = drawn(tables, width)
-        # The table of runs leaves columns out and shortens numbers: see test_runs_table.py.
+        # The table of runs leaves columns out and shortens numbers: see test_overview.py.
         if "Not shown" not in text and "params" not in text:
             assert figures <= set(FIGURE.findall(text))
 
