@@ -51,7 +51,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    zip((*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])), cycle((flip, truncate))),
+    [*zip((*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])), cycle((flip, truncate)))],
 )
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     command: Callable[..., Ran], run: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
