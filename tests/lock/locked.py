@@ -202,7 +202,7 @@ def _line_digest(line: str) -> str:
 
 def _masked(text: str) -> str:
     """Replace each number, and colours, which are made of numbers; widths of columns follow numbers."""
-    text = re.sub(r"\b(?=\d*[a-f])[0-9a-f]{16,64}\b", "DIGEST", re.sub(r"#[0-9a-fA-F]{6}\b", "#colour", text))
+    text = re.sub(r"(?<!\.)\b[0-9a-f]{16,64}\b", "DIGEST", re.sub(r"#[0-9a-fA-F]{6}\b", "#colour", text))
     text = re.sub(r"[-+−]?\d+([,.]\d+)*(e[-+]?\d+)?", "#", text)
     return re.sub(r"([ ─])\1+", r"\1", text)
 
