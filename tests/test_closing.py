@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.lab import long_range as closing_module
-from charrnn.lab.long_range import DISTANCES, MAX_DISTANCE, find_pairs, report_closings
+from charrnn.lab.long_range import DISTANCES, MAX_DISTANCE, estimate_mean, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 
@@ -142,3 +142,19 @@ def test_every_distance_has_its_bin() -> None:
     assert [one.low for one in report.bins] == list(DISTANCES)
     assert report.bins[-1].high == MAX_DISTANCE
     assert all(one.num_pairs == sum(one.low <= place <= one.high for place in distances) for one in report.bins)
+
+
+def test_a_text_without_closing_characters_has_no_report() -> None:
+    vocab = Vocab("char", ("", "a"))
+    pairs = find_pairs(vocab.encode("aaa"), vocab, np.arange(3))
+    assert report_closings(pairs, [np.zeros(0)]) == ()
+
+
+def test_the_interval_of_a_mean_contains_it() -> None:
+    values = np.random.default_rng(2).uniform(size=250)
+    estimate = estimate_mean(values)
+    assert estimate.low is not None and estimate.high is not None
+    assert estimate.mean == pytest.approx(values.mean())
+    assert estimate.low < estimate.mean < estimate.high
+    # The standard error is 0.29 / sqrt(250) = 0.018.
+    assert 0.04 < estimate.high - estimate.low < 0.12

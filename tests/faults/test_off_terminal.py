@@ -258,3 +258,22 @@ def test_a_closed_standard_error_is_not_an_error(process: Process, lab: Path) ->
     assert (ran.returncode, ran.stderr) == (0, b"") and len(ran.stdout) > 50
     ran = process("-c", script, "-m", "charrnn", "sample", "--temp", "nan")
     assert (ran.returncode, ran.stdout, ran.stderr) == (2, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "message"),
+    [
+        (1, ("runs",), 1, "error: cannot write the output: standard output is closed"),
+        (0, ("train", "-", "--steps", "1"), 3, "error: standard input (-) is closed"),
+        (0, ("evaluate", "--text", "-"), 3, "error: standard input (-) is closed"),
+    ],
+)
+def test_a_closed_standard_stream_is_one_plain_error(
+    process: Process, lab: Path, closed: int, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    script = (
+        f"import os, subprocess, sys; os.close({closed}); sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))"
+    )
+    ran = process("-c", script, "-m", "charrnn", *arguments)
+    errors = ran.stderr.decode().splitlines()
+    assert ran.returncode == code and len(errors) == 1 and errors[0].startswith(message)
