@@ -226,10 +226,10 @@ t~ visualize quoting --top 1
 ~ visualize quoting --find --detector quote --detector word-position
 ~ visualize quoting --describe --top 5
 ~ visualize quoting --describe --json --top 5
-visualize quoting --cell 0:5 --chars 200
-t visualize quoting --cell 0:5 --chars 120
+! visualize quoting --cell 0:5 --chars 200
+!t visualize quoting --cell 0:5 --chars 120
 ~ visualize quoting --cell 0:5 --cell 0:1 --chars 60 --json
-visualize quoting --cell 0:5 --chars 80 --sparkline
+! visualize quoting --cell 0:5 --chars 80 --sparkline
 ~ visualize quoting --cell 0:5 --chars 60 --guesses
 ~ visualize quoting --find --detect [xyz] --detect mine.py --detector quote
 ~ visualize lstm --gates
