@@ -35,7 +35,7 @@ MAX_NUMBERS = 24
 """Numbers of an output that are compared with a tolerance, where the processor decides about the last digits."""
 CLOCKS = ("seconds", "chars_per_second")
 IGNORED = ("findings", ".git", "__pycache__")
-VARIABLES = (
+VARIABLES = [
     "NO_COLOR",
     "FORCE_COLOR",
     "CLICOLOR",
@@ -45,32 +45,19 @@ VARIABLES = (
     "LINES",
     "PAGER",
     "TERM_PROGRAM",
-)
+]
+TERMINAL = "(terminal) "
+PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
+"""Groups with a record that holds on every machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A command line, after the marks that say how it is compared."""
+    """A command line: `(terminal) ` before it makes the streams terminals, ` < FILE` after it is its standard input."""
 
-    arguments: tuple[str, ...]
-    marks: str = ""
-    """`~`: numbers may differ a little between processors; `!`: only compared on one machine; `t`: on a terminal."""
-    stdin: str = ""
-
-    @property
-    def line(self) -> str:
-        mark = "(terminal) " if "t" in self.marks else ""
-        return mark + shlex.join(self.arguments) + (f" < {self.stdin}" if self.stdin else "")
-
-
-def parse_cases(text: str) -> list[Case]:
-    """Parse one case a line: its marks, a bar, its command line. A line without a bar has no marks."""
-    cases = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        marks, command = re.fullmatch(r"(?:([~!t]+) )?(.*)", line).groups()  # type: ignore[union-attr]
-        *command, stdin = command.split(" < ") if " < " in command else (command, "")
-        cases.append(Case(tuple(shlex.split(command[0])), marks or "", stdin))
-    return cases
+    line: str
+    is_near: bool = False
+    """Whether numbers may differ a little between processors."""
 
 
 class _Stream(io.TextIOWrapper):
@@ -106,8 +93,9 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     """Run one command line in `folder`; return its exit code, and the text of both streams and of each new file."""
     from charrnn.cli.app import run
 
-    is_terminal = "t" in case.marks
-    stdin = (folder / case.stdin).read_bytes() if case.stdin else b""
+    is_terminal = case.line.startswith(TERMINAL)
+    command, _, file = case.line.removeprefix(TERMINAL).partition(" < ")
+    arguments, stdin = shlex.split(command), (folder / file).read_bytes() if file else b""
     out, err = _Stream(is_terminal=is_terminal), _Stream(is_terminal=is_terminal)
     before = _stamps(folder)
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES and "CHARRNN" not in name}
@@ -115,9 +103,9 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     with (
         mock.patch.dict(os.environ, settled, clear=True),
         mock.patch.multiple(sys, stdin=_Stream(stdin), stdout=out, stderr=err),
-        mock.patch.object(sys, "argv", ["charrnn", *case.arguments]),
+        mock.patch.object(sys, "argv", ["charrnn", *arguments]),
     ):
-        code = run(list(case.arguments))
+        code = run(arguments)
         texts = out.text(), err.text()
     changed = sorted(path for path, stamp in _stamps(folder).items() if before.get(path) != stamp)
     files = {path: _describe_file(folder / path, folder) for path in changed}
@@ -127,12 +115,12 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
 
 def portable(case: Case, ran: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce a result to digests and excerpts of what is the same on every machine."""
-    is_near = "~" in case.marks
+    is_near = case.is_near
     files = {name: text for name, text in ran["files"].items() if not (is_near and name.endswith("samples.txt"))}
     texts = {"out": ran["out"], "err": ran["err"], **files}
     reduced = {name: _reduced(_masked(text) if is_near else text) for name, text in texts.items() if text}
-    if is_near and (numbers := _numbers(ran["out"])):
-        reduced["numbers"] = numbers
+    if is_near:
+        reduced["numbers"] = _numbers(ran["out"])
     return {"code": ran["code"], **reduced}
 
 

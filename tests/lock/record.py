@@ -39,15 +39,13 @@ def main() -> int:
 
 def _record(groups: list[str]) -> None:
     import locked
-    from lock_cases import GROUPS, PORTABLE
 
-    for group in groups or PORTABLE:
-        record = {}
+    for group in groups or locked.PORTABLE:
+        record = locked.read_record(group)
         with locked.new_laboratory() as folder:
-            for case in GROUPS[group]:
-                if "!" not in case.marks:
-                    assert case.line not in record, case.line
-                    record[case.line] = locked.portable(case, locked.run_case(case, folder))
+            for line, old in record.items():
+                case = locked.Case(line, is_near="numbers" in old)
+                record[line] = locked.portable(case, locked.run_case(case, folder))
         locked.write_record(group, record)
         print(f"{group}: {len(record)} command lines")
 
