@@ -13,7 +13,7 @@ from conftest import Ran, TrainedRun
 from test_cli_sample import Terminal
 
 import charrnn
-from charrnn.evaluation.loops import find_loop
+from charrnn.generation.writing import find_loop
 
 Command = Callable[..., Ran]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

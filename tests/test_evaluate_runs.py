@@ -1,6 +1,5 @@
 """evaluate with several runs, --by, --per-line and --per-char: what is compared, and what is refused."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -119,6 +118,14 @@ def test_what_cannot_be_compared_is_refused(make: Any, error: type[CharRNNError]
     models, text = make()
     with pytest.raises(error, match=message):
         evaluate_runs(models, text)
+    models = [small_model(CYCLE), small_model(None, 2)]
+    with pytest.raises(UsageError, match=rf"whole text.*\n.*`max_chars={len(TEXT.encode())}`"):
+        evaluate_runs(models, TEXT, max_chars=len(TEXT))
+    with pytest.raises(UsageError, match="some bytes"):
+        losses_by_line(models, TEXT)
+    with pytest.raises(UsageError, match="`by` is 'word'; use position or class"):
+        evaluate_runs(models[:1], TEXT, by=("word",))
+    assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"
 
 
 @pytest.mark.parametrize(
@@ -132,16 +139,6 @@ def test_what_cannot_be_compared_is_refused(make: Any, error: type[CharRNNError]
 )
 def test_how_alphabets_differ_is_said(characters: tuple[str, ...], difference: str) -> None:
     assert describe_alphabets(Vocab("char", ("", "a", "b")), Vocab("char", characters)) == difference
-
-
-def test_of_two_kinds_of_alphabets_the_whole_text_is_needed() -> None:
-    models = [small_model(CYCLE), small_model(None, 2)]
-    with pytest.raises(UsageError, match=rf"whole text.*\n.*`max_chars={len(TEXT.encode())}`"):
-        evaluate_runs(models, TEXT, max_chars=len(TEXT))
-    with pytest.raises(UsageError, match="some bytes"):
-        losses_by_line(models, TEXT)
-    with pytest.raises(UsageError, match="`by` is 'word'; use position or class"):
-        evaluate_runs(models[:1], TEXT, by=("word",))
 
 
 @pytest.mark.parametrize(
@@ -161,16 +158,6 @@ def test_the_command_refuses_with_the_reason(
     assert (ran.code, ran.out) == (code, "")
     assert all(part in ran.err for part in parts), ran.err
     assert len(ran.err.splitlines()) <= 3
-
-
-def test_a_short_text_has_its_loss_without_an_interval(
-    command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(runs)
-    Path("short.txt").write_text(TEXT[:500], encoding="utf-8")
-    found = json.loads(command("evaluate", "one", "--text", "short.txt", "--json").out)
-    assert found["nats_ci"] is found["bpc_ci"] is found["bits_per_byte_ci"] is None
-    assert "too short for an interval" in command("evaluate", "one", "--text", "short.txt").out
 
 
 def test_a_terminal_shows_the_least_likely_lines(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

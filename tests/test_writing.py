@@ -1,4 +1,4 @@
-"""Text from ids: cut where a stop string appears, and never sooner than that is certain."""
+"""Text from ids: cut where a stop string appears, and never sooner than that is certain; loops at its end."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.generation.sampling import Block
-from charrnn.generation.writing import TextStream, write_chunks, write_text, write_texts
+from charrnn.generation.writing import (
+    MIN_CHARS,
+    MIN_REPEATS,
+    Loop,
+    TextStream,
+    find_loop,
+    write_chunks,
+    write_text,
+    write_texts,
+)
 from charrnn.text.vocab import Vocab
 
 CHARS = Vocab.from_text("abc\n")
@@ -123,3 +132,42 @@ def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
     for write in (write_text, write_chunks):
         list(write(blocks("cabb"), stream()))
         assert len(drawn) == 2
+
+
+def naive_loop(text: str) -> Loop | None:
+    for period in range(1, len(text)):
+        repeats = 1
+        while text[-period:] == text[len(text) - period * (repeats + 1) : len(text) - period * repeats]:
+            repeats += 1
+        if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
+            return Loop(period, repeats)
+    return None
+
+
+@settings(max_examples=300)
+@given(
+    start=st.text("ab", max_size=20),
+    word=st.text("ab", min_size=1, max_size=14),
+    repeats=st.integers(1, 40),
+    kept=st.integers(0, 14),
+    end=st.text("ab", max_size=2),
+)
+@example(start="", word="a", repeats=29, kept=0, end="")
+@example(start="", word="and the man of the ", repeats=5, kept=10, end="")
+@example(start="", word="ab" * 20 + "c", repeats=3, kept=0, end="")
+def test_a_loop_is_what_looking_for_every_period_finds(
+    start: str, word: str, repeats: int, kept: int, end: str
+) -> None:
+    text = start + word * repeats + word[:kept] + end
+    assert find_loop(text) == naive_loop(text)
+    assert find_loop([ord(character) for character in text]) == find_loop(text)
+
+
+@pytest.mark.parametrize("second", ["ab", "aab", "a" * 29 + "b"])
+def test_loops_of_texts_that_agree_with_themselves_everywhere(second: str) -> None:
+    # Fibonacci's words: full of squares and cubes.
+    shorter, text = "a", second
+    while len(text) < 600:
+        shorter, text = text, text + shorter
+    for length in range(len(text)):
+        assert find_loop(text[:length]) == naive_loop(text[:length])

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.streams import printable, result_console, warn
 from charrnn.errors import counted
-from charrnn.evaluation.loops import find_loop
 from charrnn.generation import generator
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.records import GeneratedText
-from charrnn.generation.writing import Piece
+from charrnn.generation.writing import Piece, find_loop
 from charrnn.progress import task
 from charrnn.text.documents import END
 from charrnn.views.export import replace_non_finite

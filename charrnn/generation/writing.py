@@ -1,8 +1,9 @@
-"""Decodes ids to text as they are drawn or found, and cuts it at stop strings."""
+"""Decodes ids to text as they are drawn or found, cuts it at stop strings, and finds loops at its end."""
 
 import io
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
@@ -222,3 +223,35 @@ class TextSearch:
             stop="" if has_ended else self._vocab.decode(beam.ids[begin:]),
             has_ended=None if self._end_id is None else has_ended,
         )
+
+
+MIN_REPEATS = 3
+"""Repeats of a loop, at least: the most likely text of a character model often ends in one."""
+MIN_CHARS = 30
+"""Characters of all repeats at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A text that ends in the same `period` characters, `repeats` times in a row."""
+
+    period: int
+    repeats: int
+
+
+def find_loop(text: Sequence[object]) -> Loop | None:
+    """Return the loop at the end of a text or of its ids, that with the smallest period; None if there is none.
+
+    It has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut anywhere.
+    """
+    reverse = text[::-1]
+    for period in range(1, len(reverse) // MIN_REPEATS + 1):
+        # This is not quadratic: if a text agrees with itself for m characters at two distances that differ by less than
+        # m / 3, their difference is a period, and the search has ended there. So N characters take O(N log N).
+        agreed = 0
+        while period + agreed < len(reverse) and reverse[agreed] == reverse[period + agreed]:
+            agreed += 1
+        repeats = (period + agreed) // period
+        if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
+            return Loop(period, repeats)
+    return None
