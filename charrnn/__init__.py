@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
-    from charrnn.evaluation.lines import losses_by_char, losses_by_line
     from charrnn.evaluation.records import Evaluation, LossReport
     from charrnn.generation.records import GeneratedText, Prediction
     from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CellFindings", "CharRNNError", "Config", "Evaluation", "GeneratedText", "LearningCurves", "LossReport"]
 __all__ += ["Model", "Prediction", "RunSummary", "Trace", "TrainEvent", "evaluate"]
-__all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "losses_by_char", "losses_by_line", "resume"]
+__all__ += ["evaluate_runs", "find_cells", "learning_curves", "load", "resume"]
 __all__ += ["run_summaries", "train"]
 
 _NAMES = {
@@ -42,7 +41,6 @@ _NAMES = {
     "config": "Config",
     "errors": "CharRNNError",
     "evaluation.comparison": "evaluate evaluate_runs",
-    "evaluation.lines": "losses_by_char losses_by_line",
     "evaluation.records": "Evaluation LossReport",
     "generation.records": "GeneratedText Prediction",
     "runs.overview": "LearningCurves RunSummary learning_curves run_summaries",

@@ -13,8 +13,8 @@ from charrnn.api import Model
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
-from charrnn.evaluation.lines import losses_by_char, losses_by_line
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
+from charrnn.lab.lines import losses_by_char, losses_by_line
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
 

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.evaluation import lines
-from charrnn.evaluation.lines import ScoredText
 from charrnn.evaluation.losses import CharLosses
-from charrnn.evaluation.records import MAX_LINE_TEXT
+from charrnn.lab import lines
+from charrnn.lab.lines import MAX_LINE_TEXT, ScoredText
 
 
 def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1) -> ScoredText:

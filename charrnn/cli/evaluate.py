@@ -1,8 +1,6 @@
 """charrnn evaluate: the loss of models over a text, as a table, line by line or character by character."""
 
-import heapq
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,19 +11,14 @@ from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_com
 from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.flags import with_flags
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, TextOption
-from charrnn.cli.streams import print_json, result_console, warn
+from charrnn.cli.streams import print_json, warn
 from charrnn.errors import counted
-from charrnn.evaluation.comparison import ExtraRows, Report, distinct_names, evaluate_runs
-from charrnn.evaluation.lines import ScoredText, score_text
+from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.records import MAX_SCORED
 from charrnn.extensions import offered
 from charrnn.options import Option
 from charrnn.views.export import describe_formats
-from charrnn.views.losses import evaluation_view, lines_view
-
-NUM_SHOWN = 20
-"""Lines that are shown on a terminal."""
-
+from charrnn.views.losses import evaluation_view
 
 OPTIONS = (
     Option("--part", "Which part of the run's text: validation, or test (with --split 80/10/10).", "PART"),
@@ -47,12 +40,8 @@ OPTIONS = (
         "position|class",
         repeatable=True,
     ),
-    Option(
-        "--per-line", "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.", kind=bool
-    ),
-    Option("--per-char", "Print the loss of each character as JSON Lines.", kind=bool),
 )
-"""The options of the command itself; rooms add those of rows and reports."""
+"""The options of the command itself; rooms add those of listings, rows and reports."""
 
 
 def evaluate(
@@ -103,16 +92,9 @@ def evaluate(
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
     settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
-    if values["--per-line"] or values["--per-char"]:
-        scored = score_text(models, content, max_chars=num_chars or MAX_SCORED, **settings)
-        if scored.note is not None and not quiet:
-            sys.stderr.write(f"{with_flags(scored.note)}\n")
-        names = distinct_names(models)
-        if values["--per-line"] and sys.stdout.isatty() and not json:
-            _print_least_likely(scored, names, quiet=quiet)
-            return
-        for loss in scored.iter_lines() if values["--per-line"] else scored.iter_chars():
-            print_json(loss.to_json(names))
+    if listings := [listing for listing in offered(Listing) if values[_flag(listing)]]:
+        settings["max_chars"] = num_chars or MAX_SCORED
+        listings[0].show(models, content, as_json=json, quiet=quiet, **settings)
         return
     if reports := [report for report in offered(Report) if values[_flag(report)]]:
         settings["max_chars"] = num_chars or MAX_SCORED
@@ -132,26 +114,13 @@ def evaluate(
     print_json(shown.data) if json else deliver(shown, export)
 
 
-def _flag(option: ExtraRows | Report) -> str:
+def _flag(option: Listing | ExtraRows | Report) -> str:
     return f"--{option.name.replace('_', '-')}"
 
 
 def _further_options() -> list[Option]:
-    declared: list[ExtraRows | Report] = [*offered(ExtraRows), *offered(Report)]
+    declared: list[Listing | ExtraRows | Report] = [*offered(Listing), *offered(ExtraRows), *offered(Report)]
     return [*OPTIONS, *(Option(_flag(option), option.help, kind=bool) for option in declared)]
 
 
 evaluate.further_options = _further_options  # type: ignore[attr-defined]
-
-
-def _print_least_likely(scored: ScoredText, names: Sequence[str], *, quiet: bool) -> None:
-    """Print the least likely lines as a table."""
-    num_lines = 0
-    # The heap keeps the lines with the largest excess, however many there are; the line number makes its order total.
-    heap: list[tuple[float, int, Any]] = []
-    for num_lines, line in enumerate(scored.iter_lines(), start=1):  # noqa: B007  # the last number is that of all
-        entry = (line.excess, -line.line, line)
-        (heapq.heappush if len(heap) < NUM_SHOWN else heapq.heappushpop)(heap, entry)
-    result_console().print(lines_view([entry[2] for entry in sorted(heap, reverse=True)], num_lines, names))
-    if not quiet:
-        sys.stderr.write("Add --json for all lines, as JSON Lines.\n")

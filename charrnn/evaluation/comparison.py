@@ -122,6 +122,17 @@ class Report:
     """Called with models, a text or None, and `part`, `precision` and `max_chars`; returns a dataclass with a view."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """Losses of the parts of a text, which `charrnn evaluate` prints one by one in place of the means."""
+
+    name: str
+    """The option, which is spelled with hyphens."""
+    help: str
+    show: Callable[..., None]
+    """Called with models, a text or None, and `as_json`, `quiet`, `part`, `precision` and `max_chars`; prints them."""
+
+
 def evaluate(
     model: ComparedModel,
     text: Content,

@@ -1,6 +1,5 @@
 """Records of how well models predict a text."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -164,67 +163,3 @@ class LossBreakdown:
     protocol: str
     """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero state."""
     groups: tuple[LossGroup, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CharLoss:
-    """The loss of one character (byte, with the byte alphabet) of a text."""
-
-    index: int
-    """Its index in the text, from 0."""
-    line: int
-    """The number of its line, from 1."""
-    character: str
-    r"""The character; a byte that is none by itself as `\xNN`."""
-    nats: tuple[float, ...]
-    """-ln p(character | all characters before it) of each run."""
-
-    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return a line of `evaluate --per-char`; `names` are those of the runs."""
-        return {
-            "index": self.index,
-            "line": self.line,
-            "character": self.character,
-            "nats": self.nats[0],
-            **_nats_by_run(names, self.nats),
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LineLoss:
-    """The loss of one line of a text, with the newline that ends it."""
-
-    line: int
-    """The number of the line, from 1."""
-    index: int
-    """The index of its first character in the text, from 0."""
-    text: str
-    """The line without its end, cut after `MAX_LINE_TEXT` characters."""
-    num_chars: int
-    """Characters that were scored; for the first line of a text without context, all but the first character."""
-    nats: tuple[float, ...]
-    """The sum over the characters of -ln p(character | all characters before it), of each run."""
-    excess: float
-    """How unlikely the first run finds the line, for its length: (nats - n m) / (s sqrt(n)) with the mean m and the
-    standard deviation s of all scored characters."""
-
-    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return a line of `evaluate --per-line`; `names` are those of the runs."""
-        return {
-            "line": self.line,
-            "index": self.index,
-            "text": self.text,
-            "num_chars": self.num_chars,
-            "nats": self.nats[0],
-            "nats_per_char": self.nats[0] / self.num_chars,
-            "excess": self.excess,
-            **_nats_by_run(names, self.nats),
-        }
-
-
-def _nats_by_run(names: Sequence[str], nats: Sequence[float]) -> dict[str, Any]:
-    return {"nats_by_run": dict(zip(names, nats, strict=True))} if len(names) > 1 else {}
-
-
-MAX_LINE_TEXT = 1000
-"""Characters of a line that are shown."""

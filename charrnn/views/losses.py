@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.evaluation.records import NGRAM, Difference, Evaluation, EvaluationRow, LineLoss, LossBreakdown, LossReport
+from charrnn.evaluation.records import NGRAM, Difference, Evaluation, EvaluationRow, LossBreakdown, LossReport
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
 
@@ -67,20 +67,6 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
             share = [f"{group.share_of_loss:.1%}"] if by_class else []
             table.add_row(*cells, *share, Bar(value / largest if largest > 0 else 0.0))
     return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
-
-
-def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
-    """Draw the least likely lines of a text, with the difference to the first run where there are two."""
-    columns = ("line", "excess", "nats/char", *(f"{name} − {names[0]}" for name in names[1:]))
-    table = plain_table(*columns, "text", right=columns)
-    table.padding = (0, 1, 0, 0)
-    for line in lines:
-        first, *others = (nats / line.num_chars for nats in line.nats)
-        differences = [f"{other - first:+.2f}" for other in others]
-        shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
-        table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
-    title = f"The {len(lines)} least likely of {num_lines:,} lines, for their length"
-    return Group(Text(title), table)
 
 
 def how_to_read(rows: Sequence[EvaluationRow]) -> str:

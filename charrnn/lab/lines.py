@@ -5,21 +5,102 @@ Shapes: N characters, M scored characters, R runs.
 
 from __future__ import annotations
 
+import heapq
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.text import Text
 
+from charrnn.cli.flags import with_flags
+from charrnn.cli.streams import print_json, result_console
 from charrnn.errors import Message, UsageError, counted, named
-from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, check_comparable
+from charrnn.evaluation.comparison import (
+    ComparedModel,
+    Comparison,
+    Content,
+    Listing,
+    check_comparable,
+    distinct_names,
+)
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
-from charrnn.evaluation.records import MAX_LINE_TEXT, CharLoss, LineLoss
+from charrnn.extensions import PackageFunction
 from charrnn.text.documents import END
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible
 
 BLOCK = 1 << 16
 """Characters that are decoded at once."""
+MAX_LINE_TEXT = 1000
+"""Characters of a line that are shown."""
+NUM_SHOWN = 20
+"""Lines that are shown on a terminal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CharLoss:
+    """The loss of one character (byte, with the byte alphabet) of a text."""
+
+    index: int
+    """Its index in the text, from 0."""
+    line: int
+    """The number of its line, from 1."""
+    character: str
+    r"""The character; a byte that is none by itself as `\xNN`."""
+    nats: tuple[float, ...]
+    """-ln p(character | all characters before it) of each run."""
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return a line of `evaluate --per-char`; `names` are those of the runs."""
+        return {
+            "index": self.index,
+            "line": self.line,
+            "character": self.character,
+            "nats": self.nats[0],
+            **_nats_by_run(names, self.nats),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineLoss:
+    """The loss of one line of a text, with the newline that ends it."""
+
+    line: int
+    """The number of the line, from 1."""
+    index: int
+    """The index of its first character in the text, from 0."""
+    text: str
+    """The line without its end, cut after `MAX_LINE_TEXT` characters."""
+    num_chars: int
+    """Characters that were scored; for the first line of a text without context, all but the first character."""
+    nats: tuple[float, ...]
+    """The sum over the characters of -ln p(character | all characters before it), of each run."""
+    excess: float
+    """How unlikely the first run finds the line, for its length: (nats - n m) / (s sqrt(n)) with the mean m and the
+    standard deviation s of all scored characters."""
+
+    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return a line of `evaluate --per-line`; `names` are those of the runs."""
+        return {
+            "line": self.line,
+            "index": self.index,
+            "text": self.text,
+            "num_chars": self.num_chars,
+            "nats": self.nats[0],
+            "nats_per_char": self.nats[0] / self.num_chars,
+            "excess": self.excess,
+            **_nats_by_run(names, self.nats),
+        }
+
+
+def _nats_by_run(names: Sequence[str], nats: Sequence[float]) -> dict[str, Any]:
+    return {"nats_by_run": dict(zip(names, nats, strict=True))} if len(names) > 1 else {}
 
 
 def losses_by_line(
@@ -177,3 +258,58 @@ def _shown(character: str | bytes) -> str:
 
 def _decoded(text: str | bytes) -> str:
     return text if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
+def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
+    """Draw the least likely lines of a text, with the difference to the first run where there are two."""
+    columns = ("line", "excess", "nats/char", *(f"{name} − {names[0]}" for name in names[1:]))
+    table = plain_table(*columns, "text", right=columns)
+    table.padding = (0, 1, 0, 0)
+    for line in lines:
+        first, *others = (nats / line.num_chars for nats in line.nats)
+        differences = [f"{other - first:+.2f}" for other in others]
+        shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
+        table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
+    title = f"The {len(lines)} least likely of {num_lines:,} lines, for their length"
+    return Group(Text(title), table)
+
+
+def _show(
+    models: Sequence[ComparedModel],
+    text: str | bytes | None,
+    *,
+    by_line: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Print the losses as JSON Lines or, on a terminal, the least likely lines; on stderr, which part is scored."""
+    scored, names = score_text(models, text, **options), distinct_names(models)
+    if scored.note is not None and not quiet:
+        sys.stderr.write(f"{with_flags(scored.note)}\n")
+    if as_json or not by_line or not sys.stdout.isatty():
+        for loss in scored.iter_lines() if by_line else scored.iter_chars():
+            print_json(loss.to_json(names))
+        return
+    num_lines = count()
+    # Each line takes one number, so that the next number is how many lines there are.
+    lines = (line for line, _ in zip(scored.iter_lines(), num_lines, strict=False))
+    least_likely = heapq.nlargest(NUM_SHOWN, lines, key=lambda line: (line.excess, -line.line))
+    result_console().print(lines_view(least_likely, next(num_lines), names))
+    if not quiet:
+        sys.stderr.write("Add --json for all lines, as JSON Lines.\n")
+
+
+EXTENSIONS = (
+    PackageFunction(name="losses_by_line", function=losses_by_line),
+    PackageFunction(name="losses_by_char", function=losses_by_char),
+    Listing(
+        name="per_line",
+        help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
+        show=partial(_show, by_line=True),
+    ),
+    Listing(
+        name="per_char", help="Print the loss of each character as JSON Lines.", show=partial(_show, by_line=False)
+    ),
+)
+"""The losses of lines and of characters, in Python and as options of `evaluate`."""
