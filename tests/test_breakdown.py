@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from test_losses import make_ids, make_network, naive_nats
 
 from charrnn.errors import DataError
-from charrnn.evaluation import breakdown
-from charrnn.evaluation.breakdown import (
+from charrnn.evaluation.losses import CharLosses
+from charrnn.lab import breakdown
+from charrnn.lab.breakdown import (
     CLASSES,
     class_of,
     classes_at,
@@ -23,7 +24,6 @@ from charrnn.evaluation.breakdown import (
     sums_by_class,
     sums_by_position,
 )
-from charrnn.evaluation.losses import CharLosses
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"
@@ -69,7 +69,7 @@ def test_classes_are_found_at_any_positions_block_by_block(kind: str, monkeypatc
     each = TEXT * 3 if kind == "char" else "".join(character * len(character.encode()) for character in TEXT * 3)
     assert len(each) == len(ids)
     positions = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < 0.6)
-    monkeypatch.setattr("charrnn.evaluation.breakdown._BLOCK", 7)
+    monkeypatch.setattr("charrnn.lab.breakdown._BLOCK", 7)
     found = np.concatenate(list(classes_at(vocab, ids, positions)))
     assert found.tolist() == [class_of(each[position]) for position in positions]
 

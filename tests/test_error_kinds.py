@@ -17,9 +17,9 @@ from built_runs import build_chain
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.evaluation.breakdown import CLASSES
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import error_kinds as error_kinds_module
+from charrnn.lab.breakdown import CLASSES
 from charrnn.lab.error_kinds import (
     KINDS,
     MEMORY_LENGTHS,

@@ -103,9 +103,9 @@ def evaluate(
         data |= {name: asdict(result) for name, result in results.items()}
         shown = Shown(models[0].name, [picture for result in results.values() for picture in result.view()], data)
     else:
-        settings |= {rows.name: rows.value for rows in offered(ExtraRows) if values[_flag(rows)]}
+        settings |= {rows.name: rows.value or values[_flag(rows)] for rows in offered(ExtraRows) if values[_flag(rows)]}
         settings["mixtures"] = (load_mixture(models[0], mix, values["--mix-mode"], quiet=quiet),) if mix else ()
-        evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", by=values["--by"] or (), **settings)
+        evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", **settings)
         if (unknown := evaluation.first.num_unknown) and not json:  # JSON has the number
             what = f"{counted(unknown, 'character')} of this text {'is' if unknown == 1 else 'are'}"
             warn((f"{what} unknown to the model and read as one symbol",), quiet=quiet)
@@ -120,7 +120,7 @@ def _flag(option: Listing | ExtraRows | Report) -> str:
 
 def _further_options() -> list[Option]:
     declared: list[Listing | ExtraRows | Report] = [*offered(Listing), *offered(ExtraRows), *offered(Report)]
-    return [*OPTIONS, *(Option(_flag(option), option.help, kind=bool) for option in declared)]
+    return [*OPTIONS, *(Option(_flag(option), option.help, kind=bool) for option in declared if option.help)]
 
 
 evaluate.further_options = _further_options  # type: ignore[attr-defined]

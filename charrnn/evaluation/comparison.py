@@ -8,7 +8,7 @@ Shapes: M scored characters, K blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from charrnn.config import Auto, Config
 from charrnn.errors import DataError, Message, UsageError, counted, named
-from charrnn.evaluation.breakdown import GroupSums, context_length, sums_by_class, sums_by_position
 from charrnn.evaluation.losses import (
     STATEFUL,
     WINDOWED,
@@ -31,7 +30,6 @@ from charrnn.evaluation.losses import (
     windowed_block_sums,
 )
 from charrnn.evaluation.records import (
-    BREAKDOWNS,
     MAX_SCORED,
     Difference,
     Evaluation,
@@ -96,13 +94,14 @@ class MixedModels(MeasuredModel, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtraRows:
-    """Rows of further predictors: a parameter of `evaluate_runs`, and an option of the command."""
+    """Rows of further predictors, or other parts of an evaluation: a parameter of `evaluate_runs`, and an option."""
 
     name: str
     """The parameter; the option is spelled with hyphens."""
-    help: str
-    value: Any
-    """The value of the parameter that the option stands for."""
+    help: str = ""
+    """Empty if the command itself declares the option."""
+    value: Any = None
+    """The value of the parameter that the option stands for; None: the value of the option."""
     prepare: Callable[[Comparison, Any], Callable[[], None]]
     """Check a comparison and the value of the parameter, and return a function that adds the rows. Called before
     anything is measured."""
@@ -176,7 +175,6 @@ def evaluate_runs(
     context: str | bytes = "",
     precision: str = "auto",
     max_chars: int | Auto | None = "auto",
-    by: Collection[str] = (),
     mixtures: Sequence[MixedModels] = (),
     **extra_rows: Any,
 ) -> Evaluation:
@@ -186,14 +184,13 @@ def evaluate_runs(
     `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`. `auto` means
     MAX_SCORED, None a text of any length.
 
-    `by` adds breakdowns of the loss of each run: by `class` of character, by `position` since the initial state.
-
-    `extra_rows` are rows of further predictors (`ExtraRows`). `ngrams` are orders of n-gram models that are counted in
-    the training text of the first run (`ngrams.ORDERS`): each has a row, and so have general compressors. They need
-    that text, else DataError is raised. With `dynamic=True`, each run has a row of dynamic evaluation, which scores the
-    first `max_chars` characters (`auto`: 131,072), and one of its stateful losses at a fitted temperature. Their
-    differences are to the stateful losses of the same run. The temperature is fitted to the validation text, if `part`
-    is `test`, and else to the half of the text on which it is not scored.
+    `extra_rows` are rows of further predictors and other parts of an evaluation (`ExtraRows`). `by` adds breakdowns of
+    the loss of each run: by `class` of character, by `position` since the initial state. `ngrams` are orders of n-gram
+    models that are counted in the training text of the first run (`ngrams.ORDERS`): each has a row, and so have general
+    compressors. They need that text, else DataError is raised. With `dynamic=True`, each run has a row of dynamic
+    evaluation, which scores the first `max_chars` characters (`auto`: 131,072), and one of its stateful losses at a
+    fitted temperature. Their differences are to the stateful losses of the same run. The temperature is fitted to the
+    validation text, if `part` is `test`, and else to the half of the text on which it is not scored.
 
     Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The held-out texts of its
     models must be those of the runs.
@@ -201,9 +198,6 @@ def evaluate_runs(
     Raises UsageError for no model, for one that is named twice, for runs whose own texts or alphabets differ and for an
     unknown `by`; DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
-    for word in by:
-        if word not in BREAKDOWNS:
-            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
     comparison = Comparison.of(models, text, part=part, context=context, precision=precision, max_chars=max_chars)
     comparison.add_mixtures(mixtures, context)
     check_comparable(comparison.runs, comparison.max_chars)
@@ -212,7 +206,7 @@ def evaluate_runs(
     ]
     if extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {next(iter(extra_rows))!r}")
-    comparison.measure_runs(by)
+    comparison.measure_runs()
     for add_rows in prepared:
         add_rows()
     for mixture in mixtures:
@@ -322,22 +316,12 @@ class Comparison:
         report = text.report(blocks, protocol=protocol, precision=precision)
         self.rows.append(EvaluationRow(name=name, step=step, loss=report, difference=difference))
 
-    def measure_runs(self, by: Collection[str] = ()) -> None:
-        """Add the rows of all runs by both protocols, their breakdowns, and the notes about the whole text.
-
-        Raises DataError for a text too short for a breakdown.
-        """
-        sums: dict[str, GroupSums] = {}
+    def measure_runs(self) -> None:
+        """Add the rows of all runs by both protocols."""
         for run in self.runs:
             losses = self.losses_of(run)
             self.losses.append(losses)
             self._add_run(run, STATEFUL, losses.blocks, self._difference(run, losses))
-            if "class" in by:
-                self._break_down(run, "class", STATEFUL, sums_by_class(losses, run.vocab, run.text.ids), sums)
-            if "position" in by:
-                ids = run.text.ids[run.text.first :]
-                found = sums_by_position(run.network, ids, precision=self.precision)
-                self._break_down(run, "position", f"windowed-{context_length(len(ids))}", found, sums)
         first: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
             if (reason := run.text.why_not_windowed()) is not None:
@@ -361,15 +345,6 @@ class Comparison:
         if run.text.unit == first.text.unit:
             return paired_difference(losses, self.losses[0])
         return byte_difference(losses, run.text, self.losses[0], first.text)
-
-    def _break_down(
-        self, run: MeasuredRun, by: Any, protocol: str, found: GroupSums, first: dict[str, GroupSums]
-    ) -> None:
-        # A byte and a character are not the same thing to predict.
-        is_paired = by in first and run.text.unit == self.runs[0].text.unit
-        groups = found.groups(first[by] if is_paired else None)
-        first.setdefault(by, found)
-        self.breakdowns.append(LossBreakdown(name=run.name, by=by, protocol=protocol, groups=groups))
 
     def evaluation(self) -> Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the figures."""

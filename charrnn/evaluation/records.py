@@ -13,9 +13,6 @@ NGRAM = "n-gram"
 COMPRESSOR = "compressor"
 """The name of the rows of compressors; their protocols are `xz -9e`, …"""
 
-BREAKDOWNS = ("position", "class")
-"""Ways to break a loss down."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport(Displayable):
@@ -159,7 +156,8 @@ class LossBreakdown:
 
     name: str
     """The name of the run."""
-    by: Literal["class", "position"]
+    by: str
+    """`class` or `position`."""
     protocol: str
     """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero state."""
     groups: tuple[LossGroup, ...]

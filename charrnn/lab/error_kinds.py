@@ -36,10 +36,10 @@ from rich.text import Text
 
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, counted
-from charrnn.evaluation import breakdown
 from charrnn.evaluation.comparison import Comparison, Report
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.extensions import PackageFunction
+from charrnn.lab import breakdown
 from charrnn.lab.ngrams import NgramModel
 from charrnn.progress import task
 from charrnn.text.batches import release_pages

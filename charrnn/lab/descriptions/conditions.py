@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, counted, named
-from charrnn.evaluation.breakdown import decode_bytes
+from charrnn.lab.breakdown import decode_bytes
 from charrnn.text.encoded import EncodedText, undo_decode_each
 
 Flags = NDArray[np.bool_]

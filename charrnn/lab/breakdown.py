@@ -8,16 +8,17 @@ Shapes: N characters, M scored characters, V vocabulary, K blocks, C groups, T t
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, counted
-from charrnn.evaluation.losses import CharLosses, block_difference, losses_from_start
-from charrnn.evaluation.records import LossGroup
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.comparison import Comparison, ExtraRows
+from charrnn.evaluation.losses import STATEFUL, CharLosses, block_difference, losses_from_start
+from charrnn.evaluation.records import LossBreakdown, LossGroup
 from charrnn.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
 from charrnn.progress import task
 from charrnn.text.documents import END
@@ -25,6 +26,9 @@ from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
 
 if TYPE_CHECKING:
     from charrnn.model.network import Predictor
+
+BREAKDOWNS = ("position", "class")
+"""Ways to break a loss down."""
 
 CLASSES = (
     "lower case",
@@ -230,3 +234,36 @@ def position_names(length: int) -> tuple[str, ...]:
     """Return the names of the groups of positions up to `length`, a power of 2."""
     ends: Sequence[int] = [1 << power for power in range(length.bit_length())]
     return tuple(str(end) if end < 3 else f"{end // 2 + 1}-{end}" for end in ends)
+
+
+def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
+    """Check the ways and the lengths of the texts, and return a function that adds the breakdowns of all runs.
+
+    Raises UsageError for an unknown way, DataError for a text too short.
+    """
+    for word in by:
+        if word not in BREAKDOWNS:
+            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
+    lengths = [context_length(run.text.num_chars) if "position" in by else 0 for run in comparison.runs]
+
+    def add_breakdowns() -> None:
+        first: dict[str, GroupSums] = {}
+        for run, losses, length in zip(comparison.runs, comparison.losses, lengths, strict=True):
+            text, found = run.text, dict[str, tuple[str, GroupSums]]()
+            if "class" in by:
+                found["class"] = STATEFUL, sums_by_class(losses, run.vocab, text.ids)
+            if "position" in by:
+                sums = sums_by_position(run.network, text.ids[text.first :], precision=comparison.precision)
+                found["position"] = f"windowed-{length}", sums
+            # A byte and a character are not the same thing to predict.
+            is_paired = text.unit == comparison.runs[0].text.unit
+            for way, (protocol, sums) in found.items():
+                groups = sums.groups(first.get(way) if is_paired else None)
+                first.setdefault(way, sums)
+                comparison.breakdowns.append(LossBreakdown(name=run.name, by=way, protocol=protocol, groups=groups))
+
+    return add_breakdowns
+
+
+EXTENSIONS = (ExtraRows(name="by", prepare=_prepare),)
+"""`evaluate --by`."""
