@@ -291,13 +291,6 @@ def test_stochastic_beams_are_drawn_without_replacement(
             assert abs(counts[text] - NUM_DRAWS * chance) <= 5 * sigma + 5, (text, counts[text], chance)
 
 
-def test_a_seed_draws_the_same_beams_again() -> None:
-    one, again, other = (
-        find(make_stepper("lstm", 0), width=5, length=10, mode="stochastic", seed=seed) for seed in (1, 1, 2)
-    )
-    assert one == again and one != other
-
-
 def test_of_beams_with_nothing_left_to_write_those_that_stopped_remain() -> None:
     stopped = find(make_stepper("rnn", 0), width=V**T, length=100, no_repeat=2, stops=((3, 3),))
     assert all(beam.ids[-2:] == (3, 3) and beam.stop_length == 2 for beam in stopped)

@@ -84,31 +84,6 @@ def test_each_row_is_that_of_a_naive_loop(case: tuple[NDArray[np.float32], Shapi
 
 
 @pytest.mark.parametrize(
-    ("shaping", "expected"),
-    [
-        # Bans first: the k likeliest of what is left.
-        (Shaping(banned=(0,), top_k=1), [0, 1, 0, 0]),
-        (Shaping(banned=(0,), temperature=0), [0, 1, 0, 0]),
-        # Top-k before top-p: of 4/7 and 3/7 the first alone reaches 0.5; of 0.4, 0.3, 0.2, 0.1 it would not.
-        (Shaping(top_k=2, top_p=0.5), [1, 0, 0, 0]),
-        (Shaping(top_p=0.5), [4 / 7, 3 / 7, 0, 0]),
-        # Temperature before min-p: squared, the second is 9/16 as likely as the first, no longer 3/4.
-        (Shaping(temperature=0.5, min_p=0.6), [1, 0, 0, 0]),
-        (Shaping(min_p=0.6), [4 / 7, 3 / 7, 0, 0]),
-        # Temperature before top-p: squared, 16/30 alone reaches 0.5.
-        (Shaping(temperature=0.5, top_p=0.5), [1, 0, 0, 0]),
-        # More than there are.
-        (Shaping(top_k=9), [0.4, 0.3, 0.2, 0.1]),
-        (Shaping(top_p=1.0, min_p=0.0), [0.4, 0.3, 0.2, 0.1]),
-    ],
-)
-def test_the_options_apply_in_their_stated_order(shaping: Shaping, expected: list[float]) -> None:
-    logits = np.log([[0.4, 0.3, 0.2, 0.1]]) + 7  # any constant: only differences between logits count
-    # Float64 logarithms and back: some 1e-16.
-    np.testing.assert_allclose(next_char_probs(logits, shaping), [expected], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(
     ("name", "values"),
     [
         ("temperature", (-0.1, math.inf, math.nan)),
