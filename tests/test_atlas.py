@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from conftest import TrainedRun, copy_run
 
 import charrnn
 from charrnn.cells import trace as activations
-from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.saved import decode, encode
 from charrnn.lab import atlas
 from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, AtlasCell, atlas_entries, place_cells, spread
@@ -125,8 +123,6 @@ def test_the_json_has_every_record_and_a_version(measured: Atlas) -> None:
     cell = found["cells"][2]
     assert cell.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
     assert cell["values"]["mean"] == measured.cells[2].values.mean and "levels" not in cell
-    short = replace(measured, report=None, cells=(replace(measured.cells[0], description=None),)).to_json()
-    assert short["descriptions"] is None and short["cells"][0]["description"] is None
 
 
 def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
@@ -142,15 +138,6 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
     (bare,) = atlas_entries(replace(measured, cells=(cell,)))
     titles = [section.title for section in bare.sections]
     assert titles[:3] == ["Where it is highest", "Where it is lowest", "Values"] and "Description" not in titles
-
-
-def test_a_cell_no_better_than_an_untrained_one_is_marked(measured: Atlas) -> None:
-    level: dict[str, Any] = {"ci_low": 0.8, "ci_high": 0.95, "p_value": 0.01}
-    score = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=9, auc=0.9, **level)
-    for untrained, shown in ((0.7, ("quote", "quote")), (0.9, ("quote ~", ""))):
-        findings = CellFindings(scores=(replace(score, untrained=untrained),), skipped=())
-        entries = atlas_entries(replace(measured, findings=findings))
-        assert [(entry.shown[2], entry.found) for entry in entries if entry.shown[2]] == [shown]
 
 
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None:

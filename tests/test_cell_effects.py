@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 from conftest import TrainedRun, copy_run
-from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 import charrnn
 from charrnn.errors import DataError
 from charrnn.lab import sampled_states
 from charrnn.lab.inputs import CellInputs, CharacterInput, Driver, EarlierCharacters, ErasedCharacter, InputPassage
-from charrnn.lab.outputs import CellOutputs, CharacterEffect, ClampedCharacter, ClampedPrediction
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
@@ -85,26 +83,6 @@ INPUTS = CellInputs(
     ),
     earlier=EARLIER,
 )
-OUTPUTS = CellOutputs(
-    layer=0,
-    unit=7,
-    quantity="tanh(c)",
-    spread=0.5,
-    num_positions=256,
-    promoted=tuple(CharacterEffect(character=character, effect=0.5) for character in 'abcdefg"'),
-    suppressed=(CharacterEffect(character=" ", effect=-1.25), CharacterEffect(character="\n", effect=-0.25)),
-    clamped=ClampedPrediction(
-        low=-0.9375,
-        high=0.96875,
-        num_chars=8_191,
-        loss_free=1.5,
-        loss_low=1.53125,
-        loss_high=1.75,
-        divergence_low=0.0625,
-        divergence_high=0.21875,
-        characters=(ClampedCharacter(character="x", free=0.01, low=0.005, high=0.08),),
-    ),
-)
 
 
 def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
@@ -114,27 +92,6 @@ def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
         for picture in pictures:
             console.print(picture)
     return captured.get()
-
-
-def test_inputs_and_outputs_show_their_figures() -> None:
-    out = draw(INPUTS.view()) + draw(OUTPUTS.view())
-    assert all(cell_len(line) <= 80 for line in out.splitlines()) and "\x1b" not in out
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
-    assert rows["f"] == ["itself", "-2.75", "0:511", "+0.50", "1:100", "+0.25", "1:200", "+0.12"]
-    assert rows['"'] == ["1,234", "+0.250", "+0.875"]
-    assert "32 strong positions; correlation with the attribution 0.87" in " ".join(out.split())
-    assert "0: 0.000, 1: 0.010, 2: 0.020, 4: 0.040, 8: 0.080, 16: 0.160, 23: 0.230" in " ".join(out.split())
-    assert "-0.97 a↵␛" in out
-    assert rows["promotes"] == [word for character in "abcdef" for word in (character, "+0.50")]
-    assert rows["suppresses"] == ["␣", "-1.25", "↵", "-0.25"]
-    assert rows["x"] == ["1.00", "%", "0.50", "%", "8.00", "%", "+7.50"]
-    assert rows["rise"][-2:] == ["+0.0312", "+0.2500"] and rows["KL(free"][-2:] == ["0.0625", "0.2188"]
-    assert "Clamped low (-0.94) and high (+0.97), over 8,191 characters" in out
-    # Only what was measured is shown.
-    bare = draw(replace(INPUTS, earlier=None).view())
-    assert "erased" not in bare and "itself -2.75" in bare
-    bare = draw(replace(OUTPUTS, promoted=(), suppressed=(), clamped=None).view())
-    assert bare.count("nothing") == 2 and "Clamped" not in bare
 
 
 @pytest.mark.parametrize(

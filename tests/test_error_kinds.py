@@ -64,9 +64,7 @@ COMMON = "word " * 6
 @pytest.mark.parametrize(
     ("probability", "ngram", "expected"),
     [
-        (0.5, 0.1, ""),
-        *((0.49, 0.1, "boost-0.1"), (0.41, 0.1, "boost-0.1"), (0.39, 0.1, "boost-0.2"), (0.25, 0.1, "boost-0.3")),
-        *((0.11, 0.1, "boost-0.4"), (0.09, 0.1, "boost-0.5"), (1e-30, 0.1, "boost-0.5")),
+        *((0.5, 0.1, ""), (0.41, 0.1, "boost-0.1"), (0.39, 0.1, "boost-0.2"), (1e-30, 0.1, "boost-0.5")),
         *((0.25, 0.51, "n-gram"), (0.25, 0.5, "boost-0.3")),
     ],
 )
@@ -80,8 +78,8 @@ def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missi
 @pytest.mark.parametrize(
     ("distance", "expected"),
     [
-        *((5, "memory-100"), (100, "memory-100"), (101, "memory-500"), (500, "memory-500"), (501, "memory-1000")),
-        *((1000, "memory-1000"), (1001, "memory-5000"), (5000, "memory-5000"), (5001, "rare-word-0")),
+        *((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")),
+        (5001, "rare-word-0"),
     ],
 )
 def test_a_word_that_occurred_before_is_in_the_shortest_memory_that_holds_all_of_it(
@@ -90,24 +88,6 @@ def test_a_word_that_occurred_before_is_in_the_shortest_memory_that_holds_all_of
     text = "x " + "Mary" + "." * (distance - 4) + "Mary"
     # The first character of a word is never in a memory.
     assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
-
-
-def test_a_memory_finds_substrings_of_words_but_not_longer_words_and_begins_with_its_document() -> None:
-    assert attribute("unmarked mark", first=10)[0:] == ["memory-100"] * 3
-    assert attribute("mark marked", first=6) == ["rare-word-0"] * 5
-    # It holds whole words: one that has only begun again is not found in itself.
-    assert attribute("mark", first=1) == ["rare-word-0"] * 3
-    assert attribute("mary\0mary", first=6) == ["rare-word-0"] * 3
-    assert attribute("mary mary\0mary mary", first=16) == ["memory-100"] * 3
-
-
-@pytest.mark.parametrize("count", range(8))
-def test_a_rare_word_is_one_that_the_training_text_has_at_most_five_times(count: int) -> None:
-    # As a word: `wordy` and `sword` contain it, and are others; so is `Word`.
-    training = "word, " * count + "wordy sword Word " * 9
-    rare = f"rare-word-{count}"
-    expected = [rare] * 4 if count <= 5 else ["after-space", *["boost-0.3"] * 3]
-    assert attribute(". word", training=training, first=2) == expected
 
 
 def naive_kind(text: str, position: int, probability: float, ngram: float, training: str) -> str:
@@ -190,12 +170,6 @@ def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
         assert (one.num_fixed, one.num_new) == (None, None)
         assert other.num_fixed == (is_first & (probs[1] >= 0.5)).sum()
         assert other.num_new == (is_second & (probs[0] >= 0.5)).sum()
-
-
-def test_a_model_without_errors_has_shares_of_zero() -> None:
-    losses = CharLosses(np.arange(3), np.zeros(3, np.float32))
-    report = summarize_errors("perfect", losses, np.full(3, NO_ERROR, np.int8))
-    assert (report.num_errors, report.share, {one.share for one in report.kinds}) == (0, 0.0, {0.0})
 
 
 @pytest.mark.parametrize("block_chars", [7, 1 << 18])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -23,12 +22,12 @@ from charrnn.cli.arguments import parse_mix
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.generation import sampling
-from charrnn.lab.mixing import CompiledStepper, MixMode, Mixture, mix
+from charrnn.lab.mixing import CompiledStepper, MixMode, mix
 from charrnn.text.vocab import Vocab
 
 Command = Callable[..., Ran]
 LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"
-TEXT = "the cat, the dog.\n" * 60
+TEXT = "the cat, the dog.\n" * 24
 both_modes = pytest.mark.parametrize("mode", ["mixture", "product"])
 
 
@@ -78,7 +77,7 @@ def test_the_loss_is_that_of_a_naive_loop(pair: tuple[Model, Model], mode: MixMo
     mixture = mix(pair, (0.7, 0.3), mode=mode)
     evaluation = charrnn.evaluate_runs([pair[0]], TEXT, mixtures=[mixture], precision="fp32")
     rows = {(row.name, row.loss.protocol): row.loss.nats_per_char for row in evaluation.rows}
-    # float32 log-probabilities of about 3, averaged over 1,079 characters
+    # float32 log-probabilities of about 3, averaged over 431 characters
     expected = naive_nats(pair, (0.7, 0.3), mode, TEXT, mixture.vocab.characters)
     assert rows[mode, "stateful"] == pytest.approx(expected, abs=2e-5)
     assert f"{mode}: {mixture.described}." in evaluation.notes
@@ -195,7 +194,6 @@ def test_compiled_steps_change_no_text(pair: tuple[Model, Model], monkeypatch: p
     ("weights", "mode", "message"),
     [
         ((0.5, 0.6), "mixture", "sum 1.1; it must be 1"),
-        ((1.5, -0.5), "mixture", "is 1.5; it must be between 0 and 1"),
         ((float("nan"), 1.0), "mixture", "is nan; it must be between 0 and 1"),
         ((1.0,), "mixture", "2 models and 1 weight"),
         (None, "produkt", "Did you mean product"),
@@ -232,25 +230,6 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     )
 
 
-def test_the_sample_command_mixes(command: Command, chains: tuple[Path, Path, Path]) -> None:
-    forwards, backwards, others = chains
-    options = ("--length", 60, "--seed", 4)
-    mixed = command("sample", forwards, "--mix", f"{backwards}=0.5", *options)
-    assert (mixed.code, mixed.err) == (0, "")
-    assert command("sample", forwards, "--mix", backwards, *options).out == mixed.out, "equal weights"
-    alone = command("sample", forwards, *options).out
-    assert command("sample", forwards, "--mix", f"{backwards}=0", *options).out == alone != mixed.out
-    described = json.loads(command("sample", forwards, "--mix", f"{backwards}=0.25", *options, "--json").out)
-    assert described["run"] == "mixture" and described["mix"] == {
-        "mode": "mixture",
-        "runs": [{"run": "forwards", "weight": 0.75}, {"run": "backwards", "weight": 0.25}],
-    }
-    known = command("sample", forwards, "--mix", others, *options)
-    assert known.code == 0 and set(known.out) <= set("\nab") and "warning: the mixture chooses among" in known.err
-    searched = command("sample", forwards, "--mix", backwards, "--beam", 3, "--length", 9, "--prime", "ab")
-    assert searched.code == 0 and searched.out.startswith("ab")
-
-
 def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path: Path) -> None:
     run, file = tmp_path / "rate=0.5", tmp_path / "rate=0.6.zip"
     copy_run(alphabet_run, run)
@@ -277,24 +256,15 @@ def test_wrong_weights_of_runs_are_explained(runs: tuple[str, ...], message: str
         parse_mix(runs)
 
 
-def test_the_evaluate_command_mixes(command: Command, chains: tuple[Path, Path, Path]) -> None:
-    forwards, backwards, others = chains
-    found = command("evaluate", forwards, "--mix", f"{backwards}=0.2", "--json")
-    assert found.code == 0, found.err
-    rows = {(row["name"], row["protocol"]): row for row in json.loads(found.out)["rows"]}
-    assert rows["mixture", "stateful"]["difference"]["low"] > 0, "the other one knows the text worse"
-    assert rows["mixture", "stateful"]["step"] is None
+def test_the_commands_mix_runs_of_other_alphabets(command: Command, chains: tuple[Path, Path, Path]) -> None:
+    forwards, _, others = chains
+    known = command("sample", forwards, "--mix", others, "--length", 60, "--seed", 4)
+    assert known.code == 0 and set(known.out) <= set("\nab") and "warning: the mixture chooses among" in known.err
     with_others = command("evaluate", forwards, "--mix", others)
     assert with_others.code != 0 and "different alphabets" in with_others.err and "--text" in with_others.err
     Path("own.txt").write_text("ab\n" * 500)
     over_text = command("evaluate", forwards, "--mix", others, "--text", "own.txt", "--by", "class")
     assert over_text.code == 0 and "chooses among the 3 characters" in over_text.out, over_text.err
-
-
-def test_a_mixture_says_what_it_is(pair: tuple[Model, Model]) -> None:
-    assert repr(mix(pair, (0.7, 0.3))) == "<Mixture 0.7 a + 0.3 b>"
-    product = charrnn.mix(pair, mode="product")
-    assert isinstance(product, Mixture) and product.described == "a^0.5 × b^0.5"
 
 
 def test_the_example_of_the_documentation_runs(

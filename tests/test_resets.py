@@ -12,7 +12,7 @@ import torch
 from charrnn.config import Config
 from charrnn.evaluation.losses import CharLosses, char_losses
 from charrnn.lab import long_range as resets_module
-from charrnn.lab.long_range import MIN_GROUPS, choose_groups, measure_resets, reset_nats
+from charrnn.lab.long_range import MIN_GROUPS, choose_groups, measure_resets
 from charrnn.model.network import CharRNN
 
 V = 6
@@ -46,21 +46,9 @@ def naive_reset_nats(network: CharRNN, ids: np.ndarray, start: int, length: int,
     return losses
 
 
-@pytest.mark.parametrize("interval", [2, 4, 16])
-@pytest.mark.parametrize("at_once", [1, 64, 1 << 15])
-def test_the_loss_with_resets_equals_a_loop_over_the_characters(
-    interval: int, at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("at_once", [1, 64])
+def test_the_report_compares_the_same_characters(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resets_module, "_CHARS_AT_ONCE", at_once)
-    network, ids = make_network(), make_ids(120)
-    starts = np.array([1, 17, 90])
-    found = reset_nats(network, ids, starts[:, None] + np.arange(16), interval, precision="fp32")
-    expected = [naive_reset_nats(network, ids, start, 16, interval) for start in starts]
-    # The losses are computed from logits rounded to float32: relative errors of some 1e-7 each.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
-
-
-def test_the_report_compares_the_same_characters() -> None:
     network, ids = make_network(), make_ids(400)
     losses = char_losses(network, ids, precision="fp32")
     groups = choose_groups(losses.positions)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
 from effects_networks import H, make_config, make_network, tensors_of
-from rich.console import Console, Group
 
 import charrnn.api
 from charrnn.architectures import CELLS
@@ -56,16 +53,6 @@ def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetr
         np.testing.assert_array_equal(matrix, -matrix.T)
 
 
-def test_a_matrix_of_zeros_is_drawn() -> None:
-    tensors = {name: np.zeros_like(value) for name, value in tensors_of(make_network("rnn")).items()}
-    found = measure_spectrum("run", make_config("rnn"), [(1, tensors), (2, tensors)], [])
-    assert found.matrices[0].largest_singular_values == (0.0, 0.0)
-    console = Console(width=80, record=True)
-    with console.capture() as captured:
-        console.print(Group(*found.view()))
-    assert "run, layer 2" in captured.get() and "No gradient norm is logged." in captured.get()
-
-
 def test_steps_without_a_finite_norm_are_left_out_and_many_are_grouped() -> None:
     log = [
         {"event": "step", "step": 1, "grad_norm": 2.5},
@@ -81,13 +68,9 @@ def test_steps_without_a_finite_norm_are_left_out_and_many_are_grouped() -> None
     assert min(norms[:-1]) >= 2, "the largest of three consecutive ones"
 
 
-def test_the_matrices_of_a_run_are_those_of_its_checkpoints(command: Callable[..., Ran], rnn: TrainedRun) -> None:
+def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn: TrainedRun) -> None:
     spectrum = charrnn.training_spectrum(rnn.path)
     last = next(charrnn.api.load_steps(rnn.path)).tensors["layers.0.weight_hh_l0"]
     assert spectrum.matrices[0].largest_singular_values[0] == pytest.approx(np.linalg.norm(last.astype(float), 2))
     assert len(spectrum.gradient_steps) == len(spectrum.gradient_norms) > 0
     assert len(spectrum.matrices[0].spectral_radii) == len(spectrum.steps) > 0
-    ran = command("visualize", rnn.path, "--spectrum", "--text", "any.txt")
-    assert (ran.code, ran.err) == (2, "error: --text does not apply to --spectrum: leave out one of them.\n")
-    ran = command("visualize", rnn.path, "--spectrum", "--with", "missing")
-    assert ran.code == 4 and ran.err.startswith("error: no run 'missing'")
