@@ -7,7 +7,7 @@ is shown.
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from charrnn.extensions import NotebookDrawing, offered_by_rooms
 
@@ -22,14 +22,16 @@ class Displayable:
     """Base class of objects that a notebook shows as HTML."""
 
     __slots__ = ()
+    DERIVED: ClassVar[tuple[str, ...]] = ()
+    """Properties that `to_json` returns beside the fields."""
 
     def view(self) -> "Sequence[RenderableType]":
         """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export."""
         return ()
 
     def to_json(self) -> Any:
-        """Return all fields of a dataclass as one object."""
-        return asdict(cast(Any, self))
+        """Return all fields of a dataclass, and the properties in DERIVED, as one object."""
+        return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self.DERIVED}
 
     def displayed(self) -> object:
         """Return what is drawn: the object itself, or a record of what it shows."""

@@ -110,10 +110,7 @@ class BlockSums:
     def interval(self) -> tuple[float, float] | None:
         """Compute the 95 % interval of the mean; None if under MIN_BLOCKS blocks have any value.
 
-        The percentiles of the resampled means lie too close together where blocks are few. They are taken further out,
-        as far as Student's t distribution with K - 1 degrees of freedom is wider than the normal one (Hesterberg 2015,
-        What teachers should know about the bootstrap, section 4.2). The generator is seeded: the same values give the
-        same interval.
+        The generator is seeded: the same values give the same interval.
         """
         has_values = self.counts > 0
         num_blocks = int(has_values.sum())
@@ -124,9 +121,7 @@ class BlockSums:
         # All sums are taken about the mean, because a small difference of large sums would lose digits.
         centred = self.sums[has_values] - self.mean * self.counts[has_values]
         means = self.mean + (draws @ centred) / num_drawn
-        tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1))
-        low, high = np.quantile(means, [tail, 1 - tail])
-        return float(low), float(high)
+        return percentiles(means, num_blocks)
 
 
 def draw_counts(num_blocks: int, num_resamples: int) -> NDArray[np.int64]:
@@ -135,9 +130,17 @@ def draw_counts(num_blocks: int, num_resamples: int) -> NDArray[np.int64]:
     return generator.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_resamples)
 
 
-def percentiles(estimates: Any) -> tuple[float, float]:
-    """Return the 95 % interval of resampled estimates: their 2.5th and 97.5th percentile."""
-    low, high = np.quantile(np.asarray(estimates), [0.025, 0.975])
+def percentiles(estimates: Any, num_blocks: int | None = None) -> tuple[float, float]:
+    """Return the 95 % interval of resampled estimates: their 2.5th and 97.5th percentile.
+
+    Where blocks are few, these lie too close together. With the number of blocks, K, they are taken further out, as far
+    as Student's t distribution with K - 1 degrees of freedom is wider than the normal one (Hesterberg 2015, What
+    teachers should know about the bootstrap, section 4.2).
+    """
+    tail = 0.025
+    if num_blocks is not None:
+        tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1))
+    low, high = np.quantile(np.asarray(estimates), [tail, 1 - tail])
     return float(low), float(high)
 
 

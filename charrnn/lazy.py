@@ -38,10 +38,18 @@ else:
 
 def inference_mode(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Decorate a function, not a generator, to run in `torch.inference_mode()` without importing torch before."""
+    return _in_mode("inference_mode", function)
 
+
+def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function as `inference_mode` does: its results may take part in the computation of gradients."""
+    return _in_mode("no_grad", function)
+
+
+def _in_mode(name: str, function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     @wraps(function)
     def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
-        with torch.inference_mode():
+        with getattr(torch, name)():
             return function(*arguments, **options)
 
     return call

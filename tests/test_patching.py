@@ -1,5 +1,8 @@
 """Patching: exactly nothing where nothing reads the cell or the value is the same, else what a loop computes."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,14 +21,9 @@ def patch(network: CharRNN, cells: list[tuple[int, int]], source: int, target: i
     def passage(position: int) -> PassageIds:
         return PassageIds.in_text(text.ids, position, position, text.text)
 
-    return patch_cells(
-        network,
-        cells,
-        passage(source),
-        passage(target),
-        character=CHARACTERS.__getitem__,
-        decode=lambda ids: "".join(CHARACTERS[id] for id in ids),
-    )
+    vocab = SimpleNamespace(decode=lambda ids: "".join(CHARACTERS[id] for id in ids), has_unknown_symbol=False)
+    model: Any = SimpleNamespace(network=network, character=CHARACTERS.__getitem__, vocab=vocab)
+    return patch_cells(model, cells, passage(source), passage(target))
 
 
 def assert_nothing_changed(found: Patch) -> None:

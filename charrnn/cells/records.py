@@ -161,10 +161,6 @@ class Ablation(Displayable):
     effects: tuple[AblationEffect, ...] = ()
     skipped: tuple[Skipped, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateUse:
@@ -294,10 +290,6 @@ class CellValues(Displayable):
             and len(self.autocorrelation) <= len(LAGS)
             and all(0 <= one.begin <= one.index < one.end <= num_chars for one in self.passages)
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object, with `density` and `lags`."""
-        return asdict(self) | {"density": list(self.density), "lags": list(self.lags)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

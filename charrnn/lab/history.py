@@ -6,9 +6,9 @@ Shapes: N characters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -53,10 +53,6 @@ class CellHistory(Displayable):
     is_auc: bool
     steps: tuple[int, ...]
     values: tuple[float, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table of the scores."""

@@ -13,7 +13,7 @@ import codecs
 import contextlib
 import statistics
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -124,6 +124,7 @@ class PairMatch(Displayable):
     """The share of the cells by their best |r|, in equal bins from 0 to 1."""
     null_histogram: tuple[Share, ...] = field(repr=False)
     """The same under rotation."""
+    DERIVED = ("median", "share_95", "share_99", "share_excess", "share_mutual")
 
     def fits(self, study: CellAnalysis, other: CellAnalysis) -> bool:
         """Return whether it can be of the cells of `study`, matched with those of `other`."""
@@ -160,11 +161,6 @@ class PairMatch(Displayable):
     def share_mutual(self) -> float:
         """The share of the cells whose best cell is assigned to them, so that no other cell claims it."""
         return statistics.fmean(match.partner == (match.other_layer, match.other_unit) for match in self.matches)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields and shares as one object."""
-        names = ("median", "share_95", "share_99", "share_excess", "share_mutual")
-        return asdict(self) | {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

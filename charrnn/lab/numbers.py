@@ -124,16 +124,13 @@ class NetworkNumbers(Displayable):
     depth: str
     vocabulary: tuple[str, ...]
     steps: tuple[StepNumbers, ...]
+    DERIVED = ("mean_loss",)
 
     @property
     def mean_loss(self) -> float | None:
         """Mean loss in nats of all characters but the first; None if there is only one."""
         losses = [step.loss for step in self.steps if step.loss is not None]
         return sum(losses) / len(losses) if losses else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all numbers as one object."""
-        return {**asdict(self), "mean_loss": self.mean_loss}
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table of all numbers, a column per time step."""

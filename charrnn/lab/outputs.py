@@ -18,8 +18,7 @@ from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
-from charrnn.errors import DataError, named
-from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of
+from charrnn.lab.sampled_states import SampledStates, characters_of, check_length, rounded, states_of
 from charrnn.lazy import inference_mode, torch
 from charrnn.model.reading import read_in_lanes
 from charrnn.progress import task
@@ -254,8 +253,7 @@ def measure_clamped(
 
     The text is read three times, as for an ablation (`cells.ablation`). Raises DataError for a text under 2 characters.
     """
-    if len(text) < 2:
-        raise DataError(f"The text has 1 character; clamping a cell needs at least 2. Give a longer {named('text')}.")
+    check_length(text, "clamping a cell needs")
     cell = network.recurrent_layers()[layer].cell
     ways = [{layer: torch_ops()}, *({layer: clamping(unit, cell.memory(value))} for value in (low, high))]
     num_chars = len(text) - 1

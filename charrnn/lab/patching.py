@@ -8,9 +8,9 @@ Shapes: N characters of a passage, V, L, S and H as in `model.network`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,16 +105,13 @@ class Patch(Displayable):
     continuation_before: str
     """What the model writes after the target passage if it always takes the most likely character."""
     continuation_after: str
+    DERIVED = ("loss_change",)
 
     @property
     def loss_change(self) -> float | None:
         """The mean rise of the loss of the following characters, in nats per character; None if there are none."""
         rises = [one.after - one.before for one in self.following]
         return sum(rises) / len(rises) if rises else None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object, with `loss_change`."""
-        return asdict(self) | {"loss_change": self.loss_change}
 
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
@@ -181,15 +178,8 @@ def patch(
         values = model.study(whole, cached=cached).activations().of(*chosen[0])
         highest, lowest = extreme_positions(values)
         source, target = highest if source is None else source, lowest if target is None else target
-    return patch_cells(
-        model.network,
-        chosen,
-        _passage(model, whole, "source", source),
-        _passage(model, whole, "target", target),
-        character=model.character,
-        decode=model.vocab.decode,
-        excluded=(0,) if model.vocab.has_unknown_symbol else (),
-    )
+    passages = (_passage(model, whole, name, one) for name, one in (("source", source), ("target", target)))
+    return patch_cells(model, chosen, *passages)
 
 
 def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
@@ -249,23 +239,14 @@ class PassageIds:
 
 
 @inference_mode
-def patch_cells(
-    network: CharRNN,
-    cells: Sequence[tuple[int, int]],
-    source: PassageIds,
-    target: PassageIds,
-    *,
-    character: Callable[[int], str],
-    decode: Callable[[Sequence[int]], str],
-    excluded: Sequence[int] = (),
-) -> Patch:
+def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageIds, target: PassageIds) -> Patch:
     """Put the memories that cells (layer, unit) have after the source passage into the end of the target passage.
 
     What is set is what a clamp sets (`ops.clamp`): c where there is one, else h. An LSTM's h = o * tanh(c) is then
     computed with the target's own output gate. Both passages are read from the initial state, one character after the
-    other. Patching a passage with itself changes nothing, exactly. `character` names an id, `decode` those of a text;
-    ids in `excluded` are not written in a continuation.
+    other. Patching a passage with itself changes nothing, exactly. The unknown symbol is not written in a continuation.
     """
+    network, character = model.network, model.character
     layers = sorted({layer for layer, _ in cells})
     units = {layer: [unit for at, unit in cells if at == layer] for layer in layers}
     memories: dict[int, list[Tensor]] = {layer: [] for layer in layers}
@@ -294,8 +275,8 @@ def patch_cells(
             PatchedCharacter(character=character(int(id)), before=one, after=other)
             for id, one, other in zip(target.following, losses_before, losses_after, strict=True)
         ),
-        continuation_before=decode(_continue(network, free, excluded)),
-        continuation_after=decode(_continue(network, patched, excluded)),
+        continuation_before=model.vocab.decode(_continue(model, free)),
+        continuation_after=model.vocab.decode(_continue(model, patched)),
     )
 
 
@@ -345,18 +326,17 @@ def _losses(network: CharRNN, reading: _Reading, following: IdArray) -> list[flo
     return losses
 
 
-def _continue(network: CharRNN, reading: _Reading, excluded: Sequence[int]) -> list[int]:
+def _continue(model: Model, reading: _Reading) -> list[int]:
     """Take the most likely character NUM_FOLLOWING times, up to and without an END."""
     written: list[int] = []
     logits, state = reading.logits, reading.state
     while len(written) < NUM_FOLLOWING:
-        logits = logits.clone()
-        logits[list(excluded)] = -torch.inf
-        char = int(logits.argmax())
-        if char == network.end_id:
+        first = int(model.vocab.has_unknown_symbol)  # its id is 0
+        char = first + int(logits[first:].argmax())
+        if char == model.network.end_id:
             break
         written.append(char)
-        following, state = network(torch.tensor([[char]]), state)
+        following, state = model.network(torch.tensor([[char]]), state)
         logits = following[0, 0]
     return written
 

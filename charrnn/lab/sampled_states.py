@@ -5,10 +5,9 @@ Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.trace import check_finite
 from charrnn.errors import DataError, named
-from charrnn.lazy import torch
+from charrnn.lazy import no_grad, torch
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 
     from charrnn.model.network import CharRNN
 
-Parameters = ParamSpec("Parameters")
-"""The parameters of a decorated function."""
-Result = TypeVar("Result")
-"""The type of the result of a decorated function."""
 DIGITS = 4
 """Significant digits of an effect that is measured for every cell."""
 
@@ -36,17 +31,6 @@ NUM_POSITIONS = 256
 """Positions of a sample, at most."""
 WARM_UP = 128
 """Characters that are read before each position, at most."""
-
-
-def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorate a function to run in `torch.no_grad()` without importing torch before."""
-
-    @wraps(function)
-    def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
-        with torch.no_grad():
-            return function(*arguments, **options)
-
-    return call
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +71,7 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters,
     CheckpointError for values or predictions that are not finite.
     """
-    if len(text) < 2:
-        raise DataError(
-            f"The text has 1 character; the effects of cells need at least 2. Give a longer {named('text')}."
-        )
+    check_length(text, "the effects of cells need")
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
@@ -103,6 +84,12 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
     return SampledStates(network, ids[-1:], before, values[0], outputs[0])
+
+
+def check_length(text: EncodedText, what_needs: str) -> None:
+    """Raise DataError for a text under 2 characters: nothing in it is predicted."""
+    if len(text) < 2:
+        raise DataError(f"The text has {len(text)} character; {what_needs} at least 2. Give a longer {named('text')}.")
 
 
 def windows_before(ids: IdArray, positions: NDArray[np.int64], length: int) -> Tensor:

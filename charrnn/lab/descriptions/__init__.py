@@ -5,12 +5,10 @@ Shapes: N characters (n of them in a half), C = L * H cells (c of them in a bloc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,7 @@ from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
-from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, t_quantile
+from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, percentiles
 from charrnn.lab.descriptions.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions.rules import (
     Rule,
@@ -106,6 +104,7 @@ class Description(Displayable):
     mean_outside: float | None = None
     explained: bool = False
     """Whether the score has an interval above 0 and exceeds both the level that rules reach by chance and `control`."""
+    DERIVED = ("selectivity", "text")
 
     @property
     def selectivity(self) -> float | None:
@@ -120,10 +119,6 @@ class Description(Displayable):
         if self.kind == "count":
             return f"{'rises' if self.polarity > 0 else 'falls'} with {self.conditions[0]}"
         return f"{'high' if self.polarity > 0 else 'low'}: {' and '.join(self.conditions)}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object, with `selectivity` and `text`."""
-        return asdict(self) | {"conditions": list(self.conditions), "selectivity": self.selectivity, "text": self.text}
 
     def view(self) -> Sequence[RenderableType]:
         """Return the rule in words, and its scores in a line."""
@@ -148,6 +143,7 @@ class DescriptionReport(Displayable):
     untrained_share_explained: float | None = None
     """The same share of explained cells in the untrained baseline, None without one."""
     untrained_share_of_variance: float | None = None
+    DERIVED = ("num_explained", "share_explained")
 
     @property
     def num_explained(self) -> int:
@@ -177,8 +173,8 @@ class DescriptionReport(Displayable):
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, with the shares; the descriptions are those of `by_score`."""
-        fields = asdict(self) | {"descriptions": [one.to_json() for one in self.by_score()]}
-        return fields | {"num_explained": self.num_explained, "share_explained": self.share_explained}
+        # Not super(): with slots, the decorator replaces the class that it would look for.
+        return Displayable.to_json(self) | {"descriptions": [one.to_json() for one in self.by_score()]}
 
     def view(self) -> Sequence[RenderableType]:
         """Return the shares that rules explain, and the table of the cells."""
@@ -377,9 +373,7 @@ def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float
     variances = squares - sums**2 / (draws @ sizes)
     with np.errstate(divide="ignore", invalid="ignore"):
         estimates = np.where(variances > 0, 1 - unexplained / variances, 0.0)
-    tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1))
-    low, high = np.quantile(estimates, [tail, 1 - tail])
-    return float(low), float(high)
+    return percentiles(estimates, num_blocks)
 
 
 @cache
