@@ -13,19 +13,9 @@ from charrnn.cells import trace as activations
 from charrnn.cells.saved import decode, encode
 from charrnn.lab import atlas
 from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, AtlasCell, atlas_entries, place_cells, spread
-from charrnn.views.page import Page, chars_on_page, pack, to_page, unpack
+from charrnn.views.page import Page, chars_on_page, to_page, unpack
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
-
-
-def test_packed_values_are_restored_to_a_fourteenth_of_the_largest() -> None:
-    draw = np.random.default_rng(0)
-    for size in (0, 1, 2, 7, 100):
-        values = draw.uniform(-0.3, 0.3, size).astype(np.float32)
-        scale, packed = pack(values)
-        assert unpack(packed, scale, size) == pytest.approx(values, abs=scale / 14 + 1e-7)
-    assert unpack(pack(np.array([-2, 2], np.float32))[1], 2, 2).tolist() == [-2, 2]
-    assert unpack(pack(np.zeros(3, np.float32))[1], 0, 3).tolist() == [0, 0, 0]
 
 
 def test_the_map_has_the_axes_of_classical_scaling() -> None:

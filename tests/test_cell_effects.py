@@ -1,4 +1,4 @@
-"""Inputs and outputs of cells: from a study complete and saved in the run; every figure is shown, at 80 columns."""
+"""Inputs and outputs of cells: from a study complete and saved in the run; what saturated cells show."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 import charrnn
 from charrnn.errors import DataError
 from charrnn.lab import sampled_states
-from charrnn.lab.inputs import CellInputs, CharacterInput, Driver, EarlierCharacters, ErasedCharacter, InputPassage
+from charrnn.lab.inputs import CellInputs, CharacterInput, EarlierCharacters, ErasedCharacter, InputPassage
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
@@ -61,28 +61,9 @@ def passage(value: float, **effects: float) -> InputPassage:
 
 
 EARLIER = EarlierCharacters(
-    num_positions=32,
-    attribution_by_lag=(0.1,) * 24,
-    measured_by_lag=tuple(lag / 100 for lag in range(24)),
-    correlation=0.873,
-    characters=(
-        CharacterInput(character='"', count=1_234, attribution=0.25, measured=0.875),
-        CharacterInput(character="\x1b", count=3, attribution=-0.25, measured=-0.125),
-    ),
-    passages=(passage(-0.96875, **{"a": 0.0, "\n": -0.5, "\x1b": 0.25, " ": 0.1}),),
+    num_positions=32, attribution_by_lag=(), measured_by_lag=(0.1,) * 24, correlation=0.873, characters=(), passages=()
 )
-STRENGTHS = {(1, 396): -2.75, (0, 511): 0.5, (1, 100): 0.25, (1, 200): 0.125, (1, 300): 0.0625}
-INPUTS = CellInputs(
-    layer=1,
-    unit=396,
-    num_positions=256,
-    drivers=tuple(
-        Driver(gate=gate, layer=layer, unit=unit, weight=1.0, strength=strength)
-        for gate in "ifgo"
-        for (layer, unit), strength in STRENGTHS.items()
-    ),
-    earlier=EARLIER,
-)
+INPUTS = CellInputs(layer=1, unit=396, num_positions=256, drivers=())
 
 
 def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:

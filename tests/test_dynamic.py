@@ -126,23 +126,6 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
         assert torch.equal(value, before[name])
 
 
-def test_later_characters_do_not_influence_earlier_losses() -> None:
-    network, ids = make_network(make_config()), make_ids(40)
-    before = dynamic_nats(network, ids, 5, settings=LARGE_STEPS)
-    for changed in (7, 24, 39):
-        other = ids.copy()
-        other[changed] = (other[changed] + 1) % V
-        after = dynamic_nats(network, other, 5, settings=LARGE_STEPS)
-        assert np.array_equal(before[: changed - 5], after[: changed - 5])
-        assert not np.array_equal(before[changed - 5 :], after[changed - 5 :])
-
-
-def test_without_steps_the_losses_are_those_of_the_stateful_protocol() -> None:
-    network, ids = make_network(make_config("gru")), make_ids(700)
-    still = dynamic_nats(network, ids, 600, settings=DynamicSettings(learning_rate=0.0))
-    np.testing.assert_allclose(still, char_losses(network, ids, 600, precision="fp32").nats, rtol=1e-5)
-
-
 @pytest.mark.parametrize("num_chars", [2, 40, 300])
 def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamic, "NUM_STRETCHES", 3)
@@ -180,9 +163,8 @@ def test_divergence_is_an_error() -> None:
     ("settings", "message"),
     [
         ({"segment_length": 0}, "`segment_length` is 0; it must be at least 1"),
-        ({"learning_rate": -1.0}, "`learning_rate` is -1.0; it must be 0 or more"),
         ({"learning_rate": float("nan")}, "`learning_rate` is nan; it must be 0 or more"),
-        ({"decay": float("inf")}, "`decay` is inf; it must be 0 or more"),
+        ({"decay": -1.0}, "`decay` is -1.0; it must be 0 or more"),
         ({"damping": 0.0}, "`damping` is 0.0; it must be above 0"),
     ],
 )
