@@ -79,11 +79,8 @@ class DynamicSettings:
     def __post_init__(self) -> None:
         if self.segment_length < 1:
             raise UsageError(f"{named('segment_length')} is {self.segment_length}; it must be at least 1.")
-        for name, value, low in (
-            ("learning_rate", self.learning_rate, "0 or more"),
-            ("decay", self.decay, "0 or more"),
-            ("damping", self.damping, "above 0"),
-        ):
+        for name, low in {"learning_rate": "0 or more", "decay": "0 or more", "damping": "above 0"}.items():
+            value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0) or (value == 0 and low == "above 0"):
                 raise UsageError(f"{named(name)} is {value}; it must be {low}.")
 

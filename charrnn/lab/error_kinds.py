@@ -212,13 +212,10 @@ def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
         different, index = np.unique(points, return_inverse=True)
         characters = map(chr, different.tolist())
     table = np.array([ord(class_of(character)) for character in characters], np.uint8)
-    settled = _settled(table[index].tobytes().decode("ascii"))
-    classes = np.repeat(np.frombuffer(settled.encode("ascii"), np.uint8), sizes).tobytes().decode("ascii")
-    return Block(begin, decode_each(vocab, some), classes)
-
-
-def _settled(classes: str) -> str:
-    return re.sub(f"(?<={WORD}){APOSTROPHE}(?={WORD})", WORD, classes).replace(APOSTROPHE, QUOTE)
+    classes = table[index].tobytes().decode("ascii")
+    settled = re.sub(f"(?<={WORD}){APOSTROPHE}(?={WORD})", WORD, classes).replace(APOSTROPHE, QUOTE)
+    repeated = np.repeat(np.frombuffer(settled.encode("ascii"), np.uint8), sizes).tobytes().decode("ascii")
+    return Block(begin, decode_each(vocab, some), repeated)
 
 
 def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:

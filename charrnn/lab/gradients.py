@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 
 from charrnn.api import Model, load
@@ -22,11 +21,11 @@ from charrnn.cli.analyses import WITH, Analysis, Option, Shown, Subject
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, UsageError, named
 from charrnn.extensions import ModelMethod
+from charrnn.lab.sampled_states import windows_before
 from charrnn.lazy import torch
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import IdArray
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def measure_reach(
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
     with task("gradients", len(chosen), unit="losses") as advance:
         for some in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
-            windows = _windows(ids, some, warm_up + max_lag)
+            windows = windows_before(ids, some + 1, warm_up + max_lag + 1)
             with torch.no_grad():
                 _, state = network(windows[:warm_up], network.initial_state(len(some)))
             total += _norms(exact, windows[warm_up:], state.double()).sum(-1)
@@ -150,11 +149,6 @@ def measure_reach(
         num_losses=len(chosen),
         is_untrained=is_untrained,
     )
-
-
-def _windows(ids: IdArray, chosen: NDArray[np.int64], length: int) -> Tensor:
-    """Return (length + 1, B): the `length` characters that end with each chosen one (B,), and the one after it."""
-    return torch.from_numpy(ids[chosen + np.arange(1 - length, 2)[:, None]].astype(np.int64))
 
 
 def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:

@@ -294,11 +294,7 @@ class MixedStepper(_MixedStates):
     ) -> None:
         super().__init__(steppers, np.concatenate, alphabet, weights, mode)
         self._places, self.precision = alphabet.places, steppers[0].precision
-
-    @property
-    def changes(self) -> str:
-        """What distinguishes it from others of the same models: its precision."""
-        return self.precision
+        self.changes = self.precision
 
     def compile_steps(self, num_chars: int, on_compile: OnCompile, on_warning: OnWarning) -> None:
         """Compile the steps of each model that can be compiled, if that saves time for `num_chars` characters.

@@ -195,14 +195,6 @@ class SlicedText(Protocol):
         """Return some of the characters, always str or always bytes."""
 
 
-def longest_comparable(alphabet: str) -> int:
-    """Return the length of the longest sample that can be compared, in characters; in bytes for the byte alphabet.
-
-    A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
-    """
-    return MAX_CHARS // 3 if alphabet == "byte" else MAX_CHARS
-
-
 @dataclass(frozen=True, slots=True)
 class NoveltyReference:
     """The training text of a model, and validation text, which is not copied, for comparison.
@@ -549,9 +541,9 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
 
     Raises DataError as `Model.held_out` does, UsageError if a sample of `length` characters is too long to be compared.
     """
-    longest = longest_comparable(model.vocab.kind)
+    # A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
+    longest, unit = (MAX_CHARS // 3, "bytes") if model.vocab.kind == "byte" else (MAX_CHARS, "characters")
     if length > longest:
-        unit = "bytes" if model.vocab.kind == "byte" else "characters"
         raise UsageError(
             f"{named('length')} is {length:,}; {named('novelty')} compares {longest:,} {unit} at most. Shorten it."
         )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -23,7 +22,7 @@ from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
-from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, percentiles
+from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
 from charrnn.lab.descriptions.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions.rules import (
     Rule,
@@ -363,23 +362,16 @@ def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float
 
     None for fewer than MIN_BLOCKS blocks.
     """
-    num_chars, num_blocks = len(errors), num_blocks_of(len(errors))
-    if num_blocks < MIN_BLOCKS:
+    blocks = [BlockSums.of(values) for values in (errors, centred**2, centred)]
+    sizes = blocks[0].counts
+    if len(sizes) < MIN_BLOCKS:
         return None
-    draws = _draws(num_blocks)
-    starts = -(-np.arange(num_blocks) * num_chars // num_blocks)
-    sizes = np.diff(starts, append=num_chars).astype(np.float64)
-    unexplained, squares, sums = (draws @ np.add.reduceat(values, starts) for values in (errors, centred**2, centred))
+    draws = draw_counts(len(sizes), NUM_RESAMPLES).astype(np.float64)
+    unexplained, squares, sums = (draws @ one.sums for one in blocks)
     variances = squares - sums**2 / (draws @ sizes)
     with np.errstate(divide="ignore", invalid="ignore"):
         estimates = np.where(variances > 0, 1 - unexplained / variances, 0.0)
-    return percentiles(estimates, num_blocks)
-
-
-@cache
-def _draws(num_blocks: int) -> Float64Array:
-    """Return `draw_counts` as numbers that can be multiplied; the same for every cell."""
-    return draw_counts(num_blocks, NUM_RESAMPLES).astype(np.float64)
+    return percentiles(estimates, len(sizes))
 
 
 def describe_cells(
