@@ -73,7 +73,7 @@ def planted_text() -> EncodedText:
     """Characters of which a part is inside spans; the disturbances are independent of that."""
     generator = np.random.default_rng(0)
     text: list[str] = []
-    for turn in range(40):
+    for turn in range(60):
         if turn % 2 == 0:
             marks = {"p": "pq", "r": "rs", "t": "tu"}  # the next mark of each disturbance, and the one after it
             text.append("z")

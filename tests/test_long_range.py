@@ -163,7 +163,8 @@ def test_the_interval_of_a_mean_contains_it() -> None:
 
 
 def make_network() -> CharRNN:
-    network = CharRNN(Config(num_layers=1, hidden_size=8, embedding_size=4, initial_state="learned"), V).double()
+    config = Config(cell="lstm", num_layers=1, hidden_size=8, embedding_size=4, initial_state="learned")
+    network = CharRNN(config, V).double()
     with torch.no_grad():
         assert network.learned_state is not None
         network.learned_state.fill_(0.7)  # a reset goes there, which zeros would not show
