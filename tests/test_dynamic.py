@@ -247,8 +247,8 @@ def test_of_several_runs_each_is_compared_with_its_own_static_loss(
     model: Model, chain_run: Path, tmp_path: Path
 ) -> None:
     other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt"))
-    evaluation = evaluate_runs([model, other], dynamic=True, max_chars=300)
-    for name in ("chain[:300]", "other[:300]"):
+    evaluation = evaluate_runs([model, other], dynamic=True, max_chars=1000)
+    for name in ("chain[:1000]", "other[:1000]"):
         found, static = row_of(evaluation, name, "dynamic"), row_of(evaluation, name, "stateful").loss.nats_per_char
         assert found.difference is not None
         # The static loss of the table may be computed in bf16.
