@@ -15,11 +15,11 @@ from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
+from charrnn.findings_cache import FindingsCache
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
-from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.overview import ModelDescription, text_name

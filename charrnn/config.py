@@ -13,7 +13,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS, OPTIMIZERS
 from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named
-from charrnn.extensions import plugin_names
 from charrnn.options import option
 
 Auto = Literal["auto"]
@@ -318,11 +317,17 @@ def _near_encoding(name: str) -> str:
 
 def _is_cell(name: str) -> bool:
     # Packages are only searched for a name that is not built in: the search takes 25 ms.
-    return name in _CHOICES["cell"] or name in plugin_names(CELL_GROUP)
+    return name in _CHOICES["cell"] or name in _installed_cells()
+
+
+def _installed_cells() -> list[str]:
+    from importlib import metadata
+
+    return sorted({entry_point.name for entry_point in metadata.entry_points(group=CELL_GROUP)})
 
 
 def _near_cell(name: str) -> str:
-    installed = plugin_names(CELL_GROUP)
+    installed = _installed_cells()
     listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
     return listed + did_you_mean(name, (*_CHOICES["cell"], *installed))
 

@@ -28,13 +28,13 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
+from charrnn.findings_cache import FindingsCache
 from charrnn.lab.directions import CHARS_OF_DIRECTION, Direction, compare_ablations, outputs_of, sum_at_means
 from charrnn.model.cells import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
-from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
 SIZE = 8

@@ -35,6 +35,7 @@ LAYERS = (
             "lazy",
             "progress",
             "code_cache",
+            "findings_cache",
             "intervals",
             "architectures",
             "options",

@@ -49,9 +49,9 @@ from charrnn.display import RecordTuple
 from charrnn.errors import DataError
 from charrnn.extensions import offered
 from charrnn.files import JSON
+from charrnn.findings_cache import FindingsCache
 from charrnn.model.shapes import check_unit
 from charrnn.progress import task
-from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from charrnn.config import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.extensions import PackageFunction, find_function
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -180,11 +181,11 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
 
 def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet: bool) -> Any:
     """Load the runs of --mix and mix them with the `first` one, by `charrnn.mix`. Raises as `parse_mix` and that."""
-    import charrnn
-
+    if (mix_models := find_function(PackageFunction, "mix")) is None:
+        raise UsageError("--mix needs the package charrnn.lab, which is not installed.")
     names, weights = parse_mix(mix)
     models = [first, *(load_model(name, quiet=quiet) for name in names)]
-    return charrnn.mix(models, weights, mode=mode or "mixture")
+    return mix_models(models, weights, mode=mode or "mixture")
 
 
 def read_common_text(source: str, models: "Sequence[Model]", *, quiet: bool = False) -> str | bytes:

@@ -29,6 +29,7 @@ from charrnn.files import (
     write_atomically,
     write_synced,
 )
+from charrnn.findings_cache import discard_findings
 from charrnn.process import ending_signals_delayed
 from charrnn.runs.checkpoint import (
     MANIFEST,
@@ -42,7 +43,6 @@ from charrnn.runs.checkpoint import (
     read_checkpoint,
 )
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
-from charrnn.runs.findings import discard_findings
 from charrnn.runs.reader import RunReader
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from charrnn.errors import DataError
 from charrnn.files import replacing
 from charrnn.progress import task
-from charrnn.settings import load_yaml
 
 _BLOCK_BYTES = 64 * 1024
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")
@@ -40,8 +39,10 @@ class CatalogueEntry:
 
 def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Read the catalogue of the package."""
+    import yaml
+
     path = Path(__file__).with_name("catalogue.yaml")
-    records: Any = load_yaml(path.read_text(encoding="utf-8"), "catalogue")
+    records: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     return tuple(CatalogueEntry(**record) for record in records)
 
 

@@ -17,6 +17,7 @@ from saved_runs import commit, make_run, save
 from synthetic import make_corpus
 
 import charrnn
+from charrnn import findings_cache as findings_module
 from charrnn.api import Model
 from charrnn.cells import analysis as study
 from charrnn.cells import saved
@@ -26,8 +27,7 @@ from charrnn.cells.saved import decode, encode
 from charrnn.cells.scores import Measured, choose_targets, measure
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
-from charrnn.runs import findings as findings_module
-from charrnn.runs.findings import MAX_BYTES, FindingsCache, findings_path
+from charrnn.findings_cache import MAX_BYTES, FindingsCache, findings_path
 
 Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=4_000, seed=2).text
