@@ -115,18 +115,3 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command: Command, 
     ran = command("sample", "new", "--prime", "яé", "--length", 20, "--seed", 1)
     assert ran.code == 0, "both are known now"
     assert command("sample", "old", "--prime", "яé").code == 3
-
-
-@pytest.mark.trained
-def test_a_text_without_new_characters_adds_none(command: Command, lab: Path, byte_run: TrainedRun) -> None:
-    Path("new.txt").write_text(make_corpus(num_chars=6_000, seed=5).text, encoding="utf-8")
-    notes = {}
-    for run, alphabet in (("old", "char"), (byte_run.path, "byte")):
-        options = ("--init-from", run, "--extend-alphabet", "--alphabet", alphabet, "--steps", 1, "--json")
-        ran = command("train", "new.txt", *options)
-        assert ran.code == 0, ran.err
-        notes[alphabet] = json.loads(ran.out.splitlines()[0])["notes"][0]
-    assert notes == {
-        "char": "the alphabet of old has all characters of this text: none was added",
-        "byte": "the byte alphabet has every byte: --extend-alphabet adds nothing",
-    }

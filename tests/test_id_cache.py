@@ -70,19 +70,6 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str, cache: Path, monkey
     assert np.array_equal(found.ids, expected.ids), "its pages are read again"
 
 
-def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
-    content = TEXT + "\U0001f600 end"
-    found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
-    for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
-        part = content[begin:end]
-        assert found.text(begin, end) == part
-        assert found.num_bytes(begin, end) == len(part.encode())
-        assert found.num_unknown(begin, end) == sum(character not in SENTENCE for character in part)
-    data = bytes(range(256)) * 9
-    of_bytes = read_corpus([write("a.bin", data)], alphabet="byte")
-    assert (of_bytes.text(200, 300), of_bytes.num_bytes(200, 300)) == (data[200:300], 100)
-
-
 def test_an_unchanged_text_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("a.txt")
     first = read_corpus([path])

@@ -61,15 +61,6 @@ def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes)
     assert log.rewind(3) == []
 
 
-def test_rewind_drops_later_steps_and_nothing_else(log: MetricsLog) -> None:
-    log.rewind(5)
-    assert not log.path.exists()
-    kept = b'{"event":"start"}\n{"step":   1}\n{"step": 2}\n{"step": 2, "val_bpc": 1}\n'
-    log.path.write_bytes(kept + b'{"step": 3}')
-    log.rewind(2)
-    assert log.path.read_bytes() == kept
-
-
 @settings(max_examples=40)
 @given(cut=st.integers(min_value=0, max_value=200), resumed_from=st.integers(min_value=0, max_value=6))
 def test_after_any_crash_and_resume_each_step_stands_once(

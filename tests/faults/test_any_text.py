@@ -3,7 +3,6 @@
 import codecs
 import json
 import re
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,21 +146,3 @@ def test_any_text_trains_or_is_refused_with_a_reason(
     assert alphabet == "byte" or set(text) <= alphabet_of_text
     for again in (["evaluate", "run"], ["train", "--resume", "run", "--steps", "3", "--quiet"]):
         assert command(*again).code in ((0, 3) if again[0] == "evaluate" else (0,))
-
-
-def test_50_000_different_characters_are_capped_with_a_count(command: Command, tmp_path: Path) -> None:
-    points = [point for point in range(0x3400, 0x20000) if unicodedata.category(chr(point))[0] not in "CZ"]
-    assert len(points) >= 50_000
-    different = "".join(map(chr, points[:50_000]))
-    path = tmp_path / "many.txt"
-    path.write_text(different * 3, encoding="utf-8")
-    ran = learn(command, path, "--json")
-    assert ran.code == 0, ran.err
-    start = json.loads(ran.out.splitlines()[0])
-    assert start["vocab_size"] == MAX_CHARACTERS
-    num_unknown = 3 * (50_000 - (MAX_CHARACTERS - 1))
-    assert f"{num_unknown:,} of 150,000 characters are beyond the alphabet's limit" in " ".join(start["notes"])
-    assert "--alphabet byte" in " ".join(start["notes"])
-    path.write_text(different, encoding="utf-8")
-    once = learn(command, path, "--out", "other")
-    assert once.code == 3 and "--set min_count=1" in once.err and "--alphabet byte" in once.err
