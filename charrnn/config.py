@@ -178,14 +178,6 @@ class Config:
     """Weight decay, on weight matrices only."""
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""
-    sync_every: int = option(
-        1,
-        "--sync-every K",
-        "For slow networks: processes agree on the weights every K steps, not on every gradient.",
-        MACHINE,
-    )
-    """K: steps that each of several processes takes on its own batch rows before they agree on the weights by an outer
-    step (DiLoCo, Douillard 2023); 1: their gradients are summed at every step."""
     weight_average: float = 0.99
     """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no averaging."""
 
@@ -351,7 +343,6 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("hidden_size embedding_size", f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
     ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
     ("num_lanes bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),
-    ("sync_every", "between 1 and 10^6", lambda n: 1 <= n <= 10**6),
     ("threads", "between 1 and 1024", lambda n: 1 <= n <= 1024),
     ("seed order_seed", "between 0 and 2^32 - 1", lambda n: 0 <= n < 2**32),
     ("minutes epochs", "more than 0 and at most 100000", lambda budget: 0 < budget <= 1e5),
@@ -390,6 +381,8 @@ AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hi
 """Fields that may be `auto` until a run starts."""
 FIELD_NAMES = tuple(field.name for field in fields(Config))
 """Every setting, in the order of `Config`."""
+REMOVED_FIELDS = ("sync_every",)
+"""Settings of older configurations that have no effect any more."""
 FIELD_ALIASES = {"batch_size": "num_lanes"}
 """Other names of settings: the standard name of one that older configurations have under its own name."""
 

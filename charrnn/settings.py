@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import BUDGETS, FIELD_NAMES, WIDTHS, Config, check_field_name, parse_value
+from charrnn.config import BUDGETS, FIELD_NAMES, REMOVED_FIELDS, WIDTHS, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError, did_you_mean, named
 
 
@@ -133,7 +133,7 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
     if not isinstance(loaded, dict):
         raise DataError(f"{origin} must contain `field: value` lines, not a {type(loaded).__name__}.")
     with _naming_source(origin, ""):
-        return {check_field_name(str(name)): value for name, value in loaded.items()}
+        return {check_field_name(str(name)): value for name, value in loaded.items() if name not in REMOVED_FIELDS}
 
 
 def read_recipe(name: str) -> dict[str, object]:

@@ -92,7 +92,7 @@ EXPLAINED = {
     "export": "export.md",
 }
 """The page that explains a command."""
-FIELDS = {option.parameter for option in FIELD_OPTIONS} - {"sync_every"}
+FIELDS = {option.parameter for option in FIELD_OPTIONS}
 """Settings with an option that `train` and `sweep` share."""
 COMMON = {"run", "json", "quiet", "debug"}
 """Parameters that several commands share: described once where their text is that of `explore` or `runs`."""

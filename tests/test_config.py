@@ -71,7 +71,6 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "beta2": SHARE,
     "weight_decay": FINITE,
     "clip_norm": ([1e-9, math.inf], [0.0, math.nan]),
-    "sync_every": ([1, 10**6], [0, 10**6 + 1]),
     "weight_average": SHARE,
     "seed": ([0, 2**32 - 1], [-1, 2**32]),
     "device": (["auto", "cpu", "cuda", "mps"], ["tpu"]),

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from charrnn.config import Config
-from charrnn.errors import UsageError
 from charrnn.training import plan
-from charrnn.training.plan import planning_notes, read_text, with_whole_rounds
+from charrnn.training.plan import planning_notes, read_text
 
 COMMON = "the lamp by the river was lit\n" * 700  # 21,000 characters: one that occurs once or twice is unknown
 RARE = "\u00e9\u00e8"
@@ -53,13 +52,6 @@ def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypat
     monkeypatch.setattr(plan, "MAX_CHARACTERS", len({*COMMON}) + 1)
     (note,) = notes_on(tmp_path, COMMON + RARE)
     assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
-
-
-def test_numbers_of_steps_are_rounded_up_to_whole_rounds() -> None:
-    rounded = with_whole_rounds(Config(steps=11, evaluate_every=3, save_every=25, sync_every=10))
-    assert (rounded.steps, rounded.evaluate_every, rounded.save_every) == (20, 10, 30)
-    with pytest.raises(UsageError, match=r"and the run has 9 steps: .*\nGive at most `sync_every=9`"):
-        with_whole_rounds(Config(steps=9, sync_every=10))
 
 
 @pytest.mark.parametrize("name", ["num_lanes", "bptt_length"])

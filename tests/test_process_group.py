@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,6 @@ from charrnn.model.layer import Noise
 from charrnn.scale.processes.group import ConnectedProcesses
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
-from charrnn.training.optim import OuterOptimizer, orthogonal
 from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer
 
@@ -304,101 +302,3 @@ def test_a_stop_during_the_validation_of_the_first_process_interrupts_it(
     for events in in_processes(2, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete
-
-
-def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
-    arrived = {0: (1.0, 2.0), 1: (3.0, 8.0)}  # The weight of each process after its first and second round.
-
-    def take(group: ProcessGroup) -> list[float]:
-        weight = torch.tensor([5.0], dtype=torch.float64)
-        outer, found = OuterOptimizer([weight]), []
-        for value in arrived[group.rank]:
-            weight.fill_(value)
-            moment = torch.tensor([float(group.rank)], dtype=torch.float64)
-            outer.step(group, (0.25, 0.75)[group.rank], [moment])
-            found += [weight.item(), moment.item()]
-        return found
-
-    # Means 2.5 and 6.5, weighted by the shares of the rows.
-    first = 5 - 0.7 * (2.5 + 0.5 * 2.5)
-    momentum = 0.5 * 2.5 + (first - 6.5)
-    second = first - 0.7 * ((first - 6.5) + 0.5 * momentum)
-    expected = pytest.approx([first, 0.75, second, 0.75], abs=1e-12)
-    assert in_processes(2, take) == [expected, expected]
-
-
-def test_with_sync_every_a_restored_trainer_takes_the_same_steps_to_the_bit() -> None:
-    def run(group: ProcessGroup, num_rounds: int, saved: Any = None) -> Any:
-        trainer = make_trainer(group, sync_every=3, zoneout=0.2)
-        if saved is not None:
-            trainer.restore(*saved)
-        for _ in range(3 * num_rounds):
-            trainer.take_step()
-        return trainer.model_tensors(), *trainer.snapshot(), numbers(trainer)
-
-    whole = in_processes(2, lambda group: run(group, 4))[0][-1]
-    *saved, _ = in_processes(2, lambda group: run(group, 1))[0]
-    parts = in_processes(2, lambda group: run(group, 3, saved))[0][-1]
-    assert "outer_momentum/output.bias" in parts
-    assert [name for name, value in whole.items() if not torch.equal(value, parts[name])] == []
-
-
-def test_with_sync_every_a_loss_that_is_not_finite_reaches_all_processes_at_the_outer_step() -> None:
-    def train(group: ProcessGroup) -> int:
-        trainer = make_trainer(group, sync_every=4, reset_probability=0.0)
-        if group.rank == 1:
-            trainer.state.fill_(torch.nan)
-        with pytest.raises(NonFiniteError, match="Step 1: loss nan" if group.rank else "Step 4: the loss of another"):
-            for _ in range(4):
-                trainer.take_step()
-        return trainer.step
-
-    assert in_processes(2, train) == [4, 4]
-
-
-@pytest.mark.trained
-@pytest.mark.parametrize("size", [1, 2])
-def test_with_sync_every_a_run_is_validated_saved_and_stopped_after_outer_steps(text: Path, size: int) -> None:
-    config = run_config(text, sync_every=3, evaluate_every=4, save_every=2, steps=14)
-
-    def train(group: ProcessGroup) -> list[Any]:
-        events: list[Any] = []
-
-        def should_stop() -> bool:  # While step 8 is taken, or before it.
-            return any(event.event == "step" and event.step == 7 for event in events)
-
-        events.extend(loop.train(config, out=Path("run"), should_stop=should_stop, group=group))
-        return events
-
-    for events in in_processes(size, train):
-        assert events[-1].step == 9
-        assert [event.step for event in events if event.event == "saved"] == [0, 3, 6, 9]
-        assert "`sync_every=3` needs its multiples: `steps=15`, `evaluate_every=6`, `save_every=3`" in events[0].notes
-    for events in in_processes(size, lambda group: list(loop.resume("run", group=group))):
-        assert [event.step for event in events if event.event == "evaluation"] == [12, 15]
-    assert all(math.isfinite(nats) for _, nats in losses(Path("run"))["evaluation"])
-
-
-def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: dict[str, int] = {}
-
-    def count(blocks: Tensor) -> Tensor:
-        name = threading.current_thread().name
-        counted[name] = counted.get(name, 0) + len(blocks)
-        return orthogonal(blocks)
-
-    def train(group: ProcessGroup) -> dict[str, Tensor]:
-        trainer = make_trainer(group)
-        for _ in range(5):
-            trainer.take_step()
-        return numbers(trainer)
-
-    expected = train(SINGLE)
-    monkeypatch.setattr("charrnn.training.optim.LEAST_TO_DISTRIBUTE", 1)
-    monkeypatch.setattr("charrnn.training.optim.orthogonal", count)
-    first, *others = in_processes(3, train)
-    for name, value in first.items():
-        assert all(torch.equal(other[name], value) for other in others), name
-        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0)
-    # Two layers of an LSTM have 16 blocks; those of the first layer's input (12, 5) are smaller.
-    assert sorted(counted.values()) == [5 * 4, 5 * 5, 5 * 7]

@@ -5,7 +5,6 @@ What a command with a number of steps or epochs chooses does not depend on how b
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -104,19 +103,13 @@ def measure_step(
     while not is_over:
         for num_threads, taken in times.items():
             with on_threads(num_threads):
-                taken.append(_seconds(trainer.take_step))
+                step_begin = time.perf_counter()
+                trainer.take_step()
+                taken.append(time.perf_counter() - step_begin)
         # Up to twice as long, for three steps on each number of threads.
         least = seconds if len(times[most]) >= 3 else 2 * seconds
         is_over = group.any(time.perf_counter() - begin >= least)[0]
     chosen = min(times, key=lambda num_threads: np.median(times[num_threads]))
     if np.median(times[chosen]) * MIN_SPEEDUP >= np.median(times[most]):
         chosen = most
-    # With `sync_every` few of these steps, or none, were followed by an outer step.
-    outer_step = _seconds(trainer.sync) / config.sync_every if config.sync_every > 1 else 0.0
-    return float(np.quantile(times[chosen], 0.25)) + outer_step, chosen
-
-
-def _seconds(step: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    step()
-    return time.perf_counter() - begin
+    return float(np.quantile(times[chosen], 0.25)), chosen

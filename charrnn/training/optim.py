@@ -1,11 +1,9 @@
 """The optimizers, their learning-rate schedule and the average of the weights."""
 
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +14,6 @@ from charrnn.config import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.training.process_group import SINGLE, ProcessGroup
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1 (Jordan 2024)."""
@@ -26,11 +23,6 @@ MOMENTUM = 0.95
 """Decay of Muon's momentum."""
 RMS = 0.2
 """Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
-LEAST_TO_DISTRIBUTE = 2**20
-"""Smallest number of weights whose iterations several processes divide.
-
-Two processes take 0.69 of the time for the 3.1 million of an LSTM of 2 x 512, and as long for the 0.2 million of
-2 x 128 (benchmarks/LOG.md)."""
 EPSILON = 1e-8
 """Added to the root of the squared gradients' mean, by AdamW and RMSProp."""
 
@@ -41,12 +33,6 @@ SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
-
-OUTER_LEARNING_RATE = 0.7
-"""Learning rate of the outer step, as in the paper."""
-OUTER_MOMENTUM = 0.5
-"""Decay of the outer momentum. The paper's 0.9 multiplies the differences by 7 in the long run: too much in runs of
-some hundred steps at the recipe's learning rates (benchmarks/LOG.md)."""
 
 
 class Optimizer(Protocol):
@@ -181,104 +167,19 @@ class Muon:
         """
         self.state = _zeros(list(blocks), "momentum")
         self._blocks, self._weight_decay, self._scale, self._precision = blocks, weight_decay, scale, precision
-        self._group = SINGLE
-
-    def distribute(self, group: ProcessGroup) -> None:
-        """Divide the iterations among processes that have the same gradients: each computes some blocks for all.
-
-        Not for a small model, where the messages take longer than the iterations, nor between hosts, where one more
-        message does. Every process computes all blocks then.
-        """
-        is_large = sum(weight.numel() for weight in self._blocks) >= LEAST_TO_DISTRIBUTE
-        self._group = group if is_large and group.size == group.local_size else SINGLE
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradients."""
-        for weight, update in self._updates():
+        for weight, num_blocks in self._blocks.items():
+            gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            blocks = gradient.lerp(momentum, MOMENTUM).view(num_blocks, -1, weight.shape[1])
+            with autocast(weight.device, self._precision):
+                update = orthogonal(blocks).flatten(0, 1)
             weight.mul_(1 - learning_rate * self._weight_decay)
-            size = math.sqrt(max(len(weight) // self._blocks[weight], weight.shape[1]))
+            size = math.sqrt(max(*blocks.shape[1:]))
             weight.add_(update, alpha=-learning_rate * self._scale * RMS * size)
-
-    def _updates(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield each weight with its update before scaling, of the same shape."""
-        if self._group.size == 1:
-            for weight in self._blocks:
-                yield weight, self._orthogonal_blocks(weight, slice(None)).flatten(0, 1)
-            return
-        weights = list(self._blocks)
-        flat = torch.cat([weight.reshape(-1) for weight in weights])
-        parts = torch.split(flat, [weight.numel() for weight in weights])
-        sizes = [weight.numel() // self._blocks[weight] for weight in weights for _ in range(self._blocks[weight])]
-        bounds = divide(sizes, self._group.size)
-        begin, end = bounds[self._group.rank], bounds[self._group.rank + 1]
-        first = 0
-        for weight, part in zip(weights, parts, strict=True):
-            count = self._blocks[weight]
-            own = slice(max(0, begin - first), max(0, min(count, end - first)))
-            # The momentum of all blocks advances in every process.
-            part.view(count, -1, weight.shape[1])[own] = self._orthogonal_blocks(weight, own)
-            first += count
-        self._group.exchange_parts(flat, [sum(sizes[:bound]) for bound in bounds])
-        for weight, part in zip(weights, parts, strict=True):
-            yield weight, part.view_as(weight)
-
-    def _orthogonal_blocks(self, weight: Tensor, own: slice) -> Tensor:
-        """Advance the momentum of a weight; return the update of its `own` blocks, (G, H, N)."""
-        gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
-        momentum.lerp_(gradient, 1 - MOMENTUM)
-        shape = self._blocks[weight], -1, weight.shape[1]
-        blocks = gradient.view(shape)[own].lerp(momentum.view(shape)[own], MOMENTUM)
-        with autocast(weight.device, self._precision):
-            return orthogonal(blocks)
-
-
-class OuterOptimizer:
-    """The outer step of `sync_every`, from the last weights that all processes had in common (DiLoCo, Douillard 2023).
-
-    After K steps of their own, the difference between those weights and the mean of the weights at which the processes
-    arrived is the gradient of one step of SGD with Nesterov momentum.
-
-    anchor w, mean of the processes' weights v: d = w - v; m <- 0.5 m + d; w <- w - 0.7 (d + 0.5 m).
-    """
-
-    def __init__(self, weights: Sequence[Tensor]) -> None:
-        """Start at these weights, which all processes have in common, with a sum of decayed differences m of zero."""
-        self._anchors = {weight: weight.detach().clone() for weight in weights}
-        self.state = _zeros(weights, "outer_momentum")
-
-    @torch.no_grad()
-    def start_from(self, weights: Iterable[Tensor]) -> None:
-        """Take these weights, which all processes have in common, as those from which they start."""
-        for weight in weights:
-            self._anchors[weight].copy_(weight)
-
-    @torch.no_grad()
-    def step(self, group: ProcessGroup, share: float, others: Sequence[Tensor]) -> None:
-        """Average the weights and the `others` over all processes in one exchange; take the outer step.
-
-        `share` is this process's share of the batch rows, by which its numbers count.
-        """
-        weights = list(self._anchors)
-        if group.size > 1:
-            averaged = [weight.detach() for weight in weights] + list(others)
-            for value in averaged:
-                value.mul_(share)
-            group.sum_in_place(averaged)
-        for weight, anchor in self._anchors.items():
-            momentum = self.state[weight]["outer_momentum"]
-            difference = anchor - weight
-            momentum.mul_(OUTER_MOMENTUM).add_(difference)
-            anchor.add_(difference.add_(momentum, alpha=OUTER_MOMENTUM), alpha=-OUTER_LEARNING_RATE)
-            weight.copy_(anchor)
-
-
-def divide(costs: Sequence[int], size: int) -> list[int]:
-    """Divide things of these costs into `size` contiguous parts of about the same cost: the bounds of the parts."""
-    ends = list(accumulate(costs))
-    # A thing belongs to the part in which its middle lies.
-    middles = [end - cost / 2 for end, cost in zip(ends, costs, strict=True)]
-    return [bisect_left(middles, ends[-1] * part / size) for part in range(size)] + [len(costs)]
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:

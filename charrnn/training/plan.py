@@ -199,31 +199,14 @@ def plan_steps(
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
-        planned = with_whole_rounds(choose_steps(config, text.num_train, num_val))
+        planned = choose_steps(config, text.num_train, num_val)
         return group.share_config(replace(planned, threads=choose_threads(planned)))
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     timed = replace(config, threads=threads)
     planned = choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
-    return with_whole_rounds(group.share_config(planned))  # The same error, if any, in all processes.
-
-
-def with_whole_rounds(config: Config) -> Config:
-    """Round all numbers of steps up to multiples of `sync_every`: a run is validated and saved after outer steps.
-
-    Raises UsageError for a run with fewer steps than one multiple, which would take many times its budget.
-    """
-    every = config.sync_every
-    if every > (config.steps or 0):
-        raise UsageError(
-            f"{named('sync_every')} is {every:,}, and the run has {counted(config.steps or 0, 'step')}: its processes "
-            f"would not synchronise.\nGive at most {named('sync_every', config.steps or 1)}, or a larger budget."
-        )
-
-    names = ("steps", "evaluate_every", "save_every")
-    rounded: dict[str, Any] = {name: -(-resolved(getattr(config, name) or 1) // every) * every for name in names}
-    return replace(config, **rounded)
+    return group.share_config(planned)
 
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
@@ -245,10 +228,6 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in ("auto", planned.bptt_length):
         size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
         notes.append(f"the text is short: it is read in {size} per step")
-    rounded = [name for name in ("steps", "evaluate_every", "save_every") if getattr(asked, name) not in ("auto", None)]
-    if rounded := [name for name in rounded if getattr(asked, name) != getattr(planned, name)]:
-        changed = ", ".join(named(name, getattr(planned, name)) for name in rounded)
-        notes.append(Message(f"{named('sync_every', planned.sync_every)} needs its multiples: {changed}"))
     if ends_early(asked, planned, text.num_train):
         num_read = resolved(planned.steps or 0) * resolved(planned.num_lanes) * resolved(planned.bptt_length)
         notes.append(

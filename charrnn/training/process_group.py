@@ -83,9 +83,6 @@ class ProcessGroup:
     def share_tensors(self, tensors: Sequence[torch.Tensor]) -> None:
         """Overwrite each tensor by that of the first process."""
 
-    def exchange_parts(self, flat: torch.Tensor, bounds: Sequence[int]) -> None:
-        """Copy part r of a flat tensor, from bounds[r] to bounds[r + 1], from process r into all others."""
-
     def gather_rows(self, rows: torch.Tensor, batch_size: int, dim: int) -> torch.Tensor:
         """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every process."""
         return rows

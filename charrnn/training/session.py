@@ -173,7 +173,7 @@ class TrainingSession:
         """Whether to STOP before the next step, or to SAVE the one that was taken, the same in all processes."""
         if self.group.size > 1:
             return self._requests[request]
-        return self.trainer.is_synced and (self.should_stop, self.should_save)[request]()
+        return (self.should_stop, self.should_save)[request]()
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish what an interrupted process left undone, and write the sample of the first step."""
@@ -212,7 +212,7 @@ class TrainingSession:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
         # A process alone asks between the steps; several exchange their requests with the gradients.
-        is_exchanged = self.group.size > 1 and (self.trainer.step + 1) % self.trainer.config.sync_every == 0
+        is_exchanged = self.group.size > 1
         result = self.trainer.take_step((self.should_stop(), self.should_save()) if is_exchanged else ())
         self._requests = (result.flags[0], result.flags[1]) if result.flags else (False, False)
         event = StepEvent(

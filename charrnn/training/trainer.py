@@ -21,15 +21,7 @@ from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, 
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
-from charrnn.training.optim import (
-    Muon,
-    Optimizer,
-    OuterOptimizer,
-    learning_rate_at,
-    loss_scales,
-    make_optimizers,
-    update_average,
-)
+from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
 from charrnn.training.process_group import SINGLE, ProcessGroup
 
 
@@ -51,9 +43,6 @@ class Trainer:
     gradients (data parallelism), and take together the step that one process takes alone, up to rounding. `share`,
     `take_step` and `snapshot` must be called in all of them.
 
-    With `sync_every` K > 1 each process takes K - 1 steps of its own, and after the K-th all take an outer step
-    together (`OuterOptimizer`). A snapshot is possible only then, when they have everything in common.
-
     `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. A snapshot
     contains no random generator: whatever is random in step n is drawn from (seed, n).
     """
@@ -72,32 +61,20 @@ class Trainer:
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
         self.optimizers = make_optimizers(self.network, config)
-        for optimizer in self.optimizers:
-            if isinstance(optimizer, Muon) and config.sync_every == 1:
-                optimizer.distribute(group)
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
-        self.outer: OuterOptimizer | None = OuterOptimizer(self._weights) if config.sync_every > 1 else None
         self._share = (self.rows.stop - self.rows.start) / batches.batch_size
-        self._failure: NonFiniteError | None = None
-        """Why this process has taken no step of its own since one in which its loss was not finite."""
         self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
 
-    @property
-    def is_synced(self) -> bool:
-        """Whether all processes have the same weights, moments and averages."""
-        return self.step % self.config.sync_every == 0
-
     def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
         """Train on the next window of every batch row (truncated BPTT with carried state; Williams & Peng 1990).
 
-        The `flags` of all processes are exchanged with the gradients, or at the outer step. Raises NonFiniteError, with
-        nothing changed, if the loss or the gradient is not finite, or at the outer step, if that happened in any
-        process; and UsageError if the memory of a device other than the CPU is full.
+        The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with nothing changed, if
+        the loss or the gradient is not finite; UsageError if the memory of a device other than the CPU is full.
         """
         try:
             # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the optimizers, too.
@@ -119,63 +96,33 @@ class Trainer:
             if math.isfinite(train_nats) and math.isfinite(grad_norm):
                 break
         else:
-            rate = f"The learning rate was {learning_rate:.2g} there"
-            failure = self._not_finite(self.step + 1, f"loss {train_nats}, gradient norm {grad_norm}. {rate}; try")
-            if self.outer is None:
-                raise failure
-            # The others learn it at the outer step. Until then this process waits, with its numbers as they are.
-            self._failure = self._failure or failure
+            peak = named("learning_rate", f"{float(self.config.learning_rate) / 2:.2g}")
+            raise NonFiniteError(
+                f"Step {self.step + 1}: loss {train_nats}, gradient norm {grad_norm}. "
+                f"The learning rate was {learning_rate:.2g} there; try {peak} (its peak)."
+            )
         self.step += 1
-        if self._failure is None:
-            for optimizer in self.optimizers:
-                optimizer.step(learning_rate, self.step)
-            self.state = state
+        for optimizer in self.optimizers:
+            optimizer.step(learning_rate, self.step)
+        self.state = state
         self.cursor += len(inputs)
-        if self.outer is not None:
-            found = []
-            if self.is_synced:
-                train_nats, found = self._take_outer_step(train_nats, flags)
-        if self.averaged is not self.network and self.is_synced:
-            # Between two outer steps the weights are those of one process: one average of K steps.
-            every = self.config.sync_every
-            update_average(self._averages, self._weights, self.config.weight_average**every, self.step // every)
+        if self.averaged is not self.network:
+            update_average(self._averages, self._weights, self.config.weight_average, self.step)
         return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
-
-    def _not_finite(self, step: int, what: str) -> NonFiniteError:
-        peak = named("learning_rate", f"{float(self.config.learning_rate) / 2:.2g}")
-        return NonFiniteError(f"Step {step}: {what} {peak} (its peak).")
-
-    def _take_outer_step(self, train_nats: float, flags: Sequence[bool]) -> tuple[float, list[float]]:
-        """Take the outer step with all processes; return their mean loss, and the flags summed over them.
-
-        Raises NonFiniteError in all if one of them had a loss that was not finite.
-        """
-        assert self.outer is not None, "only with `sync_every`"
-        moments = [
-            value for optimizer in self.optimizers for some in optimizer.state.values() for value in some.values()
-        ]
-        figures = torch.tensor([train_nats, self._failure is not None, *flags], device=self.device)
-        self.outer.step(self.group, self._share, [*moments, figures])
-        mean_nats, failures, *found = figures.tolist()
-        if failures > 0:
-            failure, self._failure = self._failure, None
-            raise failure or self._not_finite(self.step, "the loss of another process is not finite. Try")
-        return mean_nats, found
 
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
     ) -> tuple[Tensor, list[float]]:
         """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's `grad`.
 
-        The mean is that of all processes, or with `sync_every` that of this one.
-
-        `scale` multiplies the loss before the backward pass and divides the gradient after it. Returns the state after
-        the window, and: the loss in nats, the gradient's norm before clipping, the flags summed over all processes.
+        The mean is that of all processes. `scale` multiplies the loss before the backward pass and divides the gradient
+        after it. Returns the state after the window, and: the loss in nats, the gradient's norm before clipping, the
+        flags summed over all processes.
         """
         # What is random is drawn for all batches, of which several processes take their own rows.
         batch_size, length = self.batches.batch_size, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        is_summed = self.outer is None and self.group.size > 1
+        is_summed = self.group.size > 1
         noise = Noise(generator, batch_size, self.rows, loss_share=self._share if is_summed else 1.0)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
@@ -184,8 +131,7 @@ class Trainer:
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, noise)
         # Divided by the number of targets in all processes, so that the sum over them is the mean.
-        num_targets = length * batch_size if self.outer is None else targets.numel()
-        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / num_targets
+        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (length * batch_size)
         for weight in self._weights:
             weight.grad = None
         (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
@@ -206,15 +152,10 @@ class Trainer:
     def _tensors(self) -> dict[str, torch.Tensor]:
         """Name the weights and the moments of all optimizers as a checkpoint does."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        optimizers: list[Optimizer | OuterOptimizer] = [*self.optimizers, *([] if self.outer is None else [self.outer])]
-        for optimizer in optimizers:
+        for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
         return tensors
-
-    def sync(self) -> None:
-        """Take an outer step now, to measure how long it takes."""
-        self._take_outer_step(0.0, ())
 
     def _initial_state(self) -> torch.Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
@@ -226,8 +167,6 @@ class Trainer:
         """
         averages = {} if self.averaged is self.network else self.averaged.state_dict()
         self.group.share_tensors([*self._tensors().values(), *averages.values()])
-        if self.outer is not None:
-            self.outer.start_from(self._weights)
 
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
         """Copy another run's `model_tensors` before the first step.
@@ -239,8 +178,6 @@ class Trainer:
         except _DoesNotFit as reason:
             raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
         _copy_all(copies)
-        if self.outer is not None:
-            self.outer.start_from(self._weights)
         self.state = self._initial_state().detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
@@ -249,7 +186,6 @@ class Trainer:
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all batch rows."""
-        assert self.is_synced, "processes have different weights between two outer steps"
         state = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
         return _numpy({**self._tensors(), "state": state}), {"step": self.step, "cursor": self.cursor}
 
@@ -274,9 +210,6 @@ class Trainer:
         except _DoesNotFit as reason:
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
         _copy_all(copies)
-        if self.outer is not None:
-            self.outer.start_from(self._weights)
-        self._failure = None
         self.state, self.step, self.cursor = state.clone().to(self.device), step, cursor
 
 

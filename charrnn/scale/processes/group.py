@@ -146,13 +146,6 @@ class ConnectedProcesses(ProcessGroup):
         for tensor in tensors:
             self._broadcast(tensor, 0)
 
-    def exchange_parts(self, flat: Tensor, bounds: Sequence[int]) -> None:
-        """Copy part r of a flat tensor, from bounds[r] to bounds[r + 1], from process r into all others."""
-        for rank in range(self.size):
-            part = flat[bounds[rank] : bounds[rank + 1]]
-            if len(part):
-                self._broadcast(part, rank)
-
     def gather_rows(self, rows: Tensor, batch_size: int, dim: int) -> Tensor:
         """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every process."""
         parts = []

@@ -106,7 +106,7 @@ def sweep(
 
 def sweep_options() -> "tuple[Option, ...]":
     """Return the options of the sweep itself, and those of the settings of a run."""
-    return (SEEDS, SEARCH, JOBS, OUT, CSV, *(one for one in SETTING_OPTIONS if one.flag != "--sync-every"))
+    return (SEEDS, SEARCH, JOBS, OUT, CSV, *SETTING_OPTIONS)
 
 
 sweep.further_options = sweep_options  # type: ignore[attr-defined]
