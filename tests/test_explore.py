@@ -668,20 +668,9 @@ def test_off_a_terminal_and_without_textual_it_says_so(
     assert ran.err.endswith("pip install -c constraints.txt -e '.[tui]'\n")
 
 
-def test_help_needs_neither_torch_nor_textual_and_the_interfaces_open_without_torch(
-    process: Callable[..., Any],
-) -> None:
-    code = """
-import sys
-from charrnn.cli.app import run
-for name in ("explore", "write"):
-    run([name, "--help"])
-print(sorted({"torch", "textual", "numpy"} & set(sys.modules)))
-import charrnn.apps.explore.app, charrnn.apps.write.screen
-print("textual" in sys.modules, "torch" in sys.modules)
-"""
-    ran = process("-c", code, PYTHONPATH=os.pathsep.join(sys.path))
-    assert ran.stdout.decode().splitlines()[-2:] == ["[]", "True False"]
+def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
+    code = "import sys, charrnn.apps.explore.app, charrnn.apps.write.screen; print('torch' in sys.modules)"
+    assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout.split() == [b"False"]
 
 
 @pytest.mark.parametrize(
