@@ -121,8 +121,8 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
     path.write_bytes(data)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        await until(pilot, lambda: bool(app.draft_screen.notes))
-        assert "“ is read as" in app.draft_screen.notes[0] and "does not know 7 characters" in app.draft_screen.notes[0]
+        await until(pilot, lambda: bool(app.draft_screen.note))
+        assert "“ is read as" in app.draft_screen.note and "does not know 7 characters" in app.draft_screen.note
         await pilot.press("x")
         await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
         assert path.read_bytes() == data
@@ -359,9 +359,9 @@ def test_characters_are_hidden_and_revealed() -> None:
 
 
 def test_notes_name_what_is_read_as_something_else(model: Model) -> None:
-    notes = describe_reading(assistant_of(model).read("\u00a0\u00a0語"), "lstm-001")
-    assert notes == ["lstm-001 does not know 3 characters: no-break space is read as space (2), 語 stays unknown (1)"]
-    assert describe_reading(assistant_of(model).read("plain"), "lstm-001") == []
+    note = describe_reading(assistant_of(model).read("\u00a0\u00a0語"), "lstm-001")
+    assert note == "lstm-001 does not know 3 characters: no-break space is read as space (2), 語 stays unknown (1)"
+    assert describe_reading(assistant_of(model).read("plain"), "lstm-001") == ""
 
 
 @pytest.mark.parametrize(

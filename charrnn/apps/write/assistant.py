@@ -92,6 +92,14 @@ _BLOCK = 256
 """Characters that are read at a time: compiled code lets no other thread run meanwhile."""
 
 
+OnRead = Callable[[int], object]
+"""Called with the number of characters that were read since its last call; may raise to stop the work."""
+
+
+def _ignore(num_chars: int) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadValues:
     """What a model did at consecutive ids of a text: N values each."""
@@ -117,16 +125,11 @@ class DraftReader:
         self._states: dict[int, PrimedState] = {}
         self._near: dict[int, PrimedState] = {}
 
-    def state_after(self, ids: Ids, on_read: Callable[[int], object] = lambda num_chars: None) -> PrimedState:
-        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline.
-
-        `on_read` is called with the number of characters that were read since its last call, and may raise to stop.
-        """
+    def state_after(self, ids: Ids, on_read: OnRead = _ignore) -> PrimedState:
+        """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline."""
         return self._read_to(self._take(ids), len(ids), on_read)
 
-    def values(
-        self, ids: Ids, begin: int, end: int, on_read: Callable[[int], object] = lambda num_chars: None
-    ) -> ReadValues:
+    def values(self, ids: Ids, begin: int, end: int, on_read: OnRead = _ignore) -> ReadValues:
         """Return the surprise and the cells' values of the ids from `begin` to `end` of a text."""
         text = self._take(ids)
         logits, state = self._read_to(text, begin, on_read)
@@ -156,7 +159,7 @@ class DraftReader:
             self._ids = np.array(ids, np.int64)
         return self._ids
 
-    def _read_to(self, text: NDArray[np.int64], place: int, on_read: Callable[[int], object]) -> PrimedState:
+    def _read_to(self, text: NDArray[np.int64], place: int, on_read: OnRead) -> PrimedState:
         states = self._states | self._near
         begin = max((known for known in states if known <= place), default=0)
         primed = states.get(begin) or self._start(text)
@@ -207,14 +210,6 @@ class DraftReader:
             self._near[place] = primed
             while len(self._near) > MAX_STATES // 4:
                 del self._near[next(iter(self._near))]
-
-
-OnRead = Callable[[int], object]
-"""Called with the number of characters that were read since its last call; may raise to stop the work."""
-
-
-def _ignore(num_chars: int) -> None:
-    pass
 
 
 class DraftAssistant:

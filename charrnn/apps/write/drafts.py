@@ -211,10 +211,10 @@ def _after(current: Item, items: Sequence[Item]) -> Item:
     return items[(items.index(current) + 1) % len(items)]
 
 
-def describe_reading(read: ReadText, name: str) -> list[str]:
-    """Return what a model reads as something else or does not know, in one line; nothing if it knows all."""
+def describe_reading(read: ReadText, name: str) -> str:
+    """Return what a model reads as something else or does not know, in one line; "" if it knows all."""
     if not read.substitutions:
-        return []
+        return ""
     listed = []
     for one in read.substitutions[:_LISTED]:
         fate = f"is read as {_shown(one.replacement)}" if one.replacement else "is left out"
@@ -222,7 +222,7 @@ def describe_reading(read: ReadText, name: str) -> list[str]:
         listed.append(f"{_shown(one.character)} {fate} ({one.count:,})")
     num = sum(one.count for one in read.substitutions)
     more = ["…"] if len(read.substitutions) > _LISTED else []
-    return [f"{name} does not know {counted(num, 'character')}: {', '.join([*listed, *more])}"]
+    return f"{name} does not know {counted(num, 'character')}: {', '.join([*listed, *more])}"
 
 
 def _shown(text: str) -> str:

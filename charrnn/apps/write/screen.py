@@ -71,7 +71,8 @@ class DraftScreen(Screen[None]):
         super().__init__()
         self.model, self.file, self.settings = model, draft, settings
         self.editor = Editor(draft.text, self._press, self.say, self._colour_soon)
-        self.notes: list[str] = []
+        self.note = ""
+        """What the model reads as something else."""
         self.offered: list[Continuation] = []
         """The continuations that are shown."""
         self.is_looking = False
@@ -268,13 +269,13 @@ class DraftScreen(Screen[None]):
         self.app.measure(NOTES, measure, self._say_error)
 
     def _take_reading(self, read: ReadText) -> None:
-        self.notes = describe_reading(read, self.model.name)
-        if self.notes and not self.offered and not self.is_looking:
-            self.say(". ".join(self.notes))
+        self.note = describe_reading(read, self.model.name)
+        if self.note and not self.offered and not self.is_looking:
+            self.say(self.note)
 
     def action_help(self) -> None:
         """Show the keys and the notes."""
-        self.app.push_screen(Help(KEYS, [*self.notes, f"Seed {self.settings.seed}."]))
+        self.app.push_screen(Help(KEYS, [*filter(None, [self.note]), f"Seed {self.settings.seed}."]))
 
     # Saving and leaving
 
