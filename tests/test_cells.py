@@ -20,7 +20,6 @@ from charrnn.model.cells import CELLS
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.layer import IRNN_SCALE, Noise, RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.model.recurrence import RecurrentProduct
 from charrnn.model.stepper import Stepper
 
 T, B, H, I, L, V = 13, 3, 6, 4, 3, 9  # noqa: E741
@@ -194,23 +193,6 @@ def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, o
         # float32 against float64; an irnn's values grow to some hundreds.
         scale = max(1.0, float(expected[t].abs().max()))
         np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5 * scale)
-
-
-def test_a_recurrent_product_is_a_linear_map_with_one_gradient_for_all_steps() -> None:
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(2 * H, H, generator=generator, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(2 * H, generator=generator, dtype=torch.float64, requires_grad=True)
-    start = torch.randn(B, H, generator=generator, dtype=torch.float64, requires_grad=True)
-
-    def run(step: Any) -> tuple[Tensor, ...]:
-        h = start
-        for _ in range(T):
-            h = torch.tanh(step(h)).chunk(2, dim=-1)[0] + 0.1 * h
-        return torch.autograd.grad(h.sum(), (weight, bias, start))
-
-    expected = run(lambda h: torch.nn.functional.linear(h, weight, bias))
-    for one, other in zip(run(RecurrentProduct(weight, bias, B, T)), expected, strict=True):
-        torch.testing.assert_close(one, other, **EXACT)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

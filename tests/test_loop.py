@@ -32,11 +32,15 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def fail_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Call with the numbers of the calls of `take_step` (from 1) that shall meet a loss that is not finite."""
+@pytest.fixture(autouse=True)
+def text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
+
+
+@pytest.fixture
+def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call with the numbers of the calls of `take_step` (from 1) that shall meet a loss that is not finite."""
     take_step = Trainer.take_step
     num_calls = 0
 
@@ -83,11 +87,7 @@ def test_the_second_time_it_ends_with_code_5_and_the_last_good_step(
     assert charrnn.load("run").sample(length=5).text
 
 
-def test_a_validation_loss_that_is_not_finite_is_never_the_best(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([float("nan"), 2.5, float("inf"), 2.0])
     monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
     events = list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 16}), out=Path("run")))
@@ -103,22 +103,14 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     assert json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
 
 
-def test_a_model_that_no_memory_holds_is_refused_before_it_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
+def test_a_model_that_no_memory_holds_is_refused_before_it_is_built() -> None:
     config = charrnn.Config(corpus=("text.txt",), steps=3, hidden_size=16384, num_layers=64)
     with pytest.raises(UsageError, match=r"num_layers` 64: 136,[\d,]+ weights need about 3,[\d]+ GB"):
         list(charrnn.train(config, out=Path("run")))
     assert not Path("run").exists()
 
 
-def test_another_model_s_configuration_is_refused_before_it_is_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
+def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     text = Path("run/config.yaml").read_text().partition("\n")[2]
     huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace("num_layers: 1", "num_layers: 64")
@@ -135,10 +127,8 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
 
 @pytest.mark.parametrize(("is_stopped", "minutes"), [(False, 30.0), (True, 30.0), (False, 0.1)])
 def test_the_warning_about_an_underused_budget_precedes_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float
+    monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1000.0, 1))  # so slow that one step is planned
     settings = {**SETTINGS, "steps": None, "minutes": minutes}
     *events, last, done = charrnn.train(charrnn.Config(**settings), out=Path("run"), should_stop=lambda: is_stopped)
@@ -151,10 +141,8 @@ def test_the_warning_about_an_underused_budget_precedes_the_end(
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note_and_without_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
@@ -169,10 +157,7 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note_and_without
     assert resumed.event == "start" and resumed.num_steps == 2 + 5
 
 
-def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read() -> None:
     Path("text.txt").write_text(TEXT * 4, encoding="utf-8")
     settings = {**SETTINGS, "validation_chars": 640}
 
