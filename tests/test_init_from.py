@@ -66,6 +66,8 @@ def test_it_starts_with_the_best_weights_and_goes_on_learning(command: Command, 
 def test_another_model_is_refused_and_documents_need_a_model_of_documents() -> None:
     with pytest.raises(UsageError, match=r"^`hidden_size` is 7, but 32 in old: `init_from` keeps the model"):
         with_model_of("old", charrnn.Config(hidden_size=32), charrnn.Config(hidden_size=7))
+    with pytest.raises(UsageError, match=r"^`parameters` is 3,000, but `init_from` keeps the model of old\."):
+        with_model_of("old", charrnn.Config(), charrnn.Config(parameters=3_000))
     documents, text = charrnn.Config(documents="lines"), charrnn.Config()
     with pytest.raises(UsageError, match=r"^`documents` is lines, but the alphabet of old has no END symbol: train a"):
         with_model_of("old", text, documents)

@@ -1,13 +1,9 @@
 """`--parameters N`: the largest model of a cell, a depth and an alphabet that has at most N weights."""
 
-import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,11 +14,7 @@ from charrnn.model import shapes
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_multiple, fit_parameters, num_parameters
-from charrnn.settings import from_yaml
 from charrnn.training.recipe import choose_embedding_size
-
-Command = Callable[..., Ran]
-TEXT = "the lamp by the river was lit and the owl was out\n" * 60
 
 
 def fit(budget: int, *, vocab_size: int = 40, **model: Any) -> Config:
@@ -81,28 +73,6 @@ def test_the_range_ends_with_the_widest_layer_or_the_memory(
     assert num_parameters(fit(136), 40) == 136
     if memory is None:
         assert fit(widest).hidden_size == MAX_HIDDEN_SIZE
-
-
-def test_the_run_records_the_units_and_repeats_and_resumes(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
-    model = ("--parameters", "2.5k", "--cell", "gru", "--layers", 2)
-    ran = command("train", "text.txt", *model, "--steps", 2, "--out", "run", "--json")
-    assert ran.code == 0, ran.err
-    start = json.loads(ran.out.splitlines()[0])
-    recorded = from_yaml(Path("run/config.yaml").read_text(), "config.yaml")
-    assert recorded.parameters is None and isinstance(recorded.hidden_size, int)
-    assert start["num_parameters"] == num_parameters(recorded, start["vocab_size"]) <= 2_500
-    assert command("train", "--resume", "run", "--steps", 3).code == 0
-    assert command("train", "text.txt", "--recipe", "run/config.yaml", "--steps", 2, "--out", "again").code == 0
-    weights = [Path(run, "step-00000002/model.safetensors").read_bytes() for run in ("run", "again")]
-    assert weights[0] == weights[1]
-    ran = command("train", "--resume", "run", "--parameters", "3k")
-    assert ran.code == 2 and "--resume cannot change --parameters" in ran.err
-    ran = command("train", "text.txt", "--init-from", "run", "--parameters", "3k", "--steps", 1)
-    assert ran.code == 2 and "--parameters is 3,000, but --init-from keeps the model of run." in ran.err
 
 
 def test_a_cell_may_need_a_multiple_of_some_number_of_units(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,4 @@
-"""The stepper: reading is stepping, no overflow, no torch, and no weights of another network."""
-
-import subprocess
-import sys
+"""The stepper: reading is stepping, no overflow, and no weights of another network."""
 
 import numpy as np
 import pytest
@@ -52,10 +49,3 @@ def test_weights_that_are_missing_surplus_or_of_another_shape_or_kind_are_refuse
     for other in damaged:
         with pytest.raises(CheckpointError, match="not contain the gru model"):
             Stepper(config, other)
-
-
-def test_writing_imports_no_torch() -> None:
-    modules = "charrnn.model.stepper, charrnn.generation.beam, charrnn.generation.sampling"
-    code = f"import sys, {modules}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
