@@ -169,7 +169,8 @@ class FullScreenApp(App[Result]):
     #box { width: 72; max-width: 100%; height: auto; max-height: 100%; }
     .key { height: auto; }
     .meaning { width: 1fr; }
-    Input > .input--cursor, Input > .input--selection {
+    Input > .input--cursor, Input > .input--selection, CellTable > .datatable--cursor,
+    Editor .text-area--cursor, Editor .text-area--selection {
         text-style: reverse; background: ansi_default; color: ansi_default;
     }
     """

@@ -8,6 +8,7 @@ from io import StringIO
 from itertools import groupby
 from typing import Any
 
+from rich.color import parse_rgb_hex
 from rich.console import Console, Group, RenderableType
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
@@ -47,20 +48,8 @@ MAX_CHARS = 4_000
 """Characters of a text that are drawn at most; a notebook keeps its outputs."""
 MAX_GUESSED = 1_000
 """The same for a text with guesses, which is about eight times as large."""
-NOTEBOOK = TerminalTheme(
-    (246, 246, 246),
-    (0, 0, 0),
-    [
-        (118, 118, 118),
-        (205, 65, 65),
-        (30, 138, 70),
-        (160, 112, 0),
-        (70, 115, 225),
-        (165, 85, 175),
-        (0, 128, 140),
-        (125, 125, 125),
-    ],
-)
+_INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
+NOTEBOOK = TerminalTheme((246, 246, 246), (0, 0, 0), [parse_rgb_hex(ink[1:]) for ink in _INKS])
 """The theme of text in a notebook: colours of a luminance between that of dark and of light paper.
 
 The first two colours only determine the grey of dim text."""

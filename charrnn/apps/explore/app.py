@@ -319,7 +319,6 @@ class Explorer(FullScreenApp[None]):
     .-wide CellTable { width: 66; height: 1fr; }
     CellTable { scrollbar-size: 1 1; }
     CellTable > .datatable--header { text-style: bold; background: ansi_default; color: ansi_default; }
-    CellTable > .datatable--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }
     #reading { height: 1fr; width: 1fr; }
     #caption { height: auto; max-height: 2; }
     TextView { height: 1fr; scrollbar-gutter: stable; scrollbar-size: 1 1; }

@@ -358,11 +358,8 @@ class Writer(FullScreenApp[bool]):
         FullScreenApp.CSS
         + """
     #settings { width: auto; }
-    Editor { height: 1fr; border: none; padding: 0 1; background: ansi_default; color: ansi_default; }
-    Editor:focus { border: none; }
-    Editor { scrollbar-size: 1 1; }
-    Editor .text-area--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }
-    Editor .text-area--selection { text-style: reverse; background: ansi_default; color: ansi_default; }
+    Editor { height: 1fr; padding: 0 1; background: ansi_default; color: ansi_default; scrollbar-size: 1 1; }
+    Editor, Editor:focus { border: none; }
     #offers { height: auto; max-height: 11; display: none; border-top: solid ansi_default; }
     .name { width: 21; }
     """
