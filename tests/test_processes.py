@@ -199,11 +199,12 @@ def test_another_attempt_continues_the_run_and_what_ended_on_purpose_is_not_star
 # Real processes
 
 
-def start(folder: Path, *arguments: str, torchrun: tuple[str, ...] | None = None) -> subprocess.Popen[str]:
-    """Start `charrnn train text.txt` with `arguments`; under torchrun with its options, if they are given."""
+@contextmanager
+def started(folder: Path, *arguments: str, torchrun: tuple[str, ...] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Start `charrnn train`, under torchrun with its options, if they are given; kill all at the end of the block."""
     python = [sys.executable, "-m"]
     launcher = python if torchrun is None else [*python, "torch.distributed.run", *torchrun, "-m"]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*launcher, "charrnn", "train", *arguments],
         cwd=folder,
         env=clean_environment(GLOO_SOCKET_IFNAME="lo", TORCH_CPP_LOG_LEVEL="FATAL"),
@@ -212,12 +213,6 @@ def start(folder: Path, *arguments: str, torchrun: tuple[str, ...] | None = None
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@contextmanager
-def started(folder: Path, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """As `start`, and kill everything at the end of the block, however it ends."""
-    process = start(folder, *arguments, **options)
     try:
         yield process
     finally:
@@ -260,20 +255,14 @@ def weights(run: Path) -> dict[str, Any]:
     return load_file(run / f"step-{saved_step(run):08d}" / "model.safetensors")
 
 
-def assert_close(run: Path, other: Path) -> None:
-    """Sums in another order differ in the last digits of fp32."""
-    ours, theirs = weights(run), weights(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        np.testing.assert_allclose(value, theirs[name], atol=1e-4, err_msg=name)
-
-
 def test_real_processes_train_the_weights_of_one(command: Command, text_file: Path, tmp_path: Path) -> None:
     budget = ("text.txt", "--steps", "20", "--evaluate-every", "20", *SMALL, "--out")
     assert command("train", *budget, "alone", "--quiet") == Ran(0, "alone\n", "")
     with started(tmp_path, *budget, "together", "--processes", "2", "--quiet") as process:
         assert process.communicate(timeout=SECONDS) == ("together\n", "")
-    assert_close(tmp_path / "alone", tmp_path / "together")
+    for name, value in weights(tmp_path / "alone").items():
+        # Sums in another order differ in the last digits of fp32.
+        np.testing.assert_allclose(value, weights(tmp_path / "together")[name], atol=1e-4, err_msg=name)
 
 
 @linux_only
@@ -324,24 +313,21 @@ def test_an_error_of_all_processes_is_printed_once(tmp_path: Path) -> None:
 @linux_only
 @pytest.mark.thorough
 def test_a_killed_process_is_started_again_and_changes_nothing(text_file: Path, tmp_path: Path) -> None:
-    torchrun = ("--standalone", "--nproc-per-node", "2", "--max-restarts", "3")
-    budget = ("text.txt", "--steps", "400", "--evaluate-every", "20", "--save-every", "20", *SMALL)
+    torchrun = ("--standalone", "--nproc-per-node", "2", "--max-restarts", "1")
+    budget = ("text.txt", "--steps", "200", "--evaluate-every", "20", "--save-every", "20", *SMALL)
     with started(tmp_path, *budget, "--out", "straight", torchrun=torchrun) as process:
         out, err = process.communicate(timeout=SECONDS)
         assert (process.returncode, out) == (0, "straight\n"), err
     run = tmp_path / "disturbed"
     with started(tmp_path, *budget, "--out", "disturbed", torchrun=torchrun) as process:
-        for rank, step in ((1, 40), (0, 160)):
-            wait_for(lambda step=step: saved_step(run) >= step, process)  # type: ignore[misc]
-            before = ranks_of(tmp_path)
-            os.kill(before[rank], signal.SIGKILL)
-            wait_for(lambda before=before: set(ranks_of(tmp_path).values()).isdisjoint(before.values()), process)  # type: ignore[misc]
+        wait_for(lambda: saved_step(run) >= 40, process)
+        os.kill(ranks_of(tmp_path)[1], signal.SIGKILL)
         out, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, out) == (0, "disturbed\n"), err
     for name, value in weights(tmp_path / "straight").items():
         np.testing.assert_array_equal(value, weights(run)[name], err_msg=name)
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines() if '"step",' in line]
-    assert steps == list(range(1, 401)), "each step once"
+    assert steps == list(range(1, 201)), "each step once"
 
 
 @linux_only
@@ -356,24 +342,12 @@ def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_at_once(text_fil
     assert f"Stopped at step {saved_step(tmp_path / 'orphans'):,}; everything is saved." in err
     with started(tmp_path, "text.txt", "--processes", "2", *rare, *SMALL) as process:
         wait_for(lambda: (run / "metrics.jsonl").exists() and bool((run / "metrics.jsonl").read_text()), process)
-        for rank in (1, 0):
-            before = saved_step(run)
-            os.kill(ranks_of(tmp_path)[rank], signal.SIGUSR1)
-            wait_for(lambda before=before: saved_step(run) > before, process)  # type: ignore[misc]
-        before = saved_step(run)
-        process.send_signal(signal.SIGUSR1)
-        wait_for(lambda: saved_step(run) > before, process)
+        os.kill(ranks_of(tmp_path)[1], signal.SIGUSR1)
+        wait_for(lambda: saved_step(run) > 0, process)
         os.kill(ranks_of(tmp_path)[1], signal.SIGSTOP)  # It cannot stop with the others.
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)
-        assert process.returncode == 130
-        assert not ranks_of(tmp_path)
-    with started(tmp_path, "text.txt", "--processes", "2", *FOREVER, *SMALL, "--out", "other") as process:
-        wait_for(lambda: saved_step(tmp_path / "other") >= 5, process)
-        os.kill(ranks_of(tmp_path)[1], signal.SIGHUP)
-        _, err = process.communicate(timeout=SECONDS)
-    assert process.returncode == 129 and "error" not in err
-    assert f"Stopped at step {saved_step(tmp_path / 'other'):,}; everything is saved." in err
+        assert process.returncode == 130 and not ranks_of(tmp_path)

@@ -172,22 +172,7 @@ def test_runs_that_a_killed_sweep_has_left_are_waited_for(
         assert report_of(config, {"cell": ["rnn"]}, seeds=1).runs[0].status == FINISHED
 
 
-def test_trackers_follow_every_run(config: Config, trainer: Trainer) -> None:
-    with pytest.raises(UsageError, match="Did you mean tensorboard"):
-        report_of(config, {"cell": ["rnn"]}, log=["tensorbord"])
-    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -e '.[tensorboard]'")
-    report_of(config, {"cell": ["rnn"]}, seeds=1, log=["tensorboard"])
-    assert trainer.trackers == ["tensorboard"]
-
-
 # ---- processes
-
-
-def test_why_a_process_failed() -> None:
-    assert error_text(-9, "") == "killed by SIGKILL (is there enough memory?)"
-    assert error_text(-11, "error: not this") == "killed by SIGSEGV"
-    assert error_text(5, "warning: a\nerror: the loss is nan\n       lower it\n") == "the loss is nan lower it"
-    assert error_text(1, "") == "exit code 1"
 
 
 def test_settings_in_the_environment_do_not_reach_a_run() -> None:
@@ -236,8 +221,6 @@ def test_the_command_prints_the_table_and_the_way_on(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeds", "0"], "--seeds is 0; it must be between 1 and 1,000."),
-        (["--jobs", "0"], "--jobs is 0; it must be between 1 and 256."),
         (["--search", ""], "--search is empty; it must be a whole number."),
         (["--set", "learnin_rate=1,2"], "--set learnin_rate=1,2: There is no configuration field 'learnin_rate'. Did"),
         (["--json", "--csv"], "give one of them"),
@@ -325,25 +308,23 @@ def test_all_runs_are_listed_with_the_names_that_commands_take(checkpoints: Path
         assert open_run(name, checkpoints).name == name
 
 
-def test_the_name_of_a_sweep_stands_for_its_runs(checkpoints: Path) -> None:
+def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_run_is_needed(
+    checkpoints: Path, command: Command
+) -> None:
     found = find_runs(["sweep-book", "book-001", "sweep-book/gru_seed-0"], checkpoints=checkpoints)
     assert [run.name for run in found] == ["sweep-book/lstm_seed-0", "sweep-book/gru_seed-0", "book-001"]
     assert runs_of_sweep(str(checkpoints / "sweep-book")) is not None
-    assert runs_of_sweep("book-001", checkpoints) is None
-    assert runs_of_sweep("a\0b", checkpoints) is None
-
-
-def test_a_sweep_where_a_run_is_needed_names_its_runs(checkpoints: Path, command: Command) -> None:
-    ran = command("predict", "sweep-book", "a")
-    assert (ran.code, ran.err) == (
-        4,
-        "error: sweep-book is a sweep, not a run\n"
-        "       name one of its runs: sweep-book/lstm_seed-0, sweep-book/gru_seed-0\n",
-    )
-    with pytest.raises(CheckpointError, match=r"did you mean sweep-book/gru_seed-0\?"):
-        open_run("sweep-book/gru_sed-0", checkpoints)
+    assert runs_of_sweep("book-001", checkpoints) is runs_of_sweep("a\0b", checkpoints) is None
     (checkpoints / "sweep-new").mkdir()
     (checkpoints / "sweep-new" / SWEEP).write_text("{}")
-    with pytest.raises(CheckpointError, match="it has none yet"):
-        open_run("sweep-new", checkpoints)
+    for name, message in (
+        (
+            "sweep-book",
+            "sweep-book is a sweep, not a run\nname one of its runs: sweep-book/lstm_seed-0, sweep-book/gru",
+        ),
+        ("sweep-book/gru_sed-0", "did you mean sweep-book/gru_seed-0\\?"),
+        ("sweep-new", "it has none yet"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            open_run(name, checkpoints)
     assert command("runs", "sweep-new") == Ran(0, "", "warning: No runs in sweep-new.\n")

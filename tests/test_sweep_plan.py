@@ -257,15 +257,6 @@ def test_settings_with_other_weights_are_not_compared_in_pairs(axes: dict[str, A
     assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
 
 
-def test_a_mean_without_the_seeds_that_failed_comes_after_whole_ones() -> None:
-    report = made_report({"keep": [1, 2, 3]}, {(1,): [1.0, None, 1.1], (2,): [2.0, 2.1, 2.2], (3,): [None, None, None]})
-    assert [row.values["keep"] for row in report.rows] == [2, 1, 3]
-    assert [row.num_failed for row in report.rows] == [0, 1, 3]
-    assert report.rows[2].mean is None
-    # Of the pairs, those seeds that both have.
-    assert report.rows[1].difference == pytest.approx(-1.05)
-
-
 def test_the_table_fits_80_columns() -> None:
     axes = {"cell": ["lstm", "gru"], "learning_rate": [3e-3, 6e-3]}
     losses = {(cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]}

@@ -1,7 +1,7 @@
 """Trackers: what each of them gets of a training, and that none of them can disturb it.
 
-TensorBoard's files are read by TensorBoard itself. The other packages are imitated: they record what they get, with the
-signatures of wandb 0.31, mlflow 3.17 and trackio 0.43, with which the same trainings were logged by hand.
+TensorBoard's files are read by TensorBoard itself. The other packages are imitated: they record the calls, which are
+those of wandb 0.31, mlflow 3.17 and trackio 0.43, with which the same trainings were logged by hand.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import math
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
+from unittest.mock import MagicMock, call
 
 import pytest
 from conftest import SMALL_RUN, Ran
@@ -32,8 +33,6 @@ from charrnn.training.events import (
     TrainEvent,
     WarningEvent,
 )
-
-Call = tuple[str, Any]
 
 
 def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEvent, None, None]:
@@ -55,87 +54,37 @@ def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEve
     yield DoneEvent(step=last, seconds=2.0, **best, run=str(run), is_complete=True)
 
 
-class Recorder:
-    """Records the calls of a package that is imitated."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.fails_at = ""
-        """Name of the call that raises an error."""
-
-    def __call__(self, called: str, /, **details: Any) -> None:
-        self.calls.append((called, details))
-        if called == self.fails_at:
-            raise ConnectionError("the network\nis down")
-
-    def of(self, name: str) -> list[Any]:
-        return [details for called, details in self.calls if called == name]
-
-    def record(self, name: str, *parameters: str) -> Callable[..., None]:
-        """Return a function with these parameters whose calls are recorded under `name`."""
-        return lambda *given, **named: self(name, **dict(zip(parameters, given, strict=False)), **named)
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-def imitate(monkeypatch: pytest.MonkeyPatch, name: str, **contents: Any) -> None:
-    module = ModuleType(name)
-    module.__dict__.update(contents)
-    module.__spec__ = SimpleNamespace(name=name)  # type: ignore[assignment]  # what says that it is installed
+def imitate(monkeypatch: pytest.MonkeyPatch, name: str) -> MagicMock:
+    module = MagicMock()
+    module.__spec__ = SimpleNamespace(name=name)  # what says that it is installed
     monkeypatch.setitem(sys.modules, name, module)
+    return module
 
 
 @pytest.fixture
-def wandb(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Recorder:
-    def init(**details: Any) -> Any:
-        recorder("init", **details)
-        print("wandb says something")
-        return SimpleNamespace(
-            id=details["id"] or "new-id",
-            summary=SimpleNamespace(update=recorder.record("summary", "values")),
-            define_metric=recorder.record("define_metric", "name"),
-            log=recorder.record("log", "values"),
-            finish=recorder.record("finish"),
-        )
-
-    imitate(monkeypatch, "wandb", init=init, Settings=lambda **kw: kw, Html=lambda text: f"html:{text}")
-    return recorder
+def wandb(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    module = imitate(monkeypatch, "wandb")
+    module.init.return_value.id = "new-id"
+    module.Html = "html:{}".format
+    return module
 
 
 @pytest.fixture
-def mlflow(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Recorder:
-    def create_run(experiment_id: str, *, run_name: str) -> Any:
-        recorder("create_run", experiment_id=experiment_id, run_name=run_name)
-        return SimpleNamespace(info=SimpleNamespace(run_id="new-id"))
-
-    client = SimpleNamespace(
-        create_run=create_run,
-        update_run=recorder.record("update_run", "run_id"),
-        log_batch=lambda run_id, *, metrics=(), params=(): recorder("log_batch", metrics=metrics, params=params),
-        log_text=recorder.record("log_text", "run_id", "text", "path"),
-        set_terminated=recorder.record("set_terminated", "run_id", "status"),
-    )
-    entities = {
-        "Metric": lambda key, value, time, step: (key, value, step),
-        "Param": lambda key, value: (key, value),
-    }
-    experiment = SimpleNamespace(experiment_id="7")
-    imitate(monkeypatch, "mlflow", MlflowClient=lambda: client, set_experiment=lambda name: experiment)
-    imitate(monkeypatch, "mlflow.entities", **entities)
-    return recorder
+def mlflow(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """Return its client."""
+    module, entities = imitate(monkeypatch, "mlflow"), imitate(monkeypatch, "mlflow.entities")
+    entities.Metric, entities.Param = lambda key, value, time, step: (key, value, step), lambda key, value: (key, value)
+    module.set_experiment.return_value.experiment_id = "7"
+    client: MagicMock = module.MlflowClient.return_value
+    client.create_run.return_value.info.run_id = "new-id"
+    return client
 
 
 @pytest.fixture
-def trackio(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Recorder:
-    def init(**details: Any) -> Any:
-        recorder("init", **details)
-        return SimpleNamespace(name=details["name"], log=lambda values, step: recorder("log", values=values, step=step))
-
-    imitate(monkeypatch, "trackio", init=init, finish=lambda: recorder("finish"))
-    return recorder
+def trackio(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    module = imitate(monkeypatch, "trackio")
+    module.init.return_value.name = "book-001"
+    return module
 
 
 def test_tensorboard_reads_what_was_logged_and_a_resumed_run_continues(tmp_path: Path) -> None:
@@ -165,89 +114,81 @@ def test_tensorboard_reads_what_was_logged_and_a_resumed_run_continues(tmp_path:
 
 
 def test_wandb_gets_settings_steps_samples_and_the_summary(
-    wandb: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wandb: MagicMock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    run = wandb.init.return_value
+    run.finish.side_effect = lambda: print("wandb says something")
     list(tracked(events_of(tmp_path / "book-001"), ["wandb"]))
     assert capsys.readouterr() == ("", "wandb says something\n"), "stdout carries the result of the command"
-    init = wandb.of("init")[0]
+    init = wandb.init.call_args.kwargs
     assert (init["project"], init["name"], init["id"], init["resume"]) == ("charrnn", "book-001", None, "allow")
-    assert init["config"]["learning_rate"] == 0.003
-    assert init["config"]["num_parameters"] == 1234
-    assert wandb.of("define_metric") == [{"name": "*", "step_metric": "step"}]
-    logged = [call["values"] for call in wandb.of("log")]
-    assert logged == [
-        {"train_nats": 3.0, "learning_rate": 0.1, "chars_per_second": 9, "step": 1},
-        {"train_nats": 1.5, "learning_rate": 0.1, "chars_per_second": 9, "step": 2},
-        {"val_nats": 1.25, "val_bpc": 1.8, "step": 2},
-        {"sample": "html:<pre>*one*\ntwo</pre>", "step": 2},
+    assert (init["config"]["learning_rate"], init["config"]["num_parameters"]) == (0.003, 1234)
+    assert run.mock_calls == [
+        call.define_metric("*", step_metric="step"),
+        call.log({"train_nats": 3.0, "learning_rate": 0.1, "chars_per_second": 9, "step": 1}),
+        call.log({"train_nats": 1.5, "learning_rate": 0.1, "chars_per_second": 9, "step": 2}),
+        call.log({"val_nats": 1.25, "val_bpc": 1.8, "step": 2}),
+        call.log({"sample": "html:<pre>*one*\ntwo</pre>", "step": 2}),
+        call.summary.update({"best_val_nats": 1.25, "best_step": 2.0}),
+        call.finish(),
     ]
-    assert wandb.of("summary") == [{"values": {"best_val_nats": 1.25, "best_step": 2.0}}]
-    assert wandb.calls[-1] == ("finish", {})
 
 
-def test_mlflow_gets_settings_steps_samples_and_the_end(mlflow: Recorder, tmp_path: Path) -> None:
+def test_mlflow_gets_settings_steps_samples_and_the_end(mlflow: MagicMock, tmp_path: Path) -> None:
     list(tracked(events_of(tmp_path / "book-001"), ["mlflow"]))
-    assert mlflow.of("create_run") == [{"experiment_id": "7", "run_name": "book-001"}]
-    batches = mlflow.of("log_batch")
-    parameters = dict(batches[0]["params"])
+    assert mlflow.create_run.mock_calls[0] == call("7", run_name="book-001")
+    settings, until_validation, at_end = mlflow.log_batch.mock_calls
+    parameters = dict(settings.kwargs["params"])
     assert (parameters["learning_rate"], parameters["split"]) == ("0.003", "[0.9, 0.1]")
-    # One request until the validation, and one at the end.
-    assert [(key, step) for key, _, step in batches[1]["metrics"]] == [
+    assert [(key, step) for key, _, step in until_validation.kwargs["metrics"]] == [
         *[(name, step) for step in (1, 2) for name in ("train_nats", "learning_rate", "chars_per_second")],
         ("val_nats", 2),
         ("val_bpc", 2),
     ]
-    assert ("best_val_nats", 1.25, 2) in batches[2]["metrics"]
-    assert mlflow.of("log_text") == [{"run_id": "new-id", "text": "*one*\ntwo", "path": "samples/step-00000002.txt"}]
-    assert mlflow.calls[-1] == ("set_terminated", {"run_id": "new-id", "status": "FINISHED"})
+    assert ("best_val_nats", 1.25, 2) in at_end.kwargs["metrics"]
+    mlflow.log_text.assert_called_once_with("new-id", "*one*\ntwo", "samples/step-00000002.txt")
+    assert mlflow.mock_calls[-1] == call.set_terminated("new-id", "FINISHED")
 
 
-def test_trackio_gets_settings_steps_samples_and_the_end(trackio: Recorder, tmp_path: Path) -> None:
+def test_trackio_gets_settings_steps_samples_and_the_end(trackio: MagicMock, tmp_path: Path) -> None:
     list(tracked(events_of(tmp_path / "book-001"), ["trackio"]))
-    init = trackio.of("init")[0]
+    init, log = trackio.init.call_args.kwargs, trackio.init.return_value.log
     assert (init["project"], init["name"], init["resume"]) == ("charrnn", "book-001", "never")
     assert init["config"]["split"] == "[0.9, 0.1]"
-    assert {"values": {"sample": "*one*\ntwo"}, "step": 2} in trackio.of("log")
-    assert trackio.of("log")[-1]["values"]["best_val_nats"] == 1.25
-    assert trackio.calls[-1] == ("finish", {})
+    assert call({"sample": "*one*\ntwo"}, step=2) in log.mock_calls
+    assert log.call_args.args[0]["best_val_nats"] == 1.25
+    assert trackio.mock_calls[-1] == call.finish()
 
 
-def test_a_resumed_run_continues_the_runs_of_its_trackers(
-    wandb: Recorder, mlflow: Recorder, trackio: Recorder, tmp_path: Path
+def test_a_resumed_run_continues_the_runs_of_its_trackers_unless_their_ids_are_damaged(
+    wandb: MagicMock, mlflow: MagicMock, trackio: MagicMock, tmp_path: Path
 ) -> None:
     run = tmp_path / "book-001"
     names = ["wandb", "mlflow", "trackio"]
     list(tracked(events_of(run), names))
     assert json.loads((run / IDS).read_text()) == {"wandb": "new-id", "mlflow": "new-id", "trackio": "book-001"}
-    wandb.calls.clear()  # the same recorder
     list(tracked(events_of(run, first=2, last=4), names))
-    assert [call["id"] for call in wandb.of("init") if "id" in call] == ["new-id"]
-    assert mlflow.of("update_run") == [{"run_id": "new-id", "status": "RUNNING"}]
-    assert [call["resume"] for call in trackio.of("init") if "id" not in call] == ["allow"]
-    assert mlflow.of("create_run") == []
-
-
-def test_a_damaged_file_of_ids_starts_new_runs(wandb: Recorder, tmp_path: Path) -> None:
-    run = tmp_path / "book-001"
-    run.mkdir()
+    mlflow.update_run.assert_called_once_with("new-id", status="RUNNING")
+    mlflow.create_run.assert_called_once()
     for content in ("x", '{"wandb": 3}'):
         (run / IDS).write_text(content)
         list(tracked(events_of(run), ["wandb"]))
-    assert [call["id"] for call in wandb.of("init")] == [None, None]
+    assert [init.kwargs["id"] for init in wandb.init.call_args_list] == [None, "new-id", None, None]
+    assert [init.kwargs["resume"] for init in trackio.init.call_args_list] == ["never", "allow"]
 
 
-@pytest.mark.parametrize("place", ["init", "summary"])
-def test_a_tracker_that_fails_warns_once_and_ends_nothing(wandb: Recorder, tmp_path: Path, place: str) -> None:
-    wandb.fails_at = place
+@pytest.mark.parametrize("place", ["init", "init.return_value.summary.update"])
+def test_a_tracker_that_fails_warns_once_and_ends_nothing(wandb: MagicMock, tmp_path: Path, place: str) -> None:
+    wandb.configure_mock(**{f"{place}.side_effect": ConnectionError("the network\nis down")})
     events = list(tracked(events_of(tmp_path / "book-001"), ["wandb"]))
     warnings = [event.message for event in events if isinstance(event, WarningEvent)]
     assert warnings == ["a note", "wandb failed, and gets no more of this run: the network is down"]
     others = [event.event for event in events if not isinstance(event, WarningEvent)]
     assert others == ["start", "saved", "step", "step", "evaluation", "sample", "done"]
-    assert [name for name, _ in wandb.calls].count(place) == 1
+    assert attrgetter(place)(wandb).call_count == 1
 
 
-def test_trackers_are_closed_as_incomplete_when_training_fails(mlflow: Recorder, tmp_path: Path) -> None:
+def test_trackers_are_closed_as_incomplete_when_training_fails(mlflow: MagicMock, tmp_path: Path) -> None:
     def failing() -> Generator[TrainEvent, None, None]:
         for event in events_of(tmp_path / "book-001"):
             if isinstance(event, EvaluationEvent):
@@ -256,13 +197,13 @@ def test_trackers_are_closed_as_incomplete_when_training_fails(mlflow: Recorder,
 
     with pytest.raises(CharRNNError, match="the disk is full"):
         list(tracked(failing(), ["mlflow"]))
-    assert mlflow.calls[-1] == ("set_terminated", {"run_id": "new-id", "status": "KILLED"})
+    assert mlflow.mock_calls[-1] == call.set_terminated("new-id", "KILLED")
 
 
-def test_nothing_is_written_before_the_run_is_saved(wandb: Recorder, tmp_path: Path) -> None:
+def test_nothing_is_written_before_the_run_is_saved(wandb: MagicMock, tmp_path: Path) -> None:
     events = tracked(events_of(tmp_path / "book-001"), ["wandb"])
     assert [next(events).event, next(events).event] == ["start", "warning"]
-    assert wandb.calls == []
+    wandb.init.assert_not_called()
     events.close()
     assert list((tmp_path / "book-001").iterdir()) == []
 
@@ -284,13 +225,14 @@ SMALL = [part for name, value in {**SMALL_RUN, "threads": 1}.items() for part in
 
 
 def test_train_logs_to_the_trackers_it_is_given(
-    command: Callable[..., Ran], wandb: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Callable[..., Ran], wandb: MagicMock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
     ran = command("train", "text.txt", "--steps", 3, "--log", "wandb", *SMALL)
     assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")
-    assert [call["values"]["step"] for call in wandb.of("log") if "train_nats" in call["values"]] == [1, 2, 3]
+    logged = [log.args[0] for log in wandb.init.return_value.log.call_args_list]
+    assert [values["step"] for values in logged if "train_nats" in values] == [1, 2, 3]
     # What follows a run changes nothing of it.
     assert command("train", "text.txt", "--steps", 3, "--out", "alone", *SMALL).code == 0
     first, again = (Path(run, "step-00000003", "model.safetensors") for run in ("checkpoints/text-001", "alone"))
