@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
 from charrnn.files import (
@@ -47,8 +48,10 @@ from charrnn.runs.reader import RunReader
 
 
 @contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     """Lock `folder` for this process; the operating system frees it when the process ends, however it ends.
+
+    Yield the file, whose lock a process that inherits it keeps.
 
     Raises RunInUseError at once when another process has locked it, CharRNNError when the folder cannot be locked,
     CheckpointError when its lock is a link, through which another file would be emptied.
@@ -73,7 +76,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
                 file.truncate(0)
                 file.write(owner.encode("ascii"))
         stack.callback(file.truncate, 0)
-        yield
+        yield file
 
 
 class RunWriter(RunReader):

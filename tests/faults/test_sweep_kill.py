@@ -16,6 +16,7 @@ from conftest import SMALL_RUN, clean_environment
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.files import try_lock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and sessions are POSIX words")
 
@@ -36,7 +37,10 @@ def start(folder: Path, out: str, *options: str) -> subprocess.Popen[bytes]:
 
 
 def finish(folder: Path, out: str) -> list[tuple[str, float, int]]:
-    """Continue a sweep to its end; return its results."""
+    """Continue a sweep to its end, once the runs of the one that was killed have ended; return its results."""
+    with (folder / out / "lock").open("ab") as lock:
+        while not try_lock(lock):
+            time.sleep(0.1)
     process = start(folder, out)
     printed, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors.decode()

@@ -1,5 +1,6 @@
 """charrnn sweep: train a grid of runs, or a search, and compare them."""
 
+import csv
 import os
 import shlex
 import sys
@@ -16,14 +17,14 @@ from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import message_console, print_json, printable, result_console
 from charrnn.cli.train import LOG, RECIPE, SETTING_OPTIONS, parse_settings
+from charrnn.errors import Message, UsageError, counted
 from charrnn.options import Option
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from charrnn.config import Config
-    from charrnn.scale.sweep.plan import SweepRun
-    from charrnn.scale.sweep.sweep import AnySweepEvent
+    from charrnn.scale.sweep.sweep import AnySweepEvent, RunEndEvent, SweepStartEvent
     from charrnn.scale.sweep.table import SweepReport
 
 SWEEP = "Sweep"
@@ -32,20 +33,14 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remainin
 """The progress bar, in the format of tqdm."""
 
 
-SEEDS = Option(
-    flag="--seeds", help="Train each setting with N seeds (default: 3; in a search 1).", metavar="N", panel=SWEEP
-)
-SEARCH = Option(
-    flag="--search",
-    help="Let Optuna choose N settings from lists and ranges such as learning_rate=1e-3..1e-1.",
-    metavar="N",
-    panel=SWEEP,
-)
-JOBS = Option(flag="--jobs", help="Train N runs at a time, which share the cores.", metavar="N", panel=SWEEP)
-OUT = Option(
-    flag="--out", help="Folder of the sweep; default: checkpoints/sweep-TEXT.", metavar="DIR", kind=Path, panel=SWEEP
-)
-CSV = Option(flag="--csv", help="Print the table as CSV on stdout.", kind=bool, panel=SWEEP)
+SEEDS = Option("--seeds", "Train each setting with N seeds (default: 3; in a search 1).", "N", SWEEP, kind=int)
+DRAWN = "Draw N settings at random from lists and ranges such as learning_rate=1e-3..1e-1."
+SEARCH = Option("--search", DRAWN, "N", SWEEP, kind=int)
+JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
+OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
+CSV = Option("--csv", "Print the table as CSV on stdout.", panel=SWEEP, kind=bool)
+OPTIONS = (SEEDS, SEARCH, JOBS, OUT, CSV, *SETTING_OPTIONS)
+"""The options of the sweep itself, and those of the settings of a run."""
 
 
 def sweep(
@@ -69,8 +64,8 @@ def sweep(
 
     The same command continues a sweep that was stopped or killed. The exit code is 1 if a run failed.
     """
-    from charrnn.errors import UsageError
     from charrnn.scale.sweep import sweep as sweeping
+    from charrnn.scale.sweep.table import sweep_csv_rows, sweep_view
 
     if json and values[CSV.flag]:
         raise UsageError("--json and --csv both print the result on stdout: give one of them.")
@@ -81,9 +76,9 @@ def sweep(
     events = sweeping.sweep(
         config,
         axes,
-        seeds=_whole_number(values, SEEDS),
-        search=_whole_number(values, SEARCH),
-        jobs=_whole_number(values, JOBS, 1),
+        seeds=values[SEEDS.flag],
+        search=values[SEARCH.flag],
+        jobs=values[JOBS.flag],
         out=values[OUT.flag],
         log=values[LOG.flag] or (),
         should_stop=lambda: invocation.signals.number,
@@ -93,10 +88,8 @@ def sweep(
     if json:
         print_json(report.to_json())
     elif values[CSV.flag]:
-        _print_csv(report)
+        csv.writer(sys.stdout, lineterminator="\n").writerows(sweep_csv_rows(report))
     elif any(row.mean is not None for row in report.rows):
-        from charrnn.scale.sweep.table import sweep_view
-
         result_console().print(sweep_view(report))
     view.explain(report)
     if invocation.signals.number:
@@ -104,24 +97,7 @@ def sweep(
     return int(any(run.status == "failed" for run in report.runs))
 
 
-def sweep_options() -> "tuple[Option, ...]":
-    """Return the options of the sweep itself, and those of the settings of a run."""
-    return (SEEDS, SEARCH, JOBS, OUT, CSV, *SETTING_OPTIONS)
-
-
-sweep.further_options = sweep_options  # type: ignore[attr-defined]
-
-
-def _whole_number(values: "Mapping[str, Any]", option: Option, default: Any = None) -> Any:
-    from charrnn.errors import UsageError, named
-
-    text = values[option.flag]
-    if text is None:
-        return default
-    digits = text.strip()
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
-        raise UsageError(f"{named(option.parameter)} is {text[:40] or 'empty'}; it must be a whole number.")
-    return int(digits)
+sweep.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def plan_settings(corpus: "Sequence[str]", values: "Mapping[str, Any]") -> "tuple[Config, dict[str, Any]]":
@@ -162,50 +138,49 @@ class SweepView:
 
     def show(self, events: "Generator[AnySweepEvent, None, None]") -> "SweepReport":
         """Show all events; return the table."""
-        from charrnn.scale.sweep.sweep import SweepEndEvent
+        from charrnn.scale.sweep import sweep as sweeping
 
+        shows: dict[type, Callable[[Any], None]] = {
+            sweeping.SweepStartEvent: self._show_start,
+            sweeping.RunProgressEvent: lambda event: self._advance(event.name, event.step / max(1, event.num_steps)),
+            sweeping.RunEndEvent: self._show_end,
+        }
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
             with closing(events):
                 for event in events:
                     self._signals.defers = True
-                    if isinstance(event, SweepEndEvent):
+                    if isinstance(event, sweeping.SweepEndEvent):
                         return event.report
                     if self._console is not None:
-                        getattr(self, f"_show_{event.event.replace('-', '_')}")(event)
+                        shows[type(event)](event)
         finally:
             if self._bar is not None:
                 self._bar.close()
+                self._bar = None
         raise AssertionError("a sweep ends with its table")
 
-    def _show_sweep_start(self, event: Any) -> None:
+    def _show_start(self, event: "SweepStartEvent") -> None:
         self._num_runs = event.num_runs
         done = f", {event.num_finished} of them finished" if event.num_finished else ""
-        threads = f"{event.threads} thread{'s' if event.threads != 1 else ''}"
+        threads = counted(event.threads, "thread")
         jobs = f"{event.jobs} at a time on {threads} each" if event.jobs > 1 else f"on {threads}"
-        self._print(f"{event.num_runs:,} run{'s' if event.num_runs != 1 else ''} in {event.folder}{done}, {jobs}")
+        self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
         self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
-    def _show_run_progress(self, event: Any) -> None:
-        self._advance(event.name, event.step / max(1, event.num_steps))
-
-    def _show_run_end(self, event: Any) -> None:
-        run: SweepRun = event.run
+    def _show_end(self, event: "RunEndEvent") -> None:
+        run = event.run
         self._num_ended += 1
         self._advance(run.name, 1.0)
         if event.is_new or run.status == "failed":
-            loss = "" if run.nats_per_char is None else f"{run.nats_per_char:.4f} nats/char"
-            state = loss if run.status == "finished" else "failed"
+            state = "failed" if run.nats_per_char is None else f"{run.nats_per_char:.4f} nats/char"
             note = f"; {run.message}" if run.message else ""
-            self._print(
-                f"{self._num_ended}/{self._num_runs}  {run.name}: {state}{with_flags(note)}",
-                style="yellow" if note else None,
-            )
+            line = f"{self._num_ended}/{self._num_runs}  {run.name}: {state}{with_flags(note)}"
+            self._print(line, style="yellow" if note else None)
 
     def _advance(self, name: str, share: float) -> None:
-        before = self._shares.get(name, 0.0)
+        self._bar.update(share - self._shares.get(name, 0.0))
         self._shares[name] = share
-        self._bar.update(share - before)
 
     def _print(self, text: str, **style: Any) -> None:
         if self._bar is not None:
@@ -218,36 +193,17 @@ class SweepView:
         """Print what limits the table, and the next commands."""
         if self._console is None:
             return
-        self._bar = None
-        from charrnn.errors import Message
-
         for note in report.notes:
             self._print(f"note: {with_flags(Message(note))}", style="yellow")
-        num_ended = sum(run.status in ("finished", "failed") for run in report.runs)
+        finished = [run for run in report.runs if run.nats_per_char is not None]
+        best = [run for run in finished if run.values == report.rows[0].values]
         if self._signals.number:
+            num_ended = len(finished) + sum(run.status == "failed" for run in report.runs)
             self._print(
                 f"Stopped: {num_ended} of {self._num_runs} runs have ended; everything is saved. "
                 "The same command continues."
             )
-        elif best := _best_run(report):
-            folder = Path(report.folder)
-            path = f"{folder.name}/{best.name}" if folder.parent == Path("checkpoints") else str(folder / best.name)
+        elif best:
+            folder, name = Path(report.folder), min(best, key=lambda run: run.nats_per_char or 0.0).name
+            path = f"{folder.name}/{name}" if folder.parent == Path("checkpoints") else str(folder / name)
             self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(path))}")
-
-
-def _best_run(report: "SweepReport") -> "SweepRun | None":
-    """Return the run with the lowest loss of the best setting, None if none is finished."""
-    if not report.rows or report.rows[0].mean is None:
-        return None
-    runs = [run for run in report.runs if run.values == report.rows[0].values and run.nats_per_char is not None]
-    return min(runs, key=lambda run: run.nats_per_char or 0.0)
-
-
-def _print_csv(report: "SweepReport") -> None:
-    import csv
-
-    from charrnn.scale.sweep.table import SWEEP_CSV_COLUMNS, sweep_csv_rows
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*report.fields, *SWEEP_CSV_COLUMNS])
-    writer.writerows(sweep_csv_rows(report))

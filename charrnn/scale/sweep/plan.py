@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
 import math
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from charrnn.config import (
     BUDGETS,
@@ -36,6 +36,8 @@ MAX_SEEDS = 1000
 """Seeds per setting at most."""
 LOG_RATIO = 10
 """A range is searched on a logarithmic scale if its ends, above 0, differ by this factor or more."""
+DRAWS_PER_SETTING = 20
+"""Draws for each setting of a search until those are taken for all that differ."""
 TEXT_FIELDS = (
     *("alphabet", "encoding", "order", "order_seed", "min_count", "split", "documents", "column", "validation_chars"),
 )
@@ -70,7 +72,7 @@ class SweepRun:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """All numbers from `low` to `high`, both included, of which a search draws."""
+    """All numbers from `low` to `high`, both included, of which a search draws; whole ones if both are."""
 
     low: float
     high: float
@@ -79,6 +81,13 @@ class Range:
     def is_log(self) -> bool:
         """Whether the logarithm is drawn: the ends, above 0, differ by a factor of LOG_RATIO or more."""
         return self.low > 0 and self.high / self.low >= LOG_RATIO
+
+    def choose(self, generator: random.Random) -> float:
+        """Draw a number with three significant digits."""
+        ends = (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
+        drawn = generator.uniform(*ends)
+        value = min(self.high, max(self.low, float(f"{math.exp(drawn) if self.is_log else drawn:.3g}")))
+        return round(value) if isinstance(self.low, int) else value
 
 
 Axis = tuple[Any, ...] | Range
@@ -95,49 +104,52 @@ class SweepPlan:
     """The swept fields in the order of `Config`, which does not depend on that of the command."""
     num_seeds: int
     num_trials: int | None
-    """Settings that a search tries; None for a grid."""
+    """Settings that a search draws; None for a grid."""
 
-    @property
-    def num_runs(self) -> int:
-        """The number of runs, planned or finished."""
-        settings = self.num_trials
-        if settings is None:
-            settings = math.prod(len(cast("tuple[Any, ...]", axis)) for axis in self.axes.values())
-        return settings * self.num_seeds
+    def settings(self) -> list[dict[str, Any]]:
+        """Return the swept values of each setting: all combinations, or different ones drawn at random.
 
-    def grid(self) -> Iterator[SweepRun]:
-        """Yield the runs of a grid: every setting with the first seed, then with the next."""
-        values = [cast("tuple[Any, ...]", axis) for axis in self.axes.values()]
-        for seed in self.seeds():
-            for combination in itertools.product(*values):
-                setting = dict(zip(self.axes, combination, strict=True))
-                yield SweepRun(name="_".join([*map(_slug, combination), f"seed-{seed}"]), values=setting, seed=seed)
+        A search draws the same first settings whatever their number is, and fewer if there are no more.
+        """
+        if self.num_trials is None:
+            lists = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
+            return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*lists)]
+        generator = random.Random(self.config.seed)
+        found: dict[str, dict[str, Any]] = {}
+        for _ in range(DRAWS_PER_SETTING * self.num_trials):
+            setting = {
+                name: axis.choose(generator) if isinstance(axis, Range) else generator.choice(axis)
+                for name, axis in self.axes.items()
+            }
+            found.setdefault(repr(setting), setting)
+        return [*found.values()][: self.num_trials]
 
-    def seeds(self) -> range:
-        """The seeds of every setting."""
-        return range(self.config.seed, self.config.seed + self.num_seeds)
+    def runs(self) -> list[SweepRun]:
+        """Return all runs: every setting with the first seed, then with the next."""
+        return [
+            SweepRun(name="_".join([*map(_slug, setting.values()), f"seed-{seed}"]), values=setting, seed=seed)
+            for seed in range(self.config.seed, self.config.seed + self.num_seeds)
+            for setting in self.settings()
+        ]
 
-    def config_of(self, run: SweepRun, threads: int) -> Config:
+    def config_of(self, setting: Mapping[str, Any], seed: int, threads: int) -> Config:
         """Return the configuration of a run on so many threads, unless the sweep sets their number.
 
         Raises UsageError if its values exclude each other.
         """
-        config = replace(self.config, seed=run.seed, **run.values)
+        config = replace(self.config, seed=seed, **setting)
         return replace(config, threads=threads) if config.threads == "auto" else config
 
-    def notes(self) -> tuple[str, ...]:
-        """Say what limits the comparison of the settings."""
-        notes = []
+    def notes(self) -> Iterator[str]:
+        """Yield what limits the comparison of the settings."""
         if texts := [name for name in self.axes if name in TEXT_FIELDS]:
             changed = ", ".join(map(named, texts))
-            notes.append(f"{changed}: the settings are validated on other characters, so their losses do not compare")
-        has_count = any(name in self.axes or getattr(self.config, name) is not None for name in ("steps", "epochs"))
-        if not has_count:
-            notes.append(
+            yield f"{changed}: the settings are validated on other characters, so their losses do not compare"
+        if not any(name in self.axes or getattr(self.config, name) is not None for name in ("steps", "epochs")):
+            yield (
                 f"a budget in minutes gives each run as many steps as the machine allows: {named('steps')} or "
                 f"{named('epochs')} gives all the same"
             )
-        return tuple(notes)
 
 
 def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, num_trials: int | None) -> SweepPlan:
@@ -146,10 +158,8 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
     Raises UsageError for a field that does not exist or cannot be swept, a value out of range, values that exclude each
     other, a range without a search, a search without anything to search, and numbers out of range.
     """
-    parsed: dict[str, Axis] = {}
-    for name, values in axes.items():
-        name = check_field_name(name)
-        axis = parse_axis(name, values)
+    parsed = {check_field_name(name): parse_axis(check_field_name(name), values) for name, values in axes.items()}
+    for name, axis in parsed.items():
         if name in ("corpus", "seed"):
             other = "give the text itself" if name == "corpus" else f"{named('seeds')} says how many there are"
             raise UsageError(f"{named(name)} cannot be swept: {other}.")
@@ -158,7 +168,6 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
                 f"{named(name)} is the range {format_value(axis)}, which only a search can draw from.\n"
                 f"Add {named('search', 'N')}, or list the values: {named(name, f'{axis.low:g},{axis.high:g}')}"
             )
-        parsed[name] = axis
     for given, name, most in ((num_seeds, "seeds", MAX_SEEDS), (num_trials, "search", MAX_RUNS)):
         if given is not None and not 1 <= given <= most:
             raise UsageError(f"{named(name)} is {given}; it must be between 1 and {most:,}.")
@@ -171,53 +180,51 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
         raise UsageError(f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32.")
     if "-" in config.corpus:
         raise UsageError("A sweep reads its text in every run, and standard input only once: give a file.")
+    lengths = [len(axis) for axis in parsed.values() if isinstance(axis, tuple)]
+    if (num_runs := (num_trials or math.prod(lengths)) * num_seeds) > MAX_RUNS:
+        raise UsageError(f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
     ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
     plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds, num_trials=num_trials)
-    if plan.num_runs > MAX_RUNS:
-        raise UsageError(f"The sweep has {plan.num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
-    if num_trials is None:
-        for run in itertools.islice(plan.grid(), plan.num_runs // num_seeds):
-            try:
-                plan.config_of(run, 1)
-            except UsageError as error:
-                together = ", ".join(f"{name}={format_value(value)}" for name, value in run.values.items())
-                raise UsageError(f"{together}: {error.marked}") from None
+    for setting in plan.settings():
+        try:
+            plan.config_of(setting, config.seed, 1)
+        except UsageError as error:
+            together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
+            raise UsageError(f"{together}: {error.marked}") from None
     return plan
 
 
 def parse_axis(name: str, values: object) -> Axis:
     """Parse the values of a swept field: a list of values, or text.
 
-    In a text, commas part the values, quotes (") enclose a value with a comma, and `low..high` is a range of numbers.
-    Raises UsageError for a value that the field cannot have, an empty one, one given twice, and an empty range.
+    In a text, commas part the values, and `low..high` is a range of numbers. Raises UsageError for a value that the
+    field cannot have, an empty one, one given twice, and an empty range.
     """
-    if isinstance(values, Range):
-        values = format_value(values)
+    given: Sequence[object] = values if isinstance(values, list | tuple) else [values]
     if isinstance(values, str):
         low, dots, high = values.partition("..")
         if dots and number_type(name) is not None and "," not in values:
             return _parse_range(name, low, high, values)
-        given: Sequence[object] = next(csv.reader([values], skipinitialspace=True), [""])
-    else:
-        given = list(values) if isinstance(values, list | tuple) else [values]
+        given = values.split(",")
     if not given or any(isinstance(value, str) and not value.strip() for value in given):
         raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
-    parsed = []
+    parsed: list[Any] = []
     for value in given:
-        parsed.append(parse_value(name, value))
+        found = parse_value(name, value)
         # `documents=column` needs a column beside it.
-        Config(**{name: parsed[-1], **({"column": "text"} if (name, parsed[-1]) == ("documents", "column") else {})})
-        if parsed[-1] in parsed[:-1]:
-            raise UsageError(f"{named(name)} has the value {format_value(parsed[-1])} twice: leave one out.")
+        Config(**{name: found, **({"column": "text"} if (name, found) == ("documents", "column") else {})})
+        if found in parsed:
+            raise UsageError(f"{named(name)} has the value {format_value(found)} twice: leave one out.")
+        parsed.append(found)
     return tuple(parsed)
 
 
 def _parse_range(name: str, low: str, high: str, text: str) -> Range:
     ends: list[Any] = [parse_value(name, end) for end in (low, high)]
     for end in ends:
-        one: dict[str, Any] = {name: end}
         if isinstance(end, bool) or not isinstance(end, int | float):
             raise UsageError(f"{named(name)} is {text}; the ends of a range must be numbers.")
+        one: dict[str, Any] = {name: end}
         Config(**one)
     if not ends[0] < ends[1]:
         raise UsageError(f"{named(name)} is {text}; a range begins with its lower end.")
@@ -241,8 +248,7 @@ def format_value(value: object) -> str:
 
 def setting_arguments(config: Config) -> list[str]:
     """Return the settings of a configuration as arguments of `charrnn train`, without its corpus."""
-    default, given = asdict(Config()), asdict(config)
-    changed = {name: value for name, value in given.items() if name != "corpus" and value != default[name]}
+    changed = {name: value for name, value in _changed_settings(config).items() if name != "corpus"}
     return [part for name, value in changed.items() for part in ("--set", f"{name}={format_value(value)}")]
 
 
@@ -256,8 +262,9 @@ def _slug(value: object) -> str:
 def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
     """Write what the sweep varies, or check that the folder's sweep is this one; return the threads of each run.
 
-    More or fewer values, seeds and trials are the same sweep, and so is another number of jobs, which leaves the number
-    of threads as it was. Raises UsageError that names the first difference, CheckpointError for a damaged file.
+    Other values of its fields, seeds and trials are the same sweep, because every run stands for itself. Another number
+    of jobs leaves the number of threads as it was. Raises UsageError that names the first difference, CheckpointError
+    for a damaged file.
     """
     recorded = _recorded(folder)
     if recorded is not None:
@@ -273,11 +280,11 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
         "num_seeds": plan.num_seeds,
         "num_trials": plan.num_trials,
         "threads": threads,
-        "settings": _shared_settings(plan.config),
+        "settings": _changed_settings(plan.config),
     }
     if entry != recorded:
         write_atomically(folder / SWEEP, json_to_bytes(entry))
-    return int(threads)
+    return threads
 
 
 def read_plan(folder: Path) -> SweepPlan:
@@ -286,9 +293,9 @@ def read_plan(folder: Path) -> SweepPlan:
     if recorded is None:
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}")
     try:
-        values = {name: parse_value(name, value) for name, value in recorded["settings"].items()}
-        num_seeds, num_trials = recorded["num_seeds"], recorded["num_trials"]
-        return plan_sweep(Config(**values), recorded["axes"], num_seeds=num_seeds, num_trials=num_trials)
+        config = Config(**{name: parse_value(name, value) for name, value in recorded["settings"].items()})
+        numbers = {name: recorded[name] for name in ("num_seeds", "num_trials")}
+        return plan_sweep(config, recorded["axes"], **numbers)
     except UsageError as error:
         raise CheckpointError(f"{folder / SWEEP} is damaged: {error.marked}") from None
 
@@ -299,40 +306,30 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     content = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
-    kinds = {"format": int, "axes": dict, "num_seeds": int, "threads": int, "settings": dict}
+    kinds = {"axes": dict, "num_seeds": int, "num_trials": int | None, "threads": int, "settings": dict}
     if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
         raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
-    if content["format"] != FORMAT:
+    if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
-    if not isinstance(content.get("num_trials"), int | None):
-        raise CheckpointError(f"{path} is damaged: num_trials is no number")
     return content
 
 
-def _shared_settings(config: Config) -> dict[str, Any]:
+def _changed_settings(config: Config) -> dict[str, Any]:
     """Return the settings that differ from the defaults, as JSON has them."""
     default = asdict(Config())
     return {name: _to_json(value) for name, value in asdict(config).items() if value != default[name]}
 
 
 def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
-    """Name the first setting in which the plan is another sweep than a recorded one, "" if none is.
-
-    The values of a grid may change, because every run of it stands for itself.
-    """
-    is_search = plan.num_trials is not None
-    if is_search != (recorded["num_trials"] is not None):
-        return "it is a grid, and this is a search" if is_search else "it is a search, and this is a grid"
+    """Name the first setting, but those that both vary, in which the plan is another sweep; "" if none is."""
     default = {name: _to_json(value) for name, value in asdict(Config()).items()}
     was = default | recorded["settings"] | recorded["axes"]
-    now = default | _shared_settings(plan.config) | {name: _to_json(axis) for name, axis in plan.axes.items()}
+    now = default | _changed_settings(plan.config) | {name: _to_json(axis) for name, axis in plan.axes.items()}
     for name in FIELD_NAMES:
-        is_swept = name in recorded["axes"], name in plan.axes
-        if was[name] != now[name] and (is_search or not all(is_swept)):
+        if was[name] != now[name] and not (name in recorded["axes"] and name in plan.axes):
             before, after = (
-                (",".join(map(format_value, value)) if swept and isinstance(value, list) else format_value(value))
-                or "not given"
-                for value, swept in zip((was[name], now[name]), is_swept, strict=True)
+                (",".join(map(format_value, value)) if isinstance(value, list) else format_value(value)) or "not given"
+                for value in (was[name], now[name])
             )
             return f"{named(name)} was {before} and is now {after}"
     return ""

@@ -16,7 +16,7 @@ from rich.text import Text
 from charrnn.display import Displayable
 from charrnn.errors import Message
 from charrnn.intervals import Estimate, t_quantile
-from charrnn.scale.sweep.plan import FAILED, FINISHED, UNPAIRED_FIELDS, SweepPlan, SweepRun
+from charrnn.scale.sweep.plan import FAILED, FINISHED, UNPAIRED_FIELDS, SweepPlan, SweepRun, format_value
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import short_number
 
@@ -171,19 +171,13 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
 
 
 def sweep_csv_rows(report: SweepReport) -> list[list[object]]:
-    """Return one row per setting of a sweep: its values, then SWEEP_CSV_COLUMNS; what is unknown is empty."""
-    rows = [
-        (*map(row.values.get, report.fields), *(getattr(row, name) for name in SWEEP_CSV_COLUMNS))
-        for row in report.rows
-    ]
-    return [["" if cell is None else _setting_text(cell) for cell in row] for row in rows]
-
-
-def _setting_text(value: object) -> object:
-    """Return a value of a setting as it is typed: 80/10/10 for a tuple, true for True."""
-    if isinstance(value, tuple | list):
-        return "/".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else value
+    """Return the headings, then a row per setting: its values, then SWEEP_CSV_COLUMNS; what is unknown is empty."""
+    rows: list[list[object]] = [[*report.fields, *SWEEP_CSV_COLUMNS]]
+    for row in report.rows:
+        settings = [format_value(row.values[name]) for name in report.fields]
+        figures = [getattr(row, name) for name in SWEEP_CSV_COLUMNS]
+        rows.append([*settings, *("" if value is None else value for value in figures)])
+    return rows
 
 
 def sweep_table(report: SweepReport) -> Table:
@@ -196,7 +190,7 @@ def sweep_table(report: SweepReport) -> Table:
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns)
     table.padding = (0, 1, 0, 0)  # to fit 80 columns
     for row in report.rows:
-        values = [_short(row.values[name]) for name in report.fields]
+        values = [format_value(row.values[name]) for name in report.fields]
         cells = [
             ", ".join(values) or "all alike",
             *(_four(row.mean), _half_width(row.low, row.high), _four(row.spread)),
@@ -225,9 +219,3 @@ def _four(value: float | None, sign: str = "-") -> str:
 
 def _half_width(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"±{(high - low) / 2:.4f}"
-
-
-def _short(value: object) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.4g}" if isinstance(value, float) else str(_setting_text(value))
