@@ -162,7 +162,7 @@ def test_the_end_of_a_document_resets_every_model() -> None:
 def test_compiled_steps_change_no_text(pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="numba is not installed")
     documents = {"documents": "lines", "initial_state": "learned"}
-    others = [built("peephole", name, "\0" + LETTERS, **documents) for name in ("a", "b")]
+    others = [built("gru", name, "\0" + LETTERS, **documents) for name in ("a", "b")]
     options: dict[str, Any] = {"seed": 4, "prime": "the ", "length": 150}
     expected = [mix(models).samples(2, **options) for models in (pair, others)]
     monkeypatch.setattr(sampling, "COMPILED_FROM", 2 * (2 * 150 + 4))  # steps of two models

@@ -1,6 +1,6 @@
 """The depths: how each layer's outputs are joined with those of the layers below, once for torch and NumPy.
 
-`scale/compiled.py` repeats three of them as machine code: numba compiles neither classes nor functions that are
+`scale/compiled.py` repeats two of them as machine code: numba compiles neither classes nor functions that are
 passed as arguments, and its loops change arrays in place. `tests/test_compiled.py` compares it with these.
 
 Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B,) in NumPy.

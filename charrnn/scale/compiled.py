@@ -1,10 +1,10 @@
 """Reading and sampling compiled by numba: the loops of `Stepper` and `draw`, without Python between characters.
 
-With int8 weights the results are those of `Stepper`, bit for bit: sums of integers are exact in any order, and nothing
-else may be reordered or fused. With float32 weights sums are reordered and fused, and tanh is `exact_tanh`, with
-errors of 4e-7. `prepare` loads or compiles a loop; `code_cache` keeps the code on disk.
+Only models with int8 weights and the most frequent architectures are compiled; NumPy computes all others. The results
+are those of `Stepper`, bit for bit: sums of integers are exact in any order, and nothing else may be reordered or
+fused. `prepare` loads or compiles a loop; `code_cache` keeps the code on disk.
 
-This is the one hand-written copy of the walk (`model.walk`) and of the equations of eight cells and three depths in
+This is the one hand-written copy of the walk (`model.walk`) and of the equations of three cells and two depths in
 Python: loops over single numbers that change arrays in place. Numba compiles neither the classes of `model.cells` nor
 functions passed as arguments, and array expressions would allocate memory for each operation. One loop for all the
 equations of an LSTM, as a recorder of its operations would emit it, takes 1.14 times as long at 128 units and 1.19
@@ -28,22 +28,19 @@ from numba import config, njit
 from numpy.typing import NDArray
 
 from charrnn.code_cache import ADVICE, KeptFunction
-from charrnn.model import cells, portable_math
-from charrnn.model.cells import Antisymmetric
+from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
 from charrnn.scale import dot_products
 from charrnn.scale.dot_products import COLUMN_MULTIPLE, MOST_BITS, bytes_at, floats_at, longs_at, shorts_at, whole_at
 
-KINDS = ("lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric")
+KINDS = ("lstm", "gru", "rnn")
 """Cell types that are compiled."""
-DEPTHS = ("stacked", "residual", "highway")
+DEPTHS = ("stacked", "residual")
 """Depths that are compiled."""
-LSTM, PEEPHOLE, COUPLED, MLSTM, GRU, RNN, IRNN, ANTISYMMETRIC = range(len(KINDS))
+LSTM, GRU, RNN = range(len(KINDS))
 """Numbers of the cell types."""
-STACKED, RESIDUAL, HIGHWAY = range(len(DEPTHS))
-"""Numbers of the depths."""
-INPUT, RECURRENT, MULTIPLICATIVE, HIGHWAYS, OUTPUT = range(5)
+INPUT, RECURRENT, OUTPUT = range(3)
 """Roles of the matrices of a layer."""
 BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
 """Fields that describe a matrix; the last four are addresses."""
@@ -51,9 +48,6 @@ NUM_FIELDS = 6
 """Number of these fields."""
 FLOAT, LONG = 4, 8
 """Bytes of a float32 and of an int64."""
-
-SUMS = {"reassoc", "contract", "nsz"}
-"""Transformations that the compiler may apply to sums of products in float32."""
 
 # With Python's error model, divisors are checked, and no loop with a division would be vectorized.
 _compiled = njit(error_model="numpy")
@@ -70,20 +64,16 @@ P0, P1, P2, P3, P4 = (np.float32(value) for value in portable_math.TANH_TOP)
 """Coefficients of the numerator of tanh."""
 Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in portable_math.TANH_BOTTOM)
 """Coefficients of the denominator of tanh."""
-HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
-"""Numbers in float32, because Python's would make the arithmetic float64."""
-STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING)
-"""Constants of the antisymmetric cell."""
+HALF = np.float32(0.5)
+"""A half in float32, because Python's would make the arithmetic float64."""
 
 
 class Plan(NamedTuple):
     """A model as numbers and addresses, for compiled code."""
 
     kind: int
-    depth: int
+    is_residual: bool
     sums_outputs: bool
-    kept: np.float32
-    """1 - zoneout: the share of a change that is kept."""
     num_layers: int
     num_states: int
     size: int
@@ -97,9 +87,7 @@ class Plan(NamedTuple):
     table: int
     """Address of the first layer's input product (V, X * H)."""
     matrices: int
-    """Address of int64 (5, L, NUM_FIELDS), by role and layer."""
-    extras: int
-    """Address of (L, 3, H): a peephole's weights ci, cf, co."""
+    """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
     is_clamped: int
     """Address of (L, H) bytes."""
     clamped: int
@@ -123,14 +111,10 @@ class Places(NamedTuple):
     """(B, X * H) products with the inputs."""
     u: int
     """(B, P * H) products with h; overwritten."""
-    m: int
-    """(B, H) the vector m of a multiplicative LSTM, and the gate of a highway."""
     below: int
     """(B, H) joined outputs of the layers below."""
     total: int
     """(B, H) inputs of the output layer."""
-    rounded: int
-    """(4, H) rounded inputs of products in float32."""
     inputs: int
     """(B, padded H) inputs of `dot_products`, two bytes each."""
     sums: int
@@ -139,8 +123,6 @@ class Places(NamedTuple):
     """Bytes of a row of `sums`."""
     factors: int
     """(B,) scales of the sums."""
-    old: int
-    """(2, H) the state before a step, for zoneout."""
 
 
 class Scratch(NamedTuple):
@@ -164,51 +146,47 @@ class Drawing(NamedTuple):
 
 
 def can_compile(stepper: Stepper) -> bool:
-    """Return whether the cell type and the depth of this model are compiled, and its clamps: those of single cells."""
-    return stepper.cell_name in KINDS and stepper.depth_name in DEPTHS and not stepper.clamped_sums
+    """Return whether this model is compiled: its cell, its depth, its clamps of single cells, its 8-bit products."""
+    return (
+        stepper.cell_name in KINDS
+        and stepper.depth_name in DEPTHS
+        and stepper.architecture.kept == 1
+        and not stepper.clamped_sums
+        # The weights of a network of few units are so few that their inputs have more bits.
+        and all(0 < matrix.bits <= MOST_BITS for matrix, _ in stepper.products.values())
+    )
 
 
 def pack(stepper: Stepper) -> Weights:
     """Copy the weights of a stepper that `can_compile` into one block of memory."""
     num_layers, size = stepper.num_layers, stepper.hidden_size
     table = stepper.tables["layers.0.ih"]
-    names = ("weight_ci", "weight_cf", "weight_co")
-    extras = np.zeros((num_layers, 3, size), np.float32)
     is_clamped, clamped = np.zeros((num_layers, size), np.uint8), np.zeros((num_layers, size), np.float32)
-    for index, own in enumerate(stepper.extras):
-        for row, name in enumerate(names):
-            if name in own:
-                extras[index, row] = own[name]
-        for unit, value in stepper.clamped.get(index, {}).items():
-            is_clamped[index, unit], clamped[index, unit] = 1, value
-    # The first layer reads a row of the table. No network has all products.
+    for layer, values_by_unit in stepper.clamped.items():
+        for unit, value in values_by_unit.items():
+            is_clamped[layer, unit], clamped[layer, unit] = 1, value
+    # The first layer reads a row of the table.
     by_role = {
         INPUT: [f"layers.{layer}.ih" for layer in range(1, num_layers)],
         RECURRENT: [f"layers.{layer}.hh" for layer in range(num_layers)],
-        MULTIPLICATIVE: [f"layers.{layer}.mh" for layer in range(num_layers)],
-        HIGHWAYS: [f"highways.{index}" for index in range(num_layers - 1)],
         OUTPUT: ["output"],
     }
     matrices = np.zeros((len(by_role), num_layers, NUM_FIELDS), np.int64)
-    parts: list[NDArray[Any]] = [matrices, table, extras, is_clamped, clamped]
-    for role, names_of_role in by_role.items():
-        for index, name in enumerate(names_of_role):
-            if name not in stepper.products:
-                continue
+    parts: list[NDArray[Any]] = [matrices, table, is_clamped, clamped]
+    for role, names in by_role.items():
+        for index, name in enumerate(names):
             matrix, bias = stepper.products[name]
-            is_packed = 0 < matrix.bits <= MOST_BITS
-            floats = matrix.values.T.astype(np.float32), np.zeros(0)
-            values, start = dot_products.pack_matrix(matrix) if is_packed else floats
             # Indices of parts, which are replaced by addresses below.
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
-            parts += [values, start, matrix.scale, bias]
+            parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
     memory = dot_products.Memory([part.nbytes for part in parts])
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
     plan = Plan(
-        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth_name), stepper.architecture.sums_outputs),
-        kept=stepper.architecture.kept,
+        kind=KINDS.index(stepper.cell_name),
+        is_residual=stepper.depth_name == "residual",
+        sums_outputs=stepper.architecture.sums_outputs,
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
         size=size,
@@ -217,9 +195,8 @@ def pack(stepper: Stepper) -> Weights:
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
-        extras=memory.addresses[2],
-        is_clamped=memory.addresses[3],
-        clamped=memory.addresses[4],
+        is_clamped=memory.addresses[2],
+        clamped=memory.addresses[3],
     )
     return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
 
@@ -229,15 +206,11 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     plan = weights.plan
     sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
     row, num_columns = FLOAT * num_streams, dot_products.padded(plan.size, COLUMN_MULTIPLE)
-    sizes = (
-        *(row * plan.input_width, row * plan.recurrent_width, row * plan.size, row * plan.size, row * plan.size),
-        *(4 * FLOAT * plan.size, 2 * num_streams * num_columns, sum_stride * num_streams),
-        *(row, 2 * FLOAT * plan.size),
-    )
+    widths = (plan.input_width, plan.recurrent_width, plan.size, plan.size)
+    sizes = (*(row * width for width in widths), 2 * num_streams * num_columns, sum_stride * num_streams, row)
     memory = dot_products.Memory(sizes)
-    *first, factors, old = memory.addresses
-    places = (*first, sum_stride, factors, old)
-    return Scratch(Places(*places), memory.bytes)
+    *first, factors = memory.addresses
+    return Scratch(Places(*first, sum_stride, factors), memory.bytes)
 
 
 @_compiled
@@ -274,21 +247,6 @@ def _power_of_two(exponent: Any) -> Any:
 
 
 @_compiled
-def _round(at: Any, size: Any, bits: Any, rounded_at: Any) -> Any:
-    """Round (C,) to integers in float32 and return their scale; 0 bits: copy, with scale 1."""
-    x, rounded = floats_at(at, size), floats_at(rounded_at, size)
-    if bits == 0:
-        for column in range(size):
-            rounded[column] = x[column]
-        return ONE
-    exponent = _exponent(at, size)
-    up = np.float32(_power_of_two(bits - exponent))
-    for column in range(size):
-        rounded[column] = np.rint(x[column] * up)
-    return np.float32(_power_of_two(exponent - bits))
-
-
-@_compiled
 def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
     """Round (C,) to integers for `dot_products` and return their scale."""
     x = floats_at(at, size)
@@ -307,81 +265,6 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
         for column in range(size):
             shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
     return np.float32(_power_of_two(exponent - bits))
-
-
-@njit(error_model="numpy", fastmath=SUMS)
-def _sums(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
-    """Compute out (R,) = x (C,) @ weight (C, R), eight columns at a time: results are written an eighth as often."""
-    x, out = floats_at(x_at, num_columns), floats_at(out_at, num_rows)
-    stride = FLOAT * num_rows
-    for row in range(num_rows):
-        out[row] = ZERO
-    whole = num_columns - num_columns % 8
-    for c in range(0, whole, 8):
-        at = weight_at + c * stride
-        w0, w1 = floats_at(at, num_rows), floats_at(at + stride, num_rows)
-        w2, w3 = floats_at(at + 2 * stride, num_rows), floats_at(at + 3 * stride, num_rows)
-        w4, w5 = floats_at(at + 4 * stride, num_rows), floats_at(at + 5 * stride, num_rows)
-        w6, w7 = floats_at(at + 6 * stride, num_rows), floats_at(at + 7 * stride, num_rows)
-        x0, x1, x2, x3, x4, x5, x6, x7 = x[c], x[c + 1], x[c + 2], x[c + 3], x[c + 4], x[c + 5], x[c + 6], x[c + 7]
-        for row in range(num_rows):
-            out[row] += (
-                w0[row] * x0
-                + w1[row] * x1
-                + w2[row] * x2
-                + w3[row] * x3
-                + w4[row] * x4
-                + w5[row] * x5
-                + w6[row] * x6
-                + w7[row] * x7
-            )
-    for c in range(whole, num_columns):
-        w0, x0 = floats_at(weight_at + c * stride, num_rows), x[c]
-        for row in range(num_rows):
-            out[row] += w0[row] * x0
-
-
-@njit(error_model="numpy", fastmath=SUMS)
-def _sums_of_four(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
-    """Compute out (4, R) = x (4, C) @ weight (C, R) for four streams: each weight is loaded once."""
-    stride, x_stride = FLOAT * num_rows, FLOAT * num_columns
-    a, b = floats_at(out_at, num_rows), floats_at(out_at + stride, num_rows)
-    c, d = floats_at(out_at + 2 * stride, num_rows), floats_at(out_at + 3 * stride, num_rows)
-    xa, xb = floats_at(x_at, num_columns), floats_at(x_at + x_stride, num_columns)
-    xc, xd = floats_at(x_at + 2 * x_stride, num_columns), floats_at(x_at + 3 * x_stride, num_columns)
-    for row in range(num_rows):
-        a[row], b[row], c[row], d[row] = ZERO, ZERO, ZERO, ZERO
-    whole = num_columns - num_columns % 4
-    for k in range(0, whole, 4):
-        at = weight_at + k * stride
-        w0, w1 = floats_at(at, num_rows), floats_at(at + stride, num_rows)
-        w2, w3 = floats_at(at + 2 * stride, num_rows), floats_at(at + 3 * stride, num_rows)
-        a0, a1, a2, a3 = xa[k], xa[k + 1], xa[k + 2], xa[k + 3]
-        b0, b1, b2, b3 = xb[k], xb[k + 1], xb[k + 2], xb[k + 3]
-        c0, c1, c2, c3 = xc[k], xc[k + 1], xc[k + 2], xc[k + 3]
-        d0, d1, d2, d3 = xd[k], xd[k + 1], xd[k + 2], xd[k + 3]
-        for row in range(num_rows):
-            v0, v1, v2, v3 = w0[row], w1[row], w2[row], w3[row]
-            a[row] += v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
-            b[row] += v0 * b0 + v1 * b1 + v2 * b2 + v3 * b3
-            c[row] += v0 * c0 + v1 * c1 + v2 * c2 + v3 * c3
-            d[row] += v0 * d0 + v1 * d1 + v2 * d2 + v3 * d3
-    for k in range(whole, num_columns):
-        w0 = floats_at(weight_at + k * stride, num_rows)
-        for row in range(num_rows):
-            a[row] += w0[row] * xa[k]
-            b[row] += w0[row] * xb[k]
-            c[row] += w0[row] * xc[k]
-            d[row] += w0[row] * xd[k]
-
-
-@_compiled
-def _scale(fields: Any, factor: Any, out_at: Any) -> None:
-    num_rows = fields[NUM_ROWS]
-    scale, bias = floats_at(fields[SCALE], num_rows), floats_at(fields[BIAS], num_rows)
-    out = floats_at(out_at, num_rows)
-    for row in range(num_rows):
-        out[row] = out[row] * (scale[row] * factor) + bias[row]
 
 
 @_compiled
@@ -418,31 +301,10 @@ def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_a
 
 
 @_compiled
-def _float_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
-    bits, num_rows, weight_at, rounded = fields[BITS], fields[NUM_ROWS], fields[VALUES], places.rounded
-    row, out_row, factors = FLOAT * size, FLOAT * num_rows, floats_at(places.factors, num_streams)
-    fours = num_streams - num_streams % 4
-    for first in range(0, fours, 4):
-        at, out = x_at + first * row, out_at + first * out_row
-        for k in range(4):
-            factors[first + k] = _round(at + k * row, size, bits, rounded + k * row)
-        _sums_of_four(weight_at, num_rows, rounded, size, out)
-        for k in range(4):
-            _scale(fields, factors[first + k], out + k * out_row)
-    for stream in range(fours, num_streams):
-        factor = _round(x_at + stream * row, size, bits, rounded)
-        _sums(weight_at, num_rows, rounded, size, out_at + stream * out_row)
-        _scale(fields, factor, out_at + stream * out_row)
-
-
-@_compiled
 def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
     fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
-    if 0 < fields[BITS] <= MOST_BITS:
-        _integer_products(fields, places, num_streams, plan.size, x_at, out_at)
-    else:
-        _float_products(fields, places, num_streams, plan.size, x_at, out_at)
+    _integer_products(fields, places, num_streams, plan.size, x_at, out_at)
 
 
 # The loops below have no branches and use few arrays each, so that the compiler vectorizes them. Each applies an
@@ -475,32 +337,21 @@ def _loop_of_three(equation: Any) -> Any:
     return loop
 
 
-def _loop_of_four(equation: Any) -> Any:
-    """Compile the loop z = equation(w, x, y, z)."""
-    equation = _compiled(equation)
-
-    @_compiled
-    def loop(w_at: Any, x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
-        w, x, y, z = floats_at(w_at, size), floats_at(x_at, size), floats_at(y_at, size), floats_at(z_at, size)
-        for j in range(size):
-            z[j] = equation(w[j], x[j], y[j], z[j])
-
-    return loop
-
-
 _sigmoids = _loop_of_two(lambda x, u: _sigmoid(x + u))
 _tanhs = _loop_of_two(lambda x, u: _tanh(x + u))
-_relus = _loop_of_two(lambda x, u: max(x + u, ZERO))
 _multiply = _loop_of_two(lambda x, y: x * y)
 _add = _loop_of_two(lambda x, y: y + x)
 _copy = _loop_of_two(lambda source, target: source)
-_damp = _loop_of_two(lambda h, u: u - DAMPING * h)
 _output = _loop_of_three(lambda o, c, h: o * _tanh(c))
 _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
-_highway = _loop_of_three(lambda gate, h, below: below + _sigmoid(gate) * (h - below))
-_peephole_gates = _loop_of_four(lambda x, weight, c, u: _sigmoid(x + u + weight * c))
-_update_memory = _loop_of_four(lambda f, i, g, c: f * c + i * g)
-_rotate = _loop_of_four(lambda x, x_z, u, h: h + STEP * _sigmoid(u + x_z) * _tanh(u + x))
+
+
+@_compiled
+def _update_memory(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
+    """Compute c = f * c + i * g."""
+    f, i, g, c = floats_at(f_at, size), floats_at(i_at, size), floats_at(g_at, size), floats_at(c_at, size)
+    for j in range(size):
+        c[j] = f[j] * c[j] + i[j] * g[j]
 
 
 @_compiled
@@ -517,87 +368,40 @@ def _clamp(plan: Any, layer: Any, memory_at: Any) -> None:
 
 
 @_compiled
-def _apply_zoneout(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
-    """Apply the expected value of zoneout: new = old + kept * (new - old)."""
-    new, old = floats_at(new_at, size), floats_at(old_at, size)
-    for j in range(size):
-        new[j] = old[j] + kept * (new[j] - old[j])
-
-
-@_compiled
 def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
-    """Apply the equations of `model.cells`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten."""
-    kind, size = plan.kind, plan.size
+    """Apply the equations of `model.cells`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten.
+
+    For a cell without c, c is the address of h.
+    """
+    size = plan.size
     row = FLOAT * size
-    if kind in (LSTM, MLSTM):
+    if plan.kind == LSTM:
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _update_memory(u + row, u, u + 2 * row, c, size)
         _clamp(plan, layer, c)
         _sigmoids(x + 3 * row, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
-    elif kind == PEEPHOLE:
-        extras = plan.extras + 3 * layer * row
-        _peephole_gates(x, extras, c, u, size)
-        _peephole_gates(x + row, extras + row, c, u + row, size)
-        _tanhs(x + 2 * row, u + 2 * row, size)
-        _update_memory(u + row, u, u + 2 * row, c, size)
-        _clamp(plan, layer, c)
-        _peephole_gates(x + 3 * row, extras + 2 * row, c, u + 3 * row, size)
-        _output(u + 3 * row, c, h, size)
-    elif kind == COUPLED:
-        _sigmoids(x, u, size)
-        _tanhs(x + row, u + row, size)
-        _sigmoids(x + 2 * row, u + 2 * row, size)
-        _interpolate(u + row, u, c, size)
-        _clamp(plan, layer, c)
-        _output(u + 2 * row, c, h, size)
-    elif kind == GRU:
+        return
+    if plan.kind == GRU:
         _sigmoids(x, u, 2 * size)
         _multiply(u, u + 2 * row, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _interpolate(u + 2 * row, u + row, h, size)
-        _clamp(plan, layer, h)
-    elif kind == ANTISYMMETRIC:
-        _damp(h, u, size)
-        _rotate(x, x + row, u, h, size)
-        _clamp(plan, layer, h)
     else:
-        if kind == IRNN:
-            _relus(x, u, size)
-        else:
-            _tanhs(x, u, size)
+        _tanhs(x, u, size)
         _copy(u, h, size)
-        _clamp(plan, layer, h)
+    _clamp(plan, layer, h)
 
 
 @_compiled
-def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any) -> None:
-    """Apply `_step_units` and zoneout. For a cell without c, c is the address of h."""
-    if plan.kept == ONE:
-        _step_units(plan, layer, x, u, h, c)
-        return
-    size = plan.size
-    old_c = old + FLOAT * size
-    _copy(h, old, size)
-    _copy(c, old_c, size)
-    _step_units(plan, layer, x, u, h, c)
-    _apply_zoneout(h, old, plan.kept, size)
-    if c != h:
-        _apply_zoneout(c, old_c, plan.kept, size)
-    _clamp(plan, layer, c)
-
-
-@_compiled
-def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
+def _join(plan: Any, layer: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
     """Join h with `below`, in place, as `model.depths` does, and add the result to `total`."""
     size = plan.size
-    if layer == 0 or plan.depth == STACKED:
-        _copy(h_at, below_at, size)
-    elif plan.depth == RESIDUAL:
+    if layer > 0 and plan.is_residual:
         _add(h_at, below_at, size)
     else:
-        _highway(gate_at, h_at, below_at, size)
+        _copy(h_at, below_at, size)
     if layer > 0 and plan.sums_outputs:
         _add(below_at, total_at, size)
     else:
@@ -614,23 +418,12 @@ def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
         c = h + (plan.num_states - 1) * num_streams * row
         if layer > 0:
             _products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
-        if plan.kind == MLSTM:
-            _products(plan, MULTIPLICATIVE, layer, places, num_streams, h, places.m)
-            for stream in range(num_streams):
-                x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
-                _multiply(x + 4 * row, places.m + stream * row, size)
-            _products(plan, RECURRENT, layer, places, num_streams, places.m, places.u)
-        else:
-            _products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+        _products(plan, RECURRENT, layer, places, num_streams, h, places.u)
         for stream in range(num_streams):
             x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
-            u = places.u + stream * recurrent_row
-            _step_stream(plan, layer, x, u, h + stream * row, c + stream * row, places.old)
-        if layer > 0 and plan.depth == HIGHWAY:
-            _products(plan, HIGHWAYS, layer - 1, places, num_streams, places.below, places.m)
-        for stream in range(num_streams):
             at = stream * row
-            _join(plan, layer, places.m + at, h + at, places.below + at, places.total + at)
+            _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
+            _join(plan, layer, h + at, places.below + at, places.total + at)
 
 
 # Drawing.
@@ -715,9 +508,9 @@ def _log_sum(scores: Any, powers: Any) -> Any:
 
 @_compiled
 def _value(plan: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
-    """Compute the cell value of a unit: tanh(c); h, if it is within [-1, 1]; or tanh(h)."""
+    """Compute the cell value of a unit: tanh(c), or h."""
     memory = state[layer, state.shape[1] - 1, stream, unit]
-    return memory if plan.kind == GRU or plan.kind == RNN else _tanh(memory)
+    return _tanh(memory) if plan.kind == LSTM else memory
 
 
 # The loops.
@@ -773,7 +566,7 @@ def write(
                 shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
 
 
-SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, cells)]
+SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math)]
 """The files of all that is compiled into the loops."""
 LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
@@ -783,7 +576,7 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
     nothing = np.zeros(1, np.uint8)
     numbers = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
-    weights = Weights(Plan(**(numbers | {"kept": np.float32(1)})), nothing, 0)
+    weights = Weights(Plan(**numbers), nothing, 0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
     state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
     if name == "read":
