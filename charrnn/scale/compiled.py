@@ -210,7 +210,8 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     sizes = (*(row * width for width in widths), 2 * num_streams * num_columns, sum_stride * num_streams, row)
     memory = dot_products.Memory(sizes)
     *first, factors = memory.addresses
-    return Scratch(Places(*first, sum_stride, factors), memory.bytes)
+    places = (*first, sum_stride, factors)
+    return Scratch(Places(*places), memory.bytes)
 
 
 @_compiled
@@ -575,7 +576,7 @@ LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
 def arguments_of(name: str) -> tuple[Any, ...]:
     """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
     nothing = np.zeros(1, np.uint8)
-    numbers = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
+    numbers: dict[str, Any] = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
     weights = Weights(Plan(**numbers), nothing, 0)
     scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
     state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
