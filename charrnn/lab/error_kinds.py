@@ -12,8 +12,8 @@ from what the earlier ones leave; an error is attributed to the oracle that remo
 6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last one removes all that is left.
 
 A word, in any script, is a maximal run of letters, combining marks, digits and underscores, with single apostrophes
-inside it: `don't` and `num_lines` are words. A text is a range of ids that is read in blocks, so its length needs no
-memory.
+inside it: `don't` and `num_lines` are words. Of a byte alphabet, all bytes above 127 are part of words. A text is a
+range of ids that is read in blocks, so its length needs no memory.
 
 Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V vocabulary.
 """
@@ -24,8 +24,8 @@ import math
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,6 @@ from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.extensions import PackageFunction
-from charrnn.lab import breakdown
 from charrnn.lab.ngrams import NgramModel
 from charrnn.progress import task
 from charrnn.text.batches import release_pages
@@ -153,101 +152,60 @@ class ErrorReport(Displayable):
 
 DECODED_CHARS = 1 << 20
 """Characters that are decoded at a time."""
-WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER, APOSTROPHE = "wsnqpoa"
-"""Classes of characters: part of a word; a space; a line end or the END of a document; a quotation mark of any kind;
-any other punctuation and symbols; a control or format character, or one that Unicode does not define; an apostrophe,
-which in a `Block` is part of a word between two characters of one, and a quotation mark elsewhere."""
-_CLASS_OF = {
-    **dict.fromkeys(("lower case", "upper case", "other letters", "combining marks", "digits"), WORD),
-    **dict.fromkeys(("unknown", "invalid bytes"), WORD),  # what is rare is mostly a letter
-    **dict.fromkeys(("newlines", "ends of documents"), NEWLINE),
-    **dict.fromkeys(("punctuation", "symbols"), PUNCTUATION),
-    "spaces": SPACE,
-    "other characters": OTHER,
-}
-"""The class of the characters of each class of `breakdown.CLASSES`, unless they are quotation marks or apostrophes."""
+WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER = "wsnqpo"
+"""Classes of characters: part of a word; a space; a line end or the END of a document; a quotation mark or apostrophe;
+any other punctuation and symbols; a control or format character, or one that Unicode does not define."""
+LINE_ENDS = f"\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029{END}"
+QUOTES = "\"'„‚「」『』"
+"""Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
 
 
-@cache
 def class_of(character: str) -> str:
-    """Return the class of a character; "" stands for the unknown symbol."""
-    if character in ("'", "’"):
-        return APOSTROPHE
-    if character == "_":
+    """Return the class of a character; "" stands for the unknown symbol, which is mostly a letter."""
+    category = unicodedata.category(character) if character else "L"
+    if character == "_" or category[0] in "LMN" or category == "Cs":
         return WORD
-    # Some quotation marks are not classified as such by Unicode (categories Pi and Pf).
-    if character and (character in '"„‚「」『』' or unicodedata.category(character) in ("Pi", "Pf")):
+    if character in LINE_ENDS:
+        return NEWLINE
+    if character in QUOTES or category in ("Pi", "Pf"):
         return QUOTE
-    return _CLASS_OF[breakdown.CLASSES[breakdown.class_of(character)]]
+    if character.isspace():
+        return SPACE
+    return PUNCTUATION if category[0] in "PS" else OTHER
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """Characters [begin, begin + N) of a text."""
-
-    begin: int
-    text: str = field(repr=False)
-    """One character per id, as `text.encoded.decode_each` decodes them."""
-    classes: str = field(repr=False)
-    """The class of each; every byte of a character of several bytes has that of the character."""
-
-    def words(self) -> list[tuple[int, int]]:
-        """Return begin and end of each word, as offsets in the block. Its ends cut words."""
-        return [match.span() for match in re.finditer(f"{WORD}+", self.classes)]
-
-
-def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
-    """Decode and classify characters [begin, end) of a text, clipped to it.
-
-    Bytes are decoded as UTF-8. A byte that is part of no character counts as part of a word, as letters of older
-    encodings are.
-    """
-    begin, end = max(0, begin), min(end, len(ids))
-    some = ids[begin:end]
-    characters: Iterable[str] = vocab.characters
-    index: NDArray[np.integer[Any]] = some
-    sizes = np.ones(1, np.int64)
+def classes_of(vocab: Vocab) -> dict[str, str]:
+    """Return the class of everything that `text.encoded.decode_each` decodes an id to."""
     if vocab.kind == "byte":
-        points, sizes = breakdown.decode_bytes(some.astype(np.uint8).tobytes())
-        different, index = np.unique(points, return_inverse=True)
-        characters = map(chr, different.tolist())
-    table = np.array([ord(class_of(character)) for character in characters], np.uint8)
-    classes = table[index].tobytes().decode("ascii")
-    settled = re.sub(f"(?<={WORD}){APOSTROPHE}(?={WORD})", WORD, classes).replace(APOSTROPHE, QUOTE)
-    repeated = np.repeat(np.frombuffer(settled.encode("ascii"), np.uint8), sizes).tobytes().decode("ascii")
-    return Block(begin, decode_each(vocab, some), repeated)
+        return {chr(byte): class_of(chr(byte)) if byte < 128 else WORD for byte in range(256)}
+    return {character or "\ufffd": class_of(character) for character in vocab.characters}
+
+
+def word_pattern(classes: Mapping[str, str]) -> re.Pattern[str]:
+    """Return the regular expression of a word in a decoded text whose characters have these classes."""
+    inside = re.escape("_" + "".join(character for character, own in classes.items() if own == WORD))
+    return re.compile(f"[{inside}]+(?:['’][{inside}]+)*")
 
 
 def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:
     """Count how often each wanted word occurs as a word in ids (N,): counts (W,), at the index `wanted[word]`.
 
-    Memory is bounded by the wanted words.
+    Memory is bounded by the wanted words. A block ends after a space or a newline; where there is none, a word is cut.
     """
-    counts = [0] * len(wanted)
+    counts, pattern, rest = [0] * len(wanted), word_pattern(classes_of(vocab)), ""
     with task("counting words", len(ids)) as advance:
-        for block in _blocks_of_whole_words(ids, vocab):
-            for begin, end in block.words():
-                if (index := wanted.get(block.text[begin:end])) is not None:
+        for begin in range(0, len(ids), DECODED_CHARS):
+            block = ids[begin : begin + DECODED_CHARS]
+            text = rest + decode_each(vocab, block)
+            is_last = begin + len(block) == len(ids)
+            end = len(text) if is_last else 1 + max(text.rfind(" "), text.rfind("\n")) or len(text)
+            for match in pattern.finditer(text, 0, end):
+                if (index := wanted.get(match.group())) is not None:
                     counts[index] += 1
+            rest = text[end:]
             release_pages(ids)
-            advance(len(block.text))
+            advance(len(block))
     return np.array(counts, np.int64)
-
-
-def _blocks_of_whole_words(ids: IdArray, vocab: Vocab) -> Iterator[Block]:
-    """Yield all characters of a text in blocks that cut no word, unless it is as long as half a block."""
-    begin = 0
-    while begin < len(ids):
-        block = read_block(ids, vocab, begin, begin + DECODED_CHARS)
-        size = len(block.text)
-        if begin + size < len(ids):
-            # The class of an apostrophe depends on what follows it, so a block ends after a space or a newline.
-            cut = max(block.classes.rfind(SPACE, size // 2), block.classes.rfind(NEWLINE, size // 2))
-            if cut >= 0:
-                size = cut + 1
-                block = Block(begin, block.text[:size], block.classes[:size])
-        yield block
-        begin += size
 
 
 ERROR_NATS = np.float32(math.log(2))
@@ -283,10 +241,16 @@ def attribute_errors(
     kinds[is_error] = _UNDECIDED
     kinds[is_error & (ngram_nats < ERROR_NATS)] = KINDS.index("n-gram")
     words: dict[str, int] = {}
+    classes = classes_of(vocab)
+    pattern = word_pattern(classes)
     in_words = []  # pairs (indices of errors, indices of their words), of errors that only a rare word may explain
     with task("errors", len(positions)) as advance:
         for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
-            errors, word_of = _attribute_range(ids, vocab, int(positions[begin]), kinds[begin:end], words)
+            first = int(positions[begin])
+            start = max(0, first - MAX_WORD - MEMORY_LENGTHS[-1])
+            text = decode_each(vocab, ids[start : first + end - begin + MAX_WORD])
+            found = [match.span() for match in pattern.finditer(text)]
+            errors, word_of = _attribute_range(text, first - start, kinds[begin:end], classes, found, words)
             in_words.append((errors + begin, word_of))
             release_pages(ids)
             advance(end - begin)
@@ -298,36 +262,40 @@ def attribute_errors(
 
 
 def _attribute_range(
-    ids: IdArray, vocab: Vocab, first: int, kinds: Kinds, words: dict[str, int]
+    text: str,
+    first: int,
+    kinds: Kinds,
+    classes: Mapping[str, str],
+    found: Sequence[tuple[int, int]],
+    words: dict[str, int],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Attribute the undecided errors of ids[first : first + R] to all oracles but n-gram, rare word and boost.
+    """Attribute the undecided errors of text[first : first + R] to all oracles but n-gram, rare word and boost.
 
-    Changes `kinds` (R,), and adds to `words` the words of the errors that are not attributed to a memory. Returns the
-    indices of these errors, from `first` on, and those of their words.
+    `found` are begin and end of each word. Changes `kinds` (R,), and adds to `words` the words of the errors that are
+    not attributed to a memory. Returns the indices of these errors, from `first` on, and those of their words.
     """
-    block = read_block(ids, vocab, first - MAX_WORD - MEMORY_LENGTHS[-1], first + len(kinds) + MAX_WORD)
-    words_of_block = block.words()
-    begins = [begin for begin, _ in words_of_block]
-    find_memory = cache(partial(_memory_kind, block.text))
+    begins = [begin for begin, _ in found]
+    find_memory = cache(partial(_memory_kind, text))
     rare_errors, rare_words = [], []
     for error in np.flatnonzero(kinds == _UNDECIDED).tolist():
-        place = error + first - block.begin
-        before = block.classes[place - 1]
-        if before == NEWLINE:
-            kinds[error] = KINDS.index("after-newline")
-        elif before in (SPACE, QUOTE):
-            kinds[error] = KINDS.index("after-space")
-        elif block.classes[place] in (PUNCTUATION, QUOTE):
-            kinds[error] = KINDS.index("punctuation")
-        if block.classes[place] != WORD:
+        place = error + first
+        begin, end = found[index] if (index := bisect_right(begins, place) - 1) >= 0 else (0, 0)
+        if place >= end or place == begin:  # not inside a word, where an apostrophe is no quotation mark
+            before = classes[text[place - 1]]
+            if before == NEWLINE:
+                kinds[error] = KINDS.index("after-newline")
+            elif before in (SPACE, QUOTE):
+                kinds[error] = KINDS.index("after-space")
+            elif classes[text[place]] in (PUNCTUATION, QUOTE):
+                kinds[error] = KINDS.index("punctuation")
+        if place >= end:
             continue
-        begin, end = words_of_block[bisect_right(begins, place) - 1]
         kind_in_memory = find_memory(begin, end) if begin < place else None
         if kind_in_memory is not None:
             kinds[error] = kind_in_memory
         else:
             rare_errors.append(error)
-            rare_words.append(words.setdefault(block.text[begin:end], len(words)))
+            rare_words.append(words.setdefault(text[begin:end], len(words)))
     return np.array(rare_errors, np.int64), np.array(rare_words, np.int64)
 
 
