@@ -4,8 +4,8 @@
     python benchmarks/atlas.py --run checkpoints/wp  # a trained run over its held-out text
     python benchmarks/atlas.py --different 2860      # a generated text with an alphabet of 2,860 characters
 
-The first call measures, part by part; the second takes everything from the findings saved in a run, in a temporary
-folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives CPU
+The first call measures, part by part; the second takes all but the values from the findings saved in a run, in a
+temporary folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives CPU
 seconds that hardly depend on it. Then the page and the .json that `visualize --export` writes.
 """
 

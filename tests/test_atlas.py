@@ -1,7 +1,7 @@
 """The atlas: places on the map, packed values, every cell with everything, saved in the run, and shown on a page."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,8 @@ import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
-from charrnn.cells import trace as activations
-from charrnn.cells.saved import decode, encode
-from charrnn.lab import atlas
-from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, AtlasCell, atlas_entries, place_cells, spread
-from charrnn.views.page import Page, chars_on_page, to_page, unpack
+from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, atlas_entries, place_cells, spread
+from charrnn.views.page import Page, chars_on_page, to_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 
@@ -73,36 +70,13 @@ def test_every_cell_has_everything(measured: Atlas) -> None:
     assert measured.half == len(TEXT) // 2 and measured.findings.num_cells == len(cells)
 
 
-def test_only_a_cell_with_its_passages_fits_a_text(measured: Atlas) -> None:
-    cell, num_chars = measured.cells[3], len(TEXT)
-    bare = replace(cell, inputs=None, outputs=None, description=None)
-    saved = json.loads(json.dumps(encode(bare)))
-    for num_units, size, fits in ((32, num_chars, True), (3, num_chars, False), (32, 50, False)):
-        assert (decode(AtlasCell, saved, {"layers": 1, "units": num_units, "chars": size}) == bare) == fits
-    assert cell.fits(num_chars)
-    for wrong in ({"levels": "AA=="}, {"levels": "?"}, {"values": replace(cell.values, histogram=())}):
-        assert not replace(cell, **wrong).fits(num_chars)
-
-
 def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas) -> None:
     trace, cell = charrnn.load(run).trace(TEXT), measured.cells[3]
-    passages = cell.values.passages
-    expected = np.concatenate([trace.cells[one.begin : one.end, 0, 3] for one in passages])
-    assert unpack(cell.levels, cell.scale, len(expected)) == pytest.approx(expected, abs=cell.scale / 14 + 2e-3)
-    assert all(TEXT[one.begin - 1].isspace() for one in passages if one.index - one.begin > 49)
-    assert all(one.begin <= one.index < one.end <= one.begin + 90 for one in passages)
-
-
-def test_a_second_call_reads_nothing(run: Path, measured: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise AssertionError("it was measured again")
-
-    monkeypatch.setattr(atlas, "measure_cells", fail)
-    monkeypatch.setattr(activations, "Activations", fail)
-    study = charrnn.load(run).study(TEXT, cached=True)
-    object.__setattr__(study, "network", fail)
-    again = study.atlas()
-    assert asdict(again)["cells"] == asdict(measured)["cells"] and again.to_json() == measured.to_json()
+    for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
+        # The values are kept in half precision.
+        assert shown == pytest.approx(trace.cells[place.begin : place.end, 0, 3], abs=2e-3)
+        assert TEXT[place.begin - 1].isspace() or place.index - place.begin <= 49
+        assert place.begin <= place.index < place.end <= place.begin + 90
 
 
 def test_the_json_has_every_record_and_a_version(measured: Atlas) -> None:
@@ -112,7 +86,7 @@ def test_the_json_has_every_record_and_a_version(measured: Atlas) -> None:
     assert [one["detector"] for one in found["findings"]] == [one.detector for one in measured.findings.scores]
     cell = found["cells"][2]
     assert cell.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
-    assert cell["values"]["mean"] == measured.cells[2].values.mean and "levels" not in cell
+    assert cell["values"]["mean"] == measured.cells[2].values.mean
 
 
 def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
@@ -151,8 +125,6 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None
 
 
 def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:
-    study = charrnn.load(run).study("a")
     findings = charrnn.load(run).study(TEXT, cached=True).findings()
-    found = study.atlas(findings)
-    assert len(found.cells) == study.num_layers * study.num_units
+    found = charrnn.load(run).study("a").atlas(findings)
     assert found.report is None and found.cells[0].description is None and found.findings is findings

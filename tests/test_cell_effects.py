@@ -9,7 +9,6 @@ from conftest import TrainedRun, copy_run
 from rich.console import Console, RenderableType
 
 import charrnn
-from charrnn.errors import DataError
 from charrnn.lab import sampled_states
 from charrnn.lab.inputs import CellInputs, CharacterInput, EarlierCharacters, ErasedCharacter, InputPassage
 
@@ -24,12 +23,10 @@ def test_every_cell_has_inputs_and_outputs_once(
     inputs, outputs = study.inputs(), study.outputs()
     cells = [(layer, unit) for layer in range(study.num_layers) for unit in range(study.num_units)]
     assert [(one.layer, one.unit) for one in inputs] == [(one.layer, one.unit) for one in outputs] == cells
-    assert all(one.earlier is None for one in inputs) and all(one.clamped is None for one in outputs)
+    assert all(one.earlier is None for one in inputs)
     of_cell, to_cell = study.inputs_of(*cells[-1]), study.outputs_of(*cells[-1])
     assert of_cell.earlier is not None and of_cell.drivers == inputs[-1].drivers
-    assert to_cell.clamped is not None and to_cell.promoted == outputs[-1].promoted
-    assert to_cell.clamped.low < to_cell.clamped.high
-    assert to_cell.clamped.num_chars == len(TEXT) - len(TEXT) // 2 - 1
+    assert to_cell == outputs[-1]
 
     # Nothing is read again, by another study of the same run.
     def fail(*_: object) -> None:
@@ -42,27 +39,12 @@ def test_every_cell_has_inputs_and_outputs_once(
     assert (again.inputs_of(*cells[-1]), again.outputs_of(*cells[-1])) == (of_cell, to_cell)
 
 
-def test_a_text_of_two_characters_is_enough_and_one_is_not(lstm: TrainedRun) -> None:
-    model = charrnn.load(lstm.path)
-    assert model.study("ab").inputs_of(0, 0).earlier is not None
-    clamped = model.study("ab").outputs_of(0, 0).clamped
-    assert clamped is not None and clamped.num_chars == 1
-    study = model.study("a")
-    for measure in (study.inputs, study.outputs, lambda: study.inputs_of(0, 0), lambda: study.outputs_of(0, 0)):
-        with pytest.raises(DataError, match=r"The text has 1 character; .* at least 2\. Give a longer `text`\."):
-            measure()
-
-
 def passage(value: float, **effects: float) -> InputPassage:
-    characters = tuple(
-        ErasedCharacter(character=name, attribution=0.0, measured=effect) for name, effect in effects.items()
-    )
+    characters = tuple(ErasedCharacter(character=name, measured=effect) for name, effect in effects.items())
     return InputPassage(position=9, value=value, characters=characters)
 
 
-EARLIER = EarlierCharacters(
-    num_positions=32, attribution_by_lag=(), measured_by_lag=(0.1,) * 24, correlation=0.873, characters=(), passages=()
-)
+EARLIER = EarlierCharacters(num_positions=32, measured_by_lag=(0.1,) * 24, characters=(), passages=())
 INPUTS = CellInputs(layer=1, unit=396, num_positions=256, drivers=())
 
 
@@ -88,14 +70,14 @@ def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(
     earlier = replace(
         EARLIER,
         measured_by_lag=(effect / 2,) * 24,
-        characters=(CharacterInput(character="x", count=3, attribution=0.0, measured=effect / 2),),
+        characters=(CharacterInput(character="x", count=3, measured=effect / 2),),
         passages=tuple(passage(value, x=effect, y=-effect, z=effect / 2) for value in values),
     )
     out = draw(replace(INPUTS, earlier=earlier).view())
     bound = {0.0: "0.000", 0.0007: "0.001", 0.015: "0.015"}.get(effect)
     line = f"saturated: erasing one character changes it by at most {bound}"
     assert (line in out.splitlines()) != is_drawn
-    assert ("xyz" in out) == ("attribution" in out) == is_drawn
+    assert ("xyz" in out) == ("times" in out) == is_drawn
 
 
 def test_the_colours_are_the_measured_effects_on_one_scale() -> None:

@@ -59,7 +59,6 @@ def test_errors_and_long_range_are_those_of_the_python_interface(
         for index in range(5):
             total = sum(one.num_pairs * one.probabilities[index].mean for one in closing.bins)
             assert total / closing.num_pairs == pytest.approx(closing.probabilities[index].mean)
-    assert [row.interval for row in reach.resets[0].losses][-2:] == [128, None]
 
 
 def test_both_reports_are_drawn_in_80_columns(
@@ -71,7 +70,6 @@ def test_both_reports_are_drawn_in_80_columns(
     lines = ran.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.split()[:1] == ["closing"] for line in lines)
-    assert any(line.split()[:1] == ["never"] for line in lines)
     found = as_json(command("evaluate", "lstm-001", gru.path, "--errors", "--chars", "1500", "--json"))["errors"]
     first, second = found["models"]
     counts = [
@@ -83,45 +81,25 @@ def test_both_reports_are_drawn_in_80_columns(
         num_rows = (before > 0) + (before + after > 0)
         assert sum(line.split()[:1] == [kind] for line in lines) == num_rows, kind
     head = f"lstm-001: {first['num_errors']:,} errors in {found['num_chars']:,} characters ({first['share']:.1%})"
-    assert head in ran.out
-    assert ["kind", "errors", "share", "nats/char"] in [line.split() for line in lines]
-    assert ["kind", "errors", "fixed", "new", "errors", "now", "share"] in [line.split() for line in lines]
-    assert "-0.0%" not in ran.out
-    row = ["n-gram", f"{first['kinds'][0]['num_errors']:,}", f"{first['kinds'][0]['share']:.1%}"]
-    assert row in [line.split()[:3] for line in lines]
+    assert head in ran.out and "-0.0%" not in ran.out
+    assert found["num_chars"] == 1500 < found["text_length"]
+    assert "of the text, in segments spread evenly over it." in ran.out
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".html", ".txt", ".json"])
+@pytest.mark.parametrize("suffix", [".svg", ".json"])
 def test_a_report_is_exported(command: Command, lab: Path, suffix: str) -> None:
     ran = command("evaluate", "--long-range", "--chars", "3000", "--export", f"report{suffix}")
     assert (ran.code, ran.out, ran.err) == (0, f"report{suffix}\n", "")
     content = Path(f"report{suffix}").read_text(encoding="utf-8")
-    expected = {".json": '"closings"', ".txt": "reset every"}
-    assert expected.get(suffix, "Mean probability of the closing") in content
-
-
-def test_losses_are_exported_too(command: Command, lab: Path) -> None:
-    assert command("evaluate", "--export", "losses.json").code == 0
-    assert json.loads(Path("losses.json").read_text(encoding="utf-8")) == as_json(command("evaluate", "--json"))
-
-
-def test_of_a_longer_text_segments_are_scored(command: Command, lab: Path) -> None:
-    found = as_json(command("evaluate", "--errors", "--long-range", "--chars", "1000", "--json"))
-    assert found["errors"]["num_chars"] == found["long_range"]["num_chars"] == 1000 < found["errors"]["text_length"]
-    assert found["long_range"]["num_reset_chars"] <= 1000
-    ran = command("evaluate", "--errors", "--chars", "1000")
-    assert "of the text, in segments spread evenly over it." in ran.out
+    assert {".json": '"closings"'}.get(suffix, "Mean probability of the closing") in content
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["--export", "report.npz"], 2, "an evaluation has no activations; use .json"),
-        (["--export", "report.svg", "--json"], 2, "Give --json or --export, not both"),
-        (["--export", "report.docx"], 2, "the name must end in"),
         (["--text", "one.txt"], 3, "The text has 1 character"),
         (["--text", "empty.txt"], 3, "empty"),
-        (["--chars", "0"], 2, "--chars"),
     ],
 )
 def test_bad_arguments_are_refused(command: Command, lab: Path, arguments: list[str], code: int, message: str) -> None:
@@ -133,17 +111,12 @@ def test_bad_arguments_are_refused(command: Command, lab: Path, arguments: list[
         assert message in ran.err
 
 
-def test_a_text_without_pairs_and_one_of_two_characters_say_so(command: Command, lab: Path) -> None:
+def test_a_text_without_pairs_says_so(command: Command, lab: Path) -> None:
     Path("plain.txt").write_text("ab drel fon\n" * 50, encoding="utf-8")
     ran = command("evaluate", "--long-range", "--text", "plain.txt")
     assert "The scored text has no pair of brackets or quotation marks." in " ".join(ran.out.split())
-    assert "never" in ran.out
     found = as_json(command("evaluate", "--long-range", "--text", "plain.txt", "--json"))
     assert "part" not in found and found["long_range"]["closings"] == []
-    Path("two.txt").write_text("ab", encoding="utf-8")
-    ran = command("evaluate", "--long-range", "--errors", "--text", "two.txt")
-    assert ran.code == 0
-    assert "The text is too short for a loss with resets." in ran.out
 
 
 def test_runs_with_other_alphabets_and_without_their_text_are_refused(

@@ -32,7 +32,7 @@ from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.lab.gates import GateReport
 from charrnn.lab.gradients import GradientReach
 from charrnn.lab.history import CellHistory
-from charrnn.lab.long_range import ClosingReport, LongRangeReport, ModelResets, ResetLoss
+from charrnn.lab.long_range import ClosingReport, LongRangeReport
 from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.runs.overview import LearningCurves, ModelDescription, learning_curves
@@ -83,7 +83,6 @@ DIRECTION = example(
 )
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
 REACHES = RecordTuple([example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"])
-RESETS = tuple(example(ResetLoss, interval=interval) for interval in (2, 4, None))
 OBJECTS: dict[str, tuple[Displayable, str]] = {
     "findings": (FINDINGS, "bracket-depth"),
     "history": (example(CellHistory, layer=0, steps=(1, 2), values=(0.5, 0.9)), "0:1"),
@@ -126,12 +125,8 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
         "word start",
     ),
     "long range": (
-        example(
-            LongRangeReport,
-            closings=(example(ClosingReport, closing=")"),),
-            resets=(example(ModelResets, losses=RESETS),),
-        ),
-        "reset",
+        example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)),
+        "closing )",
     ),
     "sweep": (
         example(

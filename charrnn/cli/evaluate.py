@@ -79,7 +79,7 @@ def evaluate(
     lines that the model finds least likely for their length, such as misprints or another author's.
 
     --errors shows what would have avoided each error, such as a longer memory or more text, and with several runs what
-    the others fix. --long-range shows whether brackets and quotes are closed, and how far the memory reaches.
+    the others fix. --long-range shows how well brackets and quotes are closed, by their distance.
 
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix RUN3.
 

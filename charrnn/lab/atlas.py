@@ -7,8 +7,6 @@ Shapes: N characters, L layers, H units per layer, C cells.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +19,7 @@ from numpy.typing import NDArray
 from charrnn.api import Model
 from charrnn.api import Text as TextOrIds
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
-from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
-from charrnn.cells.saved import Layer, Share, Unit
+from charrnn.cells.records import CellFindings, CellScore, CellValues, PassagePlace
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import LARGEST_SNAP, correlate, measure_values
 from charrnn.display import Displayable
@@ -30,7 +27,7 @@ from charrnn.extensions import ModelMethod
 from charrnn.lab.descriptions import Description, DescriptionReport, descriptions
 from charrnn.lab.inputs import CellInputs, inputs
 from charrnn.lab.outputs import CellOutputs, outputs
-from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, ShownPassage, pack, unpack
+from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, ShownPassage
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
 ATLAS_VERSION = 1
@@ -43,10 +40,8 @@ CHARS_BEFORE = 60
 """Characters of a passage that are kept before the one it was chosen for, at most."""
 CHARS_AFTER = 30
 """Characters of a passage from that one on, at most."""
-CELLS_PER_ENTRY = 128
-"""Cells of one entry of the findings of a run, whose size is limited."""
 NUM_DIGITS = 5
-"""Significant digits of the numbers that are saved."""
+"""Significant digits of the numbers of a cell."""
 NUM_ITERATIONS = 200
 """Steps of the subspace iteration that finds the two axes of the map."""
 SUBSPACE = 8
@@ -83,32 +78,20 @@ NOTES = (
 class AtlasCell:
     """What was measured of the cell `layer`:`unit`; None for what the text is too short for.
 
-    `x` and `y` are its place on the map, from 0 to 1. `levels` are the cell's values in its passages, one after the
-    other: 4 bits each, in units of `scale` / 7, as base64.
+    `x` and `y` are its place on the map, from 0 to 1.
     """
 
-    layer: Layer
-    unit: Unit
-    x: Share
-    y: Share
+    layer: int
+    unit: int
+    x: float
+    y: float
     values: CellValues
     """Without all but the characters that change the cell's mean most."""
     inputs: CellInputs | None = None
     outputs: CellOutputs | None = None
     description: Description | None = None
-    scale: Share = field(default=0.0, repr=False)
-    levels: str = field(default="", repr=False)
-
-    def fits(self, num_chars: int) -> bool:
-        """Return whether it can be of a text of N characters: its passages are in it and have their values."""
-        places = self.values.passages
-        size = sum(place.end - place.begin for place in places)
-        is_there = all(place.begin <= place.index < place.end for place in places)
-        try:
-            num_bytes = len(base64.b64decode(self.levels, validate=True))
-        except (binascii.Error, ValueError):
-            return False
-        return is_there and len(self.values.histogram) == NUM_BINS and num_bytes == (size + 1) // 2
+    in_passages: tuple[NDArray[np.float32], ...] = field(default=(), repr=False, compare=False)
+    """The cell's values in each of its passages."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the values in the passages as one object."""
@@ -170,7 +153,7 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
     Descriptions and effects are None for a text too short for them. Raises DataError for a text too short for findings.
     """
     findings = findings or analysis.findings()
-    cells = _measured_cells(analysis)
+    cells = measure_cells(analysis.activations())
     report = unless_too_short(lambda: descriptions(analysis))
     driven, written = unless_too_short(lambda: inputs(analysis)), unless_too_short(lambda: outputs(analysis))
     return Atlas(
@@ -195,28 +178,9 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
 def model_atlas(model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> Atlas:
     """Measure all cells over `text`, read after `context`: see `atlas`, which says what is raised.
 
-    With `cached` the result is saved in the run's folder.
+    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the run's folder.
     """
     return atlas(model.study(text, context=context, cached=cached))
-
-
-def _measured_cells(analysis: CellAnalysis) -> tuple[AtlasCell, ...]:
-    """Return the values of all cells and their places, from several entries of the findings."""
-    names = [divmod(column, analysis.num_units) for column in range(analysis.num_cells)]
-    parts = [slice(begin, begin + CELLS_PER_ENTRY) for begin in range(0, len(names), CELLS_PER_ENTRY)]
-
-    def measure(missing: list[int]) -> list[tuple[AtlasCell, ...]]:
-        cells = measure_cells(analysis.activations())
-        return [cells[parts[place]] for place in missing]
-
-    def fits(cells: tuple[AtlasCell, ...]) -> bool:
-        return all(cell.fits(len(analysis.text)) for cell in cells)
-
-    keys = [analysis.text_key | {"entry": entry} for entry in range(len(parts))]
-    cells = [cell for part in analysis.kept_each("atlas", keys, tuple[AtlasCell, ...], measure, fits) for cell in part]
-    if [(cell.layer, cell.unit) for cell in cells] != names:  # a run from anybody
-        return measure_cells(analysis.activations())
-    return tuple(cells)
 
 
 def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
@@ -228,10 +192,8 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
     for found, (x, y) in zip(measured, places.tolist(), strict=True):
         kept = _shortened(found, activations.text.text)
         values = activations.of(kept.layer, kept.unit)
-        shown = [values[one.begin : one.end] for one in kept.passages]
-        scale, levels = pack(np.concatenate(shown) if shown else values[:0])
-        cell = AtlasCell(layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, scale=scale, levels=levels)
-        cells.append(_rounded(cell))
+        shown = tuple(values[one.begin : one.end] for one in kept.passages)
+        cells.append(_rounded(AtlasCell(layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, in_passages=shown)))
     return tuple(cells)
 
 
@@ -365,10 +327,7 @@ def _sections(cell: AtlasCell) -> Iterator[PagePart]:
 def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
     """Return the passages of a cell by kind."""
     found: dict[str, list[ShownPassage]] = defaultdict(list)
-    places = cell.values.passages
-    ends = np.cumsum([place.end - place.begin for place in places])
-    values = unpack(cell.levels, cell.scale, int(ends[-1]) if places else 0)
-    for place, shown in zip(places, np.split(values, ends[:-1]), strict=False):
+    for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
         title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}".replace("-", "−")
         found[place.kind].append(ShownPassage(title=title, begin=place.begin, values=shown))
     return found

@@ -50,10 +50,8 @@ ABOUT_DRIVERS = (
     "weight × standard deviation of the driver's output: how far it moves the gate before the sigmoid or tanh"
 )
 """What the numbers of drivers are."""
-ABOUT_EARLIER = (
-    "attribution: gradient × (input - mean input); erased: the value minus that with the character replaced by the mean"
-)
-"""What the columns of the earlier characters are."""
+ABOUT_EARLIER = "erased: the value minus that with the character's vector replaced by the mean vector of the text"
+"""What the numbers of the earlier characters are."""
 NUM_DRIVERS_SHOWN = 4
 """Drivers of a gate that are shown: more do not fit a line of 80 columns."""
 
@@ -93,13 +91,9 @@ class Driver:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErasedCharacter:
-    """A character before a position, and what it contributes to the cell's value there.
-
-    `attribution` is gradient × (input - mean input), `measured` the value minus the value with the character erased.
-    """
+    """A character before a position, and the value of the cell there minus the value with the character erased."""
 
     character: str
-    attribution: float
     measured: float
 
 
@@ -120,7 +114,6 @@ class CharacterInput:
 
     character: str
     count: int
-    attribution: float
     measured: float
 
 
@@ -128,15 +121,12 @@ class CharacterInput:
 class EarlierCharacters:
     """Which of the last characters set a cell's value, at `num_positions` positions where it is strong.
 
-    `attribution_by_lag[k]` and `measured_by_lag[k]` are mean absolute effects of the character k before the position
-    (0: the character at the position). `correlation` is Pearson's, between attribution and measured effect over all of
-    them; None if one of the two is constant.
+    `measured_by_lag[k]` is the mean absolute effect of erasing the character k before the position (0: the character at
+    the position).
     """
 
     num_positions: int
-    attribution_by_lag: tuple[float, ...]
     measured_by_lag: tuple[float, ...]
-    correlation: float | None
     characters: tuple[CharacterInput, ...]
     """Those with the largest measured effects, positive or negative."""
     passages: tuple[InputPassage, ...] = field(repr=False)
@@ -315,10 +305,9 @@ def measure_earlier(
     """Find which of the last NUM_LAGS characters set a cell's value where it is strongest, and verify it by erasing.
 
     values (N,) are the cell's over the text. At up to NUM_STRONG positions, half of them where the cell is highest and
-    half where it is lowest, the attribution of a character is the gradient of the value by its vector, times the vector
-    minus the mean vector of the text's characters (gradient × input with that mean as baseline; Shrikumar 2017).
-    Erasing replaces the vector by that mean. Reading END resets the state; an erased END still does. The layers' state
-    before the NUM_LAGS characters is that after up to 512 others. Raises DataError for a text too short.
+    half where it is lowest, each character is erased: its vector is replaced by the mean vector of the text's
+    characters. Reading END resets the state; an erased END still does. The layers' state before the NUM_LAGS characters
+    is that after up to 512 others. Raises DataError for a text too short.
     """
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
     indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
@@ -331,9 +320,8 @@ def measure_earlier(
         if warm_up:
             _, state = network(ids[:warm_up], state)
         vectors, mean = network.vectors(ids[warm_up:]), mean_vector(network, text)
-    attributed = attribute(network, ids[warm_up:], vectors, mean, state, layer, unit).numpy()
-    measured = erase(network, ids[warm_up:], vectors, mean, state, layer, unit).numpy()
-    return _summarize(text, values, indices, ids[warm_up:].numpy(), attributed, measured)
+    effects = erase(network, ids[warm_up:], vectors, mean, state, layer, unit).numpy()
+    return _summarize(text, values, indices, ids[warm_up:].numpy(), effects)
 
 
 def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
@@ -369,21 +357,6 @@ def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
     return torch.from_numpy(counts / counts.sum()).to(vectors.dtype) @ vectors
 
 
-def attribute(
-    network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int
-) -> Tensor:
-    """Compute the gradient of a cell's value by each vector (k, n, E), times the vector minus `mean` (E,): (k, n).
-
-    The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
-    """
-    vectors, state = vectors.detach().requires_grad_(), state.detach()
-    for step_ids, step_vectors in zip(ids, vectors, strict=True):
-        values, state = _step(network, step_ids, step_vectors, state)
-    (gradient,) = torch.autograd.grad(values[:, layer, unit].sum(), vectors)
-    effects: Tensor = (gradient * (vectors.detach() - mean)).sum(-1)
-    return effects
-
-
 @no_grad
 def erase(network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int) -> Tensor:
     """Compute a cell's value minus that with one of the vectors (k, n, E) replaced by `mean` (E,), for each: (k, n).
@@ -415,36 +388,30 @@ def _summarize(
     values: Float32Array,
     indices: NDArray[np.int64],
     ids: NDArray[np.int64],
-    attributed: NDArray[Any],
-    measured: NDArray[Any],
+    effects: NDArray[Any],
 ) -> EarlierCharacters:
     """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
     written = characters_of(text)
-    effects = np.stack((attributed, measured), axis=-1)
     of_characters = ((written[id], effects[ids == id]) for id in dict.fromkeys(ids.ravel().tolist()) if id in written)
     means = [
-        CharacterInput(character=character, count=len(pairs), attribution=mean[0], measured=mean[1])
-        for character, pairs in of_characters
-        if len(pairs) >= MIN_COUNT
-        for mean in [pairs.mean(axis=0).tolist()]
+        CharacterInput(character=character, count=len(some), measured=float(some.mean()))
+        for character, some in of_characters
+        if len(some) >= MIN_COUNT
     ]
     means.sort(key=lambda one: -abs(one.measured))
     num_high = min(NUM_STRONG // 2, (len(indices) + 1) // 2)
     shown = [*range(min(NUM_SHOWN, num_high)), *range(num_high, min(num_high + NUM_SHOWN, len(indices)))]
-    varies = attributed.std() > 0 and measured.std() > 0
     return EarlierCharacters(
         num_positions=len(indices),
-        attribution_by_lag=tuple(np.abs(attributed).mean(1)[::-1].tolist()),
-        measured_by_lag=tuple(np.abs(measured).mean(1)[::-1].tolist()),
-        correlation=float(np.corrcoef(attributed.ravel(), measured.ravel())[0, 1]) if varies else None,
+        measured_by_lag=tuple(np.abs(effects).mean(1)[::-1].tolist()),
         characters=tuple(means[:NUM_CHARACTERS]),
         passages=tuple(
             InputPassage(
                 position=int(indices[column]),
                 value=float(values[indices[column]]),
                 characters=tuple(
-                    ErasedCharacter(character=written.get(int(id), "\ufffd"), attribution=pair[0], measured=pair[1])
-                    for id, pair in zip(ids[:, column], effects[:, column].tolist(), strict=True)
+                    ErasedCharacter(character=written.get(int(id), "\ufffd"), measured=effect)
+                    for id, effect in zip(ids[:, column], effects[:, column].tolist(), strict=True)
                 ),
             )
             for column in shown
@@ -482,13 +449,9 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
             Text("Set by the last characters", style="bold"),
             Text(f"saturated: erasing one character changes it by at most {bound:.3f}"),
         ]
-    agreement = "" if earlier.correlation is None else f"; correlation with the attribution {earlier.correlation:.2f}"
-    title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions{agreement}"
-    numbers = ("times", "attribution", "erased")
-    rows = [
-        (shown_character(one.character), f"{one.count:,}", f"{one.attribution:+.3f}", f"{one.measured:+.3f}")
-        for one in earlier.characters
-    ]
+    title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions"
+    numbers = ("times", "erased")
+    rows = [(shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}") for one in earlier.characters]
     lags = [lag for lag in LAGS if lag < len(earlier.measured_by_lag)]
     by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in lags)
     return [

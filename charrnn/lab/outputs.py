@@ -1,6 +1,6 @@
-"""What a cell does to the prediction of the next character: to first order, and measured with the cell clamped.
+"""What a cell does to the prediction of the next character, to first order.
 
-Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network`, B lanes, T time.
+Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.ablation import clamping
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
-from charrnn.lab.sampled_states import SampledStates, characters_of, check_length, rounded, states_of
-from charrnn.lazy import inference_mode, torch
-from charrnn.model.reading import read_in_lanes
-from charrnn.progress import task
+from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of
+from charrnn.lazy import torch
 from charrnn.text.encoded import EncodedText
 from charrnn.views.page import PagePart
-from charrnn.views.tables import plain_table
 from charrnn.views.theme import shown_character
 
 if TYPE_CHECKING:
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
 
     from charrnn.model.cells import Ops
     from charrnn.model.layer import RecurrentLayer
-    from charrnn.model.network import CharRNN
 
 NUM_EFFECTS = 6
 """Characters that are shown of those a cell promotes, and of those it suppresses."""
@@ -41,10 +35,6 @@ ABOUT_PROMOTED = "change of the log-probability, in nats, if the cell rises by o
 
 NUM_CHARACTERS = 8
 """Promoted characters that are kept, and suppressed ones."""
-LOW, HIGH = 0.02, 0.98
-"""Quantiles of a cell's values at which it is clamped."""
-CHARS_CLAMPED = 8_192
-"""Characters that are predicted with the cell clamped, at most."""
 LEAST_SLOPE = 1e-12
 """Smallest derivative of tanh(c) by c that another quantity than tanh(c) itself is divided by."""
 
@@ -58,43 +48,12 @@ class CharacterEffect:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ClampedCharacter:
-    """The mean probability of a character without a clamp and with the cell clamped low and high."""
-
-    character: str
-    free: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClampedPrediction:
-    """How the predictions of `num_chars` characters change while a cell is clamped at a low and at a high value.
-
-    `low` and `high` are the 2nd and the 98th percentile of the cell's values. Losses are in nats per character;
-    `divergence_low` and `divergence_high` are the mean Kullback-Leibler divergences of the free predictions from the
-    clamped ones, KL(free ‖ clamped), in nats.
-    """
-
-    low: float
-    high: float
-    num_chars: int
-    loss_free: float
-    loss_low: float
-    loss_high: float
-    divergence_low: float
-    divergence_high: float
-    characters: tuple[ClampedCharacter, ...]
-    """Those whose mean probability differs most between high and low, largest difference first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CellOutputs(Displayable):
     """What the cell `layer`:`unit` does to the prediction of the next character.
 
     `promoted` and `suppressed` are the characters whose log-probability rises and falls most with the cell, to first
     order: the mean gradient over `num_positions` positions by `quantity`, times its standard deviation `spread`. It has
-    the sign of the cell's value. `clamped` is None unless it was asked for.
+    the sign of the cell's value.
     """
 
     layer: Layer
@@ -105,17 +64,15 @@ class CellOutputs(Displayable):
     num_positions: int
     promoted: tuple[CharacterEffect, ...]
     suppressed: tuple[CharacterEffect, ...]
-    clamped: ClampedPrediction | None = None
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the characters that the cell promotes and suppresses and, if measured, what clamping it changes."""
-        pictures: list[RenderableType] = [
+        """Return the characters that the cell promotes and suppresses."""
+        return [
             Text(f"Writes: what it promotes as {self.quantity} rises", style="bold"),
             Text(f"  promotes    {effects_text(self.promoted)}", overflow="fold"),
             Text(f"  suppresses  {effects_text(self.suppressed)}", overflow="fold"),
             Text(ABOUT_PROMOTED, style="dim"),
         ]
-        return pictures if self.clamped is None else [*pictures, Text(), *_clamped_pictures(self.clamped)]
 
 
 def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
@@ -133,21 +90,8 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
 
 
 def outputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellOutputs:
-    """Return the characters that a cell promotes, and what clamping it changes, as `measure_clamped` measures it.
-
-    It is clamped at its 2nd and 98th percentile over CHARS_CLAMPED characters of the scoring half. Raises DataError for
-    a text too short.
-    """
-
-    def measure() -> CellOutputs:
-        ranked = outputs(analysis)[layer * analysis.num_units + unit]
-        low, high = np.quantile(analysis.activations().of(layer, unit), [LOW, HIGH]).tolist()
-        # Of a text of a few characters the scoring half may be one, which nothing predicts.
-        part = analysis.text.part(min(analysis.half, max(0, len(analysis.text) - 2)))
-        clamped = measure_clamped(analysis.network(), part.part(0, CHARS_CLAMPED), layer, unit, low, high)
-        return replace(ranked, clamped=clamped)
-
-    return analysis.kept("outputs of", analysis.cell_key(layer, unit), CellOutputs, measure)
+    """Return what `outputs` finds of one cell."""
+    return outputs(analysis)[layer * analysis.num_units + unit]
 
 
 def rank_characters(
@@ -245,83 +189,10 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
     return replace(torch_ops(), clamp=clamp, tanh=tanh)
 
 
-@inference_mode
-def measure_clamped(
-    network: CharRNN, text: EncodedText, layer: int, unit: int, low: float, high: float
-) -> ClampedPrediction:
-    """Measure how the predictions in a text change while a cell is clamped at the values `low` and `high`.
-
-    The text is read three times, as for an ablation (`cells.ablation`). Raises DataError for a text under 2 characters.
-    """
-    check_length(text, "clamping a cell needs")
-    cell = network.recurrent_layers()[layer].cell
-    ways = [{layer: torch_ops()}, *({layer: clamping(unit, cell.memory(value))} for value in (low, high))]
-    num_chars = len(text) - 1
-    size = network.output.out_features
-    probabilities, losses, divergences = np.zeros((3, size)), np.zeros(3), np.zeros(3)
-
-    def step(inputs: Tensor, state: Tensor) -> tuple[list[Tensor], Tensor]:
-        # The three readings share a tensor for their states: (L, 3 S, B, H).
-        read = [network(inputs, part, ops=ops) for part, ops in zip(state.chunk(3, dim=1), ways, strict=True)]
-        logprobs = [logits.double().log_softmax(-1) for logits, _ in read]
-        return logprobs, torch.cat([part for _, part in read], dim=1)
-
-    def initial_state(num_lanes: int) -> Tensor:
-        return network.initial_state(num_lanes).repeat(1, 3, 1, 1)
-
-    with task("clamping", len(text)) as advance:
-        for positions, logprobs in read_in_lanes(step, initial_state, text.ids, text.first):
-            is_scored = torch.from_numpy(positions < len(text.ids) - 1)
-            following = torch.from_numpy(text.ids[np.minimum(positions + 1, len(text.ids) - 1)].astype(np.int64))
-            free = logprobs[0][is_scored]
-            for way, one in enumerate(logprobs):
-                scored = one[is_scored]
-                probabilities[way] += scored.exp().sum(0).numpy()
-                losses[way] -= float(scored.gather(-1, following[is_scored][:, None]).sum())
-                divergences[way] += float((free.exp() * (free - scored)).sum())
-            advance(int((positions < len(text.ids)).sum()))
-    probabilities, losses, divergences = probabilities / num_chars, losses / num_chars, divergences / num_chars
-    written = characters_of(text)
-    most = sorted(written, key=lambda id: -abs(probabilities[2, id] - probabilities[1, id]))[:NUM_CHARACTERS]
-    return ClampedPrediction(
-        low=low,
-        high=high,
-        num_chars=num_chars,
-        loss_free=float(losses[0]),
-        loss_low=float(losses[1]),
-        loss_high=float(losses[2]),
-        divergence_low=float(divergences[1]),
-        divergence_high=float(divergences[2]),
-        characters=tuple(
-            ClampedCharacter(character=written[id], free=free, low=at_low, high=at_high)
-            for id, (free, at_low, at_high) in zip(most, probabilities[:, most].T.tolist(), strict=True)
-        ),
-    )
-
-
 def effects_text(effects: Sequence[CharacterEffect]) -> str:
     """Return the first NUM_EFFECTS characters with their effects."""
     shown = (f"{shown_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
     return "   ".join(shown) or "nothing"
-
-
-def _clamped_pictures(clamped: ClampedPrediction) -> list[RenderableType]:
-    title = f"Clamped low ({clamped.low:+.2f}) and high ({clamped.high:+.2f}), over {clamped.num_chars:,} characters"
-    rise_low, rise_high = (loss - clamped.loss_free for loss in (clamped.loss_low, clamped.loss_high))
-    numbers = ("free", "low", "high", "high - low")
-    rows = [
-        (
-            shown_character(one.character),
-            *(f"{100 * share:.2f} %" for share in (one.free, one.low, one.high)),
-            f"{100 * (one.high - one.low):+.2f}",
-        )
-        for one in clamped.characters
-    ]
-    rows += [
-        ("rise of the loss, nats", "", f"{rise_low:+.4f}", f"{rise_high:+.4f}", ""),
-        ("KL(free ‖ clamped), nats", "", f"{clamped.divergence_low:.4f}", f"{clamped.divergence_high:.4f}", ""),
-    ]
-    return [Text(title, style="bold"), plain_table("next character", *numbers, right=numbers, rows=rows)]
 
 
 def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:

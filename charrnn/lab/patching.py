@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.api import Text as TextOrIds
 from charrnn.cells.ablation import replacing
-from charrnn.cells.records import ColouredText
 from charrnn.cells.trace import torch_ops
 from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
 from charrnn.cli.arguments import parse_cell, to_content
@@ -30,7 +28,6 @@ from charrnn.extensions import ModelMethod
 from charrnn.lazy import inference_mode, torch
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
-from charrnn.views.heatmap import HeatMap
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible, shown_character
 
@@ -40,21 +37,16 @@ if TYPE_CHECKING:
     from charrnn.model.cells import Ops
     from charrnn.model.network import CharRNN
 
-MAX_POSITION = 10**15 - 1
-"""The largest position that is read, beyond every text."""
 NUM_PATCHED = 4
 """Patched cells whose values are shown."""
-MAX_CHANGE = 1.0
-"""Change of a character's loss, in nats, from which on its colour no longer changes."""
-
 Passage = str | bytes | int
 """A passage: a text by itself, or the position of its last character in a text."""
 CHARS_READ = 1_024
 """Characters of a passage in a text that are read, at most: twice what warms up a state elsewhere."""
 CHARS_SHOWN = 60
 """Characters of a passage that are kept, its last ones."""
-NUM_FOLLOWING = 64
-"""Characters after the target passage whose losses are measured, and characters of a continuation."""
+NUM_WRITTEN = 64
+"""Characters of a continuation."""
 NUM_CHARACTERS = 8
 """Next characters that are reported."""
 
@@ -79,7 +71,7 @@ class PatchedPassage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchedCharacter:
-    """A character before and after the patch: the probability of a next one, or the loss in nats of a following one."""
+    """The probability of a next character before and after the patch."""
 
     character: str
     before: float
@@ -100,18 +92,9 @@ class Patch(Displayable):
     divergence: float
     characters: tuple[PatchedCharacter, ...]
     """Next characters whose probability changes most, largest change first."""
-    following: tuple[PatchedCharacter, ...]
-    """The characters that follow in the text; none for a passage that is in no text."""
     continuation_before: str
     """What the model writes after the target passage if it always takes the most likely character."""
     continuation_after: str
-    DERIVED = ("loss_change",)
-
-    @property
-    def loss_change(self) -> float | None:
-        """The mean rise of the loss of the following characters, in nats per character; None if there are none."""
-        rises = [one.after - one.before for one in self.following]
-        return sum(rises) / len(rises) if rises else None
 
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
@@ -127,21 +110,12 @@ class Patch(Displayable):
             for one in self.characters
             for before, after in [(100 * one.before, 100 * one.after)]
         ]
-        pictures: list[RenderableType] = [
+        return [
             Text(f"Patch of {name}: {shown}{others}", style="bold"),
             _passage_line("from", self.source),
             _passage_line("into", self.target),
             plain_table("next character", *numbers, right=numbers, rows=rows),
             Text(f"KL(before ‖ after) {self.divergence:.4f} nats"),
-        ]
-        if (rise := self.loss_change) is not None:
-            pictures += [
-                Text(f"rise of the loss of the next {len(self.following)} characters {rise:+.4f} nats each"),
-                HeatMap(_following(self)),
-                Text("red: the patch makes it less likely; blue: more likely", style="dim"),
-            ]
-        return [
-            *pictures,
             Text("most likely continuation", style="bold"),
             Text(f"  before  {all_visible(self.continuation_before)}", overflow="fold"),
             Text(f"  after   {all_visible(self.continuation_after)}", overflow="fold"),
@@ -176,8 +150,8 @@ def patch(
         if whole is None:
             raise UsageError(f"There is no text to find passages in: give {named('source')} and {named('target')}.")
         values = model.study(whole, cached=cached).activations().of(*chosen[0])
-        highest, lowest = extreme_positions(values)
-        source, target = highest if source is None else source, lowest if target is None else target
+        source = int(values.argmax()) if source is None else source
+        target = int(values.argmin()) if target is None else target
     passages = (_passage(model, whole, name, one) for name, one in (("source", source), ("target", target)))
     return patch_cells(model, chosen, *passages)
 
@@ -214,17 +188,15 @@ def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage)
         )
     encoded = model.encode(value)
     text = PatchedPassage(text=model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
-    return PassageIds(ids=encoded.ids, following=encoded.ids[:0], shown=text)
+    return PassageIds(ids=encoded.ids, shown=text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassageIds:
-    """A passage as a model reads it, the characters that follow it, and its place in the text, if it is in one."""
+    """A passage as a model reads it, and its place in the text, if it is in one."""
 
     ids: IdArray
     """(N,): at least one; the last one is the position that is patched, or that the values are taken from."""
-    following: IdArray
-    """(F,): none for a passage that is in no text."""
     shown: PatchedPassage
 
     @classmethod
@@ -233,7 +205,6 @@ class PassageIds:
         begin = max(0, position + 1 - CHARS_READ)
         return cls(
             ids=ids[begin : position + 1],
-            following=ids[position + 1 : position + 1 + NUM_FOLLOWING],
             shown=PatchedPassage(text=text[max(0, index + 1 - CHARS_SHOWN) : index + 1], position=index),
         )
 
@@ -256,7 +227,6 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
     before, after = (one.logits.double().log_softmax(-1) for one in (free, patched))
     changes = (after.exp() - before.exp()).abs()
     most = changes.argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
-    losses_before, losses_after = (_losses(network, one, target.following) for one in (free, patched))
     return Patch(
         cells=tuple(
             PatchedCell(
@@ -270,10 +240,6 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
         characters=tuple(
             PatchedCharacter(character=character(id), before=float(before[id].exp()), after=float(after[id].exp()))
             for id in most
-        ),
-        following=tuple(
-            PatchedCharacter(character=character(int(id)), before=one, after=other)
-            for id, one, other in zip(target.following, losses_before, losses_after, strict=True)
         ),
         continuation_before=model.vocab.decode(_continue(model, free)),
         continuation_after=model.vocab.decode(_continue(model, patched)),
@@ -314,23 +280,11 @@ def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
     return replacing(units, lambda _: next(remaining)[:, units])
 
 
-def _losses(network: CharRNN, reading: _Reading, following: IdArray) -> list[float]:
-    """Compute the losses (F,) in nats of the characters that follow."""
-    chars = torch.from_numpy(following.astype(np.int64))
-    logits = reading.logits[None]
-    if len(chars) > 1:
-        rest, _ = network(chars[:-1, None], reading.state)
-        logits = torch.cat((logits, rest[:, 0]))
-    logprobs = logits[: len(chars)].double().log_softmax(-1)
-    losses: list[float] = (-logprobs.gather(1, chars[:, None])[:, 0]).tolist()
-    return losses
-
-
 def _continue(model: Model, reading: _Reading) -> list[int]:
-    """Take the most likely character NUM_FOLLOWING times, up to and without an END."""
+    """Take the most likely character NUM_WRITTEN times, up to and without an END."""
     written: list[int] = []
     logits, state = reading.logits, reading.state
-    while len(written) < NUM_FOLLOWING:
+    while len(written) < NUM_WRITTEN:
         first = int(model.vocab.has_unknown_symbol)  # its id is 0
         char = first + int(logits[first:].argmax())
         if char == model.network.end_id:
@@ -341,28 +295,9 @@ def _continue(model: Model, reading: _Reading) -> list[int]:
     return written
 
 
-def extreme_positions(values: NDArray[np.float32]) -> tuple[int, int]:
-    """Return where a cell's values (N,) are highest and lowest, the first of equal ones; the last has to be predicted.
-
-    The last character is left out where there are others, because nothing follows it.
-    """
-    inner = values[: max(1, len(values) - 1)]
-    return int(inner.argmax()), int(inner.argmin())
-
-
 def _passage_line(name: str, passage: PatchedPassage) -> Text:
     place = "" if passage.position is None else f"  (character {passage.position:,})"
     return Text(f"  {name}  …{all_visible(passage.text)}{place}", overflow="fold")
-
-
-def _following(patch: Patch) -> ColouredText:
-    """Return the characters after the patch with the fall of their losses; MAX_CHANGE is a full colour."""
-    shown = [
-        (character, max(-1.0, min(1.0, (one.before - one.after) / MAX_CHANGE)))
-        for one in patch.following
-        for character in all_visible(one.character) or "�"
-    ]
-    return ColouredText(text="".join(one for one, _ in shown), values=tuple(value for _, value in shown))
 
 
 PATCH = Option(
@@ -383,31 +318,16 @@ INTO = Option(flag="--into", name="target", help="With --patch: the passage whos
 """The target passage; by default where the cell is lowest."""
 
 
-def _parse_patched(text: str, model: Model) -> tuple[int, int] | int:
-    """Parse what is given to --patch: a cell as `parse_cell`, or a layer by its number alone.
-
-    Raises UsageError if the text has another form or `model` has no such cell or layer.
-    """
-    if re.fullmatch(r"\d{1,9}", text.strip()) is None:
-        return parse_cell("--patch", text, model)
-    layer, num_layers = int(text), model.stepper.num_layers
-    if layer >= num_layers:
-        raise UsageError(f"--patch {text}: There is no layer {layer}: layers go from 0 to {num_layers - 1}.")
-    return layer
-
-
 def _parse_position(option: str, text: str) -> int | None:
     """Parse a position that is given to `option` as @ and a number; None for a passage.
 
     Raises UsageError for a number that is no position in any text.
     """
-    match = re.fullmatch(r"@(-?)0*(\d+)", text)
-    if match is None:
+    if re.fullmatch(r"@-?\d+", text) is None:
         return None
-    if match[1] or len(match[2]) > len(str(MAX_POSITION)):
-        shown = text if len(text) <= 40 else f"{text[:40]}…"
-        raise UsageError(f"{option} {shown}: a position goes from 0 to {MAX_POSITION:,}, such as {option} @500.")
-    return int(match[2])
+    if re.fullmatch(r"@\d{1,15}", text) is None:
+        raise UsageError(f"{option} {text:.40}: a position is a number from 0 on, such as {option} @500.")
+    return int(text[1:])
 
 
 def _reads_text(options: Options) -> bool:
@@ -426,7 +346,9 @@ def _measure(subject: Subject) -> Patch:
         position = _parse_position(option.flag, typed)
         return to_content(typed, model.vocab.kind) if position is None else position
 
-    cells = [_parse_patched(cell, model) for cell in subject.value(PATCH)]
+    # A number alone is a layer.
+    typed = subject.value(PATCH)
+    cells = [int(one) if re.fullmatch(r"\d{1,9}", one) else parse_cell("--patch", one, model) for one in typed]
     text = subject.text if _reads_text(subject.options) else None
     return patch(model, cells, source=passage(FROM), target=passage(INTO), text=text)
 
