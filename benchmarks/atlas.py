@@ -5,8 +5,8 @@
     python benchmarks/atlas.py --different 2860      # a generated text with an alphabet of 2,860 characters
 
 The first call measures, part by part; the second takes all but the values from the findings saved in a run, in a
-temporary folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives CPU
-seconds that hardly depend on it. Then the page and the .json that `visualize --export` writes.
+temporary folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives
+CPU seconds that hardly depend on it. Then the page and the .json that `visualize --export` writes.
 """
 
 import resource
@@ -25,8 +25,8 @@ from charrnn.cells.analysis import Study
 from charrnn.cells.scores import label_by_name
 from charrnn.cli.modes import FoundCells, show_findings
 from charrnn.config import Config
+from charrnn.findings_cache import FindingsCache
 from charrnn.model.network import CharRNN
-from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import Vocab
 from charrnn.views.export import FORMATS

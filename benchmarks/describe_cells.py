@@ -17,8 +17,8 @@ from measuring import Report, make_parser
 
 from charrnn.api import Model
 from charrnn.config import Config
+from charrnn.findings_cache import FindingsCache
 from charrnn.model.network import CharRNN
-from charrnn.runs.findings import FindingsCache
 from charrnn.text.vocab import Vocab
 
 WORDS = (
