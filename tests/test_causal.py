@@ -8,7 +8,7 @@ from effects_networks import CHARACTERS, make_config, make_network, make_text, s
 from encoded_texts import as_text
 from progress_reports import reports
 
-from charrnn.cells.ablation import WAYS, ablate_text, mean_change
+from charrnn.cells.ablation import WAYS, ablate_cells, ablate_text, mean_change
 from charrnn.cells.records import Ablation
 from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.config import Config
@@ -46,8 +46,8 @@ def held_slowly(config: Config, network: CharRNN, text: EncodedText, cell: tuple
     return np.take_along_axis(logprobs - clamped, following, axis=1)[:, 0], value
 
 
-@pytest.mark.parametrize(("cell", "depth"), CELLS)
-@pytest.mark.parametrize("at", WAYS)
+# Each architecture at one of both values.
+@pytest.mark.parametrize(("cell", "depth", "at"), [(*one, WAYS[index % 2]) for index, one in enumerate(CELLS)])
 def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str, at: str) -> None:
     config = make_config(cell, depth, num_layers=2, zoneout=0.1)
     network, text = make_network(cell, depth, num_layers=2, zoneout=0.1).float(), make_text(300)
@@ -77,6 +77,18 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context() -> None:
     changes, value = held_slowly(make_config("gru", num_layers=2), network, text, (0, 2), "mean")
     assert (result.change, result.value) == pytest.approx((changes[30:].mean(), value), abs=1e-5)
     assert done == {"ablating": 2 * len(text)}
+
+
+@pytest.mark.parametrize("depth", ["stacked", "dilated"])
+def test_several_cells_are_clamped_at_once_as_each_alone(depth: str) -> None:
+    network, text = make_network("gru", depth, num_layers=2).float(), make_text(700)
+    begins, cells = [0, 400, 100, 650], [(0, 2), (1, 3), (0, 5), (1, 3)]
+    found = ablate_cells(network, text.ids, begins, 50, cells)
+    for begin, (layer, unit), (value, changes) in zip(begins, cells, found, strict=True):
+        alone = ablate_text(network, text.part(begin, begin + 50), [], layer=layer, unit=unit)
+        # A product of several rows adds up in another order.
+        assert (alone.value, alone.change) == pytest.approx((value, changes.mean()), abs=1e-5)
+        assert len(changes) == 49 and np.abs(changes).max() > 0.001
 
 
 def test_a_detector_with_too_little_to_see_says_so() -> None:

@@ -42,13 +42,13 @@ def study(model: Model) -> Study:
 
 def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     ablated: list[tuple[int, int]] = []
-    real = analysis.ablate_text
+    real = analysis.ablate_cells
 
-    def ablate_text(network: Any, text: Any, *arguments: Any, **options: Any) -> Any:
-        ablated.append((text.first - study.text.first, len(text)))
-        return real(network, text, *arguments, **options)
+    def ablate_cells(network: Any, ids: Any, begins: list[int], num_chars: int, cells: Any) -> Any:
+        ablated.extend((begin - study.text.first, num_chars) for begin in begins)
+        return real(network, ids, begins, num_chars, cells)
 
-    monkeypatch.setattr(analysis, "ablate_text", ablate_text)
+    monkeypatch.setattr(analysis, "ablate_cells", ablate_cells)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 500)
     study.findings([custom_detector("b")], untrained=False, ablations=True)
     ((begin, length),) = ablated

@@ -1,7 +1,6 @@
 """Every picture on every terminal: whatever width, colours and encoding, nothing sticks out or steers the terminal."""
 
 import io
-import itertools
 import re
 import unicodedata
 from typing import Literal
@@ -58,11 +57,12 @@ def drawn(
 
 @pytest.mark.parametrize("shown", PICTURES.values(), ids=PICTURES.keys())
 def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) -> None:
-    for width, encoding in itertools.product((40, 80, 120), ("utf-8", "ascii")):
+    # Each terminal with a width, not all with all of them.
+    for width, encoding in ((40, "utf-8"), (80, "ascii"), (120, "utf-8")):
         plain = drawn(shown, width, encoding=encoding)
         assert plain.strip() and "\x1b" not in plain
         texts = [plain, drawn(shown, width, "truecolor", encoding, NO_COLOR="1")]
-        for colours, background in itertools.product(("standard", "256", "truecolor"), ("dark", "light", "unknown")):
+        for colours, background in (("standard", "dark"), ("256", "light"), ("truecolor", "unknown")):
             texts.append(drawn(shown, width, colours, encoding, background))  # type: ignore[arg-type]
         for text in texts:
             without = SETS_COLOURS.sub("", text)

@@ -1,6 +1,6 @@
 """Ablation: how much the loss of a text rises while one cell is clamped.
 
-Shapes: N characters, T, B and H as in `model.reading`.
+Shapes: N characters, P parts of a text, T, B and H as in `model.reading`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
 from charrnn.cells.statistics import draw_blocks
-from charrnn.cells.trace import score_following, torch_ops
+from charrnn.cells.trace import score_next, torch_ops
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.intervals import percentiles
-from charrnn.lazy import inference_mode
-from charrnn.model.reading import read_in_lanes
+from charrnn.lazy import inference_mode, torch
+from charrnn.model.reading import MAX_LANES, lanes_of, read_parts
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,13 +42,7 @@ def ablate_text(
     The first character is not scored, because the character before it has no label. A detector with too few labels is
     skipped, with the reason. The text must have at least 2 characters and is read twice.
     """
-    # Both readings use the cell's equations step by step, so that a cell without influence changes nothing at all.
-    with task("ablating", 2 * len(text)) as advance:
-        free, moments = score_with(network, text, {layer: torch_ops()}, advance)
-        value = float(moments.means[layer, unit]) if at == "mean" else 0.0
-        memory = network.recurrent_layers()[layer].cell.memory(value)
-        clamped, _ = score_with(network, text, {layer: clamping(unit, memory)}, advance)
-    changes = free - clamped
+    ((value, changes),) = ablate_cells(network, text.ids, [text.first], len(text), [(layer, unit)], at)
     change, ci = mean_change(changes, np.ones(len(changes), bool))
     effects, skipped = effects_of(changes, text, detectors)
     return Ablation(
@@ -61,6 +56,44 @@ def ablate_text(
         effects=tuple(effects),
         skipped=tuple(skipped),
     )
+
+
+def ablate_cells(
+    network: CharRNN,
+    ids: IdArray,
+    begins: Sequence[int],
+    num_chars: int,
+    cells: Sequence[tuple[int, int]],
+    at: str = "mean",
+) -> list[tuple[float, Float64Array]]:
+    """Clamp a cell (layer, unit) in each part of ids (N,), of `num_chars` characters from `begins` (P,) on.
+
+    Returns for each the value that it is clamped at, and by how many nats its clamping raises the loss of each
+    character but the first (num_chars - 1,). Several parts are read at once, each of them twice.
+    """
+    num_lanes = lanes_of(num_chars)
+    num_together = max(1, MAX_LANES // num_lanes)
+    found: list[tuple[float, Float64Array]] = []
+    with task("ablating", 2 * len(begins) * num_chars) as advance:
+        for first in range(0, len(begins), num_together):
+            here = cells[first : first + num_together]
+            starts = np.array(begins[first : first + num_together])
+            # Both readings use the cell's equations step by step, so that a cell without influence changes nothing.
+            ops = {layer: torch_ops() for layer, _ in here}
+            free, moments = score_parts(network, ids, starts, num_chars, ops, advance)
+            values = [
+                float(means[cell]) if at == "mean" else 0.0 for means, cell in zip(moments.means, here, strict=True)
+            ]
+            for layer in ops:
+                memory = network.recurrent_layers()[layer].cell.memory
+                clamped = [(part, unit) for part, (at_layer, unit) in enumerate(here) if at_layer == layer]
+                rows = [part * num_lanes + lane for part, _ in clamped for lane in range(num_lanes)]
+                units = [unit for _, unit in clamped for _ in range(num_lanes)]
+                memories = [memory(values[part]) for part, _ in clamped for _ in range(num_lanes)]
+                ops[layer] = clamping_rows(rows, units, memories, len(here) * num_lanes)
+            held, _ = score_parts(network, ids, starts, num_chars, ops, advance)
+            found += zip(values, free - held, strict=True)
+    return found
 
 
 def effects_of(
@@ -107,15 +140,27 @@ def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) 
     return replace(torch_ops(), clamp=clamp)
 
 
+def clamping_rows(rows: Sequence[int], units: Sequence[int], memories: Sequence[float], batch_size: int) -> Ops[Tensor]:
+    """Return the functions of torch, with the memory of one unit clamped at a value in each of some batch rows."""
+    values = torch.tensor(memories)
+
+    def clamp(found: Tensor) -> Tensor:
+        found = found.clone(memory_format=torch.contiguous_format)
+        # A dilated layer folds several steps into the batch: the row of the batch varies fastest.
+        found.view(-1, batch_size, found.shape[-1])[:, rows, units] = values.to(found)
+        return found
+
+    return replace(torch_ops(), clamp=clamp)
+
+
 @dataclass(frozen=True, slots=True)
 class CellMoments:
-    """Mean and standard deviation (L, H) of each cell over a text."""
+    """Mean and standard deviation (L, H) of each cell over a text, or (P, L, H) over each of its parts."""
 
     means: Float64Array
     deviations: Float64Array
 
 
-@inference_mode
 def score_with(
     network: CharRNN, text: EncodedText, ops: Mapping[int, Ops[Tensor]], advance: Callable[[int], object]
 ) -> tuple[Float64Array, CellMoments]:
@@ -123,23 +168,42 @@ def score_with(
 
     The layers of `ops` compute with these. `advance` is called with the number of characters read since its last call.
     """
-    ids, first = text.ids, text.first
-    logprobs = np.empty(len(text))
-    sums = np.zeros((2, len(network.recurrent_layers()), network.hidden_size))
+    scores, moments = score_parts(network, text.ids, np.array([text.first]), len(text), ops, advance)
+    return scores[0], CellMoments(moments.means[0], moments.deviations[0])
+
+
+@inference_mode
+def score_parts(
+    network: CharRNN,
+    ids: IdArray,
+    begins: NDArray[np.int64],
+    num_chars: int,
+    ops: Mapping[int, Ops[Tensor]],
+    advance: Callable[[int], object],
+) -> tuple[Float64Array, CellMoments]:
+    """Score parts of ids (N,), of `num_chars` characters from `begins` (P,) on, as `score_with`: (P, num_chars - 1)."""
+    num_parts = len(begins)
+    first_of_row = np.repeat(begins, lanes_of(num_chars))
+    part_of_row = np.repeat(np.arange(num_parts), lanes_of(num_chars))
+    logprobs = np.empty((num_parts, num_chars))
+    sums = np.zeros((2, num_parts, len(network.recurrent_layers()), network.hidden_size))
 
     def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         logits, cells, _, state = network.trace(inputs, state, dict(ops))
         return (logits, cells), state
 
-    for positions, (logits, cells) in read_in_lanes(step, network.initial_state, ids, first):
-        is_text = positions < len(ids)
-        values = cells.float().cpu().numpy()[is_text].astype(np.float64)
-        sums += values.sum(axis=0), (values**2).sum(axis=0)
-        following, scores = score_following(logits, ids, positions)
-        logprobs[following - first] = scores
-        advance(int(is_text.sum()))
-    means, squares = sums / len(text)
-    return logprobs[1:], CellMoments(means, np.sqrt(np.maximum(squares - means**2, 0)))
+    for positions, (logits, cells) in read_parts(step, network.initial_state, ids, begins, num_chars):
+        indices = positions - first_of_row
+        is_part, has_next = indices < num_chars, indices < num_chars - 1
+        values = cells.float().cpu().numpy().astype(np.float64)
+        values[~is_part] = 0
+        values = values.reshape(len(values), num_parts, -1, *values.shape[2:])
+        sums += values.sum(axis=(0, 2)), (values**2).sum(axis=(0, 2))
+        parts = np.broadcast_to(part_of_row, indices.shape)
+        logprobs[parts[has_next], indices[has_next] + 1] = score_next(logits, ids, positions)[has_next]
+        advance(int(is_part.sum()))
+    means, squares = sums / num_chars
+    return logprobs[:, 1:], CellMoments(means, np.sqrt(np.maximum(squares - means**2, 0)))
 
 
 def mean_change(changes: Float64Array, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.ablation import ablate_text
+from charrnn.cells.ablation import ablate_cells, ablate_text, effects_of
 from charrnn.cells.records import (
     Ablation,
     CellFindings,
@@ -194,7 +194,7 @@ class CellAnalysis:
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [one.score for one in self.measure(targets, untrained=untrained)]
         if ablations:
-            scores = [self._ablate(one, target) for one, target in zip(scores, targets, strict=True)]
+            scores = self._ablate(scores, targets)
         self._keep_found(scores)
         self.cache.save()
         return order_scores(scores, skipped, len(self.text), self.num_cells)
@@ -395,26 +395,40 @@ class CellAnalysis:
         )
         return [slice(*part) for part in found]
 
-    def _ablate(self, score: CellScore, target: Target) -> CellScore:
-        """Add the contribution of a score's cell, on the segment of the scoring half with the most label changes."""
-        num_chars = min(CHARS_ABLATED, len(self.text) - target.half)
+    def _ablate(self, scores: Sequence[CellScore], targets: Sequence[Target]) -> list[CellScore]:
+        """Add the contribution of each score's cell, on the segment of the scoring half with the most label changes."""
+        lengths = [min(CHARS_ABLATED, len(self.text) - target.half) for target in targets]
+        keys = [
+            self.target_key(target) | {"layer": score.layer, "unit": score.unit, "length": length}
+            for score, target, length in zip(scores, targets, lengths, strict=True)
+        ]
 
-        def ablate() -> tuple[float | None, float | None]:
-            begin = most_changes(target.labels, target.half, num_chars)
-            part = slice(begin, begin + num_chars)
-            text, detectors = self.text.part(part.start, part.stop), [labelled(target, part)]
-            effects = ablate_text(self.network(), text, detectors, layer=score.layer, unit=score.unit).effects
-            return (effects[0].change_inside, effects[0].change_outside) if effects else (None, None)
+        def ablate(missing: list[int]) -> list[tuple[float | None, float | None]]:
+            found: dict[int, tuple[float | None, float | None]] = {}
+            for length in {lengths[place] for place in missing}:
+                places = [place for place in missing if lengths[place] == length]
+                begins = [most_changes(targets[place].labels, targets[place].half, length) for place in places]
+                cells = [(scores[place].layer, scores[place].unit) for place in places]
+                firsts = [self.text.first + begin for begin in begins]
+                ablated = ablate_cells(self.network(), self.text.ids, firsts, length, cells)
+                for place, begin, (_, changes) in zip(places, begins, ablated, strict=True):
+                    part = slice(begin, begin + length)
+                    text = self.text.part(part.start, part.stop)
+                    effects, _ = effects_of(changes, text, [labelled(targets[place], part)])
+                    found[place] = (effects[0].change_inside, effects[0].change_outside) if effects else (None, None)
+            return [found[place] for place in missing]
 
-        key = self.target_key(target) | {"layer": score.layer, "unit": score.unit, "length": num_chars}
-        inside, outside = self.kept(
+        found = self.kept_each(
             "ablation",
-            key,
+            keys,
             tuple[float | None, float | None],
             ablate,
             fits=lambda found: (found[0] is None) == (found[1] is None),
         )
-        return replace(score, ablation_inside=inside, ablation_outside=outside)
+        return [
+            replace(score, ablation_inside=inside, ablation_outside=outside)
+            for score, (inside, outside) in zip(scores, found, strict=True)
+        ]
 
     def _keep_found(self, scores: Sequence[CellScore]) -> None:
         """Keep the significant scores that exceed the untrained baseline, for an exported model: not the text."""

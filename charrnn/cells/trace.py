@@ -145,9 +145,17 @@ def score_following(
     """Return the positions (M,) in ids (N,) of the characters that follow those at positions (T, B), where there is
     one, and their log-probabilities (M,) in nats under logits (T, B, V)."""
     has_next = positions < len(ids) - 1
+    return positions[has_next] + 1, score_next(logits, ids, positions)[has_next]
+
+
+def score_next(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> Float32Array:
+    """Return the log-probabilities (T, B) in nats of the characters after those at positions (T, B) in ids (N,).
+
+    logits (T, B, V). After the last character, it is the probability of that character itself.
+    """
     targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
-    scores = logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
-    return positions[has_next] + 1, scores[has_next]
+    scores: Float32Array = logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
+    return scores
 
 
 def stream_cells(network: CharRNN, text: EncodedText) -> Generator[tuple[NDArray[np.int64], Float32Array], None, None]:

@@ -53,11 +53,25 @@ def read_in_lanes(
     `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output): positions[t, b] is the
     character's index in `ids`; one that is >= N is padding. Characters before `first` are context only.
     """
-    num_chars = len(ids) - first
-    num_lanes = max(1, min(MAX_LANES, num_chars // (4 * WARM_UP)))
+    yield from read_parts(step, initial_state, ids, np.array([first]), len(ids) - first)
+
+
+def read_parts(
+    step: Step[Output], initial_state: InitialState, ids: IdArray, begins: Indices, num_chars: int
+) -> Iterator[tuple[Indices, Output]]:
+    """Read parts of `num_chars` characters of ids (N,), which begin at `begins` (P,), at once, as `read_in_lanes`.
+
+    Each is read in as many lanes, with the characters before it as context: B is P times `lanes_of(num_chars)`.
+    """
+    num_lanes = lanes_of(num_chars)
     lane_length = -(-num_chars // num_lanes)
-    starts = first + lane_length * np.arange(num_lanes)
+    starts = (begins[:, None] + lane_length * np.arange(num_lanes)).ravel()
     yield from _read_from(step, initial_state, ids, starts, lane_length)
+
+
+def lanes_of(num_chars: int) -> int:
+    """Return the number of lanes in which a text is read."""
+    return max(1, min(MAX_LANES, num_chars // (4 * WARM_UP)))
 
 
 def read_segments(
@@ -96,16 +110,15 @@ def segments_of(max_chars: int) -> tuple[int, int]:
 def _read_from(
     step: Step[Output], initial_state: InitialState, ids: IdArray, starts: Indices, length: int
 ) -> Iterator[tuple[Indices, Output]]:
-    """Read `length` characters in each of B lanes from `starts` (B,) on, ascending, with the warm-up before them."""
-    first, num_lanes = int(starts[0]), len(starts)
-    warm_up = WARM_UP if num_lanes > 1 else min(WARM_UP, first)
-    # Lane 0 may have less text before it than the others: its state is reset where the text begins.
-    text_begins = max(0, warm_up - first) - warm_up
-    cuts = sorted({-warm_up, text_begins, *range(0, length, WINDOW), length})
-    state = initial_state(num_lanes)
+    """Read `length` characters in each of B lanes from `starts` (B,) on, with the warm-up before them."""
+    warm_up = WARM_UP if len(starts) > 1 else min(WARM_UP, int(starts[0]))
+    # A lane may have less text before it than the others: its state is reset where the text begins.
+    text_begins = np.maximum(0, warm_up - starts) - warm_up
+    cuts = sorted({-warm_up, *text_begins.tolist(), *range(0, length, WINDOW), length})
+    state = initial_state(len(starts))
     for begin, end in pairwise(cuts):
-        if begin == text_begins:
-            state[:, :, 0] = initial_state(1)[:, :, 0]
+        for lane in np.flatnonzero(text_begins == begin):
+            state[:, :, lane] = initial_state(1)[:, :, 0]
         positions = starts + np.arange(begin, end)[:, None]
         inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
         output, state = step(torch.from_numpy(inputs).to(state.device), state)

@@ -89,6 +89,8 @@ class RecurrentProduct:
 
     def __call__(self, h: Tensor) -> Tensor:
         """Compute the product (B, G*H) of h (B, H), in the weight's precision."""
+        if not torch.is_grad_enabled():
+            return self._window.forward(h.to(self._window.weight.dtype), self._window.bias)
         return _Step.apply(h, self._token, self._window)  # type: ignore[no-untyped-call,no-any-return]
 
 
