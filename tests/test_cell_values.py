@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from random_networks import H, L, V, random_network
 
-from charrnn.cells.records import LAGS, NUM_BINS, CellScore, CellValues, PassagePlace
+from charrnn.cells.records import LAGS, NUM_BINS, CellValues, PassagePlace
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import (
     CHARS_AFTER,
@@ -26,7 +26,6 @@ from charrnn.cells.values import (
     NUM_EXTREMES,
     NUM_LINES,
     choose_passage,
-    choose_passages,
     contrasting_passages,
     correlate,
     extreme_passages,
@@ -181,16 +180,6 @@ def check_passages(passages: list[PassagePlace], values: NDArray[np.float16], te
         assert one.index - one.begin <= CHARS_BEFORE and one.end - one.index <= CHARS_AFTER
 
 
-def test_a_passage_begins_and_ends_between_words() -> None:
-    text = "river stone " * 100
-    values = np.zeros(len(text), np.float16)
-    values[600] = 1
-    drawn = np.arange(len(text))
-    top = next(iter(extreme_passages(values, text, number_sentences(text), drawn)))
-    assert (top.kind, top.rank, top.index) == ("top", 1, 600)
-    assert text[top.begin - 1] == text[top.end] == " " and text[top.begin] != " "
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -215,17 +204,6 @@ def alike(part: slice) -> float:
     return 0.5
 
 
-def test_the_lines_around_the_only_quotation_are_chosen() -> None:
-    text = QUIET * 40 + 'she said "come in out of the rain"\n' + QUIET * 40
-    labels = np.zeros(len(text), bool)
-    begin = text.index('"')
-    labels[begin : text.rindex('"')] = True
-    passage = choose_passage(text, labels, 0, alike)
-    assert passage.start <= begin < text.rindex('"') < passage.stop
-    assert text[passage].count("\n") == NUM_LINES
-    assert passage.start == 0 or text[passage.start - 1] == "\n"
-
-
 @pytest.mark.parametrize("text", ["b" * 3000, "one\ntwo\n", "x"])
 def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
     labels = np.arange(len(text)) % 7 == 0
@@ -233,12 +211,6 @@ def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
     assert len(text) // 2 <= passage.start < passage.stop <= len(text)
     assert passage.stop - passage.start <= MAX_LENGTH
     assert passage.stop - passage.start >= min(100, len(text) // 2)
-
-
-def test_a_short_line_at_the_end_beats_no_passage_of_many_lines() -> None:
-    text = "Nobody spoke.\n" * 20 + "a\n"
-    ends_of_lines = np.array([character == "\n" for character in text])
-    assert text[choose_passage(text, ends_of_lines, 0, alike)].count("\n") == NUM_LINES
 
 
 def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
@@ -272,29 +244,6 @@ def test_of_the_candidates_the_typical_one_is_shown_not_the_best() -> None:
     for sign in (1, -1):
         chosen = choose_passage(text, labels, 0, lambda part, sign=sign: float(sign * agreements[part.start]))  # type: ignore[misc]
         assert agreements[chosen.start] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize("is_count", [False, True])
-@pytest.mark.parametrize("polarity", [-1, 1])
-def test_agreement_is_the_score_of_the_shown_cell_in_the_passage(is_count: bool, polarity: int) -> None:
-    text = ('say "it" or "so" or "go"\n' * NUM_LINES) * 6
-    inside = np.cumsum([character == '"' for character in text]) % 2 == 1
-    labels = np.arange(len(text)) % 25 if is_count else inside
-    half, size = len(text) // 2, len(text) // 6
-    # Of the three passages of the scoring half the cell follows the last perfectly, the first half, the middle not.
-    noise = np.random.default_rng(0).permutation(labels.astype(float))
-    values = labels.astype(np.float32) * polarity
-    values[half : half + size : 2] = noise[half : half + size : 2]
-    values[half + size : half + 2 * size] = noise[half + size : half + 2 * size]
-    cells = np.stack([np.zeros_like(values), values], axis=1)
-
-    def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        for index in reversed(range(begin, end)):
-            yield np.array([index - begin]), cells[[index]]
-
-    score = CellScore(detector="x", layer=1, unit=0, polarity=polarity, num_positive=1)
-    (part,) = choose_passages(text, [(score, labels)], half, read, num_units=1)
-    assert part.start < half + size / 2, "the one in between"
 
 
 @pytest.mark.parametrize("first", [0, 40])

@@ -12,7 +12,6 @@ from conftest import Ran
 
 import charrnn
 from charrnn.detectors.custom import custom_detector
-from charrnn.detectors.detector import why_not_scored
 from charrnn.errors import UsageError
 
 PATTERNS = {
@@ -26,16 +25,10 @@ PATTERNS = {
 
 @pytest.mark.parametrize(("spec", "text", "expected"), PATTERNS.values(), ids=PATTERNS.keys())
 def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -> None:
-    labels = custom_detector(spec).label(text)
-    assert labels is not None and labels.dtype == bool
+    detector = custom_detector(spec)
+    labels = detector.label(text)
+    assert labels is not None and labels.dtype == bool and detector.looks_for == f"inside matches of {spec}"
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
-
-
-def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
-    detector = custom_detector("[aeiou]")
-    assert (detector.name, detector.looks_for) == ("[aeiou]", "inside matches of [aeiou]")
-    assert why_not_scored(detector.label("lamp " * 100)) is None
-    assert why_not_scored(detector.label("xyz " * 100)) == "there are none in this text"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +57,6 @@ def write(folder: Path, code: str) -> str:
         ("def label(text):\n    return [c == 'a' for c in text]\n", [True, False, True]),
         ("def label(text):\n    return tuple(map(ord, text))\n", [97, 98, 97]),
         ("import numpy as np\ndef label(text):\n    return np.arange(len(text), dtype=np.uint8)\n", [0, 1, 2]),
-        ("A = 'a'\ndef is_a(c):\n    return c == A\ndef label(text):\n    return list(map(is_a, text))\n", [1, 0, 1]),
         ("def label(text):\n    return [True, 2, False]\n", [1, 2, 0]),
     ],
 )
@@ -73,19 +65,14 @@ def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[
     labels = detector.label("aba")
     assert labels is not None and labels.tolist() == expected
     assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
-    assert detector.name == "mine.py"
-    assert not (tmp_path / "__pycache__").exists()
+    assert detector.name == "mine.py" and not (tmp_path / "__pycache__").exists()
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
         ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
-        ("x = 1\ny = x / 0\n", r"mine\.py, line 2: ZeroDivisionError: division by zero"),
-        (
-            "def half(n):\n    return n / 0\nhalf(1)\n",
-            r"mine\.py, line 2: ZeroDivisionError",
-        ),  # not where it was called
+        ("def half(n):\n    return n / 0\nhalf(1)\n", r"mine\.py, line 2: ZeroDivisionError"),
         ("import sys\nsys.exit(3)\n", r"mine\.py, line 2: SystemExit: 3"),
         ("x = '\xe9\x00'\n", r"The detector mine\.py failed: .*null bytes"),
         ("import json\n\njson.loads('{')\n", r"mine\.py, line 3: JSONDecodeError"),  # not a line of the library
@@ -103,10 +90,8 @@ def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, messag
         ("return text.nothing", r"mine\.py, line 2: AttributeError: 'str' object has no"),
         ("return label(text + 'a')", r"mine\.py, line 2: RecursionError"),
         ("return [True]", r"a bool or an int for each of the 3 characters; it returned 1\."),
-        ("return None", r"each of the 3 characters, not NoneType\."),
         ("return 'abc'", r"each of the 3 characters, not str\."),
         ("return [1, 0.5, 2]", r"one of them is 0\.5\."),
-        ("return [1, [2], 2]", r"each of the 3 characters: "),
         ("return [[1], [2], [2]]", r"one of them is \[1\]\."),
         ("return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
     ],

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 from conftest import Ran
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_detectors import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
-from charrnn.errors import UsageError
 from charrnn.text.formal_languages import (
     BRACKETS,
     END,
@@ -160,8 +158,3 @@ def test_make_writes_a_file_and_replaces_no_other(command: Command, tmp_path: Pa
     ran = command(*make, "--seed", 1)
     assert (ran.code, ran.out) == (3, "") and "exists and has another content" in ran.err
     assert out.read_bytes() == content and os.listdir(tmp_path) == ["text.txt"]
-
-
-def test_bad_arguments_are_refused_before_the_first_string() -> None:
-    with pytest.raises(UsageError, match="`lines` is 0"):
-        make_strings(find_language("anbn"), 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -12,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from progress_reports import reports
 
 from charrnn.cells.records import CHANCE, CellFindings, CellScore
-from charrnn.cells.scores import MIN_TEXT, Read, find_cells, num_read, score_cells
+from charrnn.cells.scores import MIN_TEXT, Read, find_cells, score_cells
 from charrnn.cells.statistics import (
     INTERIOR,
     NUM_CALIBRATING,
@@ -275,15 +273,6 @@ def test_lanes_change_nothing() -> None:
             assert size == other_size and reached == pytest.approx(other, abs=BINNED)
 
 
-def test_progress_adds_up_to_what_is_read_twin_included() -> None:
-    cells = slow_noise(5001, 3)
-    with reports() as done:
-        score_cells("x" * 5001, reader(cells), 3, [fixed(spans(5001, 14))], reader(cells))
-    assert done == {"reading, to score the cells": num_read(5001, has_baseline=True), "scoring": 1}
-    assert num_read(5001, has_baseline=True) == 10_002
-    assert num_read(1_000_000, has_baseline=True) == 1_262_144 and num_read(5001, has_baseline=False) == 5001
-
-
 def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     num_chars = 6000
     labels = {"inside": spans(num_chars, 15), "count": np.arange(num_chars) % 37}
@@ -340,33 +329,12 @@ def labels_of(name: str, text: str) -> Labels:
     return labels
 
 
-def naive_ranks(values: list[float]) -> list[float]:
-    return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
-
-
 def naive_auc(values: list[float], is_inside: list[bool]) -> float:
     """The share of pairs (one inside, one outside) of which the one inside is higher; a tie is half."""
     inside = [value for value, inside in zip(values, is_inside, strict=True) if inside]
     outside = [value for value, inside in zip(values, is_inside, strict=True) if not inside]
     pairs = [(a > b) + (a == b) / 2 for a, b in product(inside, outside)]
     return sum(pairs) / len(pairs)
-
-
-def naive_spearman(x: list[float], y: list[float]) -> float:
-    """Pearson's correlation of the ranks; 0 where one of them is constant."""
-    x, y = naive_ranks(x), naive_ranks(y)
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-    norm = math.sqrt(sum((a - mean_x) ** 2 for a in x) * sum((b - mean_y) ** 2 for b in y))
-    return covariance / norm if norm else 0.0
-
-
-@given(TWO_COLUMNS)
-@EXAMPLES
-def test_equal_values_share_the_mean_of_their_ranks(columns: tuple[list[float], list[float]]) -> None:
-    values = np.array(columns, np.float32).T
-    assert average_ranks(values).T.tolist() == [naive_ranks(column) for column in columns]
-    assert average_ranks(values[:, 0]).tolist() == naive_ranks(columns[0])
 
 
 @given(TWO_COLUMNS, st.data())
@@ -381,33 +349,6 @@ def test_auc_is_the_share_of_pairs_in_the_right_order(
     is_inside = [True, False, *(index < num_inside for index in order)]
     found = auc(average_ranks(np.array(columns).T), np.array(is_inside))
     assert found == pytest.approx([naive_auc(column, is_inside) for column in columns], abs=EXACT)
-
-
-@given(TWO_COLUMNS, st.data())
-@EXAMPLES
-def test_spearman_is_the_correlation_of_ranks(columns: tuple[list[float], list[float]], data: st.DataObject) -> None:
-    counts = data.draw(st.lists(st.integers(0, 3), min_size=len(columns[0]), max_size=len(columns[0])))
-    found = spearman(average_ranks(np.array(columns, float).T), np.array(counts))
-    expected = [naive_spearman(column, [float(count) for count in counts]) for column in columns]
-    assert found == pytest.approx(expected, abs=EXACT)
-
-
-@pytest.mark.parametrize("polarity", [1, -1])
-def test_a_cell_that_copies_a_label_is_found(polarity: int) -> None:
-    text = make_text(4000)
-    labels, counts, cells = labels_of("quote", text), labels_of("line-position", text), noise(4000)
-    cells[:, 1, 2] = polarity * (0.8 * labels + 0.1 * cells[:, 1, 2])
-    cells[:, 0, 3] = polarity * np.tanh(counts / 40)
-    findings = find_cells(make_trace(text, cells), get_detectors(["quote", "line-position"]))
-    score, count = sorted(findings.scores, key=lambda score: score.detector != "quote")
-    assert findings.scores[0].strength >= findings.scores[1].strength
-    assert (score.detector, score.layer, score.unit, score.polarity) == ("quote", 1, 2, polarity)
-    assert score.auc is not None and score.auc >= 0.999
-    assert score.spearman is None and score.untrained is None
-    assert score.num_positive == labels[2000:].sum()
-    assert (count.layer, count.unit, count.polarity, count.auc) == (0, 3, polarity, None)
-    assert count.spearman == pytest.approx(polarity, abs=1e-9) and count.strength == pytest.approx(1, abs=1e-9)
-    assert (findings.num_chars, findings.num_cells) == (4000, L * H)
 
 
 def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None:

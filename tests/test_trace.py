@@ -17,7 +17,7 @@ from progress_reports import reports
 from random_networks import H, L, V, random_network
 from torch import Tensor
 
-from charrnn.cells.trace import Activations, stream_cells, trace_text
+from charrnn.cells.trace import Activations, trace_text
 from charrnn.errors import CharRNNError
 from charrnn.lab.gates import count_gates
 from charrnn.model.network import CharRNN
@@ -123,18 +123,6 @@ def test_cells_of_a_closed_output_gate_are_as_right_as_others(bias: float) -> No
         exact = network.double()
         _, expected, _, _ = exact.trace(ids, exact.initial_state(1))
     assert (cells - expected).abs().max() < ROUNDING
-
-
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("num_chars", "first"), [(300, 0), (3 * 4 * WARM_UP + 56, 100)])
-def test_streamed_cells_are_those_of_the_trace_each_once(cell: str, num_chars: int, first: int) -> None:
-    network, ids = random_network(cell), make_ids(num_chars)
-    cells = np.full((num_chars - first, L * H), np.nan, np.float32)
-    for indices, values in stream_cells(network, as_text(ids, first)):
-        assert np.isnan(cells[indices]).all() and len(values) <= 3 * 256
-        cells[indices] = values
-    expected = trace_text(network, as_text(ids, first)).cells.reshape(len(cells), L * H)
-    assert np.abs(cells - expected).max() < ROUNDING  # a nan, which no window filled, is not
 
 
 LONG = 5_000
