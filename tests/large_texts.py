@@ -42,8 +42,8 @@ def in_memory(sources: list[str], **options: Any) -> Corpus:
 
 
 def entries(cache: Path) -> list[Path]:
-    """List the folders in the cache."""
-    return sorted(path for path in cache.glob("*") if path.is_dir())
+    """List the entries of the cache."""
+    return sorted(cache.glob("*.ids"))
 
 
 def assert_same(found: Corpus, expected: Corpus) -> None:

@@ -9,11 +9,9 @@ import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,38 +78,33 @@ class Documents:
         return hashlib.sha256(f"{digest} shuffled {self.order.seed}".encode("ascii")).hexdigest()
 
     def arrange(
-        self, encoded: Iterable[tuple[IdArray, NDArray[np.void]]], vocab: Vocab, scratch: Path | None
+        self, encoded: Iterable[tuple[IdArray, NDArray[np.void]]], vocab: Vocab, scratch: BinaryIO | None
     ) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
         """Bring the documents of a whole corpus into their order.
 
         Takes and yields blocks of ids, each with the unknown characters in it (`IdBuilder.encode`); the last block
-        that is yielded has no ids and all unknown characters. The ids are kept in memory, or in the file `scratch`,
-        which is removed. Raises OSError.
+        that is yielded has no ids and all unknown characters. The ids are kept in memory, or in the file `scratch`.
+        Raises OSError.
         """
         ids: list[IdArray] = []
         unknown = []
-        with ExitStack() as stack:
-            file = None
-            if scratch is not None:
-                stack.callback(scratch.unlink, missing_ok=True)
-                file = stack.enter_context(scratch.open("xb"))
-            for block, missing in encoded:
-                unknown.append(missing)
-                if file is None:
-                    ids.append(block)
-                else:
-                    file.write(block.tobytes())
-            if file is not None and scratch is not None:
-                file.close()
-                ids = [np.memmap(scratch, vocab.id_type, "r")]
-            whole = ids[0] if len(ids) == 1 else np.concatenate(ids)
-            layout = _Layout(whole, int(vocab.encode(END)[0]), self.order)
-            for block in layout.blocks(whole):
-                yield block, unknown[0][:0]
-                release_pages(whole)
-            missing = np.concatenate(unknown)
-            missing["position"] = layout.moved(missing["position"].astype(np.int64))
-            yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
+        for block, missing in encoded:
+            unknown.append(missing)
+            if scratch is None:
+                ids.append(block)
+            else:
+                scratch.write(block.tobytes())
+        if scratch is not None:
+            scratch.flush()
+            ids = [np.memmap(scratch, vocab.id_type, "r")]
+        whole = ids[0] if len(ids) == 1 else np.concatenate(ids)
+        layout = _Layout(whole, int(vocab.encode(END)[0]), self.order)
+        for block in layout.blocks(whole):
+            yield block, unknown[0][:0]
+            release_pages(whole)
+        missing = np.concatenate(unknown)
+        missing["position"] = layout.moved(missing["position"].astype(np.int64))
+        yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
 
 
 def end_documents(blocks: Iterable[bytes], kind: str, *, label: str, column: str | None = None) -> Iterator[bytes]:

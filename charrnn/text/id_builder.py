@@ -1,7 +1,4 @@
-"""Encodes a text as ids in one pass, before its alphabet is known, in memory or in a file.
-
-While the text is counted, each character gets a provisional id: an ASCII character its code, any other one the next
-free number from 128 on. When the alphabet is known, the provisional ids are replaced block by block.
+"""The text of a corpus while it is read, and its ids when the alphabet is known.
 
 Shapes: N characters of the text, U unknown ones, D distinct ones.
 """
@@ -21,12 +18,12 @@ UNKNOWN_TYPE = np.dtype([("position", "<u8"), ("code_point", "<u4")])
 BLOCK_BYTES = 1 << 20
 """Bytes that are encoded at a time: few enough for the cache of one core."""
 
-_NUM_CODE_POINTS = 0x110000
-_NUM_ASCII = 128
-
 
 class IdBuilder:
-    """Encodes UTF-8 (or any bytes, for the byte alphabet) as provisional ids, counts its characters and hashes it."""
+    """Keeps UTF-8 (any bytes, for the byte alphabet), counts its characters, hashes it, and encodes it as ids.
+
+    Each block is decoded twice, once to count and once to encode, which is cheap next to reading and checking it.
+    """
 
     def __init__(
         self,
@@ -34,12 +31,11 @@ class IdBuilder:
         open_file: Callable[[], BinaryIO] | None = None,
         max_bytes_in_memory: int = 0,
     ) -> None:
-        """Start with an empty text. Ids that exceed `max_bytes_in_memory` go to the file that `open_file` opens.
+        """Start with an empty text. What exceeds `max_bytes_in_memory` goes to the file that `open_file` opens.
 
-        Without `open_file` they stay in memory, however many they are.
+        Without `open_file` it stays in memory, however long it is.
         """
         self.num_bytes = 0
-        self.num_ids = 0
         self.ends_line = True
         """Whether the text is empty or ends with a line feed."""
         self.file: BinaryIO | None = None
@@ -48,15 +44,11 @@ class IdBuilder:
         self._hash = hashlib.sha256()
         self._pending: list[bytes] = []
         self._num_pending = 0
-        self._blocks: list[IdArray] = []
-        self._runs: list[tuple[np.dtype[Any], int]] = []  # the types and the numbers of the ids, in order
-        self._num_id_bytes = 0
-        # By provisional id.
-        num_known = 256 if self._is_bytes else _NUM_ASCII
-        self._code_points = np.arange(num_known)
-        self._counts = np.zeros(num_known, np.int64)
-        # By code point; 0 for one that was not seen, as for NUL.
-        self._provisional: IdArray | None = None
+        self._blocks: list[bytes] = []
+        self._sizes: list[int] = []
+        """Bytes of each block, in memory or in the file."""
+        self._counts = np.zeros(0, np.int64)
+        """By code point."""
 
     def add(self, data: bytes) -> None:
         """Add the next bytes of the text: whole characters, unless it is for the byte alphabet. Raises OSError."""
@@ -68,7 +60,7 @@ class IdBuilder:
         self._pending.append(data)
         self._num_pending += len(data)
         if self._num_pending >= BLOCK_BYTES:
-            self._encode_pending()
+            self._store_pending()
 
     @property
     def digest(self) -> str:
@@ -77,96 +69,55 @@ class IdBuilder:
 
     def counts(self) -> CharacterCounts:
         """Count the characters of the whole text; nothing is added after this. Raises OSError."""
-        self._encode_pending()
+        self._store_pending()
         found = np.flatnonzero(self._counts)
-        return CharacterCounts(self._code_points[found], self._counts[found])
+        return CharacterCounts(found, self._counts[found])
 
     def encode(self, vocab: Vocab) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
         """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters of the block.
 
-        Call it once, after `counts`. Each block is read before the one before it is overwritten, so the ids may be
-        written to the start of the same file if `fits_in_place`. Raises OSError, and DataError for characters that
-        an alphabet without an unknown symbol does not have.
+        Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError, and DataError for
+        characters that an alphabet without an unknown symbol does not have.
         """
-        final = vocab.ids_of(self._code_points)
-        is_missing = ~vocab.knows(self._code_points) & (self._counts > 0)
-        if is_missing.any() and not vocab.has_unknown_symbol:
-            vocab.check_known(list(map(chr, np.sort(self._code_points[is_missing]).tolist())))
-        has_unknown = bool(is_missing.any())
+        found = np.flatnonzero(self._counts)
+        missing = found[~vocab.knows(found)]
+        if len(missing) and not vocab.has_unknown_symbol:
+            vocab.check_known(list(map(chr, missing.tolist())))
+        ids_of = vocab.ids_of(np.arange(len(self._counts)))
         position = 0
-        for block in self._provisional_blocks():
-            ids = final.take(block)
-            unknown = np.empty(0, UNKNOWN_TYPE)
-            if has_unknown:
-                at = np.flatnonzero(ids == 0)
-                unknown = np.empty(len(at), UNKNOWN_TYPE)
-                unknown["position"], unknown["code_point"] = at + position, self._code_points[block[at]]
+        for points in self._all_points():
+            ids = ids_of.take(points)
+            at = np.flatnonzero(ids == 0) if len(missing) else np.zeros(0, np.int64)
+            unknown = np.empty(len(at), UNKNOWN_TYPE)
+            unknown["position"], unknown["code_point"] = at + position, points[at]
             position += len(ids)
             yield ids, unknown
 
-    def fits_in_place(self, vocab: Vocab) -> bool:
-        """Whether no id in the alphabet `vocab` takes more bytes than the provisional one that it replaces."""
-        return all(vocab.id_type.itemsize <= dtype.itemsize for dtype, _ in self._runs)
+    def _all_points(self) -> Iterator[NDArray[np.unsignedinteger[Any]]]:
+        """Yield the code points of the text, at most BLOCK_BYTES at a time."""
+        if self.file is not None:
+            self.file.seek(0)
+        for size in self._sizes:
+            points = self._points(self._blocks.pop(0) if self.file is None else self.file.read(size))
+            for first in range(0, len(points), BLOCK_BYTES):
+                yield points[first : first + BLOCK_BYTES]
 
-    def _provisional_blocks(self) -> Iterator[IdArray]:
-        if self.file is None:
-            while self._blocks:
-                yield self._blocks.pop(0)
-            return
-        self.file.flush()
-        position = 0
-        for dtype, num in self._runs:
-            for first in range(0, num, BLOCK_BYTES):
-                self.file.seek(position)
-                block = self.file.read(min(BLOCK_BYTES, num - first) * dtype.itemsize)
-                position += len(block)
-                yield cast(IdArray, np.frombuffer(block, dtype))
+    def _points(self, block: bytes) -> NDArray[np.unsignedinteger[Any]]:
+        """Return the code points of a block."""
+        is_plain = self._is_bytes or block.isascii()
+        return cast(IdArray, np.frombuffer(block, np.uint8)) if is_plain else code_points(block.decode("utf-8"))
 
-    def _encode_pending(self) -> None:
-        data = b"".join(self._pending)
+    def _store_pending(self) -> None:
+        block = b"".join(self._pending)
         self._pending, self._num_pending = [], 0
-        is_plain = self._is_bytes or data.isascii()
-        codes: IdArray = np.frombuffer(data, np.uint8) if is_plain else code_points(data.decode("utf-8"))
-        for first in range(0, len(codes), BLOCK_BYTES):
-            ids = codes[first : first + BLOCK_BYTES]
-            if not is_plain:
-                ids = self._provisional_ids(ids)
-            self._counts += np.bincount(ids, minlength=len(self._counts))
-            self.num_ids += len(ids)
-            self._store(ids)
-
-    def _provisional_ids(self, points: NDArray[np.unsignedinteger[Any]]) -> IdArray:
-        if self._provisional is None:
-            self._provisional = np.zeros(_NUM_CODE_POINTS, np.uint8)
-            self._provisional[:_NUM_ASCII] = np.arange(_NUM_ASCII)
-        ids = self._provisional.take(points)
-        if len(new := points[(ids == 0) & (points != 0)]):
-            self._learn(np.unique(new))
-            ids = self._provisional.take(points)
-        return ids
-
-    def _learn(self, points: NDArray[np.unsignedinteger[Any]]) -> None:
-        """Give code points that were not seen before the next provisional ids."""
-        assert self._provisional is not None, "only ASCII is known without it"
-        first, end = len(self._code_points), len(self._code_points) + len(points)
-        if end > np.iinfo(self._provisional.dtype).max + 1:
-            self._provisional = self._provisional.astype(np.uint16 if end <= 1 << 16 else np.uint32)
-        self._provisional[points] = np.arange(first, end)
-        self._code_points = np.concatenate((self._code_points, points))
-        self._counts = np.concatenate((self._counts, np.zeros(len(points), np.int64)))
-
-    def _store(self, ids: IdArray) -> None:
-        if self._runs and self._runs[-1][0] == ids.dtype:
-            self._runs[-1] = ids.dtype, self._runs[-1][1] + len(ids)
-        else:
-            self._runs.append((ids.dtype, len(ids)))
-        self._num_id_bytes += ids.nbytes
-        if self.file is None and self._open_file is not None and self._num_id_bytes > self._max_bytes:
+        counts = np.bincount(self._points(block), minlength=len(self._counts))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+        self._blocks.append(block)
+        self._sizes.append(len(block))
+        if self.file is None and self._open_file is not None and self.num_bytes > self._max_bytes:
             self.file = self._open_file()
-            for block in self._blocks:
-                self.file.write(block.tobytes())
+        if self.file is not None:
+            for stored in self._blocks:
+                self.file.write(stored)
             self._blocks = []
-        if self.file is None:
-            self._blocks.append(ids)
-        else:
-            self.file.write(ids.tobytes())

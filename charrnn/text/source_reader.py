@@ -8,20 +8,20 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, Message, NotHereError, TextChangedError, TooLargeError, counted, named
+from charrnn.errors import CharRNNError, DataError, Message, NotHereError, TextChangedError, TooLargeError, counted, named
 from charrnn.progress import Task, task
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, check_memory, file_blocks, file_state, stream_blocks, title
 from charrnn.text.id_builder import IdBuilder
-from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
+from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, max_cache_bytes, write_error
 from charrnn.text.sources import Origin
 from charrnn.text.vocab import CharacterCounts, IdArray, Vocab
 
@@ -63,7 +63,6 @@ class SourceReader:
         self.name = self.labels[0] if len(origins) == 1 else f"the {len(origins)} sources together"
         self._encoding = None if alphabet == "byte" else encoding
         self._builder: IdBuilder | None = None
-        self._entry: NewEntry | None = None
         self._tallies: tuple[Tally, ...] = ()
         paths = [path for origin in origins for path in origin.paths]
         states = [_file_state(path) for path in paths]
@@ -83,7 +82,7 @@ class SourceReader:
             if self._signature is not None:
                 # Several processes of one training read the same files: one of them builds, the others find its entry.
                 stack.enter_context(IdCache().reading(self._signature))
-            stack.callback(self._discard)
+            stack.callback(self._close)
             if not self._recall():
                 self._read()
             self._at_end = stack.pop_all()
@@ -113,14 +112,14 @@ class SourceReader:
         without any file.
         """
         self._builder = builder = IdBuilder(
-            self.kind, None if self._stays_in_memory else self._open_file, MAX_BYTES_IN_MEMORY
+            self.kind, None if self._stays_in_memory else IdCache().scratch, MAX_BYTES_IN_MEMORY
         )
         try:
             with task("reading", self._num_bytes if self._is_sized else 0, unit="B") as advance:
                 self._tallies = tuple(self._read_source(origin, builder, advance) for origin in self.origins)
             self.counted = builder.counts()
-        except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
-            raise write_error(IdCache().folder, max(self._num_bytes, builder.num_bytes), error) from error
+        except OSError as error:  # Of the file in the cache: those of the sources are DataErrors.
+            raise self._write_error(error) from error
         self.digest = builder.digest if self._documents is None else self._documents.digest(builder.digest)
         if self._signature is not None:
             if self._sign() != self._signature:
@@ -138,7 +137,7 @@ class SourceReader:
 
         Raises CharRNNError if the ids cannot be written to the cache.
         """
-        is_in_memory = self._builder is not None and self._entry is None
+        is_in_memory = self._builder is not None and self._builder.file is None
         if not is_in_memory and (found := IdCache().open(self.digest, vocab)) is not None:
             return found
         if self._builder is None:  # known, but not in this alphabet
@@ -146,24 +145,30 @@ class SourceReader:
             self._read()
             if digest != self.digest:
                 raise self._changed()
-        assert self._builder is not None, "`_read` makes it"
-        blocks = self._builder.encode(vocab)
-        if self._documents is not None:
-            scratch = None if self._entry is None else self._entry.path / "unarranged.bin"
-            blocks = self._documents.arrange(blocks, vocab, scratch)
-        if self._entry is not None:
-            return self._entry.commit(blocks, self._builder, vocab, self.digest)
-        ids, first, unknown = np.empty(self._builder.num_ids, vocab.id_type), 0, []
-        for block, missing in blocks:
-            ids[first : first + len(block)] = block
-            first += len(block)
-            unknown.append(missing)
-        return ids, np.concatenate(unknown)
+        builder = self._builder
+        assert builder is not None, "`_read` makes it"
+        is_on_disk = builder.file is not None
+        try:
+            with IdCache().scratch() if is_on_disk and self._documents is not None else nullcontext() as scratch:
+                blocks = builder.encode(vocab)
+                if self._documents is not None:
+                    blocks = self._documents.arrange(blocks, vocab, scratch)
+                if is_on_disk:
+                    return IdCache().write(blocks, self.counted.num_chars, vocab, self.digest)
+                parts = [*blocks]
+        except OSError as error:
+            raise self._write_error(error) from error
+        ids, unknown = zip(*parts, strict=True)
+        return np.concatenate(ids), np.concatenate(unknown)
 
-    def _discard(self) -> None:
-        """Remove what was written to the cache and was not encoded."""
-        if self._entry is not None:
-            self._entry.discard()
+    def _close(self) -> None:
+        if self._builder is not None and self._builder.file is not None:
+            with suppress(OSError):  # of a full disk
+                self._builder.file.close()
+
+    def _write_error(self, error: OSError) -> CharRNNError:
+        num_bytes = self._num_bytes if self._builder is None else max(self._num_bytes, self._builder.num_bytes)
+        return write_error(IdCache().folder, num_bytes, error)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -200,7 +205,7 @@ class SourceReader:
             for block in blocks:
                 if self._stays_in_memory:
                     check_memory(self.name, builder.num_bytes + len(block))
-                elif self._entry is not None and not self._is_sized:
+                elif builder.file is not None and not self._is_sized:
                     _check_end(self.name, builder.num_bytes + len(block))
                 builder.add(block)
                 advance(len(block))
@@ -250,10 +255,6 @@ class SourceReader:
 
     def _documents_in(self, blocks: Iterator[bytes], label: str) -> Iterator[bytes]:
         return blocks if self._documents is None else self._documents.read(blocks, label)
-
-    def _open_file(self) -> BinaryIO:
-        self._entry = IdCache().begin(self._num_bytes)
-        return self._entry.file
 
 
 def _file_state(path: Path) -> tuple[int, int, int]:
