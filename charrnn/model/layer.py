@@ -104,8 +104,8 @@ IRNN_SCALE = 0.9
 a whole text does not grow without bound."""
 
 SMALL_PRODUCT = 1 << 25
-"""Steps of at most so many multiplications are read on one thread. Several wait for each other at every operation: where
-another program uses one of the processors, tanh of 32 * 256 values then takes 3 ms instead of 0.05."""
+"""Steps of at most so many multiplications are read on one thread. Several wait for each other at every operation:
+where another program uses a processor, tanh of 32 * 256 values then takes 3 ms instead of 0.05."""
 SMALLEST_OUTPUT_GATE = 1e-6
 """Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is too large."""
 

@@ -16,7 +16,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CharRNNError, DataError, Message, NotHereError, TextChangedError, TooLargeError, counted, named
+from charrnn.errors import (
+    CharRNNError,
+    DataError,
+    Message,
+    NotHereError,
+    TextChangedError,
+    TooLargeError,
+    counted,
+    named,
+)
 from charrnn.progress import Task, task
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, check_memory, file_blocks, file_state, stream_blocks, title
