@@ -170,7 +170,12 @@ class IdCache:
                 content.update(data)
                 file.write(data)
             file.seek(0)
-            about = {"format": _FORMAT, "name": path.name, "num_ids": num_ids, "sha256": content.hexdigest()}
+            about: dict[str, JSON] = {
+                "format": _FORMAT,
+                "name": path.name,
+                "num_ids": num_ids,
+                "sha256": content.hexdigest(),
+            }
             file.write(_sealed(about))
             file.flush()
             os.fsync(file.fileno())
