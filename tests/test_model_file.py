@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 import charrnn
 from charrnn.api import load_steps
@@ -211,14 +211,36 @@ def test_damage_is_named_with_the_path_once(file: Path, changes: dict[str, bytes
     assert message in str(raised.value) and str(raised.value).count(str(file)) == 1
 
 
-def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(file: Path) -> None:
-    size = 1 << 27
+@pytest.mark.parametrize(("num_bytes", "method"), [(1 << 27, zipfile.ZIP_DEFLATED), (9, zipfile.ZIP_LZMA)])
+def test_what_unpacks_to_gigabytes_or_is_packed_in_another_way_is_not_unpacked(
+    file: Path, num_bytes: int, method: int
+) -> None:
     with zipfile.ZipFile(file) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in content.items():
-            archive.writestr(name, data if name != MODEL else bytes(size))
-    file.write_bytes(packed.getvalue())
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: [\d,]+ bytes, expected"):
+            archive.writestr(name, data if name != MODEL else bytes(num_bytes))
+    with pytest.raises(CheckpointError, match=r"abc\.zip is damaged: charrnn export does not compress"):
         ModelFile(file).load_best()
+
+
+def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
+    with zipfile.ZipFile(file) as archive:
+        config = archive.read(CONFIG).decode()
+    for name, value in (("num_layers", 64), ("hidden_size", 16384)):
+        config = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", config)
+    with pytest.raises(CheckpointError, match=r"needs [\d,]+ GB, more memory than this machine has"):
+        ModelFile(signed(file, config_yaml=config.encode())).load_best()
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_a_model_whose_predictions_are_not_finite_is_refused(command: Command, file: Path, value: float) -> None:
+    with zipfile.ZipFile(file) as archive:
+        tensors = load(archive.read(MODEL))
+    damaged = {name: np.full_like(tensor, value) for name, tensor in tensors.items()}
+    signed(file, model_safetensors=save(damaged))
+    Path("text.txt").write_text("abcdefgh" * 100, encoding="utf-8")
+    for line in ("sample", "sample --precision fp32", "predict abc", "evaluate --text text.txt"):
+        name, *options = line.split()
+        refused = command(name, file, *options)
+        assert refused.code == 4 and refused.out == "" and "not finite" in refused.err, line

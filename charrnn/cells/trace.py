@@ -21,9 +21,10 @@ from charrnn.cells.gates import GateCounter
 from charrnn.cells.records import SurpriseText
 from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
-from charrnn.errors import CharRNNError, CheckpointError, counted
+from charrnn.errors import CharRNNError, counted
 from charrnn.lazy import torch
 from charrnn.model.reading import read_in_lanes
+from charrnn.model.shapes import check_finite
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
 Float32Array = NDArray[np.float32]
 ZEROS = bytes(1 << 20)
 """What the file is filled with where the system cannot reserve space."""
-
-
-def check_finite(values: Tensor, what: str) -> None:
-    """Raise CheckpointError if values of a model, named by `what`, are not all finite numbers."""
-    if not values.isfinite().all():
-        raise CheckpointError(
-            f"Some {what} of this model are not finite numbers: its weights are damaged, or its state grows without "
-            "bound. Use another checkpoint."
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,6 +23,7 @@ from charrnn.intervals import BlockSums, num_blocks_of
 from charrnn.lazy import inference_mode, torch
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
+from charrnn.model.shapes import check_finite
 from charrnn.progress import task
 from charrnn.text.vocab import IdArray
 
@@ -292,6 +293,7 @@ class MeasuredText:
         def scaled(factor: float) -> tuple[float, float] | None:
             return None if interval is None else (factor * interval[0], factor * interval[1])
 
+        check_finite(nats, "losses")
         return LossReport(
             protocol=protocol,
             nats_per_char=nats,

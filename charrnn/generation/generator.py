@@ -29,6 +29,7 @@ from charrnn.generation.options import (
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.sampling import Block, Ids, PrimedState, prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
+from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.vocab import Vocab
 
@@ -37,6 +38,8 @@ MAX_COUNT = 4096
 GROUP_CHARS = 2_000_000
 """Characters of several texts that are drawn together at most, unless one text alone is longer. They are kept until the
 texts before them are handed over: about 10 bytes each."""
+NUM_PROBED = 4
+"""Characters that a model reads when it is loaded, to find weights whose predictions are not finite."""
 MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
@@ -87,6 +90,8 @@ class Generator:
     def _make_stepper(self, precision: str) -> Stepper:
         stepper = Stepper(self.config, self.tensors, precision)
         check_vocab_size(stepper.vocab_size, self.vocab, self.name)
+        with np.errstate(all="ignore"):
+            check_finite(stepper.read(np.arange(NUM_PROBED) % stepper.vocab_size)[0], "predictions")
         return stepper
 
     def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.trace import check_finite
 from charrnn.errors import DataError, named
 from charrnn.lazy import no_grad, torch
+from charrnn.model.shapes import check_finite
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 

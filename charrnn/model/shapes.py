@@ -105,15 +105,19 @@ def check_multiple(config: Config) -> None:
         )
 
 
+def weight_bytes(config: Config, vocab_size: int) -> int:
+    """Return the size of the weights of a model in a file, without the header and with 4 bytes for each."""
+    return 4 * sum(map(prod, weight_shapes(config, vocab_size).values()))
+
+
 def most_bytes(config: Config, vocab_size: int) -> int:
     """Return the largest size of a file of a checkpoint: the weights four times over, the recurrent state, a header.
 
     Training stores the weights, their averages and two moments per weight.
     """
-    num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     network = Architecture.of(config)
     state = network.num_layers * network.num_states * resolved(config.num_lanes) * network.hidden_size
-    return 4 * (4 * num_weights + state) + MAX_HEADER_BYTES
+    return 4 * (weight_bytes(config, vocab_size) + state) + MAX_HEADER_BYTES
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:
@@ -143,6 +147,15 @@ def _problems(config: Config, tensors: Mapping[str, Any]) -> Iterator[str]:
         is_order = name.endswith(".permutation")
         if sorted(tensor.tolist()) != list(range(len(tensor))) if is_order else "float" not in str(tensor.dtype):
             yield f"{name} has values that are no floats or no permutation"
+
+
+def check_finite(values: Any, what: str) -> None:
+    """Raise CheckpointError if an array or a number that a model gave, named by `what`, is not finite throughout."""
+    if not np.isfinite(np.asarray(values, np.float32)).all():
+        raise CheckpointError(
+            f"Some {what} of this model are not finite numbers: its weights are damaged, or its state grows without "
+            "bound. Use another checkpoint."
+        )
 
 
 def check_memory(config: Config, vocab_size: int) -> None:

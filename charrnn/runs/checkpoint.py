@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from charrnn.errors import CheckpointError, counted
 from charrnn.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
-from charrnn.model.shapes import most_bytes
+from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
+from charrnn.process import memory_bytes
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 
 if TYPE_CHECKING:
@@ -154,11 +155,14 @@ class VerifiedFiles:
 
         Raises CheckpointError naming the file that is damaged or larger than the configuration allows.
         """
-        # The manifest of a downloaded run may claim any size: files larger than the model can be are not read.
-        max_bytes = most_bytes(description.config(), len(description.vocab()))
+        # The manifest of a downloaded run may claim any size: what the model cannot have is not read.
+        shape = description.config(), len(description.vocab())
+        max_bytes, needed, memory = most_bytes(*shape), weight_bytes(*shape), memory_bytes()
         for name, (size, _) in self.listed.items():
-            if size > max_bytes:
+            if size > max_bytes or (name == MODEL and size > needed + 2 * MAX_HEADER_BYTES):
                 raise CheckpointError(f"{self.place / name} is damaged: it is larger than {CONFIG} allows")
+        if memory is not None and 2 * needed > memory:
+            raise CheckpointError(f"{self.place} needs {2 * needed / 1e9:,.0f} GB, more memory than this machine has")
         tensors = tensors_from_bytes(self.place / MODEL, self.read(MODEL))
         parts = (self.listed[MODEL][1], _sha256(description.config_yaml), _sha256(description.vocab_json))
         return tensors, _sha256(" ".join(parts).encode("ascii"))

@@ -41,6 +41,9 @@ NOTE = "README.txt"
 
 _FILES = (CONFIG, VOCAB, MODEL)
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
+_MAX_UNPACKED = 1 << 26
+_MAX_RATIO = 20
+"""A file that unpacks to more than _MAX_UNPACKED bytes may grow by this factor at most; weights hardly grow."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
 _NOTE = """A character-level recurrent language model, made with charrnn {version}.
 
@@ -149,6 +152,10 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
         with archive.open(name) as file:
             return file.read(max_bytes + 1)  # No more is unpacked than is expected.
 
+    for entry in archive.infolist():
+        is_bomb = entry.file_size > max(_MAX_UNPACKED, _MAX_RATIO * entry.compress_size)
+        if is_bomb or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise CheckpointError(f"{path} is damaged: charrnn export does not compress {entry.filename} like that")
     names = archive.namelist()
     if MANIFEST not in names:
         raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
