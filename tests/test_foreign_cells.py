@@ -74,10 +74,9 @@ def test_a_run_with_a_cell_of_another_package_needs_that_package(
     charrnn("train", "--resume", "run", "--steps", 6, "--quiet")
     assert "cell: leaky" in (tmp_path / "run" / "config.yaml").read_text()
     for precision in ("fp32", "int8"):
-        # Long enough for compiled code, where there is any.
-        options = ("--length", 3000, "--seed", 3, "--precision", precision)
+        options = ("--length", 300, "--seed", 3, "--precision", precision)
         first, second = (charrnn("sample", "run", *options) for _ in range(2))
-        assert first == second and len(first) > 3000
+        assert first == second and len(first) > 300
     assert "layer 0: a" in charrnn("visualize", "run", "--gates", "--text", "text.txt")
 
     sys.path.remove(str(site))
@@ -121,42 +120,25 @@ class Leaky(Cell):
 """
 """A cell with a memory c that breaks no rule."""
 INPUT = "return ops.tanh(c), c"
+CLAMP = "ops.clamp(ops.sigmoid(f) * c + g)"
 PROMISES = [
     ("class Leaky(Cell)", "class Leaky", "is no subclass of charrnn.model.cells.Cell"),
     ("import numpy as np", "import no_such_module_anywhere", "failed in .*, line 2: ModuleNotFoundError: .*no_such"),
-    ('    shows = "tanh(c)"', "    shows = 'c'", "`shows` is 'c'; it must be h, tanh"),
-    ('    shows = "tanh(c)"', "", "`num_states` is 2 and `shows` is h; it must be tanh"),
-    ('"tanh(c)"', '"tanh(h)"', "`num_states` is 2 and `shows` is tanh"),
+    ('    shows = "tanh(c)"', "", "`shows` is 'h'; it must be tanh"),
     ("num_states = 2", "num_states = 2; units_multiple = 3", "`units_multiple` is 3; it must be 1, 2, 4 or 8"),
     ("num_states = 2", "num_states = 0", "`num_states` is 0; it must be an integer, at least 1"),
-    ("input_blocks = 2", "input_blocks = True", "`input_blocks` is True; it must be an integer"),
-    ('{"hh": 2}', '["hh"]', r"`products` is \['hh'\]; it must map names"),
-    ('{"hh": 2}', '{"hh": 2, "ih": 1}', "`products` has 'ih', which is the name of the input weight"),
+    ('{"hh": 2}', '{"hh": 2, "ih": 1}', "`products` is .*; it must map names other than 'ih'"),
     ('{"hh": 2}', '{"hh": 2, "mh": 1}', "`products` has 'mh', with which `step` does not multiply"),
     ('product("hh"', 'product("recurrent"', "`step` multiplies with 'recurrent', which is not in `products`"),
-    ('product("hh", h)', 'product("hh", x)', r"`step` multiplies 'hh' with an array \(3, 16\)"),
-    ('("f",)', "()", "`step` calls `ops.sigmoid` 1 time, but `gates` has 0 names"),
     ('("f",)', '("f", "o")', "`step` calls `ops.sigmoid` 1 time, but `gates` has 2 names"),
     ('("f",)', '("f")', "`gates` is 'f'; it must be a tuple of strings"),
-    ("sigmoid(f) * c", "sigmoid(x)[:, :8] * c", r"`step` computes the gate 'f' of an array \(3, 16\)"),
-    ("num_states = 2", "num_states = 2; forget_block = 2", "`forget_block` is 2; it must be None, or"),
-    ("ops.clamp(ops.sigmoid(f) * c + g)", "ops.sigmoid(f) * c + g", "`step` calls `ops.clamp` 0 times"),
-    (INPUT, "return ops.clamp(ops.tanh(c)), c", "`step` calls `ops.clamp` 2 times"),
-    (
-        "ops.clamp(ops.sigmoid(f) * c + g)",
-        "0.5 * ops.clamp(ops.sigmoid(f) * c + g)",
-        "`step` must return the result",
-    ),
-    ("ops.clamp(ops.sigmoid(f) * c + g)", "ops.clamp(0.5) + ops.sigmoid(f) * c + g", "`step` passes a float through"),
-    (INPUT, "return ops.tanh(c)", r"`step` returns an array \(3, 8\)\. As `num_states` is 2, it must return a tuple"),
-    (INPUT, "return (c,)", "`step` returns a tuple of 1"),
-    (INPUT, "return ops.tanh(x), c", r"`step` returns an array \(3, 16\) in its tuple"),
-    (INPUT, "return ops.tanh(c), c\n    extras = staticmethod(lambda size: None)", "`extras` returns a NoneType"),
-    (INPUT, "return h, c\n    extras = staticmethod(lambda size: {'a': 1})", r"`extras` gives 'a' as 1; it must be \("),
+    ("num_states = 2", "num_states = 2; forget_block = 2", "`forget_block` is 2; it must be None or below"),
+    (CLAMP, "ops.sigmoid(f) * c + g", "`step` calls `ops.clamp` 0 times"),
+    (CLAMP, f"0.5 * {CLAMP}", "`step` must return the result"),
+    (INPUT, "return ops.tanh(c)", "`step` returns a ndarray. As `num_states` is 2, it must return a tuple of 2 arrays"),
+    (INPUT, "return ops.tanh(x), c", r"`step` returns a tuple of arrays \[\(3, 16\), \(3, 8\)\]"),
     (INPUT, "return h, c\n    extras = lambda size: {'a': ((size,), 'ones')}", "`extras` gives .*'ones'"),
-    (INPUT, "return h, c\n    effective_weight = lambda w: w[0]", r"`effective_weight` maps \(16, 8\)"),
     (INPUT, "return h, c\n    value = staticmethod(lambda ops, state: state[1])", "`shows` is tanh.*Leave `value` out"),
-    (INPUT, "return h, c\n    value = staticmethod(lambda ops, state: 0.0)", "`value` returns a float"),
 ]
 """A change to `PAIR`, and what is then said of it."""
 HIGH = """
@@ -206,7 +188,7 @@ def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
     cell_type.cache_clear()
     sys.modules.pop("leaky_cells")
     (site / "leaky_cells.py").write_text(f"{shown}    value = staticmethod(lambda ops, state: state[0])\n")
-    with pytest.raises(UsageError, match=r"a unit that is clamped at 0\.5 has the value 0\.549\.\nLeave `value` out"):
+    with pytest.raises(UsageError, match=r"something else than 0\.5 for a unit that is clamped there\.\nLeave"):
         cell_type("leaky")
 
 

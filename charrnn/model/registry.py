@@ -72,42 +72,36 @@ def validate_cell_type(what: str, cell: type[Cell], call: Call) -> None:
 
 
 def _check_attributes(cell: type[Cell]) -> None:
-    def check(name: str, is_right: bool, wanted: str) -> None:
+    has_memory = _is_count(cell.num_states) and cell.num_states > 1
+    rules = (
+        ("input_blocks", _is_count(cell.input_blocks), "be an integer, at least 1"),
+        ("num_states", _is_count(cell.num_states), "be an integer, at least 1"),
+        ("products", _are_products(cell.products), "map names other than 'ih' to integers, at least 1"),
+        ("gates", _are_names(cell.gates), "be a tuple of strings, such as ('z', 'r')"),
+        ("keeping_gate", cell.keeping_gate in (None, *cell.gates), "be None or one of `gates`"),
+        ("forget_block", cell.forget_block in (None, *range(cell.input_blocks)), "be None or below `input_blocks`"),
+        ("units_multiple", cell.units_multiple in (1, 2, 4, 8), "be 1, 2, 4 or 8"),
+        (
+            "shows",
+            cell.shows in (("tanh(c)",) if has_memory else ("h", "tanh(h)")),
+            "be tanh(c) if there is a memory c, as `num_states` says, else h or tanh(h)",
+        ),
+    )
+    for name, is_right, wanted in rules:
         if not is_right:
             raise _BrokenPromise(f"`{name}` is {getattr(cell, name)!r}; it must {wanted}.")
-
-    check("input_blocks", _is_count(cell.input_blocks), "be an integer, at least 1")
-    check("num_states", _is_count(cell.num_states), "be an integer, at least 1")
-    are_counts = isinstance(cell.products, Mapping) and all(map(_is_count, cell.products.values()))
-    check("products", are_counts, "map names to integers, at least 1")
-    if "ih" in cell.products:
-        raise _BrokenPromise("`products` has 'ih', which is the name of the input weight. Choose another name.")
-    are_names = isinstance(cell.gates, tuple) and all(isinstance(gate, str) for gate in cell.gates)
-    check("gates", are_names, "be a tuple of strings, such as ('z', 'r')")
-    check("keeping_gate", cell.keeping_gate in (None, *cell.gates), f"be None or one of `gates`, {cell.gates!r}")
-    blocks = range(cell.input_blocks)
-    check("forget_block", cell.forget_block in (None, *blocks), f"be None, or from 0 to {blocks[-1]}")
-    check("units_multiple", cell.units_multiple in (1, 2, 4, 8), "be 1, 2, 4 or 8")
-    check("shows", cell.shows in ("h", "tanh(h)", "tanh(c)"), "be h, tanh(h) or tanh(c)")
-    if (cell.num_states > 1) != (cell.shows == "tanh(c)"):
-        allowed = "tanh(c), because there is a memory c" if cell.num_states > 1 else "h or tanh(h), as there is no c"
-        raise _BrokenPromise(f"`num_states` is {cell.num_states} and `shows` is {cell.shows}; it must be {allowed}.")
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _described(value: object) -> str:
-    shape = getattr(value, "shape", None)
-    return f"a {type(value).__name__}" if shape is None else f"an array {tuple(shape)}"
+def _are_products(value: object) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_count, value.values())) and "ih" not in value
 
 
-def _check_array(before: str, value: Any, after: str = "") -> Any:
-    """Return an array (B, H); raise _BrokenPromise, whose message contains the two texts, for any other value."""
-    if getattr(value, "shape", None) != (NUM_ROWS, HIDDEN_SIZE):
-        raise _BrokenPromise(f"{before} {_described(value)}{after}; it must be an array (B, H).")
-    return value
+def _are_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 
 class _Trial:
@@ -116,34 +110,26 @@ class _Trial:
     def __init__(self, cell: type[Cell], call: Call) -> None:
         """Draw the weights. Raises _BrokenPromise, and UsageError, as `call` does, where the cell's code fails."""
         self.cell, self.call = cell, call
-        self.num_clamped = 0
-        self.gates: list[Any] = []
-        """The arguments of `ops.sigmoid`."""
+        self.num_clamped = self.num_gates = 0
         self.multiplied: set[str] = set()
         """Names of the recurrent weights that were used."""
         self.random = np.random.default_rng(0)
-        extras = call(cell.extras, HIDDEN_SIZE)
-        if not isinstance(extras, Mapping):
-            raise _BrokenPromise(f"`extras` returns {_described(extras)}; it must be a dictionary.")
-        self.extras = {name: self._draw_extra(name, parameter) for name, parameter in extras.items()}
-        self.weights: dict[str, Float32Array] = {}
-        for name, num_blocks in cell.products.items():
-            shape = (num_blocks * HIDDEN_SIZE, HIDDEN_SIZE)
-            weight = call(cell.effective_weight, self.random.uniform(-0.1, 0.1, shape).astype(np.float32))
-            if np.shape(weight) != shape:
-                raise _BrokenPromise(f"`effective_weight` maps {shape} to {np.shape(weight)}; the shape must stay.")
-            self.weights[name] = weight
+        self.extras = {
+            name: self._draw_extra(name, *parameter) for name, parameter in call(cell.extras, HIDDEN_SIZE).items()
+        }
+        self.weights = {
+            name: call(cell.effective_weight, self._draw((num_blocks * HIDDEN_SIZE, HIDDEN_SIZE)))
+            for name, num_blocks in cell.products.items()
+        }
 
-    def _draw_extra(self, name: str, parameter: Any) -> Any:
-        if not (isinstance(parameter, tuple) and len(parameter) == 2 and isinstance(parameter[0], tuple)):
-            raise _BrokenPromise(f"`extras` gives {name!r} as {parameter!r}; it must be (shape, initial values).")
-        shape, kind = parameter
+    def _draw(self, shape: tuple[int, ...]) -> Float32Array:
+        return self.random.uniform(-0.1, 0.1, shape).astype(np.float32)
+
+    def _draw_extra(self, name: str, shape: tuple[int, ...], kind: str) -> Any:
         if kind not in INITIAL_VALUES:
             allowed = ", ".join(INITIAL_VALUES)
             raise _BrokenPromise(f"`extras` gives {name!r} the initial values {kind!r}; they are {allowed}.")
-        if kind == "permutation":
-            return self.random.permutation(shape[0])
-        return np.asarray(self.random.uniform(-0.1, 0.1, shape), np.float32)
+        return self.random.permutation(shape[0]) if kind == "permutation" else self._draw(shape)
 
     def check(self) -> None:
         """Run the cell. Raises as the constructor."""
@@ -172,31 +158,28 @@ class _Trial:
                 f"{error.marked}\nB is {NUM_ROWS}, H is {HIDDEN_SIZE}, {', '.join([f'x is {x.shape}', *widths])}: "
                 "do `input_blocks` and `products` agree with `step`?"
             ) from error
-        count = self.cell.num_states
-        arrays = "1 array" if count == 1 else f"{count} arrays"
-        wanted = f"As `num_states` is {count}, it must return a tuple of {arrays} (B, H), the output h first."
-        if not isinstance(state, tuple):
-            raise _BrokenPromise(f"`step` returns {_described(state)}. {wanted}")
-        if len(state) != count:
-            raise _BrokenPromise(f"`step` returns a tuple of {len(state)}. {wanted}")
-        for part in state:
-            if getattr(part, "shape", None) != (NUM_ROWS, HIDDEN_SIZE):
-                raise _BrokenPromise(f"`step` returns {_described(part)} in its tuple. {wanted}")
+        shapes = [getattr(part, "shape", None) for part in state] if isinstance(state, tuple) else None
+        if shapes != [(NUM_ROWS, HIDDEN_SIZE)] * self.cell.num_states:
+            found = f"a {type(state).__name__}" if shapes is None else f"a tuple of arrays {shapes}"
+            raise _BrokenPromise(
+                f"`step` returns {found}. As `num_states` is {self.cell.num_states}, it must return a tuple of "
+                f"{counted(self.cell.num_states, 'array')} (B, H), the output h first."
+            )
         return state
 
     def _product(self, name: str, h: Any) -> Float32Array:
         if name not in self.weights:
             raise _BrokenPromise(f"`step` multiplies with {name!r}, which is not in `products`.")
         self.multiplied.add(name)
-        return np.asarray(_check_array(f"`step` multiplies {name!r} with", h) @ self.weights[name].T)
+        return np.asarray(h @ self.weights[name].T)
 
     def _sigmoid(self, x: Any) -> Any:
-        self.gates.append(x)
+        self.num_gates += 1
         return NUMPY.sigmoid(x)
 
     def _clamp(self, memory: Any) -> Any:
         self.num_clamped += 1
-        memory = _check_array("`step` passes", memory, " through `ops.clamp`").copy()
+        memory = memory.copy()
         memory[:, 0] = self.cell.memory(CLAMPED_VALUE)
         return memory
 
@@ -210,15 +193,12 @@ class _Trial:
             )
         if unused := set(self.cell.products) - self.multiplied:
             raise _BrokenPromise(f"`products` has {min(unused)!r}, with which `step` does not multiply.")
-        if len(self.gates) != len(self.cell.gates):
+        if self.num_gates != len(self.cell.gates):
             raise _BrokenPromise(
-                f"`step` calls `ops.sigmoid` {counted(len(self.gates), 'time')}, but `gates` has "
-                f"{counted(len(self.cell.gates), 'name')}. "
-                "Name each gate, in the order of the calls.\n"
+                f"`step` calls `ops.sigmoid` {counted(self.num_gates, 'time')}, but `gates` has "
+                f"{counted(len(self.cell.gates), 'name')}. Name each gate, in the order of the calls.\n"
                 "Compute a sigmoid that is no gate as 0.5 * ops.tanh(0.5 * x) + 0.5."
             )
-        for name, gate in zip(self.cell.gates, self.gates, strict=True):
-            _check_array(f"`step` computes the gate {name!r} of", gate)
 
     def _check_clamp(self, state: tuple[Float32Array, ...]) -> None:
         """Raise _BrokenPromise unless the first unit of a state has the value at which it was clamped."""
@@ -226,9 +206,9 @@ class _Trial:
             raise _BrokenPromise(
                 "`step` must return the result of `ops.clamp`, unchanged, as its last state: that is the memory."
             )
-        values = _check_array("`value` returns", self.call(self.cell.value, NUMPY, state))
-        if not np.allclose(values[:, 0], CLAMPED_VALUE, atol=TOLERANCE):
+        values = self.call(self.cell.value, NUMPY, state)
+        if np.shape(values) != state[-1].shape or not np.allclose(values[:, 0], CLAMPED_VALUE, atol=TOLERANCE):
             raise _BrokenPromise(
-                f"`shows` is {self.cell.shows}, but `value` computes something else: a unit that is clamped at "
-                f"{CLAMPED_VALUE} has the value {values[0, 0]:.3f}.\nLeave `value` out."
+                f"`shows` is {self.cell.shows}, but `value` computes something else than {CLAMPED_VALUE} for a unit "
+                "that is clamped there.\nLeave `value` out."
             )
