@@ -92,7 +92,7 @@ class Observed:
 def observe(arguments: list[str], folder: Path) -> Observed:
     """Run a command of charrnn with `--json` in `folder`. Raises CalledProcessError if it fails."""
     package = Path(__file__).resolve().parents[1]
-    environment = os.environ | {"CHARRNN_CACHE": str(folder / "cache"), "PYTHONPATH": str(package)}
+    environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(package)}
     found = Observed()
     begin = time.perf_counter()
     command = [sys.executable, "-m", "charrnn", *arguments, "--json", "--quiet"]

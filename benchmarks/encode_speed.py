@@ -1,13 +1,12 @@
-"""Measure how fast a large text is read, encoded and found again in the cache, on one core.
+"""Measure how fast a large text is read and encoded, on one core.
 
     python benchmarks/encode_speed.py [--megabytes 256]
 
 Texts of random words by Zipf's law: ASCII, Cyrillic in UTF-8, Cyrillic in KOI8-R, ASCII with CRLF line ends, and
 ASCII for the byte alphabet. For each, in megabytes of the file per second of wall time, the minimum of REPEATS:
 
-- build: read, hash, count and encode into the cache, synced to the disk;
-- processor: the same per second of processor time, which the disk does not slow down;
-- again: open the entry of an unchanged file, which is verified but not read.
+- build: read, hash, count and encode into a temporary file;
+- processor: the same per second of processor time, which the disk does not slow down.
 
 Everything is written to a temporary folder (--folder) and removed.
 """
@@ -44,27 +43,22 @@ def make_block(letters: str, line_end: str, num_words: int = 200_000) -> str:
     return "".join(" ".join(drawn[start : start + 12]) + line_end for start in range(0, len(drawn), 12))
 
 
-def measure(path: Path, encoding: str, alphabet: str) -> tuple[float, float, float]:
-    """Return the seconds to build the entry, those of the processor, and the seconds to find it again."""
+def measure(path: Path, encoding: str, alphabet: str) -> tuple[float, float]:
+    """Return the seconds to read and encode a text, and those of the processor."""
     times = []
-    for repeat in range(REPEATS):
-        os.environ["CHARRNN_CACHE"] = str(path.parent / f"cache-{path.name}-{repeat}")
+    for _ in range(REPEATS):
         begin, begin_cpu = time.perf_counter(), time.process_time()
-        first = read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
-        built, cpu = time.perf_counter() - begin, time.process_time() - begin_cpu
-        begin = time.perf_counter()
-        again = read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
-        times.append((built, cpu, time.perf_counter() - begin))
-        assert again.digest == first.digest and len(again) == len(first)
-    built, cpu, found = map(min, zip(*times, strict=True))
-    return built, cpu, found
+        read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
+        times.append((time.perf_counter() - begin, time.process_time() - begin_cpu))
+    built, cpu = map(min, zip(*times, strict=True))
+    return built, cpu
 
 
 def main() -> None:
     """Measure every text and print the table."""
     parser = make_parser(__doc__)
     parser.add_argument("--megabytes", type=int, default=256, help="size of each text (default: %(default)s)")
-    parser.add_argument("--folder", help="where the texts and the cache are written (default: the system's)")
+    parser.add_argument("--folder", help="where the texts are written (default: the system's)")
     arguments = parser.parse_args()
     report = Report("encode_speed", as_json=arguments.json, with_limits=False)
     if hasattr(os, "sched_setaffinity"):
@@ -78,8 +72,8 @@ def main() -> None:
                     file.write(block)
             megabytes = path.stat().st_size / 1e6
             seconds = measure(path, encoding, alphabet)
-            built, cpu, found = (megabytes / one for one in seconds)
-            report.add(text=name, megabytes=megabytes, build=built, processor=cpu, again=found)
+            built, cpu = (megabytes / one for one in seconds)
+            report.add(text=name, megabytes=megabytes, build=built, processor=cpu)
             path.unlink()
     report.close()
 

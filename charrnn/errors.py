@@ -105,7 +105,7 @@ class NotHereError(DataError):
 
 
 class TooLargeError(DataError):
-    """A text does not fit into this machine's memory or, if its size is not known in advance, into the cache of ids."""
+    """A text does not fit into this machine's memory."""
 
 
 class TextChangedError(DataError):

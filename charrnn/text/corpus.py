@@ -64,7 +64,7 @@ class Corpus:
     ) -> "Corpus":
         """Encode a text that was read in `vocab`, or else in a vocabulary of its own (see `Vocab.from_text`).
 
-        Raises DataError if no character is kept, CharRNNError if the ids cannot be written to the cache.
+        Raises DataError if no character is kept, CharRNNError if the ids cannot be written.
         """
         if vocab is None and text.kind == "byte":
             vocab = Vocab.of_bytes()
@@ -159,7 +159,7 @@ def read_corpus(
 
     The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every character ("exact"), or
     every character with at least `min_count` occurrences (see `Vocab.from_text`); with `extend_vocab`, such characters
-    are added to `vocab`. A text whose ids take more than `MAX_BYTES_IN_MEMORY` is mapped from a file; one that is not
+    are added to `vocab`. The ids of a text of more than `MAX_BYTES_IN_MEMORY` are mapped from a file; one that is not
     `is_for_training` stays in memory and must fit.
 
     Raises DataError if a source cannot be found, read or used or changes meanwhile and, if `is_for_training`, for a

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.errors import DataError, counted, named
 from charrnn.text.batches import release_pages, split_ids
+from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -67,10 +68,6 @@ class Documents:
         elif is_empty:
             raise DataError(f"{label} has no document that is not empty ({named('documents', self.kind)})")
 
-    def to_json(self) -> list[str | int | None]:
-        """Return what distinguishes the text of these documents from that of others of the same files."""
-        return [self.kind, self.column, self.order.kind, self.order.seed]
-
     def digest(self, digest: str) -> str:
         """Return the digest of the documents in their order; `digest` is that in the order of the corpus."""
         if self.order.kind == "sorted":
@@ -78,8 +75,8 @@ class Documents:
         return hashlib.sha256(f"{digest} shuffled {self.order.seed}".encode("ascii")).hexdigest()
 
     def arrange(
-        self, encoded: Iterable[tuple[IdArray, NDArray[np.void]]], vocab: Vocab, scratch: BinaryIO | None
-    ) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
+        self, encoded: Iterable[EncodedBlock], vocab: Vocab, scratch: BinaryIO | None
+    ) -> Iterator[EncodedBlock]:
         """Bring the documents of a whole corpus into their order.
 
         Takes and yields blocks of ids, each with the unknown characters in it (`IdBuilder.encode`); the last block

@@ -1,10 +1,11 @@
-"""The text of a corpus while it is read, and its ids when the alphabet is known.
+"""The text of a corpus while it is read, and its ids when the alphabet is known: in memory, or in temporary files.
 
 Shapes: N characters of the text, U unknown ones, D distinct ones.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -14,6 +15,9 @@ from charrnn.text.vocab import CharacterCounts, IdArray, Vocab, code_points
 
 UNKNOWN_TYPE = np.dtype([("position", "<u8"), ("code_point", "<u4")])
 """One unknown character of a text: its index, and which character it is."""
+
+EncodedBlock = tuple[IdArray, NDArray[np.void]]
+"""Ids, and which of them are unknown characters (`UNKNOWN_TYPE`, with the index in the whole text)."""
 
 BLOCK_BYTES = 1 << 20
 """Bytes that are encoded at a time: few enough for the cache of one core."""
@@ -25,22 +29,14 @@ class IdBuilder:
     Each block is decoded twice, once to count and once to encode, which is cheap next to reading and checking it.
     """
 
-    def __init__(
-        self,
-        kind: Literal["char", "byte"],
-        open_file: Callable[[], BinaryIO] | None = None,
-        max_bytes_in_memory: int = 0,
-    ) -> None:
-        """Start with an empty text. What exceeds `max_bytes_in_memory` goes to the file that `open_file` opens.
-
-        Without `open_file` it stays in memory, however long it is.
-        """
+    def __init__(self, kind: Literal["char", "byte"], max_bytes_in_memory: int | None = None) -> None:
+        """Start with an empty text. One of more than `max_bytes_in_memory` is kept in a temporary file."""
         self.num_bytes = 0
         self.ends_line = True
         """Whether the text is empty or ends with a line feed."""
         self.file: BinaryIO | None = None
         self._is_bytes = kind == "byte"
-        self._open_file, self._max_bytes = open_file, max_bytes_in_memory
+        self._max_bytes = max_bytes_in_memory
         self._hash = hashlib.sha256()
         self._pending: list[bytes] = []
         self._num_pending = 0
@@ -73,7 +69,7 @@ class IdBuilder:
         found = np.flatnonzero(self._counts)
         return CharacterCounts(found, self._counts[found])
 
-    def encode(self, vocab: Vocab) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
+    def encode(self, vocab: Vocab) -> Iterator[EncodedBlock]:
         """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters of the block.
 
         Call it once, after `counts`: a block in memory is freed when it is encoded. Raises OSError, and DataError for
@@ -115,9 +111,29 @@ class IdBuilder:
         self._counts = counts
         self._blocks.append(block)
         self._sizes.append(len(block))
-        if self.file is None and self._open_file is not None and self.num_bytes > self._max_bytes:
-            self.file = self._open_file()
+        if self.file is None and self._max_bytes is not None and self.num_bytes > self._max_bytes:
+            self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever reads the text
         if self.file is not None:
             for stored in self._blocks:
                 self.file.write(stored)
             self._blocks = []
+
+
+def joined(blocks: Iterable[EncodedBlock]) -> EncodedBlock:
+    """Join blocks in memory."""
+    ids, unknown = zip(*blocks, strict=True)
+    return np.concatenate(ids), np.concatenate(unknown)
+
+
+def mapped(blocks: Iterable[EncodedBlock], vocab: Vocab) -> EncodedBlock:
+    """Write blocks to temporary files and map those; they exist as long as they are mapped. Raises OSError."""
+    with tempfile.TemporaryFile() as ids_file, tempfile.TemporaryFile() as unknown_file:
+        for ids, unknown in blocks:
+            ids_file.write(ids.tobytes())
+            unknown_file.write(unknown.tobytes())
+        return _map(ids_file, vocab.id_type), _map(unknown_file, UNKNOWN_TYPE)
+
+
+def _map(file: BinaryIO, dtype: np.dtype[Any]) -> NDArray[Any]:
+    file.flush()
+    return np.memmap(file, dtype, "r") if file.tell() else np.empty(0, dtype)  # nothing cannot be mapped

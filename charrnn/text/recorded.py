@@ -46,7 +46,7 @@ class RecordedCorpus:
         It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and only regular files
         and `stdin` are read. Raises DataError if the text is missing, cannot be read or has changed. The message
         contains `instead`, the alternative to putting the text back (" or give ..."), and ends with `reason`, why the
-        text is needed. Raises CharRNNError if the ids of a large text cannot be written to the cache.
+        text is needed. Raises CharRNNError if the ids of a large text cannot be written.
         """
         alphabet, encoding = self.config.alphabet, self.config.encoding
         faults: list[DataError] = []

@@ -1,0 +1,120 @@
+"""Ids of large texts: the same as in memory, mapped from temporary files; texts that do not fit are refused."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SMALL_RUN
+
+import charrnn
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, TooLargeError
+from charrnn.text import files, id_builder, source_reader
+from charrnn.text.batches import BatchRows, release_pages
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.vocab import Vocab
+
+SENTENCE = "Ein Büchlein für Лев: 'it was the best of times'.\n"
+TEXT = SENTENCE * 400 + "zß"
+"""A text with two characters that are too rare for a vocabulary."""
+
+
+@pytest.fixture(autouse=True)
+def few_bytes_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
+    monkeypatch.setattr(id_builder, "BLOCK_BYTES", 700)
+
+
+def write(name: str, content: str | bytes = TEXT) -> str:
+    """Write a file below the working folder; return its name."""
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return name
+
+
+def in_memory(sources: list[str], **options: Any) -> Corpus:
+    """Read a corpus as one that is small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
+        return read_corpus(sources, **options)
+
+
+WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
+    "gzip": lambda: ([write("a.txt.gz", gzip.compress(TEXT.encode()))], {}),
+    "two files of bytes": lambda: ([write("a.bin", TEXT), write("b.bin", b"\0" * 99)], {"alphabet": "byte"}),
+    "known vocabulary": lambda: ([write("a.txt")], {"vocab": Vocab.from_text("Ein Büchlein\n")}),
+    "wide ids": lambda: ([write("a.txt", "".join(map(chr, range(0x4E00, 0x4E00 + 700))) * 3 + "plain\n" * 400)], {}),
+    "folder": lambda: (
+        [
+            os.path.dirname(write("book/a.txt", "\ufeffno newline at the end\r\n" + TEXT)),
+            os.path.dirname(write("more/b.txt", TEXT.encode() + b"\xff")),
+        ][:1],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
+    sources, options = WAYS[way]()
+    expected, found = in_memory(sources, **options), read_corpus(sources, **options)
+    assert isinstance(found.ids, np.memmap) and not isinstance(expected.ids, np.memmap)
+    assert found.vocab == expected.vocab and found.digest == expected.digest and found.notes == expected.notes
+    assert found.ids.dtype == expected.ids.dtype and np.array_equal(found.ids, expected.ids)
+    assert found.unknown.tolist() == expected.unknown.tolist()
+    assert found.content == expected.content and found.num_bytes() == expected.num_bytes()
+    lanes, like = (BatchRows(one.ids, 7).window(len(one) - 9, 40) for one in (found, expected))
+    assert np.array_equal(lanes, like)
+    release_pages(found.ids)
+    assert np.array_equal(found.ids, expected.ids), "its pages are read again"
+
+
+def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
+    content = TEXT + "\U0001f600 end"
+    found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
+    for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
+        part = content[begin:end]
+        assert found.text(begin, end) == part
+        assert found.num_bytes(begin, end) == len(part.encode())
+        assert found.num_unknown(begin, end) == sum(character not in SENTENCE for character in part)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device without end")
+def test_a_text_without_end_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "memory_bytes", lambda: 800_000)
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 50_000)
+    bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 100))
+    for source, alphabet in (("/dev/zero", "byte"), (bomb, "char")):
+        with pytest.raises(TooLargeError, match=r"more than 100\.0 kB of text"):
+            read_corpus([source], alphabet=alphabet)
+    read_corpus([write("a.txt", TEXT * 10), write("empty/b.txt", "c")])  # The size of a plain file is known and meant.
+
+
+def test_a_full_disk_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    num_bytes = len(TEXT.encode())
+    with pytest.raises(CharRNNError, match=rf"cannot write to .*No space left.*{num_bytes:,} bytes.*\n.*set TMPDIR"):
+        read_corpus([write("a.txt")])
+
+
+@pytest.mark.trained
+def test_a_large_text_is_trained_on_and_resumed_as_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(**{**SMALL_RUN, "corpus": (write("a.txt"),), "steps": 4, "evaluate_every": 2, "threads": 1})
+    for run in ("mapped", "whole"):
+        list(charrnn.train(config, out=Path(run)))
+        list(charrnn.resume(run, {"steps": 6}))
+        monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
+    mapped, whole = (Path(run, "step-00000006", "model.safetensors") for run in ("mapped", "whole"))
+    assert mapped.read_bytes() == whole.read_bytes()
