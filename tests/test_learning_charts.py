@@ -1,7 +1,5 @@
 """Charts of learning curves: what stands where, in a terminal, in ASCII and in exported pictures."""
 
-import math
-import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -14,16 +12,14 @@ from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.charts import (
     EMPTY_NOTICE,
-    MARKS,
-    MAX_POINTS,
     MAX_RISE,
     MAX_TICKS,
-    LearningChart,
-    _multiples,
+    LineChart,
     enclosing_ticks,
+    learning_chart,
 )
 from charrnn.views.html import to_html
-from charrnn.views.svg import GRID, to_svg
+from charrnn.views.svg import to_svg
 
 
 def losses(*points: tuple[int, float]) -> LossCurve:
@@ -48,8 +44,8 @@ def curve(run: str, *points: tuple[int, float], training: LossCurve | None = Non
     )
 
 
-def chart(*curves: LearningCurve, against: str = "steps") -> LearningChart:
-    return LearningChart(LearningCurves(curves=curves, against=against))
+def chart(*curves: LearningCurve, against: str = "steps") -> LineChart:
+    return learning_chart(LearningCurves(curves=curves, against=against))
 
 
 STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
@@ -90,39 +86,12 @@ def test_a_loss_that_diverges_does_not_flatten_the_others() -> None:
     assert ticks[0] <= 2.0 + MAX_RISE and ticks[-1] <= 2.0
 
 
-def test_training_losses_are_lines_without_marks_below_a_note() -> None:
-    noisy = losses(*((step, 3.0 + (-1) ** step) for step in range(1, 5 * MAX_POINTS + 1)))
-    shown = chart(curve("lamps-001", (1000, 2.5), training=noisy))
-    lines = drawn(shown, 80)
-    assert lines[-1] == "Lines without marks: training loss, each point the mean of up to 5 steps."
-    assert "".join(lines[:-2]).count(MARKS[0]) == 1
-    assert lines[-2] == "● lamps-001"
-    (path,) = (one for one in shown.to_shapes(1200)[1] if 'stroke-width="1"' in one and GRID not in one)
-    assert path.count("L") == MAX_POINTS - 1
-    few = chart(curve("lamps-001", training=losses((1, 3.0), (2, 2.0))))
-    assert drawn(few, 70)[-1] == "Lines without marks: training loss."
-
-
 def test_runs_of_different_texts_get_a_note_in_every_picture() -> None:
     note = "These runs learned different texts: their losses must not be compared."
     shown = chart(STRAIGHT, curve("war-001", (10, 2.0), digest="b"))
     assert drawn(shown, 80)[-1] == note
     assert note in to_svg([shown]) and note in to_html([shown])
     assert not any(note in line for line in drawn(chart(STRAIGHT, curve("lamps-002", (10, 2.0)))))
-
-
-def test_an_exported_picture_is_whole_and_has_the_same_scale() -> None:
-    _, shapes = chart(STRAIGHT).to_shapes(1200.0)
-    grid = [one for one in shapes if GRID in one]
-    assert len(grid) == len(enclosing_ticks(2.0, 3.0))
-    (line,) = (one for one in shapes if 'stroke-width="2"' in one)
-    numbers = [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', line)[1])]  # type: ignore[index]
-    ys = numbers[1::2]
-    assert ys[1] == pytest.approx((ys[0] + ys[2]) / 2) and ys[0] < ys[2], "the loss falls in a straight line"
-    page = to_html([chart(STRAIGHT)], "Learning curves")
-    assert "<script" not in page and "prefers-color-scheme: dark" in page and "<svg" in page
-    assert not re.search(r'(?:href|src)="|url\(|@import', page), "nothing is loaded from elsewhere"
-    ElementTree.fromstring(to_svg([chart(STRAIGHT)]))
 
 
 LOGGED = st.floats(-MAX_VALUE, MAX_VALUE, exclude_min=True, exclude_max=True)
@@ -150,13 +119,3 @@ def test_ticks_enclose_every_loss_and_are_few(low: float, high: float) -> None:
     assert 2 <= len(ticks) <= MAX_TICKS
     assert len({shown for _, shown in ticks}) == len(ticks), "no two ticks read the same"
     assert [float(shown) for _, shown in ticks] == pytest.approx(values)
-
-
-@pytest.mark.parametrize("furthest", [0.01, 7, 2472, 1e12])
-@pytest.mark.parametrize("most", [1, 7])
-def test_multiples_are_round_and_few(furthest: float, most: int) -> None:
-    ticks = _multiples(furthest, most)
-    assert ticks[0] == (0, "0") and 2 <= len(ticks) <= max(most, 2) + 1
-    step = ticks[1][0]
-    assert round(step / 10 ** math.floor(math.log10(step) + 1e-9), 6) in (1, 2, 5)
-    assert ticks[-1][0] <= furthest * (1 + 1e-9)

@@ -37,7 +37,7 @@ from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.runs.overview import LearningCurves, ModelDescription, learning_curves
 from charrnn.scale.sweep.table import SweepReport, SweepRow
-from charrnn.views.charts import LearningChart
+from charrnn.views.charts import learning_chart
 from charrnn.views.svg import DARK, to_svg
 from charrnn.views.theme import contrast
 
@@ -220,7 +220,7 @@ def test_exported_pictures_are_legible_on_light_and_on_dark_paper() -> None:
     for paper, ink, grid, *colours in (DARK, DARK.values()):
         assert min(contrast(colour, paper) for colour in (ink, *colours)) >= 3
         assert 1.2 <= contrast(grid, paper) < 3, "behind the lines"
-    svg = to_svg([LearningChart(LearningCurves(curves=(STRAIGHT,)))])
+    svg = to_svg([learning_chart(LearningCurves(curves=(STRAIGHT,)))])
     style = re.search("<style>(.*)</style>", svg)
     assert style is not None and style[1].startswith("@media (prefers-color-scheme: dark){")
     for colour in {*re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', svg.replace(style[1], ""))}:

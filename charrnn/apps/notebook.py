@@ -31,7 +31,7 @@ from charrnn.lab.gradients import GradientReach, gradient_chart
 from charrnn.lab.history import CellHistory, history_table
 from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
-from charrnn.views.charts import LearningChart
+from charrnn.views.charts import learning_chart
 from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
 from charrnn.views.losses import evaluation_view, losses_table
@@ -141,7 +141,7 @@ _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
     CellHistory: history_table,
     CellPassage: PassageList,
     GradientReach: gradient_chart,
-    LearningCurve: lambda curves: LearningChart(LearningCurves(curves=tuple(curves))),
+    LearningCurve: lambda curves: learning_chart(LearningCurves(curves=tuple(curves))),
     LossReport: losses_table,
     Passage: lambda passages: Group(*passage_pictures(passages)),
     Prediction: predictions_table,
@@ -158,7 +158,7 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     DirectionText: lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)],
     Evaluation: lambda evaluation: [evaluation_view(evaluation)],
     GeneratedText: _generated_pictures,
-    LearningCurves: lambda curves: [LearningChart(curves)],
+    LearningCurves: lambda curves: [learning_chart(curves)],
     ModelDescription: _model_pictures,
     SurpriseText: _surprise_pictures,
 }

@@ -80,7 +80,7 @@ def _list(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet:
 def _plot(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet: bool) -> None:
     """Draw the learning curves of the runs, or write them as JSON or to a file."""
     from charrnn.runs.overview import learning_curves, select_runs
-    from charrnn.views.charts import LearningChart
+    from charrnn.views.charts import learning_chart
 
     export, sort, training = values["--export"], values["--sort"], values["--training"]
     check_export(export, None, no_arrays="learning curves have")
@@ -94,4 +94,4 @@ def _plot(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet:
         print_json(found.to_json())
         return
     title = f"Learning curves of {', '.join(curve.run for curve in found)}"
-    deliver(Shown(title, [LearningChart(found)], found.to_json()), export)
+    deliver(Shown(title, [learning_chart(found)], found.to_json()), export)

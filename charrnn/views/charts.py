@@ -167,13 +167,19 @@ class LineChart:
     """Equidistant ticks of the vertical axis; the first and the last are its ends."""
     empty_notice: str
     """Shown instead of a chart without any point."""
+    notes: Sequence[str] = ()
+    """Sentences below the legend."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        ascii_only, width = options.ascii_only, options.max_width
         yield Text(self.title, style="bold")
-        if not self._has_points:
+        if self._has_points:
+            yield from self._rows(options.ascii_only, options.max_width)
+        else:
             yield Text(self.empty_notice)
-            return
+        yield from map(Text, self.notes)
+
+    def _rows(self, ascii_only: bool, width: int) -> Iterator[Text]:
+        """Yield the drawing, the axes and the legend line by line."""
         num_intervals = len(self.up_ticks) - 1
         margin = max(cell_len(shown) for _, shown in self.up_ticks)
         height = max(1, HEIGHT // num_intervals) * num_intervals + 1
@@ -201,8 +207,18 @@ class LineChart:
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
         shapes = [label(0, LINE_HEIGHT * 0.75, self.title, bold=True)]
-        if not self._has_points:
-            return 2 * LINE_HEIGHT, [*shapes, label(0, 1.75 * LINE_HEIGHT, self.empty_notice)]
+        if self._has_points:
+            height, drawn = self._drawing(width)
+        else:
+            height, drawn = 2 * LINE_HEIGHT, [label(0, 1.75 * LINE_HEIGHT, self.empty_notice)]
+        for line in (line for note in self.notes for line in wrap(note, int(width / COLUMN_WIDTH))):
+            height += LINE_HEIGHT
+            drawn.append(label(0, height - LINE_HEIGHT / 2, line))
+        return height, [*shapes, *drawn]
+
+    def _drawing(self, width: float) -> tuple[float, list[str]]:
+        """Return the lower end of the drawing, the axes and the legend, and their shapes."""
+        shapes: list[str] = []
         top, left, right = 1.5 * LINE_HEIGHT, PICTURE_MARGIN, width - 2 * COLUMN_WIDTH
         bottom = top + PICTURE_HEIGHT
 
@@ -428,52 +444,29 @@ MAX_POINTS = 200
 """Points of a drawn training curve at the most; each is the mean of several steps."""
 
 
-@dataclass(frozen=True)
-class LearningChart:
-    """A renderable of the validation losses of several runs, and of their training losses if there are any.
+def learning_chart(curves: LearningCurves) -> LineChart:
+    """Draw the validation losses of several runs, and their training losses if there are any.
 
     Losses more than `MAX_RISE` nats above the lowest one are not drawn.
     """
-
-    curves: LearningCurves
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._chart()
-        for note in self._notes():
-            yield Text(note)
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
-        height, shapes = self._chart().to_shapes(width)
-        lines = [line for note in self._notes() for line in wrap(note, int(width / COLUMN_WIDTH))]
-        texts = [label(0, height + (row + 1) * LINE_HEIGHT, line) for row, line in enumerate(lines)]
-        return height + (len(texts) + 0.5) * LINE_HEIGHT, [*shapes, *texts]
-
-    def _notes(self) -> Iterator[str]:
-        most = max((len(curve.training.steps) for curve in self.curves), default=0)
-        if most:
-            size = math.ceil(most / MAX_POINTS)
-            yield f"{TRAINING_NOTE}{f', each point the mean of up to {size} steps' if size > 1 else ''}."
-        yield from self.curves.notes
-
-    def _chart(self) -> LineChart:
-        lines = [
-            line for number, curve in enumerate(self.curves) for line in _lines(curve, number, self.curves.against)
-        ]
-        least = min((y for line in lines for _, y in _points(line)), default=0.0)
-        lines = [_without_higher(line, least + MAX_RISE) for line in lines]
-        points = [point for line in lines for point in _points(line)]
-        furthest = max((x for x, _ in points), default=0.0)
-        furthest = furthest if furthest >= MIN_ACROSS else 1.0
-        return LineChart(
-            title=TITLE,
-            lines=lines,
-            across=(0, furthest),
-            across_label=self.curves.against,
-            across_ticks=lambda most: _multiples(furthest, most),
-            up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
-            empty_notice=EMPTY_NOTICE,
-        )
+    lines = [line for number, curve in enumerate(curves) for line in _lines(curve, number, curves.against)]
+    least = min((y for line in lines for _, y in _points(line)), default=0.0)
+    lines = [_without_higher(line, least + MAX_RISE) for line in lines]
+    points = [point for line in lines for point in _points(line)]
+    furthest = max((x for x, _ in points), default=0.0)
+    furthest = furthest if furthest >= MIN_ACROSS else 1.0
+    size = math.ceil(max((len(curve.training.steps) for curve in curves), default=0) / MAX_POINTS)
+    means = f", each point the mean of up to {size} steps" if size > 1 else ""
+    return LineChart(
+        title=TITLE,
+        lines=lines,
+        across=(0, furthest),
+        across_label=curves.against,
+        across_ticks=lambda most: _multiples(furthest, most),
+        up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
+        empty_notice=EMPTY_NOTICE,
+        notes=(*[f"{TRAINING_NOTE}{means}."] * (size > 0), *curves.notes),
+    )
 
 
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:

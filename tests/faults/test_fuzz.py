@@ -25,7 +25,7 @@ from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training import loop
-from charrnn.views.charts import LearningChart
+from charrnn.views.charts import learning_chart
 from charrnn.views.html import to_text
 from charrnn.views.tables import RunsTable
 
@@ -152,7 +152,7 @@ class Bench:
         log = MetricsLog(self.run / "metrics.jsonl")
         log.path.write_bytes(data)
         to_text([RunsTable([summarize(RunReader(self.run))])])
-        to_text([LearningChart(learning_curves([self.run], training=True))])
+        to_text([learning_chart(learning_curves([self.run], training=True))])
         log.rewind(1)
         log.read()
 
