@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
 from numpy.typing import NDArray
-from rich.cells import cell_len
 from saved_runs import forge, forge_description
 from synthetic import SyntheticCorpus, make_corpus
 
@@ -47,11 +46,11 @@ def fresh_file(fresh: SyntheticCorpus, lab: Path, tmp_path: Path) -> Path:
     return path
 
 
-def find(command: Command, *arguments: object) -> list[dict[str, Any]]:
-    ran = command("visualize", "--find", "--json", *arguments)
+def find(command: Command, *arguments: object) -> Any:
+    """The object or objects of --json."""
+    ran = command("visualize", *arguments, "--json")
     assert (ran.code, ran.err) == (0, "")
-    found: list[dict[str, Any]] = json.loads(ran.out)
-    return found
+    return json.loads(ran.out)
 
 
 def table_rows(out: str) -> dict[str, list[str]]:
@@ -71,21 +70,20 @@ def test_by_itself_it_shows_the_table_and_the_three_best_cells(
 ) -> None:
     ran = command("visualize")
     assert (ran.code, ran.err) == (0, "")
-    scores = find(command)
+    scores = find(command, "--find")
     assert list(table_rows(ran.out)) == [score["detector"] for score in scores]
     assert {score["detector"] for score in scores} >= {"quote", "line-position", "indentation", "line-length"}
-    assert f"32 cells over {len(corpus.text) - int(0.9 * len(corpus.text)):,} characters" in ran.out.replace("\n", " ")
+    held_out = corpus.text[int(0.9 * len(corpus.text)) :]
+    assert f"32 cells over {len(held_out):,} characters" in ran.out.replace("\n", " ")
     captions = re.findall(r"(?m)^cell (\d+):(\d+) follows ([\w-]+) ", ran.out)
     # Those that exceed the untrained baseline most, not the strongest.
     found = [score for score in (CellScore(**score) for score in scores) if score.is_significant]
     best = sorted(found, key=lambda score: -score.gain)[:3]
     assert captions == [(str(one.layer), str(one.unit), one.detector) for one in best]
     assert ran.out.count("-1 ▁") == 1, "one legend"
-    pictures = ran.out.split(" follows ")[1:]
-    for picture in pictures:
+    for picture in ran.out.split(" follows ")[1:]:
         lines = [line.removesuffix("↵") for line in picture.splitlines() if line.endswith("↵")]
-        assert len(lines) > 3
-        assert "\n".join(lines) in corpus.text[int(0.9 * len(corpus.text)) :]
+        assert len(lines) > 3 and "\n".join(lines) in held_out
     assert re.search(r"(?m)^([\w-]+, )*comment: not scored, there are none in this text$", ran.out)
 
 
@@ -93,7 +91,7 @@ def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
     command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus
 ) -> None:
     """All figures once more, from the generator's own states and by counting pairs."""
-    (score,) = find(command, "--detector", "quote", "--text", fresh_file)
+    (score,) = find(command, "--find", "--detector", "quote", "--text", fresh_file)
     model = charrnn.load(lab)
     half = len(fresh.text) // 2
     first, second = fresh.is_quoted[:half], fresh.is_quoted[half:]
@@ -116,15 +114,13 @@ def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
 def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Command, lab: Path, tmp_path: Path) -> None:
     (tmp_path / "plain.txt").write_bytes(make_corpus(num_chars=4_000, with_quotes=False).text.encode())
     ran = command("visualize", "--detector", "quote", "--text", "plain.txt")
-    assert (ran.code, ran.out) == (3, "")
+    assert (ran.code, ran.out) == (3, "") and len(ran.err.splitlines()) <= 3
     assert "quote: there are none in this text" in ran.err
     assert r"define your own detector by a regular expression: --detect '\([^)]*\)'" in ran.err
-    assert len(ran.err.splitlines()) <= 3
     # Not asked for by name, it is one of those that were not scored.
     ran = command("visualize", "--find", "--text", "plain.txt")
-    assert ran.code == 0
+    assert ran.code == 0 and "quote" not in table_rows(ran.out)
     assert re.search(r"(?m)^quote(, [\w-]+)*: not scored, there are none in this text$", ran.out)
-    assert "quote" not in table_rows(ran.out)
 
 
 def text_above_page(out: str) -> list[str]:
@@ -134,14 +130,14 @@ def text_above_page(out: str) -> list[str]:
     return above.splitlines()
 
 
-def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus) -> None:
-    arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 300)
-    found = json.loads(command(*arguments, "--json").out)
-    assert (found["run"], found["layer"], found["unit"]) == ("lstm-001", 0, 7)
-    assert found["text"] == fresh.text[:300]
-    expected = charrnn.load(lab).trace(fresh.text[:300]).cells[:, 0, 7]
-    assert found["values"] == pytest.approx(expected.tolist(), abs=1e-6)
-    ran = command(*arguments)
+def test_a_cell_is_shown_over_the_text(
+    command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus, corpus: SyntheticCorpus
+) -> None:
+    arguments = ("--cell", "0:7", "--text", fresh_file, "--chars", 300)
+    found, model = find(command, *arguments), charrnn.load(lab)
+    assert (found["run"], found["layer"], found["unit"], found["text"]) == ("lstm-001", 0, 7, fresh.text[:300])
+    assert found["values"] == pytest.approx(model.trace(fresh.text[:300]).cells[:, 0, 7].tolist(), abs=1e-6)
+    ran = command("visualize", *arguments)
     title, legend, *picture = text_above_page(ran.out)
     assert (ran.code, ran.err) == (0, "")
     assert title.startswith("cell 0:7 of lstm-001, tanh(c)")
@@ -150,6 +146,12 @@ def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: 
     assert "".join(shown).replace("↵", "\n") == fresh.text[:300]
     levels = [BLOCKS.index(block) for block in "".join(blocks)]
     assert levels == [min(7, int((value + 1) / 2 * 8)) for value in found["values"]]
+    # Without --text, what was held out; read after the training text, so that the model has woken up.
+    begin = int(0.9 * len(corpus.text))
+    found = find(command, "--cell", "0:7", "--chars", 100)
+    assert found["text"] == corpus.text[begin : begin + 100]
+    expected = model.trace(corpus.text[: begin + 100]).cells[begin:, 0, 7]
+    assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
 
 
 def test_a_png_is_the_picture_of_the_svg(command: Command, fresh_file: Path, lab: Path) -> None:
@@ -174,43 +176,35 @@ def test_without_the_extra_a_png_gives_the_commands_that_make_one(
     assert "pip install -c constraints.txt -e '.[png]'" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
 
 
-def test_the_default_text_is_what_was_held_out(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
-    found = json.loads(command("visualize", "--cell", "0:0", "--chars", 100, "--json").out)
-    begin = int(0.9 * len(corpus.text))
-    assert found["text"] == corpus.text[begin : begin + 100]
-    # Read after the training text, so the first values are not those of a model that has just woken up.
-    trace = charrnn.load(lab).trace(corpus.text[: begin + 100])
-    assert found["values"] == pytest.approx(trace.cells[begin:, 0, 0].tolist(), abs=1e-3)
-
-
 def test_colours_take_the_place_of_the_blocks(
     command: Command, fresh_file: Path, fresh: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 200)
-    plain = command(*arguments).out
-    assert "\x1b" not in plain
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     coloured = command(*arguments).out
-    assert "\x1b[" in coloured
-    above = "\n".join(text_above_page(coloured))
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert "\x1b" in coloured and "\x1b" not in bare, "colours only, nothing that moves the cursor"
+    above = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(text_above_page(coloured)))
     assert not set(BLOCKS) & set(above)
-    assert "\x1b" not in re.sub(r"\x1b\[[0-9;]*m", "", coloured), "colours only, nothing that moves the cursor"
-    bare = re.sub(r"\x1b\[[0-9;]*m", "", above)
-    assert "".join(bare.splitlines()[2:]).replace("↵", "\n") == fresh.text[:200]
+    assert "".join(above.splitlines()[2:]).replace("↵", "\n") == fresh.text[:200]
     assert "\x1b" not in command(*arguments, "--json").out
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not re.search(r"\x1b\[[0-9;]*[34]8;", command(*arguments).out)
-    assert set(BLOCKS) & set(command(*arguments).out), "without colours the blocks are back"
+    plain = command(*arguments).out
+    assert not re.search(r"\x1b\[[0-9;]*[34]8;", plain) and set(BLOCKS) & set(plain), "the blocks are back"
 
 
-@pytest.mark.parametrize("options", ["--cell 0:1", "--cell 0:1 --guesses", "--surprise", "--gates", "--ablate 0:1", ""])
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--gates", 1), ("--ablate 0:1", 2), ("", 200)],
+)
 @pytest.mark.parametrize("text", ["z", "zib fo"])
-def test_a_text_to_look_at_may_be_of_a_few_characters(command: Command, lab: Path, text: str, options: str) -> None:
+def test_a_text_to_look_at_may_be_of_a_few_characters(
+    command: Command, lab: Path, text: str, options: str, needed: int
+) -> None:
     Path("short.txt").write_text(text)
     ran = command("visualize", "--text", "short.txt", *options.split())
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
-    needed = {"": 200, "--surprise": 2, "--ablate 0:1": 2}.get(options, 1)
     assert ran.code == (0 if len(text) >= needed else 3)
     assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
 
@@ -234,94 +228,74 @@ def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, 
 
 
 def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: Path) -> None:
-    options = ("--text", fresh_file, "--chars", 120, "--cell", "0:3", "--guesses")
-    found = json.loads(command("visualize", *options, "--json").out)
-    model = charrnn.load(lab)
+    found, model = find(command, "--text", fresh_file, "--chars", 120, "--cell", "0:3", "--guesses"), charrnn.load(lab)
     assert len(found["guesses"]) == len(found["text"]) == 120
-    for position in (30, 77):
-        # `predict` leaves the unknown symbol out and shares its part among the others.
-        predicted = model.predict(found["text"][: position + 1], top=3)
-        known = [guess for guess in found["guesses"][position] if guess[0]][:3]
-        assert [guess[0] for guess in known] == [prediction.character for prediction in predicted]
-        assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
-    ran = command("visualize", *options)
-    assert (ran.code, ran.err) == (0, "")
-    assert max(map(len, ran.out.splitlines())) <= 80 and "stronger is more likely" in ran.out
+    # `predict` leaves the unknown symbol out and shares its part among the others.
+    predicted = model.predict(found["text"][:78], top=3)
+    known = [guess for guess in found["guesses"][77] if guess[0]][:3]
+    assert [guess[0] for guess in known] == [prediction.character for prediction in predicted]
+    assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
 
 
 def test_arrays_are_the_trace_and_say_where_cells_were_scored(
     command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus
 ) -> None:
     assert command("visualize", "--text", fresh_file, "--export", "all.npz").out == "all.npz\n"
-    assert command("visualize", "--text", fresh_file, "--cell", "0:1", "--chars", 90, "--export", "one.npz").code == 0
     with np.load("all.npz", allow_pickle=False) as arrays:
         text = str(arrays["text"])
         trace = charrnn.load(lab).trace(text, keeps_hidden=True)
-        assert trace.hidden is not None
-        assert text == fresh.text[: len(text)] and arrays["scored"].tolist() == [
-            index >= len(text) // 2 for index in range(len(text))
-        ]
+        assert text == fresh.text[: len(text)] and trace.hidden is not None
+        assert arrays["scored"].tolist() == [index >= len(text) // 2 for index in range(len(text))]
         for name, expected in (("ids", trace.ids), ("cells", trace.cells), ("hidden", trace.hidden)):
             np.testing.assert_allclose(arrays[name], expected, atol=1e-5)
         np.testing.assert_allclose(arrays["logprobs"][1:], trace.logprobs[1:], atol=1e-4)
         assert arrays["labels_quote"].tolist() == fresh.is_quoted[: len(text)].tolist()
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
-    with np.load("one.npz", allow_pickle=False) as arrays:
-        assert len(arrays["ids"]) == 90 and not arrays["scored"].any(), "nothing was scored for one cell"
 
 
 def test_ablation_is_that_of_the_library_for_built_in_and_own_detectors(
     command: Command, lab: Path, fresh_file: Path
 ) -> None:
-    options = ("visualize", "--text", fresh_file, "--ablate", "0:5", "--detector", "quote", "--detect", "zib|molu")
-    found = json.loads(command(*options, "--json").out)
-    text = fresh_file.read_text()
+    options = ("--text", fresh_file, "--ablate", "0:5", "--detector", "quote", "--detect", "zib|molu")
+    found, model = find(command, *options), charrnn.load(lab)
     for at in ("mean", "zero"):
-        expected = charrnn.load(lab).ablate(0, 5, text, detectors=["quote"], at=at)
+        expected = model.ablate(0, 5, fresh_file.read_text(), detectors=["quote"], at=at)
         assert found[at]["change"] == pytest.approx(expected.change, abs=1e-5)
         assert [effect["detector"] for effect in found[at]["effects"]] == ["quote", "zib|molu"]
         assert found[at]["effects"][0]["change_inside"] == pytest.approx(expected.effects[0].change_inside, abs=1e-5)
     assert found["mean"]["value"] != 0 == found["zero"]["value"]
-    shown = command(*options).out
+    shown = command("visualize", *options).out
     assert "inside zib|molu" in shown and f"{found['mean']['change']:+.4f}" in shown
-    assert max(map(cell_len, shown.splitlines())) <= 80
 
 
 def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path, fresh_file: Path) -> None:
     Path("mine.py").write_text("def label(text):\n    return [c in 'zm' for c in text]\n")
-    by_pattern, by_file = (
-        json.loads(command("visualize", "--text", fresh_file, "--find", "--detect", spec, "--json").out)
-        for spec in ("[zm]", "mine.py")
-    )
-    assert [score["detector"] for score in by_pattern] == ["[zm]"]
-    assert [score["detector"] for score in by_file] == ["mine.py"]
-    assert by_pattern[0]["auc"] == by_file[0]["auc"] > 0.7
+    scores = [find(command, "--text", fresh_file, "--find", "--detect", spec)[0] for spec in ("[zm]", "mine.py")]
+    assert [score["detector"] for score in scores] == ["[zm]", "mine.py"]
+    assert scores[0]["auc"] == scores[1]["auc"] > 0.7
     shown = command("visualize", "--text", fresh_file, "--detect", "[zm]").out
     assert "follows [zm]" in shown, "the passage is marked, and nothing taken for markup"
     assert "inside matches of" not in shown, "the name of a pattern without a name says it all"
 
 
 def test_the_history_of_a_cell_ends_where_the_cell_is_now(
-    command: Command, train_run: Callable[..., TrainedRun], tmp_path: Path
+    command: Command, train_run: Callable[..., TrainedRun]
 ) -> None:
     settings = {"hidden_size": 32, "embedding_size": 16, "num_lanes": 16, "bptt_length": 64, "learning_rate": 0.03}
-    run = train_run("history-001", steps=60, save_every=10, evaluate_every=10, keep=99, **settings)
-    options = ("visualize", run.path, "--history", "--detector", "quote", "--detector", "line-position")
-    found = json.loads(command(*options, "--json").out)
-    (quote, position) = sorted(found, key=lambda one: one["detector"] != "quote")
-    assert quote["steps"] == position["steps"] == [0, 10, 20, 30, 40, 50, 60]
+    run = train_run("history-001", steps=60, save_every=20, evaluate_every=20, keep=99, **settings)
+    options = (run.path, "--history", "--detector", "quote", "--detector", "line-position")
+    (quote, position) = sorted(find(command, *options), key=lambda one: one["detector"] != "quote")
+    assert quote["steps"] == position["steps"] == [0, 20, 40, 60]
     model = charrnn.load(run.path)
     text, context = model.held_out_text()
     half = len(text) // 2
     trace = model.trace(text[half:], context=context + text[:half])  # type: ignore[operator]
     cell = trace.cells[:, quote["layer"], quote["unit"]]
     now = naive_auc(cell, DETECTORS["quote"].label(trace.text))  # type: ignore[arg-type]
-    best = model.step
-    assert quote["values"][quote["steps"].index(best)] == pytest.approx(max(now, 1 - now), abs=1e-3)
+    assert quote["values"][quote["steps"].index(model.step)] == pytest.approx(max(now, 1 - now), abs=1e-3)
     assert quote["is_auc"] and not position["is_auc"] and abs(position["values"][-1]) > abs(position["values"][0])
-    ran = command(*options)
+    ran = command("visualize", *options)
     assert (ran.code, ran.err) == (0, "") and "steps 0 to 60" in ran.out and "Few steps" not in ran.out
-    assert any(block in ran.out for block in "▃▄▅▆")
 
 
 def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, fresh_file: Path) -> None:
@@ -378,10 +352,9 @@ def test_an_export_that_fails_leaves_the_older_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("charrnn.files.write_synced", fill)
-    for name in ("picture.svg", "numbers.npz", "page.html"):
+    for name in ("picture.svg", "numbers.npz"):
         Path(name).write_text("the older one")
         before = sorted(Path().iterdir())
         ran = command("visualize", "--text", fresh_file, "--cell", "0:1", "--export", name)
-        assert (ran.code, ran.out) == (1, "")
-        assert "No space left" in ran.err and "bytes needed" in ran.err
+        assert (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
         assert Path(name).read_text() == "the older one" and sorted(Path().iterdir()) == before
