@@ -22,7 +22,7 @@ from charrnn.cells.records import CHARS_SCORED
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.values import most_changes
 from charrnn.text.encoded import EncodedText
-from charrnn.views.svg import INK, PAPER, RECORDING, Layout, to_svg
+from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "explore.svg"
 """Where the picture goes."""
@@ -77,7 +77,7 @@ def draw(model: Model, text: EncodedText) -> str:
     explorer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
     lines = asyncio.run(take_picture(explorer))
     explorer.finish()
-    return to_svg(lines, f"charrnn explore: the cell of {model.name} for {DETECTOR}", Layout(columns=COLUMNS))
+    return to_svg(lines, f"charrnn explore: the cell of {model.name} for {DETECTOR}", COLUMNS)
 
 
 def main() -> None:

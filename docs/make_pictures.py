@@ -9,7 +9,7 @@ from pathlib import Path
 
 import charrnn
 from charrnn.views.findings import passage_pictures
-from charrnn.views.svg import Layout, to_svg
+from charrnn.views.svg import to_svg
 
 FOLDER = Path(__file__).with_name("pictures")
 """Where the picture goes."""
@@ -28,9 +28,7 @@ def main() -> None:
     study = model.study(text[:MAX_CHARS], context=context, cached=True)
     findings = study.findings(["quote"])
     passages = study.passages(findings, ["quote"], num_passages=1)
-    picture = to_svg(
-        passage_pictures(passages, LOOKS_FOR)[:-1], "A cell that is low in quotations", Layout(columns=COLUMNS)
-    )
+    picture = to_svg(passage_pictures(passages, LOOKS_FOR)[:-1], "A cell that is low in quotations", COLUMNS)
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "quote.svg").write_text(picture, encoding="utf-8", newline="\n")
     for score in findings.scores:

@@ -16,7 +16,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.apps.write.drafts import SURPRISE, Draft, Settings
 from charrnn.apps.write.screen import Writer
-from charrnn.views.svg import RECORDING, Layout, to_svg
+from charrnn.views.svg import RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "write.svg"
 """Where the picture goes."""
@@ -50,7 +50,7 @@ def draw(model: Model) -> str:
     writer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
     lines = asyncio.run(take_picture(writer))
     writer.finish()
-    return to_svg(lines, f"charrnn write: five continuations by {model.name}", Layout(columns=COLUMNS))
+    return to_svg(lines, f"charrnn write: five continuations by {model.name}", COLUMNS)
 
 
 def main() -> None:

@@ -1,37 +1,13 @@
 """A result as the terminal shows it and as programs read it: printed, or exported to a file."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.streams import print_path, result_console
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.files import behind_links, write_atomically
-from charrnn.views.export import check_target, find_format
+from charrnn.views.export import Shown, check_target, find_format
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from rich.console import RenderableType
-
-    from charrnn.views.page import Page
-    from charrnn.views.svg import Layout
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A result, for people and for programs."""
-
-    title: str
-    """The name of an exported picture."""
-    pictures: Sequence["RenderableType"]
-    data: Any
-    page: "Page | None" = None
-    """What an exported .html shows, if that is more than the pictures."""
-    arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
-    """What an exported .npz contains."""
-    layout: "Layout | None" = None
-    """The size and shape of an exported .svg or .png, if they were asked for."""
+__all__ = ("Shown", "check_export", "deliver")
 
 
 def check_export(export: Path | None, text: str | None, *, no_arrays: str | None = None) -> None:

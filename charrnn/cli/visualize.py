@@ -1,7 +1,6 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored."""
 
 import re
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,20 +19,18 @@ from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, Tex
 from charrnn.cli.rules import is_given
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.custom import custom_detector
-from charrnn.detectors.detector import Detector, Labels
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 from charrnn.options import Option
 from charrnn.text.encoded import EncodedText
 from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
-from charrnn.views.svg import Layout, parse_aspect
+from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 
 COLOURS, EXPORTS = "Coloured text", "Exported pictures"
 """Groups of options in the help."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
-MAX_LABEL_SECONDS = 20
-"""The time limit for a detector of --detect to label a text, in seconds."""
 OPTIONS = (
     Option(
         "--detector",
@@ -68,8 +65,6 @@ OPTIONS = (
     Option("--guesses", "With --cell: the five most likely next characters below each.", panel=COLOURS, kind=bool),
     Option("--sparkline", "Also draw the values as blocks below each line of text.", panel=COLOURS, kind=bool),
     Option("--columns", "Width of an exported .svg or .png in characters.", "N", EXPORTS, kind=int),
-    Option("--aspect", "Shape of an exported .svg or .png, such as 16:9 for a slide.", "W:H", EXPORTS),
-    Option("--font-size", "Font of an exported .svg or .png in pixels.  [default: 20]", "PX", EXPORTS, kind=float),
     Option("--recompute", "Ignore the findings saved in the run and measure again.", panel=OTHER, kind=bool),
 )
 """The options that no analysis declares."""
@@ -111,7 +106,12 @@ def visualize(
         export=export,
         quiet=quiet,
     )
-    layout, exports_arrays = _layout(values), options.suffix == ".npz"
+    if (columns := values["--columns"]) is not None:
+        if options.suffix not in PICTURE_SUFFIXES:
+            raise UsageError("--columns applies to exported pictures: add --export FILE.svg or FILE.png.")
+        if not MIN_COLUMNS <= columns <= MAX_COLUMNS:
+            raise UsageError(f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80.")
+    exports_arrays = options.suffix == ".npz"
     if exports_arrays and not analysis.exports_arrays:
         raise UsageError(f"--export {export}: {analysis.name} has no activations; use .json.")
     num_chars = _num_chars_read(analysis, options, text, values["--chars"])
@@ -120,22 +120,10 @@ def visualize(
         export_arrays(subject, export)
         return
     shown = analysis.show(subject, analysis.measure(subject))
-    print_json(shown.data) if json else deliver(replace(shown, layout=layout), export)
+    print_json(shown.data) if json else deliver(replace(shown, columns=columns), export)
 
 
 visualize.further_options = lambda: (*OPTIONS, *analysis_options(analyses()))  # type: ignore[attr-defined]
-
-
-def _layout(values: Mapping[str, Any]) -> Layout | None:
-    """Return the layout of an exported picture, if any. Raises UsageError for a value out of range, or no picture."""
-    export = values["--export"]
-    names = [flag for flag in ("--columns", "--aspect", "--font-size") if values[flag] is not None]
-    if not names:
-        return None
-    if export is None or export.suffix.lower() not in PICTURE_SUFFIXES:
-        raise UsageError(f"{names[0]} applies to exported pictures: add --export FILE.svg or FILE.png.")
-    ratio = None if values["--aspect"] is None else parse_aspect(values["--aspect"])
-    return Layout(columns=values["--columns"], aspect=ratio, font_size=values["--font-size"])
 
 
 def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int) -> int:
@@ -166,7 +154,7 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
 
     Raises UsageError for a detector that is not usable, and for two with one name.
     """
-    own = [_stop_if_slow(_own_detector(spec)) for spec in dict.fromkeys(specs)]
+    own = [_own_detector(spec) for spec in dict.fromkeys(specs)]
     for index, detector in enumerate(own):
         if detector.name in [one.name for one in own[:index]]:
             raise UsageError(f"--detect: two detectors are named {detector.name}. Give each a name of its own.")
@@ -213,35 +201,3 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
         num_available=num_available,
         options=options,
     )
-
-
-def _stop_if_slow(detector: Detector) -> Detector:
-    """Return a detector that raises UsageError if labelling takes longer than MAX_LABEL_SECONDS.
-
-    A pattern with nested repetition, such as (a+)+b, can take exponential time. There is no limit on Windows, which has
-    no such timer.
-    """
-    if not hasattr(signal, "setitimer"):
-        return detector
-
-    class TooSlow(BaseException):
-        """Not an Exception: the detector may catch those, and `custom_detector` reports them as its faults."""
-
-    def give_up(*_: object) -> None:
-        raise TooSlow
-
-    def label(text: str) -> "Labels | None":
-        before = signal.signal(signal.SIGALRM, give_up)
-        signal.setitimer(signal.ITIMER_REAL, MAX_LABEL_SECONDS)
-        try:
-            return detector.label(text)
-        except TooSlow:
-            raise UsageError(
-                f"--detect {detector.name}: not finished after {MAX_LABEL_SECONDS} seconds. Make it simpler, without "
-                "nested repetition such as (a+)+, or give a shorter --text."
-            ) from None
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-
-    return replace(detector, label=label)

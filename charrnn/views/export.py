@@ -5,11 +5,11 @@ This module imports neither rich nor NumPy, so that the help texts can list the 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import UsageError, install_command
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.views.page import Page
-    from charrnn.views.svg import Layout
 
 
 def to_json(value: Any) -> str:
@@ -38,31 +37,22 @@ def replace_non_finite(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-class Exportable(Protocol):
-    """What a format can take its content from."""
+@dataclass(frozen=True)
+class Shown:
+    """A result, for people and for programs."""
 
-    @property
-    def title(self) -> str: ...
-
-    @property
-    def pictures(self) -> "Sequence[RenderableType]":
-        """What the terminal shows."""
-
-    @property
-    def data(self) -> Any:
-        """The same as a value for JSON."""
-
-    @property
-    def page(self) -> "Page | None":
-        """What a web page shows, if that is more than the pictures."""
-
-    @property
-    def arrays(self) -> "Mapping[str, NDArray[Any]]":
-        """The arrays of a .npz by name; empty if there are none."""
-
-    @property
-    def layout(self) -> "Layout | None":
-        """The size and shape of a .svg or .png, if they were asked for."""
+    title: str
+    """The name of an exported picture."""
+    pictures: "Sequence[RenderableType]"
+    """What the terminal shows."""
+    data: Any
+    """The same as a value for JSON."""
+    page: "Page | None" = None
+    """What an exported .html shows, if that is more than the pictures."""
+    arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
+    """What an exported .npz contains."""
+    columns: int | None = None
+    """Width of an exported .svg or .png in characters; None for that of the longest line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +63,7 @@ class ExportFormat:
     content: str
     """What the file contains, or what it is for, in a few words."""
     write: Callable[..., Any]
-    """Return the content of the file, for an `Exportable` as bytes. Raises UsageError if it cannot be made here."""
+    """Return the content of the file, for a `Shown` as bytes. Raises UsageError if it cannot be made here."""
     module: str = ""
     """The module of an optional package that has to be installed."""
     extra: str = ""
@@ -82,7 +72,7 @@ class ExportFormat:
     """Another way to such a file where the package is missing; {stem} stands for its path without the suffix."""
 
 
-def _html(shown: Exportable) -> bytes:
+def _html(shown: Shown) -> bytes:
     from charrnn.views.html import to_html
     from charrnn.views.page import to_page
 
@@ -90,29 +80,29 @@ def _html(shown: Exportable) -> bytes:
     return page.encode("utf-8")
 
 
-def _svg(shown: Exportable) -> bytes:
+def _svg(shown: Shown) -> bytes:
     from charrnn.views.svg import to_svg
 
-    return to_svg(shown.pictures, shown.title, shown.layout).encode("utf-8")
+    return to_svg(shown.pictures, shown.title, shown.columns).encode("utf-8")
 
 
-def _png(shown: Exportable) -> bytes:
+def _png(shown: Shown) -> bytes:
     from charrnn.views.svg import to_png, to_svg
 
-    return to_png(to_svg(shown.pictures, shown.title, shown.layout))
+    return to_png(to_svg(shown.pictures, shown.title, shown.columns))
 
 
-def _text(shown: Exportable) -> bytes:
+def _text(shown: Shown) -> bytes:
     from charrnn.views.html import to_text
 
     return to_text(shown.pictures).encode("utf-8")
 
 
-def _json(shown: Exportable) -> bytes:
+def _json(shown: Shown) -> bytes:
     return (to_json(shown.data) + "\n").encode("ascii")
 
 
-def _npz(shown: Exportable) -> bytes:
+def _npz(shown: Shown) -> bytes:
     import numpy as np
 
     from charrnn.views.theme import all_visible
@@ -144,7 +134,7 @@ FORMATS = {one.suffix: one for one in _FORMATS}
 
 
 PICTURE_SUFFIXES = (".svg", ".png")
-"""The formats that have a size and a shape."""
+"""The formats that have a width in characters."""
 
 
 def describe_formats(*, has_arrays: bool = True) -> str:

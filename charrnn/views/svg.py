@@ -4,10 +4,8 @@ Each word is positioned on its own, because viewers differ in the widths of spac
 for copying. Block characters and charts are drawn as shapes. Lengths are in pixels.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 from io import StringIO
@@ -22,57 +20,13 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError
 from charrnn.views.theme import BACKGROUND_VARIABLE, PAPERS, all_visible, dark_colours
 
 MIN_COLUMNS, MAX_COLUMNS = 20, 400
 """Columns of text in a picture, at least and at most."""
-MIN_FONT_SIZE, MAX_FONT_SIZE = 4.0, 200.0
-"""Size of the font in pixels, at least and at most."""
-MAX_ASPECT = 5.0
-"""The longer side of a picture divided by the shorter one, at most."""
 MAX_PIXELS = 200_000_000
 """Pixels of a .png, at most: they take four bytes each while it is drawn."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
-    """How a picture is laid out. Raises UsageError for a value out of range; None leaves a choice to the picture."""
-
-    columns: int | None = None
-    """Columns at which lines are broken; the picture is as wide."""
-    aspect: float | None = None
-    """Width divided by height. Without `columns`, those that fill the shape best are chosen."""
-    font_size: float | None = None
-    """Size of the font in pixels."""
-
-    def __post_init__(self) -> None:
-        if self.columns is not None and not MIN_COLUMNS <= self.columns <= MAX_COLUMNS:
-            raise UsageError(
-                f"{named('columns', self.columns)}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80."
-            )
-        if self.aspect is not None and not 1 / MAX_ASPECT <= self.aspect <= MAX_ASPECT:
-            raise UsageError(
-                f"{named('aspect', f'{self.aspect:g}')}: width to height is from 1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1. "
-                "Try 16:9."
-            )
-        if self.font_size is not None and not MIN_FONT_SIZE <= self.font_size <= MAX_FONT_SIZE:
-            raise UsageError(
-                f"{named('font_size', f'{self.font_size:g}')}: a font has {MIN_FONT_SIZE:g} to {MAX_FONT_SIZE:g} "
-                "pixels. Try 20."
-            )
-
-
-def parse_aspect(text: str) -> float:
-    """Return width divided by height of `16:9` or `1.78`. Raises UsageError for anything else."""
-    width, colon, height = text.partition(":")
-    try:
-        ratio = float(width) / float(height if colon else 1)
-    except (ValueError, ZeroDivisionError):
-        ratio = math.nan
-    if not math.isfinite(ratio):
-        raise UsageError(f"{named('aspect', text)}: give width to height, such as 16:9, 4:3 or 1.5.")
-    return ratio
 
 
 COLUMNS = 100
@@ -153,75 +107,36 @@ class Drawing(Protocol):
         """Return its height and its SVG elements, with the upper left corner at (0, 0), for a picture of this width."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    """Elements below each other, with the upper left corner at (0, 0)."""
+def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", columns: int | None = None) -> str:
+    """Return an SVG picture with this title that shows the renderables below each other, `columns` wide.
 
-    elements: list[str]
-    width: float
-    height: float
-
-
-def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", layout: Layout | None = None) -> str:
-    """Return an SVG picture with this title that shows the renderables below each other.
-
-    Without a `layout` it is as wide as its longest line, at most COLUMNS.
+    By default it is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
-    layout = layout or Layout()
-    box = _compose(renderables, layout.columns or MIN_FITTED_COLUMNS, layout.columns or COLUMNS)
-    if layout.aspect and layout.columns is None:
-        box = _fill(renderables, layout.aspect)
-    least = [box.width + 2 * MARGIN, box.height + 2 * MARGIN]
-    width = max(least[0], least[1] * (layout.aspect or 0.0))
-    height = max(least[1], width / layout.aspect if layout.aspect else 0.0)
-    left, top = (_number(MARGIN + (size - needed) / 2) for size, needed in zip((width, height), least, strict=True))
-    used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(box.elements)))
-    zoom = (layout.font_size or FONT_SIZE) / FONT_SIZE
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_number(zoom * width)}" height="{_number(zoom * height)}" '
-        f'viewBox="0 0 {_number(width)} {_number(height)}" role="img" class="charrnn" xml:space="preserve">\n'
-        f"<title>{_escape(title)}</title>\n<style>{_dark_style({INK, PAPER, *used})}</style>\n"
-        f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
-        f'<g transform="translate({left} {top})" font-family="{FONTS}" '
-        f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
-        + "\n".join(box.elements)
-        + "\n</g>\n</svg>\n"
-    )
-
-
-def _compose(renderables: Sequence[RenderableType], least: int, most: int) -> _Box:
-    """Draw renderables below each other, as wide as the longest line, from `least` to `most` columns."""
+    num_columns, most = columns or MIN_FITTED_COLUMNS, columns or COLUMNS
     elements: list[str] = []
-    top, num_columns = 0.0, least
+    top = 0.0
     for renderable in renderables:
         if isinstance(renderable, Drawing):
-            height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
+            drawn_height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
             elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
-            top, num_columns = top + height, most
+            top, num_columns = top + drawn_height, most
             continue
         for line in _lines(renderable, most):
             num_columns = max(num_columns, sum(segment.cell_length for segment in line))
             elements += _draw_line(line, top)
             top += LINE_HEIGHT
-    return _Box(elements, num_columns * COLUMN_WIDTH, top)
-
-
-def _fill(renderables: Sequence[RenderableType], aspect: float) -> _Box:
-    """Draw renderables in the number of columns for which a picture of this shape is smallest, and its text largest.
-
-    The more columns, the wider and the lower is what they fill: the right number is found by bisection.
-    """
-    low, high = MIN_COLUMNS, MAX_COLUMNS
-    boxes: list[_Box] = []
-    while low <= high:
-        middle = (low + high) // 2
-        box = _compose(renderables, MIN_COLUMNS, middle)
-        boxes.append(box)
-        if box.width + 2 * MARGIN < aspect * (box.height + 2 * MARGIN):
-            low = middle + 1
-        else:
-            high = middle - 1
-    return min(boxes, key=lambda box: max(box.width + 2 * MARGIN, aspect * (box.height + 2 * MARGIN)))
+    width, height = _number(num_columns * COLUMN_WIDTH + 2 * MARGIN), _number(top + 2 * MARGIN)
+    used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(elements)))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" class="charrnn" xml:space="preserve">\n'
+        f"<title>{_escape(title)}</title>\n<style>{_dark_style({INK, PAPER, *used})}</style>\n"
+        f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
+        f'<g transform="translate({_number(MARGIN)} {_number(MARGIN)})" font-family="{FONTS}" '
+        f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
+        + "\n".join(elements)
+        + "\n</g>\n</svg>\n"
+    )
 
 
 def _dark_style(used: Set[str]) -> str:
@@ -363,7 +278,7 @@ def to_png(svg: str) -> bytes:
     if width * height > MAX_PIXELS:
         raise UsageError(
             f"A .png of {width:,} × {height:,} pixels is too large; {MAX_PIXELS:,} pixels are the most.\n"
-            f"Choose less text, or a smaller {named('font_size')}; or export a .svg."
+            "Choose less text, or export a .svg."
         )
     if not _has_font():
         raise UsageError(
