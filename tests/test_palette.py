@@ -26,7 +26,7 @@ from charrnn.views.theme import (
 )
 
 BACKGROUNDS: tuple[Background, ...] = ("dark", "light", "unknown")
-DEPTHS: tuple[Depth, ...] = ("truecolor", "256", "16")
+DEPTHS: tuple[Depth, ...] = ("truecolor", "256")
 DEFICIENCIES = {
     # Machado, Oliveira & Fernandes (2009), table 1, severity 1.0: matrices for linear light.
     "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
@@ -35,11 +35,6 @@ DEFICIENCIES = {
 }
 APART = 0.15
 """Distance in OKLab, at least, of the two ends; 0.02 is about the smallest difference that is seen."""
-XTERM = (
-    *("#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5"),
-    *("#7f7f7f", "#ff0000", "#00ff00", "#ffff00", "#5c5cff", "#ff00ff", "#00ffff", "#ffffff"),
-)
-"""The 16 colours of xterm."""
 
 
 def simulated(colour: str, deficiency: str) -> str:
@@ -61,7 +56,7 @@ def colours_of(style: Style, background: Background) -> tuple[str, str]:
             return "#ffffff" if background == "light" else "#000000"
         if colour.number is None:
             return colour.get_truecolor().hex
-        return XTERM[colour.number] if colour.number < 16 else xterm_colour(colour.number)
+        return xterm_colour(colour.number)
 
     return hex_of(style.bgcolor), hex_of(style.color)
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, TypeVar
+from typing import Literal
 
 from rich.cells import cell_len
 from rich.color import Color
@@ -22,8 +22,6 @@ BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
 """The environment variable that names the terminal's background: dark or light."""
 NUM_SHADES = 12
 """Shades on either side of 0. Neighbours of one shade are drawn as one segment, which keeps exported pictures small."""
-FAINTEST_OF_16 = 3
-"""The first shade that is drawn with 16 colours."""
 MIN_CONTRAST = 4.5
 """Contrast of text with its background, at least (WCAG 2.2, level AA)."""
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -33,9 +31,8 @@ ASCII_BLOCKS = "_.-~=+*#"
 
 Background = Literal["dark", "light", "unknown"]
 """What is known of the background of a terminal or picture."""
-Depth = Literal["truecolor", "256", "16"]
-"""How many colours a terminal shows."""
-_Step = TypeVar("_Step")
+Depth = Literal["truecolor", "256"]
+"""How many colours a terminal shows; rich takes the nearest ones where there are 16."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,16 +59,14 @@ PAPERS: Mapping[Background, Paper] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hue:
-    """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with fewer colours.
+    """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with 256 colours.
 
-    `ramps` lists numbers of the 256 colours from faint to full. `ansi` lists (text, background) of the 16 colours;
-    None is the terminal's own.
+    `ramps` lists numbers of the 256 colours from faint to full.
     """
 
     degrees: float
     chroma: float
     ramps: Mapping[Background, tuple[int, ...]]
-    ansi: Mapping[Background, tuple[tuple[int, int | None], ...]]
 
 
 HUES: Mapping[str, Hue] = {
@@ -79,25 +74,21 @@ HUES: Mapping[str, Hue] = {
         degrees=27,
         chroma=0.21,
         ramps={"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)},
-        ansi={"dark": ((9, None), (15, 1)), "light": ((1, None), (15, 1)), "unknown": ((15, 1),)},
     ),
     "high": Hue(
         degrees=262,
         chroma=0.21,
         ramps={"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)},
-        ansi={"dark": ((14, None), (15, 4)), "light": ((4, None), (15, 4)), "unknown": ((15, 4),)},
     ),
     "surprise": Hue(
         degrees=328,
         chroma=0.21,
         ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 163)},
-        ansi={"dark": ((13, None), (15, 5)), "light": ((5, None), (15, 5)), "unknown": ((15, 5),)},
     ),
     "guess": Hue(
         degrees=58,
         chroma=0.13,
         ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)},
-        ansi={"dark": ((11, None), (0, 3)), "light": ((0, 11), (0, 3)), "unknown": ((0, 3),)},
     ),
 }
 """The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are sequential."""
@@ -126,10 +117,7 @@ class Palette:
 
 def palette_of(console: Console) -> Palette:
     """Return the palette for a console: for its number of colours and its background."""
-    return Palette(background_of(console._environ), _DEPTHS.get(console.color_system or "", "truecolor"))
-
-
-_DEPTHS: Mapping[str, Depth] = {"256": "256", "standard": "16", "windows": "16"}
+    return Palette(background_of(console._environ), "256" if console.color_system == "256" else "truecolor")
 
 
 def background_of(environment: Mapping[str, str]) -> Background:
@@ -239,23 +227,13 @@ def _style(background: Background, depth: Depth, hue: str, step: int) -> Style:
     if depth == "truecolor":
         paper, ink = shade(background, hue, step)
         return Style(color=ink, bgcolor=paper)
-    if depth == "256":
-        number = _chosen(HUES[hue].ramps[background], step)
-        text = max(_BLACK, _WHITE, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
-        return Style(color=Color.from_ansi(text), bgcolor=Color.from_ansi(number))
-    # There are no faint colours among the 16.
-    if step < FAINTEST_OF_16:
-        return Style()
-    text, behind = _chosen(HUES[hue].ansi[background], step)
-    return Style(color=Color.from_ansi(text), bgcolor=None if behind is None else Color.from_ansi(behind))
+    ramp = HUES[hue].ramps[background]
+    number = ramp[(step - 1) * len(ramp) // NUM_SHADES]
+    text = max(_BLACK, _WHITE, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
+    return Style(color=Color.from_ansi(text), bgcolor=Color.from_ansi(number))
 
 
 _BLACK, _WHITE = 16, 231
-
-
-def _chosen(ramp: tuple[_Step, ...], step: int) -> _Step:
-    """Return the entry of a ramp for shade 1 to NUM_SHADES."""
-    return ramp[(step - 1) * len(ramp) // NUM_SHADES]
 
 
 def xterm_colour(number: int) -> str:
