@@ -37,10 +37,10 @@ from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, Heat
 from charrnn.views.losses import evaluation_view, losses_table
 from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
 from charrnn.views.tables import (
-    RunsTable,
     ablation_table,
     plain_table,
     predictions_table,
+    runs_view,
 )
 from charrnn.views.theme import all_visible
 
@@ -145,7 +145,7 @@ _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
     LossReport: losses_table,
     Passage: lambda passages: Group(*passage_pictures(passages)),
     Prediction: predictions_table,
-    RunSummary: RunsTable,
+    RunSummary: runs_view,
 }
 """What shows several records of a type in one picture."""
 _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {

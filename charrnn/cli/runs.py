@@ -1,7 +1,7 @@
 """charrnn runs: the runs in checkpoints/ and in this folder as a table, and their learning curves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ import typer
 
 from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.streams import print_csv, print_json, result_console, warn
+from charrnn.cli.streams import print_json, result_console, warn
 from charrnn.options import Option
 
 MAX_CURVES = 7
@@ -21,7 +21,6 @@ OPTIONS = (
         "smallest first. Default: oldest first.",
         "COLUMN",
     ),
-    Option("--csv", "Print comma-separated values on stdout, all columns.", kind=bool),
     Option("--plot", "Draw the learning curves: the validation losses.", kind=bool),
     Option("--against", "With --plot: steps (default), characters or seconds.", "AXIS"),
     Option("--training", "With --plot: draw the training losses, too.", kind=bool),
@@ -60,17 +59,15 @@ runs.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 def _list(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet: bool) -> None:
     """Print the summaries of the runs as a table, CSV or JSON."""
-    from charrnn.runs.overview import RunSummary, run_summaries
-    from charrnn.views.tables import RunsTable
+    from charrnn.runs.overview import run_summaries
+    from charrnn.views.tables import runs_view
 
     summaries = run_summaries(names, sort=values["--sort"])
     warn((*summaries.skipped, *(problem for summary in summaries for problem in summary.warnings)), quiet=quiet)
     if json:
         print_json([asdict(summary) for summary in summaries])
-    elif values["--csv"]:
-        print_csv([field.name for field in fields(RunSummary)], [[*asdict(summary).values()] for summary in summaries])
     elif summaries:
-        result_console().print(RunsTable(summaries))
+        result_console().print(runs_view(summaries))
     elif names:
         warn((f"No runs in {', '.join(names)}.",), quiet=quiet)
     else:

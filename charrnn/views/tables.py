@@ -1,12 +1,11 @@
 """Build tables that fit 80 columns: findings, predictions, corpora, settings."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
 from rich.style import StyleType
@@ -23,6 +22,8 @@ _NAME_WIDTH = 10
 """Columns that a column of words keeps when the table is too wide."""
 _UNLIMITED_WIDTH = 10_000
 """Columns of a console on which nothing wraps."""
+_MAX_RUN_WIDTH = 24
+"""Columns of the longest name of a run that is not folded."""
 _BAR_WIDTH = 30
 """Columns of a bar for the share 1."""
 
@@ -312,101 +313,33 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     return table
 
 
-@dataclass(frozen=True)
-class _RunColumn:
-    """A column of a `RunsTable`: its cells and its heading, in full and, where that differs, in short."""
+def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
+    """Draw runs, one per row, and why losses must not be compared.
 
-    name: str
-    cell: Callable[[RunSummary], str]
-    short_cell: Callable[[RunSummary], str] | None = None
-    heading: str = ""
-    """In full, if it is not the name."""
-    short_heading: str = ""
-    is_number: bool = True
-
-
-def _if_known(value: float | None, shown: Callable[[float], str]) -> str:
-    return "" if value is None else shown(value)
-
-
-def _steps(run: RunSummary) -> str:
-    return f"{run.step:,}/{run.num_steps:,}"
-
-
-_RUN_COLUMNS = (
-    _RunColumn("run", lambda run: run.name, is_number=False),
-    _RunColumn("text", lambda run: run.text, is_number=False),
-    _RunColumn("model", lambda run: f"{run.cell} {run.num_layers}×{run.hidden_size}", is_number=False),
-    _RunColumn(
-        "parameters",
-        lambda run: _if_known(run.num_parameters, "{:,}".format),
-        lambda run: _if_known(run.num_parameters, short_number),
-        short_heading="params",
-    ),
-    _RunColumn("seed", lambda run: str(run.seed)),
-    _RunColumn("steps", _steps, lambda run: f"{run.step:,}" if run.step == run.num_steps else _steps(run)),
-    _RunColumn("nats/char", lambda run: _if_known(run.best_nats, "{:.4f}".format), heading="best nats/char"),
-    _RunColumn("minutes", lambda run: f"{run.minutes:.1f}"),
-)
-DISPENSABLE_RUN_COLUMNS = ("text", "minutes", "seed", "parameters")
-"""Columns of a `RunsTable` that a narrow terminal does without, the first ones first."""
-
-
-@dataclass(frozen=True)
-class RunsTable:
-    """A renderable of runs, one per row.
-
-    Where it does not fit, numbers of weights and steps are shortened first. Then columns are left out that are the same
-    in every row, or that the names of the runs repeat; then others. Lines below the table say which, and which losses
-    must not be compared. No digit is cut.
+    A text or a seed that all of several runs share stands below the table; a text that the names of the runs repeat is
+    left out.
     """
-
-    runs: Sequence[RunSummary]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        full = self._table((), is_short=False)
-        without = [tuple(self._left_out[:number]) for number in range(len(self._left_out) + 1)]
-        shortened = [(left_out, self._table(left_out, is_short=True)) for left_out in without]
-        fitting = (pair for pair in (((), full), *shortened) if pair[1].fits(console, options))
-        foldable = (pair for pair in shortened if pair[1].can_fold(console, options))
-        # One that does not fit either has one paragraph per run.
-        left_out, table = next(chain(fitting, foldable), ((), full))
-        yield table
-        yield from self._notes(left_out)
-
-    @property
-    def _left_out(self) -> list[str]:
-        """The columns that can be left out, the first ones first."""
-        is_repeated = all(run.name.startswith(run.text) for run in self.runs)
-        redundant = [*(["text"] if is_repeated else []), *self._constants]
-        return list(dict.fromkeys((*redundant, *DISPENSABLE_RUN_COLUMNS)))
-
-    @property
-    def _constants(self) -> list[str]:
-        """The columns with the same value in each of several rows."""
-        return [
-            name for name in ("seed", "text") if len({getattr(run, name) for run in self.runs}) == 1 < len(self.runs)
-        ]
-
-    def _notes(self, left_out: Sequence[str]) -> Iterator[Text]:
-        """Yield why losses must not be compared, and of the columns left out their only value, or else their names."""
-        yield from map(Text, comparison_notes([run for run in self.runs if run.best_nats is not None]))
-        same = [name for name in left_out if name in self._constants]
-        if same:
-            values = ", ".join(f"{name} {getattr(self.runs[0], name)}" for name in same)
-            yield Text(all_visible(f"All runs: {values}."), style="dim")
-        is_repeated = all(run.name.startswith(run.text) for run in self.runs)
-        missing = [name for name in left_out if name not in same and not (name == "text" and is_repeated)]
-        if missing:
-            yield Text(f"Not shown in this width: {', '.join(missing)}; the CSV has them.", style="dim")
-
-    def _table(self, left_out: Sequence[str], *, is_short: bool) -> PlainTable:
-        columns = [column for column in _RUN_COLUMNS if column.name not in left_out]
-        headings = [(column.short_heading if is_short else column.heading) or column.name for column in columns]
-        numbers = [heading for heading, column in zip(headings, columns, strict=True) if column.is_number]
-        table = plain_table(*headings, right=numbers)
-        if is_short:
-            table.padding = (0, 1, 0, 0)
-        for run in self.runs:
-            table.add_row(*(((is_short and column.short_cell) or column.cell)(run) for column in columns))
-        return table
+    columns = {
+        "run": [run.name for run in runs],
+        "text": [run.text for run in runs],
+        "model": [f"{run.cell} {run.num_layers}×{run.hidden_size}" for run in runs],
+        "params": ["" if run.num_parameters is None else short_number(run.num_parameters) for run in runs],
+        "seed": [str(run.seed) for run in runs],
+        "steps": [f"{run.step:,}" + f"/{run.num_steps:,}" * (run.step != run.num_steps) for run in runs],
+        "nats/char": ["" if run.best_nats is None else f"{run.best_nats:.4f}" for run in runs],
+        "min": [f"{run.minutes:.1f}" for run in runs],
+    }
+    if all(run.name.startswith(run.text) for run in runs):
+        del columns["text"]
+    shared = [name for name in ("text", "seed") if len(set(columns.get(name, ()))) == 1 < len(runs)]
+    values = ", ".join(f"{name} {columns.pop(name)[0]}" for name in shared)
+    table = plain_table(
+        *columns,
+        right=[name for name in columns if name not in ("run", "text", "model")],
+        rows=zip(*columns.values(), strict=True),
+    )
+    table.padding = (0, 1, 0, 0)
+    # Long texts and models are folded before names are.
+    table.columns[0].no_wrap = max(map(len, columns["run"])) <= _MAX_RUN_WIDTH
+    notes = list(map(Text, comparison_notes([run for run in runs if run.best_nats is not None])))
+    return Group(table, *notes, *([Text(all_visible(f"All runs: {values}."), style="dim")] if shared else []))

@@ -27,7 +27,7 @@ from charrnn.text.vocab import Vocab
 from charrnn.training import loop
 from charrnn.views.charts import learning_chart
 from charrnn.views.html import to_text
-from charrnn.views.tables import RunsTable
+from charrnn.views.tables import runs_view
 
 TOKENS = [
     *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800"),
@@ -139,7 +139,7 @@ class Bench:
         put(self.run, name, data)
         run = RunReader(self.run)
         Description.read(run.path).vocab()
-        to_text([RunsTable([summarize(run)])])
+        to_text([runs_view([summarize(run)])])
         charrnn.load(self.run).sample(length=3)
         if name in SLOW:
             list(loop.resume(self.run, {"steps": 3}))
@@ -151,7 +151,7 @@ class Bench:
     def read_metrics(self, data: bytes) -> None:
         log = MetricsLog(self.run / "metrics.jsonl")
         log.path.write_bytes(data)
-        to_text([RunsTable([summarize(RunReader(self.run))])])
+        to_text([runs_view([summarize(RunReader(self.run))])])
         to_text([learning_chart(learning_curves([self.run], training=True))])
         log.rewind(1)
         log.read()
