@@ -5,7 +5,6 @@ B texts drawn together, N characters.
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from built_runs import build_chain
 from conftest import Ran
 
 import charrnn
-from charrnn.cli.sample import MAX_JSON_CHARS, MAX_TABLE_CHARS
+from charrnn.cli.sample import MAX_JSON_CHARS
 from charrnn.generation import generator
 from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
@@ -99,26 +98,6 @@ def test_several_long_texts_are_written_in_little_memory(
     assert num_chars == 3 * 700_000 + 100 * 5_000
 
 
-def test_a_text_of_json_takes_sixty_bytes_a_character(
-    command: Command, alphabet_run: Path, drawn_together: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Nowhere:
-        def write(self, text: str) -> None:
-            assert len(text) < MIB / 2
-
-        def flush(self) -> None:
-            pass
-
-        def isatty(self) -> bool:
-            return False
-
-    options = ("sample", alphabet_run, "--json", "--quiet", "--length")
-    command(*options, 10)
-    monkeypatch.setattr(sys, "stdout", Nowhere())
-    with at_most(60 * 300_000):
-        assert command(*options, 300_000).code == 0
-
-
 def refuse(command: Command, run: Path, code: int, options: tuple[object, ...], *parts: str) -> None:
     ran = command("sample", run, *options)
     assert (ran.code, ran.out) == (code, "")
@@ -131,7 +110,6 @@ def refuse(command: Command, run: Path, code: int, options: tuple[object, ...], 
     [
         (("--json", "--length", MAX_JSON_CHARS + 1), ("5,000,001", "at most 5,000,000", "Leave out --json")),
         (("--json", "--count", 2, "--length", 10**12), ("1,000,000,000,000", "Leave out --json")),
-        (("--temps", "1,2", "--length", MAX_TABLE_CHARS // 2 + 1), ("500,001", "500,000 characters each", "--temp")),
         (("--beam", 8, "--length", MAX_BEAM_CHARS // 8 + 1), ("--beam 8", "--length 524288")),
     ],
 )

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,6 @@ from charrnn.cli.streams import print_waiting_notice, warn
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.options import (
     DEFAULT_LENGTH,
-    DEFAULT_PRECISION,
     DEFAULT_UNKNOWN,
     DOCUMENT_LENGTH,
     SAMPLE_TEMPERATURE,
@@ -37,13 +37,11 @@ from charrnn.text.files import read_stream
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.cli.sample_view import Page, Source
+    from charrnn.cli.sample_view import Page
     from charrnn.model.clamping import Clampable
 
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 90 bytes of memory for each character."""
-MAX_TABLE_CHARS = 1_000_000
-"""Longest texts side by side, in total: about 50 bytes of memory for each character."""
 SLOW_PRIME = 20_000
 """Characters of a prime that takes a second or more to read."""
 COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
@@ -53,7 +51,7 @@ COPIES = "Copies of the training text"
 _DECLARED = (
     *options_of(SampleOptions),
     *options_of(SearchOptions),
-    Option("--temps", "Several temperatures side by side: 0.2,0.5,1.", "T,T", TEXT),
+    Option("--temps", "A text for each of several temperatures: 0.2,0.5,1.", "T,T", TEXT),
     Option("--prime-file", "Continue a file, or - for stdin; not printed.", "F", TEXT),
     Option(
         "--adapt",
@@ -97,14 +95,11 @@ def sample(
     The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line. A
     model of documents (see `charrnn train --documents`) writes one document for each sample.
     """
-    from charrnn.cli.sample_view import Page
     from charrnn.generation.generator import fresh_seed
 
     temperatures = _parse_temperatures(values["--temps"])
-    _check_values(values, len(temperatures), json=json)
-    source = _load_source(run, values, quiet=quiet)
-    min_copy = MIN_COPY_LENGTH if values["--min-copy"] is None else values["--min-copy"]
-    page = Page(source, values["--prime"] or "", show_as_json=json, quiet=quiet, min_copy=min_copy)
+    _check_values(values, json=json)
+    page = _load_page(run, values, json=json, quiet=quiet)
     seed, beam, mode = values["--seed"], values["--beam"], values["--beam-mode"]
     if seed is None and (beam is None or mode == "stochastic"):
         seed = fresh_seed()
@@ -113,7 +108,7 @@ def sample(
     if beam is None:
         _draw(page, values, seed, temperatures)
         return
-    options = SearchOptions(**_given_fields(SearchOptions, values, source, seed))
+    options = SearchOptions(**_given_fields(SearchOptions, values, page, seed))
     is_single = values["--novelty"] or (mode in (None, "plain") and not json)
     page.show_search((1 if is_single else options.width) if values["--count"] is None else values["--count"], options)
 
@@ -123,27 +118,23 @@ sample.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[float, ...]) -> None:
     """Print the drawn text or texts in the form that was asked for."""
-    source, quiet, count = page.source, page.quiet, values["--count"]
-    given = {"temperature": SAMPLE_TEMPERATURE} | _given_fields(SampleOptions, values, source, seed)
+    count = values["--count"]
+    given = {"temperature": SAMPLE_TEMPERATURE} | _given_fields(SampleOptions, values, page, seed)
     if page.show_as_json:
         given.pop("cell", None)
     options = SampleOptions(
         **given,
         on_cut=page.count_cut,
-        on_compile=lambda: _print(COMPILING, quiet=quiet),
-        on_warning=lambda message: warn((message,), quiet=quiet),
+        on_compile=lambda: _print(COMPILING, quiet=page.quiet),
+        on_warning=lambda message: warn((message,), quiet=page.quiet),
     )
-    if len(source.prime) > SLOW_PRIME:  # The generator keeps the last prime that it read.
-        with task("reading", len(source.prime)) as advance:
-            source.model.generator.write(replace(options, on_read=advance))
+    if len(page.prime) > SLOW_PRIME:  # The generator keeps the last prime that it read.
+        with task("reading", len(page.prime)) as advance:
+            page.model.generator.write(replace(options, on_read=advance))
     if values["--novelty"]:
         page.show_novelty(options) if count is None else page.show_new_documents(count, options)
-    elif page.show_as_json:
-        page.print_objects(1 if count is None else count, options, temperatures)
-    elif temperatures:
-        page.show_temperatures(temperatures, options)
-    elif count is not None:
-        page.show_samples(count, options)
+    elif page.show_as_json or temperatures or count is not None:
+        page.show_samples(1 if count is None else count, options, temperatures)
     elif options.cell is not None:
         page.show_cell(options)
     else:
@@ -151,15 +142,15 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
 
 
 def _given_fields(
-    owner: type[SampleOptions] | type[SearchOptions], values: Values, source: "Source", seed: int | None
+    owner: type[SampleOptions] | type[SearchOptions], values: Values, page: "Page", seed: int | None
 ) -> dict[str, Any]:
     """Return the fields of the options that were given, converted from the text that was typed."""
     given = {one.parameter: values[one.flag] for one in options_of(owner) if is_given(values[one.flag])}
-    given |= {"length": source.length, "seed": seed, "prime": source.prime}
+    given |= {"length": page.length, "seed": seed, "prime": page.prime}
     if "cell" in given:
-        given["cell"] = parse_cell("--show-cell", given["cell"], source.first)
+        given["cell"] = parse_cell("--show-cell", given["cell"], page.first)
     if "clamps" in given:
-        given["clamps"] = dict(_parse_clamp(text, source.first) for text in given["clamps"])
+        given["clamps"] = dict(_parse_clamp(text, page.first) for text in given["clamps"])
     if "stops" in given:  # \n and \t are hard to type in a shell
         given["stops"] = tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"])
     return given
@@ -173,52 +164,44 @@ def _parse_temperatures(text: str | None) -> tuple[float, ...]:
         raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
 
 
-def _check_values(values: Values, num_temperatures: int, *, json: bool) -> None:
+def _check_values(values: Values, *, json: bool) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long a text."""
-    count, beam, precision, min_copy = (values[name] for name in ("--count", "--beam", "--precision", "--min-copy"))
-    length = values["--length"] or 0
+    count, beam, length, min_copy = (values[name] for name in ("--count", "--beam", "--length", "--min-copy"))
     if values["--adapt"] == values["--prime-file"] == "-":
         raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
     if min_copy is not None and min_copy < 1:
         raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
     parse_mix(values["--mix"] or ())
-    if beam is not None:  # A search reads the weights as they are, and has a limit of its own.
-        if precision not in (None, DEFAULT_PRECISION, "fp32"):
-            raise UsageError(
-                "--precision does not go with --beam, which searches for the most likely text. Leave one of them out."
-            )
-        if count is not None and not 1 <= count <= beam:
-            raise UsageError(
-                f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
-            )
-    elif json and length > MAX_JSON_CHARS:
+    if beam is not None and count is not None and not 1 <= count <= beam:
+        raise UsageError(
+            f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
+        )
+    if json and beam is None and (length or 0) > MAX_JSON_CHARS:  # A search has a limit of its own.
         raise UsageError(
             f"--length is {length:,}; --json prints a whole text as one object, of at most {MAX_JSON_CHARS:,} "
             "characters.\nLeave out --json, which prints a text of any length as it is written, or shorten it."
         )
-    elif not json and length * num_temperatures > MAX_TABLE_CHARS:
-        raise UsageError(
-            f"--length is {length:,}; {num_temperatures} texts side by side may have "
-            f"{MAX_TABLE_CHARS // num_temperatures:,} characters each.\n"
-            "Shorten it, add --json, or draw one text after the other with --temp."
-        )
 
 
-def _load_source(run: str | None, values: Mapping[str, Any], *, quiet: bool) -> "Source":
-    """Load what is generated from, and print warnings on stderr. `values` has the options by flag.
+def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "Page":
+    """Load what is generated from, and print warnings on stderr.
 
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for options that do not
     go with this model.
     """
-    from charrnn.cli.sample_view import Source
+    from charrnn.cli.sample_view import Page
 
     first = load_model(run, quiet=quiet)
+    length, min_copy = values["--length"], values["--min-copy"]
+    writes_documents = first.config.end_id is not None and values["--beam"] is None
     if values["--novelty"] and values["--count"] is not None:
-        _check_count_of_new(first, values["--min-copy"])
-    length = values["--length"]
+        if not writes_documents:
+            whose = "of a beam search, and of a run that was not trained on documents"
+            raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
+        if min_copy is not None:
+            raise UsageError("--min-copy does not go with --count, which compares documents. Leave one of them out.")
     if length is None:  # A search keeps all its texts.
-        is_document = first.config.end_id is not None and values["--beam"] is None
-        length = DOCUMENT_LENGTH if is_document else DEFAULT_LENGTH
+        length = DOCUMENT_LENGTH if writes_documents else DEFAULT_LENGTH
     reference = first.novelty_reference(length=length) if values["--novelty"] else None
     learned = None
     if values["--adapt"] is not None:
@@ -228,18 +211,18 @@ def _load_source(run: str | None, values: Mapping[str, Any], *, quiet: bool) -> 
     if values["--mix"]:
         model = load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
         warn(model.warnings, quiet=quiet)
-    prime = _load_prime(values["--prime"] or "", values["--prime-file"], learned, model, quiet=quiet)
-    return Source(first=first, model=model, prime=prime, length=length, reference=reference)
-
-
-def _check_count_of_new(model: "Model", min_copy: int | None) -> None:
-    """Refuse --novelty with --count unless the model writes documents, which are compared whole."""
-    if model.config.end_id is None:
-        raise UsageError(
-            f"--novelty shows one text of {model.name}, which was not trained on documents: leave out --count."
-        )
-    if min_copy is not None:
-        raise UsageError("--min-copy does not go with --count, which compares whole documents. Leave one of them out.")
+    typed = values["--prime"] or ""
+    return Page(
+        first=first,
+        model=model,
+        prime=_load_prime(typed, values["--prime-file"], learned, model, quiet=quiet),
+        typed=typed,
+        length=length,
+        reference=reference,
+        min_copy=MIN_COPY_LENGTH if min_copy is None else min_copy,
+        show_as_json=json,
+        quiet=quiet,
+    )
 
 
 def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
@@ -284,11 +267,8 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
     print_waiting_notice(name, quiet=quiet)
     option = f"--prime-file {name}"
     try:
-        if name == "-":
-            data = read_stream(option, sys.stdin.buffer)
-        else:
-            with Path(name).open("rb") as file:
-                data = read_stream(option, file)
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            data = read_stream(option, file)
         return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
         raise DataError(f"{option}: {error.strerror}. Give a text file, or - for standard input.") from None
@@ -297,27 +277,23 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
 
 
 def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampable, float]":
-    """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError."""
+    """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError.
+
+    The direction of a detector is fitted on the run's held-out text, or looked up in the run.
+    """
     what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
-    if not is_cell(what):
-        return _parse_direction_clamp(text, what, number, model)
-    try:
-        layer_unit, value = parse_cell("--clamp", what, model), float(number)
-    except ValueError:
-        raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
-    if not -1 <= value <= 1:
-        raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
-    return layer_unit, value
-
-
-def _parse_direction_clamp(text: str, what: str, number: str, model: "Model") -> "tuple[Clampable, float]":
-    """Fit the direction of --clamp DETECTOR=V on the run's held-out text, or look it up in the run."""
+    if is_cell(what):
+        try:
+            cell, value = parse_cell("--clamp", what, model), float(number)
+        except ValueError:
+            raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
+        if not -1 <= value <= 1:
+            raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
+        return cell, value
     detector, size = parse_direction("--clamp", what)
     try:
-        value = None if number in ("high", "low") else float(number)
+        output = None if number in ("high", "low") else float(number)
     except ValueError:
         raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
     direction = model.direction(detector, size)
-    if value is None:
-        value = direction.high if number == "high" else direction.low
-    return direction, value
+    return direction, getattr(direction, number) if output is None else output

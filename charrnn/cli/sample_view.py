@@ -1,6 +1,5 @@
-"""Output of `charrnn sample`: text as it is drawn, coloured, side by side, with copies marked, numbered, or JSON."""
+"""Output of `charrnn sample`: text as it is drawn, coloured, with copies marked, numbered, or JSON."""
 
-import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,15 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.streams import printable, result_console, warn
+from charrnn.cli.streams import print_json, printable, result_console, warn
 from charrnn.errors import counted
-from charrnn.generation import generator
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.records import GeneratedText
 from charrnn.generation.writing import Piece, find_loop
 from charrnn.progress import task
 from charrnn.text.documents import END
-from charrnn.views.export import replace_non_finite
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -28,16 +25,14 @@ Part = TypeVar("Part")
 LONG = 10_000
 """Number of characters from which a progress bar may appear: they may take a second or more."""
 MAX_LINE_ROWS = 50
-"""Rows of a terminal after which the row of blocks is printed, even if the line of text continues."""
-MIN_COLUMNS = 16
-"""Least width of a text side by side with others, in columns."""
+"""Rows of a terminal after which a coloured line is printed, even if it continues."""
 LOOP_CHARS = 2_000
 """Characters at the end of a text that are searched for a loop."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A loaded model, and what it needs to generate."""
+@dataclass(kw_only=True, slots=True)
+class Page:
+    """Shows the text that one call of `charrnn sample` generates."""
 
     first: "Model"
     """The run, adapted if --adapt is given."""
@@ -45,23 +40,16 @@ class Source:
     """The `Model` that generates: that one, or the mixture with the runs of --mix, which generates in the same way."""
     prime: str | bytes
     """The text to continue: the typed prime, the content of a file, or what the model was adapted to."""
+    typed: str
+    """The prime that was typed; it is printed before the text."""
     length: int
     """Characters to generate."""
     reference: Any
     """The training text for --novelty (`Model.novelty_reference`), or None."""
-
-
-@dataclass(slots=True)
-class Page:
-    """Shows the text that one call of `charrnn sample` generates."""
-
-    source: Source
-    typed: str
-    """The prime that was typed; it is printed before the text."""
-    show_as_json: bool
-    quiet: bool
     min_copy: int
     """Characters of the shortest copy that counts."""
+    show_as_json: bool
+    quiet: bool
     fresh_seed: int | None = None
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the seed was given."""
     num_cut: int = 0
@@ -70,46 +58,36 @@ class Page:
     def show_text(self, options: SampleOptions) -> None:
         """Print one text as it is drawn."""
         with self._drawing(options, is_streamed=True) as options:
-            chunks = _begun(self.source.model.generator.write(options))
-            end = write(chain([self.typed], chunks), ends_line=self.source.model.config.end_id is not None)
+            chunks = _begun(self.model.generator.write(options))
+            end = write(chain([self.typed], chunks), ends_line=self.model.config.end_id is not None)
         self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
 
     def show_cell(self, options: SampleOptions) -> None:
         """Print one text as it is drawn, coloured by the value of the cell in `options`."""
         with self._drawing(options, is_streamed=True) as options:
-            write_coloured(self.typed, _begun(self.source.model.generator.stream(options)))
+            write_coloured(self.typed, _begun(self.model.generator.stream(options)))
 
-    def print_objects(self, count: int, options: SampleOptions, temperatures: Sequence[float]) -> None:
-        """Print one JSON object for each of several texts, or for a text of each temperature."""
-        with self._drawing(options, len(temperatures) or count) as options:
-            texts = self.source.model.generator.iter_samples(count, options, temperatures=temperatures)
-            for index, text in enumerate(texts):
-                first = {"temperature": temperatures[index]} if temperatures else {}
-                with _above_bar():
-                    print_long_json(first | self._as_json(text))
-
-    def show_samples(self, count: int, options: SampleOptions) -> None:
-        """Print several texts, each after its separator."""
-        documents = self.source.model.config.documents
-        is_streamed = 2 * options.length > generator.GROUP_CHARS  # drawn one by one
-        with self._drawing(options, count, is_streamed=is_streamed) as options:
-            for index, chunks in enumerate(self.source.model.generator.write_each(count, options)):
-                with _above_bar():
+    def show_samples(self, count: int, options: SampleOptions, temperatures: Sequence[float]) -> None:
+        """Print several texts, or one for each temperature: as JSON objects, or each after its heading."""
+        documents = self.model.config.documents
+        with self._drawing(options, len(temperatures) or count, is_streamed=True) as options:
+            if not temperatures and not self.show_as_json:
+                for index, chunks in enumerate(self.model.generator.write_each(count, options)):
                     parts = chain([separator(documents, index, count), self.typed], _begun(chunks))
                     write(parts, ends_line=documents != "none")
-
-    def show_temperatures(self, temperatures: Sequence[float], options: SampleOptions) -> None:
-        """Print a text for each temperature, side by side."""
-        with self._drawing(options, len(temperatures)) as options:
-            drawn = [*self.source.model.generator.iter_samples(1, options, temperatures=temperatures)]
-        write_side_by_side(
-            [f"temperature {value:g}" for value in temperatures], [self.typed + one.text for one in drawn]
-        )
+                return
+            texts = self.model.generator.iter_samples(count, options, temperatures=temperatures)
+            for index, text in enumerate(texts):
+                first = {"temperature": temperatures[index]} if temperatures else {}
+                if self.show_as_json:
+                    print_json(first | self._as_json(text))
+                else:
+                    write([_heading(index, f"temperature {temperatures[index]:g}"), self.typed, text.text])
 
     def show_novelty(self, options: SampleOptions) -> None:
         """Print one text with copied passages marked."""
         with self._drawing(options) as options:
-            text = self.source.model.generator.sample(options)
+            text = self.model.generator.sample(options)
         self._write_novelty(text)
 
     def show_new_documents(self, count: int, options: SampleOptions) -> None:
@@ -117,16 +95,16 @@ class Page:
         from rich.text import Text
 
         with self._drawing(options, count) as options:
-            texts = [*self.source.model.generator.iter_samples(count, options)]
+            texts = [*self.model.generator.iter_samples(count, options)]
         # Of a prime of several documents, only the last one is continued.
-        beginning = _decoded(self.source.prime).rpartition(END)[2]
-        novelty = self.source.reference.compare_documents([beginning + text.text for text in texts])
+        beginning = _decoded(self.prime).rpartition(END)[2]
+        novelty = self.reference.compare_documents([beginning + text.text for text in texts])
         console = result_console()
         for index, (text, is_new) in enumerate(zip(texts, novelty.is_new, strict=True)):
             if self.show_as_json:
-                print_long_json(self._as_json(text) | {"is_new": is_new})
+                print_json(self._as_json(text) | {"is_new": is_new})
                 continue
-            sys.stdout.write(separator(self.source.model.config.documents, index, count))
+            sys.stdout.write(separator(self.model.config.documents, index, count))
             mark = Text("" if is_new else "  (in the training text)", style="dim")
             console.print(Text(printable(self.typed + text.text)) + mark, soft_wrap=True)
         if not self.show_as_json:
@@ -134,24 +112,25 @@ class Page:
 
     def show_search(self, count: int, options: SearchOptions) -> None:
         """Print the `count` best texts of a beam search, numbered, best first; a single one as far as it is certain."""
-        is_streamed = count == 1 and self.source.reference is None and not self.show_as_json
+        is_streamed = count == 1 and self.reference is None and not self.show_as_json
         with self._drawing(options, is_streamed=is_streamed) as options:
-            search = self.source.model.generator.search(options)
+            search = self.model.generator.search(options)
             if is_streamed:
                 write(chain([self.typed], _begun(search)))
             else:
                 deque(search, maxlen=0)
         texts = search.best(count)
         self._warn_of_cuts(sum(text.has_ended is False and not text.stop for text in texts))
-        if self.source.reference is not None:
+        if self.reference is not None:
             self._write_novelty(texts[0])
         elif self.show_as_json:
-            print_long_json(self._beams_as_json(texts))
+            names = ("text", "logprob", "score", "stop", "logprobs")
+            beams = [{name: getattr(text, name) for name in names} | _ending(text) for text in texts]
+            print_json(self._as_json(texts[0], beams=beams))
         elif not is_streamed:
-            for number, text in enumerate(texts, start=1):
-                gap = "\n" if number > 1 else ""
-                heading = f"{gap}--- {number} of {len(texts)}: log-probability {text.logprob:.2f} nats ---\n"
-                write([heading, self.typed, text.text])
+            for index, text in enumerate(texts):
+                name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
+                write([_heading(index, name), self.typed, text.text])
         self._warn_of_loop(texts[0].text, f"--no-repeat 20, --beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}")
 
     def count_cut(self) -> None:
@@ -162,7 +141,7 @@ class Page:
     def _drawing(self, options: Options, num_texts: int = 1, *, is_streamed: bool = False) -> Iterator[Options]:
         """Yield options with which drawing prints a new seed and moves a bar.
 
-        There is no bar for short texts, nor beside a text that appears on the terminal as it is drawn.
+        There is no bar for short texts, nor beside texts that appear on the terminal as they are drawn.
         """
         num_chars = num_texts * options.length
         is_long = num_chars * (options.width if isinstance(options, SearchOptions) else 1) > LONG
@@ -188,9 +167,9 @@ class Page:
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        found = self.source.reference.compare(text.text, min_length=self.min_copy)
+        found = self.reference.compare(text.text, min_length=self.min_copy)
         if self.show_as_json:
-            print_long_json(self._as_json(text) | {"novelty": found.to_json()})
+            print_json(self._as_json(text) | {"novelty": found.to_json()})
             return
         console = result_console()
         if self.typed:
@@ -205,30 +184,15 @@ class Page:
     def _warn_of_loop(self, text: str, remedy: str) -> None:
         """Warn that a text ends in a loop, and name the remedy."""
         if loop := find_loop(text):
-            ends = (
-                f"the text ends in a loop: its last {counted(loop.period, 'character')}, {loop.repeats} times in a row"
-            )
-            warn((f"{ends}. The most likely texts of character models do that; try {remedy}.",), quiet=self.quiet)
+            what = f"its last {counted(loop.period, 'character')}, {loop.repeats} times in a row"
+            why = f"The most likely texts of character models do that; try {remedy}."
+            warn((f"the text ends in a loop: {what}. {why}",), quiet=self.quiet)
 
-    def _as_json(self, text: GeneratedText) -> dict[str, Any]:
-        """Return the object of `sample --json`."""
-        figures = {"seed": text.seed, "logprob": text.logprob, "logprobs": text.logprobs}
-        model, prime = self.source.model, _decoded(self.source.prime)
-        return {"run": model.name, "text": text.text, "prime": prime, **figures, **_ending(text), **model.origin()}
-
-    def _beams_as_json(self, texts: Sequence[GeneratedText]) -> dict[str, Any]:
-        """Return the object of `sample --beam --json`."""
-        model, best = self.source.model, texts[0]
-        names = ("text", "logprob", "score", "stop", "logprobs")
-        return {
-            "run": model.name,
-            "prime": _decoded(self.source.prime),
-            "seed": best.seed,
-            "text": best.text,
-            "logprob": best.logprob,
-            "beams": [{name: getattr(text, name) for name in names} | _ending(text) for text in texts],
-            **model.origin(),
-        }
+    def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
+        """Return the object of `sample --json`; that of a search has its `beams` instead of details of the best one."""
+        data = {"run": self.model.name, "text": text.text, "prime": _decoded(self.prime), "seed": text.seed}
+        details = beams or {"logprobs": text.logprobs, **_ending(text)}
+        return {**data, "logprob": text.logprob, **details, **self.model.origin()}
 
 
 def _ending(text: GeneratedText) -> dict[str, Any]:
@@ -246,16 +210,8 @@ def _begun(parts: Iterable[Part]) -> Iterator[Part]:
     return chain(list(islice(remaining, 1)), remaining)
 
 
-@contextmanager
-def _above_bar() -> Iterator[None]:
-    """Clear a progress bar from the terminal while something else is written there."""
-    if "tqdm" not in sys.modules or not sys.stdout.isatty():
-        yield
-        return
-    from tqdm import tqdm
-
-    with tqdm.external_write_mode(file=sys.stdout):
-        yield
+def _heading(index: int, name: str) -> str:
+    return f"{'' if index == 0 else chr(10)}--- {name} ---\n"
 
 
 def separator(documents: str, index: int, count: int) -> str:
@@ -298,32 +254,19 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def write_coloured(prime: str, pieces: Iterable[Piece]) -> None:
-    """Write each character as it is drawn, coloured by its value; without colours, a row of blocks below each line."""
-    from rich.text import Text
-
+    """Write each line when it is drawn, coloured by the values; without colours, with a row of blocks below it."""
     from charrnn.cells.records import ColouredText
     from charrnn.views.heatmap import HeatMap
-    from charrnn.views.theme import palette_of
 
     console = result_console()
     if not console.is_terminal:
         write(chain([prime], (piece.text for piece in pieces)))
         return
-    has_colours = console.color_system is not None and not console.no_color
-    sys.stdout.write(printable(prime) + ("\n" if prime and not has_colours else ""))
-    if not has_colours:
-        for line in _lines_of(pieces, MAX_LINE_ROWS * console.width):
-            values = tuple(piece.value for piece in line for _ in piece.text)
-            console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
-        return
-    last, palette = "\n", palette_of(console)
-    for piece in pieces:
-        for character in piece.text:
-            console.print(Text(printable(character), style=palette.value(piece.value)), end="", soft_wrap=True)
+    sys.stdout.write(printable(prime) + ("\n" if prime else ""))
+    for line in _lines_of(pieces, MAX_LINE_ROWS * console.width):
+        values = tuple(piece.value for piece in line for _ in piece.text)
+        console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
         sys.stdout.flush()
-        last = piece.text[-1:] or last
-    if last != "\n":
-        sys.stdout.write("\n")
 
 
 def _lines_of(pieces: Iterable[Piece], max_length: int) -> Iterator[list[Piece]]:
@@ -335,31 +278,3 @@ def _lines_of(pieces: Iterable[Piece], max_length: int) -> Iterator[list[Piece]]
             line = []
     if line:
         yield line
-
-
-def write_side_by_side(titles: Sequence[str], texts: Sequence[str]) -> None:
-    """Write a column for each text; one below the other if the columns would be too narrow."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    console = result_console()
-    if console.width // len(titles) < MIN_COLUMNS:
-        for title, text in zip(titles, texts, strict=True):
-            console.print(Text(title, style="bold"))
-            write([text, "\n"])
-        return
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
-    for title in titles:
-        table.add_column(title, overflow="fold", ratio=1)
-    table.add_row(*(Text(printable(text)) for text in texts))
-    console.print(table)
-
-
-def print_long_json(value: dict[str, Any]) -> None:
-    """Print the same as `print_json`, part by part: the line is several times as large as the value."""
-    parts = json.JSONEncoder(allow_nan=False).iterencode(replace_non_finite(value))
-    while part := "".join(islice(parts, 10_000)):
-        sys.stdout.write(part.replace("\x7f", "\\u007f"))
-    sys.stdout.write("\n")
-    sys.stdout.flush()
