@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,13 @@ from conftest import SMALL_RUN, Ran, TrainedRun
 from safetensors.torch import load_file
 from saved_runs import FILES
 from synthetic import SyntheticCorpus, make_corpus
-from test_cli_sample import Terminal
 from torch import nn
 
 import charrnn
 from charrnn.cli.signals import Signals
 from charrnn.cli.training_view import TrainingView, _next_commands
-from charrnn.config import AUTO_FIELDS, FIELD_NAMES
+from charrnn.config import FIELD_NAMES
 from charrnn.errors import UsageError, named
-from charrnn.lab.numbers import MAX_UNITS
-from charrnn.settings import from_yaml
 from charrnn.training.events import DoneEvent, StartEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 
@@ -62,15 +58,6 @@ def text_file(command: Command, tmp_path: Path) -> Path:
     path = tmp_path / "text.txt"
     path.write_bytes(TEXT.encode())
     return path
-
-
-def test_the_configuration_is_saved_fully_resolved(command: Command, text_file: Path) -> None:
-    assert command("train", "text.txt", "--epochs", 0.1, *SMALL).code == 0
-    config = from_yaml(Path("checkpoints/text-001/config.yaml").read_text(), "config.yaml")
-    values = asdict(config)
-    assert [name for name in AUTO_FIELDS if values[name] == "auto"] == []
-    assert (config.corpus, config.cell, config.epochs) == (("text.txt",), "lstm", None)
-    assert config.steps == round(0.1 * int(0.9 * len(TEXT)) / (4 * 16))
 
 
 def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -113,19 +100,6 @@ def test_the_saved_weights_are_a_torch_model(run: str, cell: type[nn.RNNBase], r
     np.testing.assert_allclose(stepped[0], logits(ids)[-1, 0].numpy(), atol=2e-5, rtol=1e-4)
 
 
-def test_without_charrnn_the_saved_lstm_predicts_as_well_as_training_said(
-    lstm: TrainedRun, corpus: SyntheticCorpus
-) -> None:
-    characters = json.loads((lstm.path / "vocab.json").read_text())["characters"]
-    ids = torch.tensor([characters.index(character) for character in corpus.text])[:, None]
-    best = (lstm.path / "best").read_text().strip()
-    logits = make_torch_stack(lstm.path / best / "model.safetensors", nn.LSTM)(ids[:-1])
-    num_train = int(0.9 * len(ids))
-    loss = nn.functional.cross_entropy(logits[num_train - 1 :, 0], ids[num_train:, 0])
-    reported = min(event.val_nats for event in lstm.events if event.event == "evaluation")
-    assert loss.item() == pytest.approx(reported, abs=2e-4)  # lanes forget what lies more than 512 characters back
-
-
 def test_json_events_come_in_order_with_their_documented_keys(command: Command, text_file: Path) -> None:
     options = ("--steps", 8, "--evaluate-every", 4, "--save-every", 3, "--keep", 9, "--json")
     ran = command("train", "text.txt", *options, *SMALL)
@@ -147,15 +121,8 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     assert start["run"] == done["run"] == "checkpoints/text-001"
     assert (start["num_steps"], start["config"]["hidden_size"]) == (8, 12)
     assert list(start["config"]) == list(FIELD_NAMES)
-    saved = load_file(run / "step-00000008" / "model.safetensors")
-    assert start["num_parameters"] == sum(tensor.numel() for tensor in saved.values())
-    evaluations = [e for e in events if e["event"] == "evaluation"]
-    best = min(evaluations, key=lambda e: e["val_nats"])
-    assert (done["val_nats"], done["best_nats"], done["best_step"]) == (
-        *(evaluations[-1]["val_nats"], best["val_nats"]),
-        best["step"],
-    )
-    assert all(e["val_bpc"] == pytest.approx(e["val_nats"] / math.log(2)) for e in evaluations)
+    best = min((e for e in events if e["event"] == "evaluation"), key=lambda e: e["val_nats"])
+    assert (done["best_nats"], done["best_step"]) == (best["val_nats"], best["step"])
     times = [e["seconds"] for e in events if "seconds" in e]
     assert times == sorted(times) and times[0] > 0
     assert read_metrics(run) == [e for e in events if e["event"] in ("step", "evaluation")]
@@ -163,46 +130,31 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     steps = sorted({Path(e["path"]).name for e in events if e["event"] == "saved"})
     names = ["best", "config.yaml", "latest", "lock", "metrics.jsonl", "samples.txt", *steps, "vocab.json"]
     assert sorted(os.listdir(run)) == names
-    assert ((run / "latest").read_text(), (run / "best").read_text()) == (
-        "step-00000008\n",
-        f"step-{best['step']:08d}\n",
-    )
+    assert (run / "latest").read_text() == "step-00000008\n"
     assert all(sorted(os.listdir(run / step)) == sorted(FILES) for step in steps)
 
 
-@pytest.mark.parametrize(
-    ("columns", "headings"),
-    [(30, "step val"), (60, "step epoch train val bpc time"), (80, "step epoch train val bpc chars/s time")],
-)
-def test_stdout_is_the_run_and_stderr_tells_the_story(
-    command: Command, text_file: Path, columns: int, headings: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_file: Path) -> None:
     ran = command("train", "text.txt", "--steps", 6, "--evaluate-every", 2, *SMALL)
     run = Path("checkpoints/text-001")
     assert ran.out == f"{run}\n"
     assert "\x1b" not in ran.err and "\r" not in ran.err, "no cursor codes off a terminal"
     words = " ".join(ran.err.split())
-    parameters = sum(tensor.numel() for tensor in load_file(run / "step-00000006" / "model.safetensors").values())
     assert f"text.txt: {len(TEXT):,} characters" in words and "6 steps of 4 batch rows" in words
-    assert f"lstm 1×12, {parameters:,} parameters" in words
     lines = ran.err.splitlines()
     header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
-    assert lines[header].split() == headings.split()
+    assert lines[header].split() == ["step", "epoch", "train", "val", "bpc", "chars/s", "time"]
     evaluations = [r for r in read_metrics(run) if r["event"] == "evaluation"]
     rows = [line for line in lines[header + 1 :] if line[: len("     step")].strip().isdigit()]
     assert [int(row.split()[0]) for row in rows] == [2, 4, 6]
     for row, evaluation in zip(rows, evaluations, strict=True):
-        assert len(row.removesuffix("  best")) == len(lines[header]) <= columns - len("  best")
+        assert len(row.removesuffix("  best")) == len(lines[header])
         # Aligned: each column ends where its heading does.
         for heading, number in (("val", f"{evaluation['val_nats']:.4f}"), ("bpc", f"{evaluation['val_bpc']:.3f}")):
-            if heading in headings:
-                assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
+            assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
     assert f"Best validation loss {min(one['val_nats'] for one in evaluations):.4f} nats/character, at step" in words
-    for sample in (run / "samples.txt").read_text().split("--- step ")[1:]:
-        step, text = sample.split(" ---\n", 1)
-        shown = ran.err.split(f"sample at step {step}:\n", 1)[1]
-        assert [line.rstrip() for line in shown.splitlines()[:3]] == [line.rstrip() for line in text.splitlines()[:3]]
+    last = (run / "samples.txt").read_text().split("--- step 6 ---\n")[1]
+    assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
 def shown_by_view(capsys: pytest.CaptureFixture[str], *events: Any) -> str:
@@ -218,10 +170,9 @@ BEST = "Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step"
 @pytest.mark.parametrize(
     ("values", "lines"),
     [
-        ({}, [f"{BEST} 1,057,", "which every command uses. The last loss is 1.2775.", "Next:"]),
-        ({"val_nats": 1.146, "best_step": 3_200}, [f"{BEST} 3,200.", "Next:"]),
-        ({"val_nats": None}, [f"{BEST} 1,057,", "which every command uses.", "Next:"]),
-        ({"val_nats": None, "best_nats": None, "best_step": 0}, ["Done: 3,200 steps.", "Next:"]),
+        ({}, [f"{BEST} 1,057,", "which every command uses.", "Next:"]),
+        ({"best_step": 3_200}, [f"{BEST} 3,200.", "Next:"]),
+        ({"best_nats": None, "best_step": 0}, ["Done: 3,200 steps.", "Next:"]),
     ],
 )
 def test_the_last_lines_name_the_step_that_commands_use(
@@ -245,64 +196,16 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
     assert 16 <= minutes < 60
 
 
-def test_a_warning_breaks_between_words_on_a_terminal_only(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    message = "the text has a character" + " that is not in the vocabulary" * 5
-    assert shown_by_view(capsys, WarningEvent(message=message)) == f"warning: {message}\n"
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
-    shown_by_view(capsys, WarningEvent(message=message))
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
-    assert max(map(len, shown.splitlines())) <= 80 and shown.split() == f"warning: {message}".split()
-
-
-@pytest.mark.parametrize(("num_steps", "milestones"), [(5, [0, 1, 2, 5]), (130, [0, 3, 9, 33, 130])])
-def test_it_shows_what_it_writes_as_it_learns(
-    command: Command, text_file: Path, num_steps: int, milestones: list[int]
-) -> None:
-    ran = command("train", "text.txt", "--steps", num_steps, "--json", *SMALL)
+def test_it_shows_what_it_writes_as_it_learns(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL)
     samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
-    assert [sample["step"] for sample in samples] == milestones
+    assert [sample["step"] for sample in samples] == [0, 1, 3, 10, 40]
     assert len({sample["text"] for sample in samples}) == len(samples), "it writes something else each time"
     written = Path("checkpoints/text-001/samples.txt").read_text()
     assert written == "".join(f"--- step {s['step']} ---\n{s['text']}\n\n" for s in samples)
     # The sample at the end is what `charrnn sample` writes with the same seed and temperature.
     resampled = charrnn.load("text-001").sample(temperature=0.8, seed=0, length=len(samples[-1]["text"]))
     assert resampled.text == samples[-1]["text"]
-
-
-def test_show_config_says_where_each_value_came_from(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("mine.yaml").write_text("hidden_size: 24\nseed: 3\nlearning_rate: 1e-3\n")
-    monkeypatch.setenv("CHARRNN_SEED", "7")
-    monkeypatch.setenv("CHARRNN_LEARNING_RATE", "2e-3")
-    arguments = ("train", "nowhere.txt", "--recipe", "mine.yaml", "--layers", 2, "--set", "learning_rate=4e-3")
-    ran = command(*arguments, "--show-config", "--json")
-    settings = {name: (value["value"], value["from"]) for name, value in json.loads(ran.out).items()}
-    assert (ran.code, ran.err, list(settings)) == (0, "", list(FIELD_NAMES))
-    expected = {
-        "corpus": (["nowhere.txt"], "flag"),
-        "num_layers": (2, "flag"),
-        "learning_rate": (4e-3, "flag"),
-        "seed": (7, "environment"),
-        "hidden_size": (24, "mine.yaml"),
-    }
-    assert settings == settings | expected
-    assert {origin for name, (_, origin) in settings.items() if name not in expected} == {"default"}
-    assert not Path("checkpoints").exists(), "it trains nothing"
-
-
-def test_a_flag_and_its_set_are_the_same(command: Command, text_file: Path) -> None:
-    same = {"--cell": "rnn", "--layers": 2, "--hidden-size": 9, "--embedding-size": 5, "--dropout": 0.25, "--seed": 4}
-    same |= {"--split": "80/10/10", "--evaluate-every": 2, "--save-every": 3, "--keep": 1, "--alphabet": "byte"}
-    same |= {"--optimizer": "sgd"}
-    fields = ("cell", "num_layers", "hidden_size", "embedding_size", "dropout", "seed")
-    fields += ("split", "evaluate_every", "save_every", "keep", "alphabet", "optimizer")
-    by_flag = command("train", "--show-config", "--json", *(part for pair in same.items() for part in pair))
-    assignments = (f"{name}={value}" for name, value in zip(fields, same.values(), strict=True))
-    by_set = command("train", "--show-config", "--json", *(part for a in assignments for part in ("--set", a)))
-    assert (by_flag.code, by_flag.out) == (0, by_set.out)
-    assert json.loads(by_flag.out)["split"] == {"value": [80.0, 10.0, 10.0], "from": "flag"}
 
 
 def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command, text_file: Path) -> None:
@@ -352,22 +255,18 @@ def learn(command: Command, *sources: str, stdin: bytes = b"") -> dict[str, Any]
     return start | {"digest": state["corpus_digest"]}
 
 
-def test_the_text_may_be_files_a_folder_a_pattern_or_a_pipe(command: Command, tmp_path: Path) -> None:
+def test_the_text_may_be_a_folder_packed_or_a_pipe(command: Command, tmp_path: Path) -> None:
     half = TEXT.index("\n", len(TEXT) // 2) + 1
     (tmp_path / "novel").mkdir()
     (tmp_path / "novel" / "one.txt").write_bytes(TEXT[:half].encode())
     (tmp_path / "novel" / "two.txt").write_bytes(TEXT[half:].encode())
     (tmp_path / "novel" / "cover.jpg").write_bytes(b"\xff\xd8\0" * 9)
     (tmp_path / "text.txt.gz").write_bytes(gzip.compress(TEXT.encode(), mtime=0))
-    starts = [learn(command, source, "--order", "sorted") for source in ("novel", "novel/*.txt", "text.txt.gz")]
+    starts = [learn(command, source, "--order", "sorted") for source in ("novel", "text.txt.gz")]
     starts.append(learn(command, "-", stdin=TEXT.encode()))
-    assert {(start["digest"], start["num_chars"]) for start in starts} == {
-        (hashlib.sha256(TEXT.encode()).hexdigest(), len(TEXT))
-    }
-    assert [Path(start["run"]).name for start in starts] == ["novel-001", "novel-002", "text-001", "stdin-001"]
-    assert any("skipped 1 file" in note for note in starts[0]["notes"]) and starts[1]["notes"] == []
-    swapped = learn(command, "novel/two.txt", "novel/one.txt")
-    assert swapped["digest"] == hashlib.sha256((TEXT[half:] + TEXT[:half]).encode()).hexdigest()
+    assert {start["digest"] for start in starts} == {hashlib.sha256(TEXT.encode()).hexdigest()}
+    assert [Path(start["run"]).name for start in starts] == ["novel-001", "text-001", "stdin-001"]
+    assert any("skipped 1 file" in note for note in starts[0]["notes"])
 
 
 def test_the_different_characters_are_those_of_the_text(command: Command, tmp_path: Path, loop_run: Path) -> None:
@@ -419,26 +318,10 @@ def test_training_whose_reader_leaves_saves_and_stops(tmp_path: Path) -> None:
     assert (run / "latest").read_text() == f"step-{steps[-1]:08d}\n", "what was learned is saved"
 
 
-@pytest.mark.parametrize(
-    ("num_chars", "hidden_size", "command"),
-    [
-        (2_000, 8, "visualize"),
-        (1_990, 8, "predict TEXT --numbers"),
-        (1_990, MAX_UNITS + 1, "visualize --text FILE"),
-    ],
-)
-def test_what_comes_next_is_a_command_that_works(num_chars: int, hidden_size: int, command: str) -> None:
-    """Of a text too short to score cells, the numbers of a small network are suggested."""
-    start = StartEvent(
-        run="run",
-        num_parameters=9,
-        num_steps=1,
-        first_step=0,
-        config={"split": (0.8, 0.1, 0.1), "hidden_size": hidden_size},
-        corpus="",
-        num_chars=num_chars,
-        num_train_chars=num_chars * 8 // 10,
-        num_distinct_chars=4,
-        vocab_size=4,
-    )
+@pytest.mark.parametrize(("num_chars", "command"), [(2_000, "visualize"), (1_990, "visualize --text FILE")])
+def test_what_comes_next_is_a_command_that_works(num_chars: int, command: str) -> None:
+    """Of a text too short to score cells, another one is asked for."""
+    values: dict[str, Any] = dict.fromkeys(("num_parameters", "num_steps", "first_step", "vocab_size"), 9)
+    values |= {"num_chars": num_chars, "num_train_chars": num_chars * 8 // 10, "num_distinct_chars": 4}
+    start = StartEvent(run="run", corpus="", config={"split": (0.8, 0.1, 0.1)}, **values)
     assert _next_commands("", start)[1] == f"charrnn {command}"

@@ -1,11 +1,10 @@
-"""Progress: reported where the block says, and bars drawn after their delay and never after their end."""
+"""Progress: reported where the block says, and bars drawn after their delay."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
 
 import pytest
 from test_cli_sample import Terminal
@@ -30,83 +29,22 @@ def bar(total: int, label: str, *, quiet: bool = False, unit: str = "chars") -> 
         yield advance
 
 
-class Timer:
-    """A timer that calls its function when the test says so, or not at all once it is cancelled."""
-
-    started: ClassVar[list[Timer]] = []
-
-    def __init__(self, seconds: float, function: Callable[[], None]) -> None:
-        self.function, self.daemon, self.state = function, False, "new"
-
-    def start(self) -> None:
-        self.state = "started"
-        Timer.started.append(self)
-
-    def cancel(self) -> None:
-        self.state = "cancelled"
-
-    def join(self) -> None:
-        assert self.state == "cancelled"
-        self.state = "ended"
-
-
-@pytest.fixture
-def timers(monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
-    Timer.started = []
-    monkeypatch.setattr(threading, "Timer", Timer)
-    return Timer.started
-
-
-def test_a_bar_appears_after_its_delay_without_an_update(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = to_terminal(monkeypatch)
-    with bar(100, "scoring"):
-        assert terminal.getvalue() == "", "nothing before the delay"
-        timers[0].function()
-        assert "scoring:   0%" in terminal.getvalue()
-    assert terminal.getvalue().endswith("\r"), "the bar is removed"
-    assert terminal.getvalue().split("\r")[-2].strip() == ""
-    assert timers[0].state == "ended"
-
-
-def test_short_or_quiet_work_shows_nothing_and_the_timer_ends(
-    timers: list[Timer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = to_terminal(monkeypatch)
-    with bar(100, "scoring", quiet=True):
-        assert timers == []
-    with pytest.raises(ValueError, match="fails"), bar(100, "scoring") as advance:
+    with bar(100, "short") as advance:
         advance(50)
-        raise ValueError("fails")
-    assert terminal.getvalue() == "" and timers[0].state == "ended"
-
-
-def test_a_closed_terminal_does_not_end_in_a_traceback_of_the_thread(
-    timers: list[Timer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = to_terminal(monkeypatch)
-
-    def fail(text: str) -> Any:
-        raise OSError("closed")
-
-    with bar(100, "scoring"), monkeypatch.context() as closed:
-        closed.setattr(terminal, "write", fail)
-        timers[0].function()
-
-
-def test_two_bars_share_a_line(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = to_terminal(monkeypatch)
     seconds = iter(range(0, 1000, 2))  # longer than the delay
     monkeypatch.setattr("tqdm.std.time", lambda: float(next(seconds)))
+    with bar(100, "quiet", quiet=True) as advance:
+        advance(100)
+    assert terminal.getvalue() == ""
     with bar(100, "reading") as read, bar(3, "scoring", unit="detectors") as score:
-        assert len(timers) == 1, "the second is not drawn before its part begins"
         read(100)
         score(1)
         assert "scoring:  33%" in terminal.getvalue().split("\r")[-1]
     assert "reading: 100%" in terminal.getvalue()
     assert "\n" not in terminal.getvalue() and "\x1b" not in terminal.getvalue()
-    assert terminal.getvalue().split("\r")[-2].strip() == ""
-    with bar(100, "reading again"):
-        assert len(timers) == 2
+    assert terminal.getvalue().split("\r")[-2].strip() == "", "the bars are removed"
 
 
 def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default() -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import typer.main
 
 from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.progress import TerminalProgress
-from charrnn.cli.root import EndOfFile, Invocation, app, command_names
+from charrnn.cli.root import Invocation, app, command_names
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
@@ -43,8 +42,6 @@ def run(arguments: Sequence[str]) -> int:
     It is 0 for success, that of the `CharRNNError`, 2 for a bad command line, 128 + the number of the signal that ended
     the command (130 for Ctrl-C), and 1 for anything else.
     """
-    # Parsed here, because it also applies to a command line that does not parse.
-    is_debugging = "--debug" in arguments
     if problem := _prepare_process():
         print_error(problem)
         return 1
@@ -56,40 +53,34 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        if not error.filename:
+    except Exception as error:
+        if isinstance(error, OSError) and not error.filename:
             discard_output()  # else Python flushes standard output at exit, fails again and exits with 120
-        if is_debugging:
-            raise
-        what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
-        return _report(f"{what}: {error.strerror or error}", 1, arguments)
-    except CharRNNError as error:
         if isinstance(error, OtherProcessError) and (code := _launched().code_of_other_process()) is not None:
             return code
-        if is_debugging:
+        if "--debug" in arguments:  # looked for here, because it also applies to a command line that does not parse
             raise
-        return _report(with_flags(error.message, _command_name(arguments)), error.exit_code, arguments)
-    except typer.TyperException as error:
-        if is_debugging:
-            raise
-        command = " ".join(["charrnn", *_command_words(arguments)])
-        return _report(f"{error.format_message()}\nTry '{command} --help'.", error.exit_code, arguments)
-    except typer.Abort:
-        return 130
-    except Exception as error:  # a bug: print a short message, and how to see more
-        if is_debugging:
-            raise
-        cause = error.__cause__ or error if isinstance(error, EndOfFile) else error
-        return _report(describe_unexpected(cause), 1, arguments)
+        message, code = _explain(error, arguments)
+        with ending_signals_delayed():  # torchrun ends all processes once one failed: not before this one has printed
+            earlier = _launched().claim_error(code, message) if _command_name(arguments) == TRAIN else None
+            if earlier is None:  # of several processes that train, the first one to fail prints
+                print_error(message)
+        return code if earlier is None else earlier
 
 
-def _report(message: str, code: int, arguments: Sequence[str]) -> int:
-    """Print an error and return the exit code. Of several processes that train, the first one to fail prints."""
-    with ending_signals_delayed():  # torchrun ends all processes once one has failed: not before this one has printed
-        earlier = _launched().claim_error(code, message) if _command_name(arguments) == TRAIN else None
-        if earlier is None:
-            print_error(message)
-    return code if earlier is None else earlier
+def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+    """Return the message about an error, and the exit code."""
+    if isinstance(error, OSError):
+        what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
+        return f"{what}: {error.strerror or error}", 1
+    if isinstance(error, CharRNNError):
+        return with_flags(error.message, _command_name(arguments)), error.exit_code
+    if isinstance(error, typer.TyperException):
+        command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
+        return f"{error.format_message()}\nTry '{command} --help'.", error.exit_code
+    # Typer takes an EOFError for a closed prompt. No command prompts: it is of a damaged file, or a bug.
+    cause = error.__cause__ if isinstance(error, typer.Abort) else error
+    return describe_unexpected(cause or error), 1
 
 
 def _launched() -> LaunchedProcess:
@@ -109,7 +100,11 @@ def _prepare_process() -> str | None:
         # Escape characters that the encoding of the stream lacks, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return None if _has_working_folder() else "the current folder was removed: change to another one (cd)"
+    try:
+        os.getcwd()  # without one torch ends the process with a message about one of its libraries
+    except OSError:
+        return "the current folder was removed: change to another one (cd)"
+    return None
 
 
 def _run_with_signals(arguments: Sequence[str]) -> int:
@@ -131,25 +126,6 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _has_working_folder() -> bool:
-    # Without one torch ends the process with a message about one of its libraries.
-    try:
-        os.getcwd()
-    except OSError:
-        return False
-    return True
-
-
 def _command_name(arguments: Sequence[str]) -> str:
     names = command_names()
     return next((argument for argument in arguments if argument in names), "")
-
-
-def _command_words(arguments: Sequence[str]) -> list[str]:
-    """Return the words of the command: none, its name, or `corpora` and the name of the command in it."""
-    name = _command_name(arguments)
-    if not name:
-        return []
-    names = getattr(typer.main.get_command(app).commands[name], "commands", {})  # type: ignore[attr-defined]
-    after = arguments[arguments.index(name) + 1 :]
-    return [name, *[argument for argument in after if argument in names][:1]]

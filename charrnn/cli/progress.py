@@ -1,8 +1,6 @@
 """Draw progress bars on stderr."""
 
 import sys
-import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.streams import can_animate
@@ -13,8 +11,6 @@ if TYPE_CHECKING:
 
 DELAY = 1.0
 """Seconds after which a bar is drawn: shorter work needs none."""
-_open_bars: "list[_Bar]" = []
-"""All bars that are not closed, outermost first. They are drawn on one line, the one that was updated last."""
 
 
 class TerminalProgress(Progress):
@@ -50,12 +46,6 @@ class _Bar(Task):
             dynamic_ncols=True,
             position=0,
         )
-        self._timer = threading.Timer(DELAY, self._draw)
-        self._timer.daemon = True
-        if not _open_bars:  # the others are drawn when their part of the work begins
-            self._timer.start()
-        self._has_timer = not _open_bars
-        _open_bars.append(self)
 
     def __call__(self, amount: int = 1) -> None:
         super().__call__(amount)
@@ -63,20 +53,8 @@ class _Bar(Task):
         self._bar.update(amount)
 
     def close(self) -> None:
-        """Remove the bar. Nothing is drawn after that: the thread has ended before the bar is closed."""
-        try:
-            if self._has_timer:
-                self._timer.cancel()
-                self._timer.join()
-            self._bar.close()
-        finally:
-            _open_bars.remove(self)
-
-    def _draw(self) -> None:
-        """Draw the bar after its delay even if nothing is done until then: tqdm draws at the next update only."""
-        self._bar.last_print_t = max(self._bar.last_print_t, self._bar.start_t + DELAY)  # else tqdm leaves it there
-        with suppress(OSError):  # a closed terminal, which the next update reports
-            self._bar.refresh()
+        """Remove the bar."""
+        self._bar.close()
 
 
 def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":

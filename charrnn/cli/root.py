@@ -39,10 +39,6 @@ class Invocation:
     """The whole command line, without the program's name."""
 
 
-class EndOfFile(Exception):
-    """Replaces an EOFError, which typer would handle itself."""
-
-
 def command_names() -> list[str]:
     """Return the names of all commands; without those of rooms where an installed package is damaged."""
     with suppress(CharRNNError):
@@ -76,11 +72,7 @@ def _load(entry: CommandEntry) -> Any:
 
 
 class _Commands(typer.core.TyperGroup):
-    """The group of all commands.
-
-    Typer treats every EOFError as a closed prompt and exits without a message. No command prompts: an EOFError comes
-    from a damaged file or from a bug.
-    """
+    """The group of all commands."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -95,12 +87,6 @@ class _Commands(typer.core.TyperGroup):
         entries = CORE_COMMANDS | extensions.commands()
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
-
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        try:
-            return super().invoke(ctx)
-        except EOFError as error:
-            raise EndOfFile from error
 
 
 class Command(typer.core.TyperCommand):

@@ -1,12 +1,8 @@
 """Print to the two streams: stdout carries the result and nothing else, stderr everything else."""
 
-import csv
 import os
-import stat
 import sys
-from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from io import StringIO
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,33 +15,18 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
-MIN_WRAPPED = 20
-"""Columns of a message on a terminal at least, however narrow that is."""
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
     """Print warnings on stderr, one per line, unless `quiet`."""
     for message in messages if not quiet else ():
-        sys.stderr.write("\n".join(_wrapped(f"warning: {printable(with_flags(message))}")) + "\n")
+        sys.stderr.write(f"warning: {printable(with_flags(message))}\n")
 
 
 def print_waiting_notice(source: str, *, quiet: bool) -> None:
-    """Print on stderr that the command waits for input, if `source` is a named pipe or the keyboard."""
-    if quiet:
-        return
-    if source == "-":
-        if sys.stdin is not None and sys.stdin.isatty():
-            sys.stderr.write("waiting for text from the keyboard (Ctrl-D ends it)\n")
-    elif _is_named_pipe(source):
-        sys.stderr.write(f"waiting for text from the named pipe {printable(source)}\n")
-
-
-def _is_named_pipe(path: str) -> bool:
-    try:
-        # Excludes the pipes of `<(command)`, which always have a writer: these are links into /proc.
-        return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/"))
-    except (OSError, ValueError):  # ValueError: the name contains a NUL.
-        return False
+    """Print on stderr that the command waits for input, if `source` is the keyboard."""
+    if source == "-" and not quiet and sys.stdin is not None and sys.stdin.isatty():
+        sys.stderr.write("waiting for text from the keyboard (Ctrl-D ends it)\n")
 
 
 def result_console(*, stderr: bool = False) -> "Console":
@@ -68,21 +49,6 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print rows as comma-separated values (RFC 4180, but LF line ends) below the names of the columns.
-
-    On a terminal control characters are escaped. An empty field stands for None, and a list is joined by spaces.
-    """
-    file = StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow(" ".join(map(str, value)) if isinstance(value, list | tuple) else value for value in row)
-    text = file.getvalue()
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
-
-
 def print_path(path: str) -> None:
     """Print a path on one line of stdout: unchanged for programs; on a terminal with control characters escaped."""
     sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
@@ -93,25 +59,7 @@ def print_error(message: str) -> None:
     """Print at most three lines on stderr, with control characters escaped."""
     # splitlines() also splits at characters that a file name may contain, and would drop the remedy.
     lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
-    first, *others = lines or [""]
-    indent = " " * len("error: ")
-    shown = [
-        part for line in (f"error: {first}", *(indent + line for line in others)) for part in _wrapped(line, indent)
-    ]
-    sys.stderr.write("\n".join(shown) + "\n")
-
-
-def _wrapped(line: str, indent: str = "") -> list[str]:
-    """Return a line for stderr, on a terminal wrapped at words; `indent` stands before all parts but the first."""
-    if not sys.stderr.isatty():
-        return [line]
-    from rich.text import Text
-
-    console = message_console()
-    beginning = line[: len(indent)]
-    width = max(MIN_WRAPPED, console.width - len(indent))
-    parts = [part.plain.rstrip() for part in Text(line[len(indent) :]).wrap(console, width)]
-    return [(indent if number else beginning) + part for number, part in enumerate(parts)]
+    sys.stderr.write("error: " + "\n       ".join(lines) + "\n")
 
 
 def describe_unexpected(error: BaseException) -> str:

@@ -1,12 +1,10 @@
 """Show training: the plan, a progress bar, one row per validation, samples, and the next commands."""
 
-import math
 import shlex
 import signal
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from charrnn.cli.flags import with_flags
 from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
-from charrnn.config import SMALL_NETWORK
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import Progress, using
@@ -49,15 +46,11 @@ COLUMNS = {
     "chars/s": (9, "{rate:,.0f}"),
     "time": (8, "{minutes}:{seconds:02}"),
 }
-"""Columns of the table of validations: the width of each in characters, and its value."""
-OPTIONAL_COLUMNS = ("chars/s", "epoch", "time", "bpc", "train")
-"""Columns that a narrow terminal omits, in this order: a row is one line."""
+"""Columns of the table of validations: the width of each in characters, 64 with the mark in all, and its value."""
 BEST = "  best"
 """Ends the row of a validation that is the best so far."""
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 """The progress bar, in the format of tqdm."""
-BAR_WIDTH = 24
-"""Characters of the shortest bar with percentage and times, but without steps and figures."""
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
 
@@ -84,7 +77,7 @@ class TrainingView:
         self._seconds_before = 0.0
         self._losses: list[float] = []
         self._rate = 0.0
-        self._columns: tuple[str, ...] = ()
+        self._has_header = False
 
     def announce(self, message: str) -> None:
         """Print that something slow starts, if stderr is a terminal."""
@@ -169,9 +162,9 @@ class TrainingView:
         values |= {"processes": f"processes: {self._launched.size}, " if several else "", "each": " each" * several}
         values |= {"epochs": self._epochs(event.num_steps)}
         for name, fact in FACTS.items():
-            self._print(_fact(name, fact.format_map(values)))
+            self._print(f"{name:9} {printable(fact.format_map(values))}")
         for note in event.notes:
-            self._print(_fact("Note", note), style="yellow")
+            self._print(f"Note      {printable(note)}", style="yellow")
         self._print()
         self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
 
@@ -186,12 +179,7 @@ class TrainingView:
         self._losses.append(event.train_nats)
         self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
-        if not self._bar.disable:
-            figures = f"{recent:.3f} nats", f"{recent / math.log(2):.3f} bpc", f"{self._rate / 1000:.0f}k chars/s"
-            # As many of them, in order, as leave enough for the bar.
-            width = self._console.width - BAR_WIDTH - 2 * len(str(self._bar.total))
-            fitting = [joined for joined in accumulate(figures, "{}, {}".format) if len(joined) + 2 <= width]
-            self._bar.set_postfix_str(fitting[-1] if fitting else "", refresh=False)
+        self._bar.set_postfix_str(f"{recent:.3f} nats, {self._rate / 1000:.0f}k chars/s", refresh=False)
         self._bar.update(1)
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
@@ -202,15 +190,12 @@ class TrainingView:
         train_nats = sum(self._losses) / len(self._losses) if self._losses else float("nan")
         values = asdict(event) | {"epochs": self._epochs(event.step), "train_nats": train_nats}
         values |= {"rate": self._rate, "minutes": minutes, "seconds": seconds}
-        if not self._columns:
-            self._columns = _columns_that_fit(self._console.width)
-            self._print(self._row({name: name for name in COLUMNS}), style="bold")
-        row = self._row({name: value.format_map(values) for name, (_, value) in COLUMNS.items()})
+        if not self._has_header:
+            self._has_header = True
+            self._print(" ".join(f"{name:>{width}}" for name, (width, _) in COLUMNS.items()), style="bold")
+        row = " ".join(f"{value.format_map(values):>{width}}" for width, value in COLUMNS.values())
         self._print(row + (BEST if event.is_best else ""), soft_wrap=True)
         self._losses.clear()
-
-    def _row(self, values: Mapping[str, str]) -> str:
-        return " ".join(f"{values[name]:>{COLUMNS[name][0]}}" for name in self._columns)
 
     def _show_sample(self, event: SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
@@ -223,8 +208,7 @@ class TrainingView:
 
     def _show_warning(self, event: WarningEvent) -> None:
         # A program that reads stderr finds a warning on one line.
-        is_one_line = not self._console.is_terminal
-        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=is_one_line)
+        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
 
     def _show_done(self, event: DoneEvent) -> None:
         self._close_bar()
@@ -249,27 +233,12 @@ class TrainingView:
         self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
 
 
-def _fact(name: str, fact: str) -> Any:
-    """Lay out a name and a value, which wraps between words into a column of its own."""
-    from rich.table import Table
-    from rich.text import Text
-
-    row = Table.grid(padding=(0, 1, 0, 0))
-    row.add_column(width=9)
-    row.add_column(overflow="fold")
-    row.add_row(name, Text(printable(fact)))
-    return row
-
-
 def _best_loss(event: DoneEvent) -> str:
-    """Return the best validation loss and its step, which commands use; then the last loss, if another step has it."""
+    """Return the best validation loss and its step, which commands use."""
     if event.best_nats is None:
         return ""
     best = f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
-    if event.best_step == event.step:
-        return f"{best}."
-    last = "" if event.val_nats is None else f" The last loss is {event.val_nats:.4f}."
-    return f"{best},\nwhich every command uses.{last}"
+    return f"{best}." if event.best_step == event.step else f"{best},\nwhich every command uses."
 
 
 def _next_commands(run: str, start: StartEvent | None) -> list[str]:
@@ -281,16 +250,5 @@ def _next_commands(run: str, start: StartEvent | None) -> list[str]:
         _, validation, *test = start.config["split"]
         # What is not for training, without a test text.
         num_val_chars = int((start.num_chars - start.num_train_chars) * validation / (validation + sum(test)))
-        if num_val_chars < MIN_TEXT:
-            is_small = start.config["hidden_size"] <= SMALL_NETWORK
-            look_inside = f"predict{run} TEXT --numbers" if is_small else f"visualize{run} --text FILE"
+        look_inside += " --text FILE" * (num_val_chars < MIN_TEXT)
     return [f"charrnn {line}" for line in (f"sample{run} --temp {SAMPLE_TEMPERATURE}", look_inside, f"evaluate{run}")]
-
-
-def _columns_that_fit(width: int) -> tuple[str, ...]:
-    names = [*COLUMNS]
-    for name in OPTIONAL_COLUMNS:
-        if sum(COLUMNS[name][0] + 1 for name in names) - 1 + len(BEST) <= width:
-            break
-        names.remove(name)
-    return tuple(names)
