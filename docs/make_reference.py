@@ -29,7 +29,7 @@ from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
 from charrnn.scale.processes.launched import check_processes
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
-from charrnn.views.svg import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
+from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 
 PAGE = Path(__file__).with_name("reference.md")
 """The page that is written."""
@@ -61,7 +61,7 @@ charrnn evaluate
 charrnn runs
 charrnn export model.zip
 charrnn export model.onnx
-charrnn corpora make anbn --out anbn.txt
+charrnn corpora make anbn > anbn.txt
 charrnn sweep --cell lstm,gru --steps 1000
 ```
 """
@@ -160,8 +160,6 @@ def limits() -> dict[str, str]:
     """Return the ranges of options that do not set a field of the configuration, by the command and option."""
     found = {
         "visualize --columns": f"between {MIN_COLUMNS} and {MAX_COLUMNS}",
-        "visualize --font-size": f"between {MIN_FONT_SIZE:g} and {MAX_FONT_SIZE:g}",
-        "visualize --aspect": f"from 1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1",
         "sample --count": f"between 1 and {MAX_COUNT}",
     }
     for option, refused in refusals().items():

@@ -242,7 +242,7 @@ def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path:
     ("runs", "message"),
     [
         (("RUN=x",), "--mix RUN=x: write a number from 0 to 1 after the =, such as RUN=0.3."),
-        (("RUN=2",), "--mix RUN=2: a weight must be between 0 and 1, such as RUN=0.3."),
+        (("RUN=2",), "--mix RUN=2: write a number from 0 to 1 after the =, such as RUN=0.3."),
         (("RUN=0.6", "OTHER=0.6"), "have the sum 1.2; it must be at most 1"),
         (("RUN=0.6", "OTHER"), "Give each --mix a weight"),
     ],

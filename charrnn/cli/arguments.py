@@ -1,5 +1,6 @@
 """Convert command-line arguments to values: texts, cells and runs."""
 
+import math
 import os
 import re
 import sys
@@ -162,12 +163,11 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
         if not equals:
             continue
         try:
-            weight = float(number)
+            weights.append(float(number))
         except ValueError:
-            raise UsageError(f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3.") from None
-        if not 0 <= weight <= 1:
-            raise UsageError(f"--mix {text}: a weight must be between 0 and 1, such as {name}=0.3.")
-        weights.append(weight)
+            weights.append(math.nan)
+        if not 0 <= weights[-1] <= 1:
+            raise UsageError(f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3.")
     if not weights:
         return names, None
     if len(weights) < len(names):

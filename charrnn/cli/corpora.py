@@ -1,9 +1,8 @@
 """`charrnn corpora`: the catalogue of texts, and texts that are generated."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,9 +13,8 @@ from charrnn.cli.streams import print_json, print_path, result_console, warn
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import DataError, did_you_mean
 from charrnn.options import Option
-from charrnn.progress import task
 from charrnn.text.catalogue import find_entry, load_catalogue
-from charrnn.text.formal_languages import find_language, make_strings, write_lines
+from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import fetch_to_train, read_instead
 
 app = typer.Typer(
@@ -32,8 +30,7 @@ MAKE_OPTIONS = (
     Option("--max-length", "Characters of a string, at most.", "N", kind=int, default=50),
     Option("--brackets", "Kinds of brackets of dyck: 1 to 4.", "N", kind=int, default=1),
     Option("--seed", "The same seed gives the same strings.", "N", kind=int, default=0, least=0),
-    Option("--out", "Write to this new file instead of stdout.", "FILE", kind=Path),
-    Option("--json", "Print JSON: each string with its states, or what was written to --out.", kind=bool),
+    Option("--json", "Print JSON: each string with its states.", kind=bool),
 )
 """The options of `charrnn corpora make`."""
 
@@ -98,31 +95,15 @@ def make_corpus(
 
     Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the cells that count.
     """
-    lines, seed, out, json = (values[name] for name in ("--lines", "--seed", "--out", "--json"))
     lengths = {"min_length": values["--min-length"], "max_length": values["--max-length"]}
     found = find_language(language, values["--brackets"])
-    strings = make_strings(found, lines, **lengths, seed=seed)
-    if out is None:
-        labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
-        for string in strings:
-            if json:
-                states = {name: label(string.text).astype(int).tolist() for name, label in labels.items()}
-                print_json({"text": string.text, "states": states})
-            else:
-                sys.stdout.write(string.text + "\n")
-        return
-    with task("writing", lines, unit="strings") as advance:
-
-        def texts() -> Iterator[str]:
-            for string in strings:
-                yield string.text
-                advance()
-
-        num_bytes = write_lines(texts(), out)
-    if json:
-        print_json({"language": language, "path": str(out), "num_strings": lines, "num_bytes": num_bytes, "seed": seed})
-    else:
-        print_path(str(out))
+    labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
+    for string in make_strings(found, values["--lines"], **lengths, seed=values["--seed"]):
+        if values["--json"]:
+            states = {name: label(string.text).astype(int).tolist() for name, label in labels.items()}
+            print_json({"text": string.text, "states": states})
+        else:
+            sys.stdout.write(string.text + "\n")
 
 
 app.command("make", cls=Command)(with_options(make_corpus, MAKE_OPTIONS))

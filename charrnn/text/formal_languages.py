@@ -3,15 +3,11 @@
 The state that a reader must keep is what `detectors.formal_languages` computes from the text.
 """
 
-import filecmp
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 
-from charrnn.errors import DataError, UsageError, did_you_mean, named
-from charrnn.files import convert_os_errors, replacing
+from charrnn.errors import UsageError, did_you_mean, named
 
 END = "\0"
 """What follows the last character of a string: the END symbol of a document."""
@@ -172,24 +168,3 @@ def _draw(language: FormalLanguage, num_lines: int, lengths: range, seed: int) -
     random = Random(seed)
     for _ in range(num_lines):
         yield language.make(random, lengths[_below(random, len(lengths))])
-
-
-def write_lines(lines: Iterable[str], path: Path) -> int:
-    """Write lines to a new file, which appears when it is complete; return how many bytes it has.
-
-    A file that exists and has the same content stays. Raises DataError if its content is another one, and CharRNNError
-    if it cannot be written.
-    """
-    if path.is_dir():
-        raise DataError(f"{path} is a folder: give the name of a file.")
-    with convert_os_errors("write", path), replacing(path) as partial:
-        with partial.open("x", encoding="ascii", newline="\n") as file:
-            for line in lines:
-                file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists() and not (path.is_file() and filecmp.cmp(partial, path, shallow=False)):
-            raise DataError(
-                f"{path} exists and has another content. It was not changed: move it, or give another name."
-            )
-        return partial.stat().st_size
