@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, Ran, TrainedRun, copy_run
+from conftest import SMALL_RUN, Ran, TrainedRun
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.runs.writer import lock_folder
 from charrnn.text import catalogue
 
 Command = Callable[..., Ran]
@@ -64,15 +63,6 @@ def test_the_version(command: Command) -> None:
     assert '\ndynamic = ["version"]\n' in pyproject and '\npath = "charrnn/version.py"\n' in pyproject
 
 
-def test_completion_installs_itself(process: Process, tmp_path: Path) -> None:
-    # By itself typer asks the process tree which shell this is; told not to, it takes the name.
-    home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    ran = process("-m", "charrnn", "--install-completion", "bash", **home)
-    assert ran.returncode == 0, ran.stderr
-    scripts = [path.read_text() for path in tmp_path.rglob("*.sh")]
-    assert len(scripts) == 1 and "charrnn" in scripts[0]
-
-
 @pytest.mark.parametrize(("arguments", "code"), [("sample nosuch", 4), ("sample nosuch --debug", 1)])
 def test_the_process_ends_with_the_exit_code_and_debug_shows_where_it_happened(
     process: Process, arguments: str, code: int
@@ -96,35 +86,6 @@ print([run(arguments.split()) for arguments in ("train text.txt", "evaluate", "r
     assert ran.stderr == b"error: the current folder was removed: change to another one (cd)\n" * 3
 
 
-def test_evaluate_names_the_precision_that_it_computed_in(
-    command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from charrnn.model.device import cpu_computes_bf16
-
-    if not cpu_computes_bf16():
-        pytest.skip("oneDNN has no bf16 here")
-    for is_fast in (True, False):
-        monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device, answer=is_fast: answer)
-        for asked, taken in (("bf16", "bf16"), ("fp32", "fp32"), ("auto", "bf16" if is_fast else "fp32")):
-            found = as_json(command("evaluate", "--precision", asked, "--json"))
-            assert (found["precision"], found["windowed_256"]["precision"]) == (taken, taken)
-    assert "precision is 'fp64'" in command("evaluate", "--precision", "fp64").err
-
-
-@pytest.mark.parametrize(("num_chars", "is_short"), [(256, True), (257, False), (2, True)])
-def test_evaluate_says_why_it_leaves_out_a_protocol(
-    command: Command, lab: Path, corpus: SyntheticCorpus, num_chars: int, is_short: bool
-) -> None:
-    Path("short.txt").write_bytes(corpus.text[:num_chars].encode())
-    found = as_json(command("evaluate", "--text", "short.txt", "--json"))
-    reason = f"it needs more than 256 characters, and the text has {num_chars}"
-    assert found["num_chars"] == num_chars - 1, "nothing predicts the first one"
-    assert found["skipped"] == [{"protocol": "windowed-256", "reason": reason}] * is_short
-    assert ("windowed_256" in found) is not is_short
-    ran = command("evaluate", "--text", "short.txt")
-    assert (f"windowed-256 is skipped: {reason}." in " ".join(ran.out.split())) is is_short
-
-
 def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
     like = make_corpus(num_chars=3_000, seed=9).text.encode()
     Path("like.txt").write_bytes(like)
@@ -138,16 +99,6 @@ def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: Synthe
     assert command("evaluate", "--text", "unlike.txt", "--quiet").err == ""
 
 
-def test_a_damaged_run_does_not_hide_the_others(command: Command, lab: Path, gru: TrainedRun) -> None:
-    copy_run(gru.path, lab.parent / gru.name)
-    (lab.parent / gru.name / "config.yaml").write_text("hidden_size: [")
-    ran = command("runs", "--json")
-    assert ran.code == 0
-    assert [run["name"] for run in json.loads(ran.out)] == ["lstm-001"]
-    assert "gru-001" in ran.err and "damaged" in ran.err
-    assert command("runs", "--quiet").err == ""
-
-
 @pytest.fixture
 def abandoned(lab: Path, corpus_file: Path) -> str:
     """The name of a run beside that of `lab` that ended before its first step: newer, and never validated."""
@@ -158,7 +109,7 @@ def abandoned(lab: Path, corpus_file: Path) -> str:
     return "abandoned-001"
 
 
-LINES_THAT_READ_A_RUN = ("sample --seed 0 --length 5", "predict zib", "evaluate", "visualize --cell 0:1 --chars 20")
+LINES_THAT_READ_A_RUN = ("sample --seed 0 --length 5", "predict zib")
 
 
 @pytest.mark.parametrize("line", LINES_THAT_READ_A_RUN)
@@ -210,12 +161,6 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
     assert (ran.code, ran.out) == (3, "") and f"{file} exists but is not the catalogue's nonsense" in ran.err
 
 
-def test_the_c_locale_changes_nothing(command: Command, process: Process, byte_run: TrainedRun) -> None:
-    usual = command("predict", byte_run.path, "語")
-    in_c = process("-m", "charrnn", "predict", byte_run.path, "語", LC_ALL="C")
-    assert (in_c.returncode, in_c.stderr, in_c.stdout) == (0, b"", usual.out.encode())
-
-
 @pytest.mark.parametrize("arguments", [("sample", "--seed", 0, "--length", 60), ("visualize", "--cell", "0:1", "-q")])
 def test_a_stream_that_cannot_show_every_character_is_no_failure(
     command: Command, byte_run: TrainedRun, arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
@@ -225,9 +170,3 @@ def test_a_stream_that_cannot_show_every_character_is_no_failure(
     monkeypatch.setattr(sys, "stdout", stream)
     ran = command(arguments[0], byte_run.path, *arguments[1:])
     assert (ran.code, ran.err) == (0, "") and len(stream.buffer.getvalue()) > 50  # type: ignore[attr-defined]
-
-
-def test_a_run_may_be_read_while_it_trains(command: Command, lab: Path) -> None:
-    with lock_folder(lab):
-        assert command("sample", "--length", 5).code == 0
-        assert command("runs").code == 0

@@ -95,8 +95,7 @@ HOSTILE_ENTRIES = (
     "changes",
     [
         {"text": HOSTILE},
-        {"title": HOSTILE},
-        {"rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")]},
+        {"title": HOSTILE, "rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")]},
         {"guesses": [[(character, 0.5)] for character in HOSTILE[:18]]},
         {
             "entries": HOSTILE_ENTRIES,
@@ -280,7 +279,7 @@ def test_in_a_browser_a_selection_finds_the_planted_cells_and_the_other_quotatio
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1200, 500])
+@pytest.mark.parametrize("width", [1200, pytest.param(500, marks=pytest.mark.thorough)])
 def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width: int) -> None:
     page = make_atlas()
     script = """

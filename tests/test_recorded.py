@@ -54,7 +54,7 @@ def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return Path.cwd()
 
 
-@pytest.mark.parametrize("sources", [("novel",), (".",), ("n*.txt",), ("novel.txt", "novel")])
+@pytest.mark.parametrize("sources", [(".",), ("novel.txt", "novel")])
 def test_it_is_found_from_another_folder(
     sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,14 +153,14 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
         recorded.read()
 
 
-@pytest.mark.parametrize("locations", [None, "/novel.txt", ["/a", "/b"], ["../novel.txt"], [7], [["/novel.txt"]]])
+@pytest.mark.parametrize("locations", ["/novel.txt", ["../novel.txt"], [[7]]])
 def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: object) -> None:
     config = Config(corpus=("novel.txt",))
     recorded = recorded_corpus("evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations})
     assert recorded is not None and recorded.locations == ()
 
 
-@pytest.mark.parametrize("state", [{}, {"corpus_digest": None}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
+@pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
 def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -> None:
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None
 

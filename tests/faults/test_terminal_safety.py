@@ -65,7 +65,6 @@ SHOWN = [
     ("sample", "--length", "300", "--prime", f'say "{IN_A_TEXT}"', "--unknown", "skip"),
     ("sample", "--length", "90", "--count", "2"),
     ("sample", "--length", "90", "--temps", "0.5,1"),
-    ("sample", "--length", "60", "--temps", "0.2,0.4,0.6,0.8,1,1.2"),
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
     ("sample", "--length", "120", "--novelty", "--min-copy", "4", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--show-cell", "0:1", "--prime", "say \x1b"),
@@ -168,8 +167,6 @@ def test_training_shows_hostile_names_and_texts_as_text(
     again = on_screen("train", "--resume", IN_A_NAME, "--steps", 6, **MODES[mode])
     assert again.code == 0
     assert_shows_only(again, has_bars=mode == "colours", is_text=not is_terminal)
-    as_json = on_screen("train", source.name, "--steps", 1, "--json", *small, **MODES[mode])
-    assert as_json.code == 0 and steering(as_json.out) == []
 
 
 def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: Path) -> None:
@@ -178,20 +175,15 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: P
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
     piped = on_screen(*line, is_terminal=False)
     assert piped.out == expected + ("" if expected.endswith("\n") else "\n")
-    forced = on_screen(*line, is_terminal=False, FORCE_COLOR="1", TERM="xterm-256color")
-    assert forced.out == piped.out, "colour is for pictures: text is text"
     shown = on_screen(*line, TERM="dumb")
     assert "␛" in shown.out and steering(shown.out) == []
 
 
 JSON: list[tuple[str, ...]] = [
     ("sample", "--length", "300", "--seed", "0", "--prime", "say \x7f\x1b"),
-    ("sample", "--length", "40", "--beam", "2"),
     ("sample", "--length", "90", "--novelty", "--min-copy", "4"),
     ("predict", "say", "--top", "99"),
     ("visualize", *CELL),
-    ("visualize", "--find", *DETECT),
-    ("evaluate",),
     ("runs",),
     ("train", "--show-config", IN_AN_ARGUMENT),
 ]
@@ -255,22 +247,12 @@ def test_no_error_message_contains_control_sequences(on_screen: Screen, process:
 def test_hostile_settings_are_shown_as_text(on_screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = Path(f"{IN_A_NAME}.yaml")
-
-    def show(*arguments: str, **environment: str) -> int:
-        ran = on_screen("train", *arguments, TERM="dumb", **environment)
-        assert_shows_only(ran)
-        return ran.code
-
     for field in (*FIELD_NAMES, IN_AN_ARGUMENT):
         # As YAML would: in double quotes, escaped.
         recipe.write_bytes(f"{json.dumps(field)}: {json.dumps(HOSTILE)}\n".encode())
-        assert show("nosuch", "--recipe", str(recipe)) in (2, 3, 4)
-        if field in FIELD_NAMES:
-            assert show("nosuch", **{f"CHARRNN_{field.upper()}": IN_AN_ARGUMENT}) in (2, 3, 4)
-    recipe.write_bytes(b"steps: 3\n")
-    assert show(IN_AN_ARGUMENT, "--recipe", str(recipe), "--show-config") == 0
-    recipe.write_bytes(IN_A_TEXT.encode())
-    show("nosuch", "--recipe", str(recipe))
+        ran = on_screen("train", "nosuch", "--recipe", str(recipe), TERM="dumb")
+        assert ran.code in (2, 3, 4)
+        assert_shows_only(ran)
 
 
 def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Screen, hostile: Path) -> None:
@@ -288,7 +270,7 @@ def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Scr
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(case, marks=[pytest.mark.thorough] if index > 3 else [], id=case[0])
+        pytest.param(case, marks=[pytest.mark.thorough] if index > 1 else [], id=case[0])
         for index, case in enumerate(EXPORTED)
     ],
 )
