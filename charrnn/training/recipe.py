@@ -1,4 +1,4 @@
-"""Choose settings left at `auto`: sizes by the text and the budget, dropout and schedule by the number of epochs."""
+"""Choose settings left at `auto`: sizes by the text and the budget, dropout by the number of epochs."""
 
 import math
 from dataclasses import replace
