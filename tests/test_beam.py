@@ -264,7 +264,7 @@ def inclusion_odds(probs: dict[tuple[int, ...], float], number: int) -> dict[tup
     return odds
 
 
-NUM_DRAWS = 800
+NUM_DRAWS = 250
 
 
 @pytest.mark.parametrize(

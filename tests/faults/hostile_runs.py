@@ -84,26 +84,21 @@ def set_state(run: Path, **changes: Any) -> None:
     put(run, STATE, json.dumps({name: value for name, value in state.items() if value is not None}))
 
 
-def set_tensors(run: Path, file: str = WEIGHTS, **changes: Any) -> None:
-    """Replace tensors, named with _ for their points; None leaves one out."""
-    tensors = safetensors.numpy.load((step_of(run) / file).read_bytes())
-    for name, value in changes.items():
-        name = name.replace("__", ".")
-        if value is None:
-            del tensors[name]
-        else:
-            tensors[name] = value(tensors[name]) if callable(value) else value
-    put(run, file, safetensors.numpy.save(tensors))
+def change_bias(run: Path, change: Callable[[Any], Any]) -> None:
+    """Replace the bias of the output; None leaves it out."""
+    tensors = safetensors.numpy.load((step_of(run) / WEIGHTS).read_bytes())
+    changed = {**tensors, "output.bias": change(tensors["output.bias"])}
+    put(run, WEIGHTS, safetensors.numpy.save({name: value for name, value in changed.items() if value is not None}))
 
 
-def set_header(run: Path, change: Callable[[dict[str, Any]], object], file: str = WEIGHTS) -> None:
+def set_header(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the header of a file of tensors, which their library would not write so."""
-    data = (step_of(run) / file).read_bytes()
+    data = (step_of(run) / WEIGHTS).read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     change(header)
     text = json.dumps(header).encode()
-    put(run, file, len(text).to_bytes(8, "little") + text + data[end:])
+    put(run, WEIGHTS, len(text).to_bytes(8, "little") + text + data[end:])
 
 
 def move_out(path: Path, outside: Path) -> None:
@@ -159,12 +154,9 @@ def steal(run: Path, corpus: object, digest: str | None = None) -> None:
     set_state(run, corpus_digest=digest)
 
 
-def vocab_of(run: Path) -> list[str]:
-    return json.loads((run / "vocab.json").read_text())["characters"]
-
-
-def set_vocab(run: Path, characters: list[str]) -> None:
-    put(run, "vocab.json", json.dumps({"kind": "char", "characters": characters}))
+def add_character(run: Path) -> None:
+    characters = json.loads((run / "vocab.json").read_text())["characters"]
+    put(run, "vocab.json", json.dumps({"kind": "char", "characters": [*characters, "語"]}))
 
 
 def append(path: Path, text: str) -> None:
@@ -180,12 +172,9 @@ TEXTS: dict[str, Callable[[Path, Path], object]] = {
     # Read, to compare its digest, and never shown.
     "a secret, with a digest": lambda run, out: out / "secret.txt",
     "a secret, by a way out": lambda run, out: os.path.relpath(out / "secret.txt", run.parents[1]),
-    "a folder of secrets": lambda run, out: out,
     "an address": lambda run, out: "https://localhost/text.txt",
     "of the catalogue": lambda run, out: "war-and-peace",
     "a pipe": lambda run, out: pipe(out / "pipe"),
-    "endless": lambda run, out: "/dev/zero",
-    "typed": lambda run, out: "-",
 }
 
 REFUSED: dict[str, Callable[[Path, Path], object]] = {
@@ -202,59 +191,36 @@ REFUSED: dict[str, Callable[[Path, Path], object]] = {
     "10^9 units": lambda run, _: set_config(run, hidden_size=10**9),
     "fewer units than the weights are for": lambda run, _: set_config(run, hidden_size=5),
     "a key twice in the manifest": lambda run, _: twice_in_manifest(run, "files"),
-    "a weight that is NaN": lambda run, _: set_tensors(run, output__bias=lambda b: b * np.float32("nan")),
-    "an alphabet of 10^6 characters": lambda run, _: set_vocab(run, ["", *map(chr, range(60_000, 1_060_000))]),
-    "an alphabet of other characters": lambda run, _: set_vocab(run, [*vocab_of(run), "語"]),
+    "a weight that is NaN": lambda run, _: change_bias(run, lambda bias: bias * np.float32("nan")),
+    "an alphabet of other characters": lambda run, _: add_character(run),
     "deep JSON in vocab.json": lambda run, _: put(run, "vocab.json", NESTED),
-    "a huge number in training.json": lambda run, _: put(run, STATE, DIGITS),
     "deep YAML": lambda run, _: add_to_config(run, "split", f"split: {NESTED}"),
-    "deep YAML by indentation": lambda run, _: add_to_config(
-        run, "split", "split:\n" + "".join(" " * n + "-\n" for n in range(2_000))
-    ),
     "an alias bomb": lambda run, _: add_to_config(run, "corpus", alias_bomb("corpus")),
     "a huge hexadecimal number in YAML": lambda run, _: add_to_config(run, "hidden_size", f"hidden_size: 0x{DIGITS}"),
-    "a huge number of sixtieths in YAML": lambda run, _: add_to_config(run, "seed", f"seed: 1{':59' * 20_000}"),
-    "a size of 400 digits": lambda run, _: change_files(run, lambda files: files[WEIGHTS].update(size=10**400)),
     "a pipe in the place of the weights": lambda run, _: pipe(step_of(run) / WEIGHTS),
-    "a device in the place of the weights": lambda run, _: link(step_of(run) / WEIGHTS, "/dev/zero"),
     "tensors that overlap": lambda run, _: set_header(
         run, lambda h: h["output.bias"].update(data_offsets=h["output.weight"]["data_offsets"])
     ),
-    "a tensor of 10^9 columns of nothing": lambda run, _: set_tensors(
-        run, output__weight=np.zeros((0, 10**9), np.float32)
-    ),
-    "a tensor too few": lambda run, _: set_tensors(run, output__bias=None),
-    "weights of float64": lambda run, _: set_tensors(run, output__bias=lambda b: b.astype("float64")),
+    "a tensor too few": lambda run, _: change_bias(run, lambda bias: None),
     "a text in an encoding that is a module": lambda run, _: set_config(run, encoding="antigravity"),
 }
 NOT_RESUMED: dict[str, Callable[[Path, Path], object]] = {
     "training state that is a pickle": lambda run, out: put(run, "training.safetensors", pickle.dumps(Payload(out))),
-    "training state that is NaN": lambda run, _: set_tensors(
-        run, "training.safetensors", state=lambda s: s * np.float32("nan")
-    ),
     "samples linked to a secret": lambda run, out: link(run / "samples.txt", out / "secret.txt"),
-    "a lock linked to a secret": lambda run, out: link(run / "lock", out / "secret.txt"),
     "a pipe in the place of the history": lambda run, _: pipe(run / "metrics.jsonl"),
-    "a pipe in the place of the lock": lambda run, _: pipe(run / "lock"),
     "a window of 34 GB": lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536),
     "a cursor of 400 digits": lambda run, _: set_state(run, cursor=10**400),
-    "a negative cursor": lambda run, _: set_state(run, cursor=-1),
 }
 HARMLESS: dict[str, Callable[[Path, Path], object]] = {
     # The step has its own, which is taken, with a warning.
     "a linked config.yaml": lambda run, out: move_out(run / "config.yaml", out),
     "a pipe in the place of vocab.json": lambda run, _: pipe(run / "vocab.json"),
-    "a linked pointer": lambda run, out: move_out(run / "best", out),
     "a way out in a pointer": lambda run, out: (run / "best").write_text(f"../../{out.name}\n"),
     "a loss of 400 digits": lambda run, _: set_state(run, best_nats=10**400, best_step=10**400),
     "a text recorded at no place": lambda run, _: set_state(run, corpus_locations=[{"a": [1]}]),
-    "a text recorded at an impossible place": lambda run, _: set_state(run, corpus_locations=["/\0\ud800"]),
     "a run to start with": lambda run, out: set_config(run, init_from=str(out)),
     "a history of huge numbers": lambda run, _: append(
         run / "metrics.jsonl", f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2
-    ),
-    "a history of no numbers": lambda run, _: append(
-        run / "metrics.jsonl", '{"step": NaN, "seconds": Infinity, "val_nats": -Infinity}\n{"step": true}\n' * 2
     ),
     "a history that is deep": lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"),
 }

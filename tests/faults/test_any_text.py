@@ -96,7 +96,7 @@ def check_characters(path: Path, content: bytes) -> None:
 
 
 @given(content=CONTENT)
-@settings(ANY, max_examples=80)
+@settings(ANY, max_examples=60)
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.txt"
     check_bytes(path, content)
@@ -106,13 +106,10 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> 
 WORDS = "the lamb and the wolf\n"
 TEXTS: dict[str, bytes] = {
     "nothing": b"",
-    "the fewest": b"the lamb is here",
     "invalid UTF-8": WORDS.encode() * 3 + b"\xff\xfe" + WORDS.encode() * 3,
     "NUL": WORDS.encode() * 3 + b"\0" + WORDS.encode() * 3,
     "a byte-order mark": codecs.BOM_UTF8 + WORDS.encode() * 5,
-    "UTF-16": (WORDS * 5).encode("utf-16"),
     "all bytes": bytes(range(256)) * 2,
-    "controls": bytes(range(1, 32)) * 4 + "\x7f\x85\x9b\u2028".encode() * 4,
     "emoji": "🙂👩\u200d👩\u200d👧🏳️\u200d🌈 ".encode() * 20,
 }
 

@@ -225,7 +225,7 @@ def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int
 
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
-    num_tries = 8 if name in SLOW else 50
+    num_tries = 6 if name in SLOW else 30
     assert sum(fuzz(bench, name, random.Random(name), lambda tried: tried >= num_tries)) == num_tries
 
 

@@ -44,7 +44,7 @@ def go_on(fork_server: ForkServer, run: Path) -> None:
 
 
 @pytest.mark.parametrize("killer", ["die_in_saves", "die_at_call"])
-@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.thorough)])
 def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
     fork_server: ForkServer, uninterrupted: Uninterrupted, killer: str, count: int
 ) -> None:
@@ -64,7 +64,7 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
     assert num_killed >= (count if in_saves else 0.7 * count)
 
 
-@pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("cycles", [4, pytest.param(50, marks=pytest.mark.thorough)])
 def test_metrics_have_every_step_once_after_many_kills(fork_server: ForkServer, cycles: int) -> None:
     dice = random.Random(cycles)
     run = fork_server.folder / f"metrics-{cycles}"
