@@ -156,6 +156,7 @@ WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER = "wsnqpo"
 """Classes of characters: part of a word; a space; a line end or the END of a document; a quotation mark or apostrophe;
 any other punctuation and symbols; a control or format character, or one that Unicode does not define."""
 LINE_ENDS = f"\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029{END}"
+"""Characters that end a line or a document."""
 QUOTES = "\"'„‚「」『』"
 """Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
 

@@ -34,8 +34,13 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remainin
 
 
 SEEDS = Option("--seeds", "Train each setting with N seeds (default: 3; in a search 1).", "N", SWEEP, kind=int)
-DRAWN = "Draw N settings at random from lists and ranges such as learning_rate=1e-3..1e-1."
-SEARCH = Option("--search", DRAWN, "N", SWEEP, kind=int)
+SEARCH = Option(
+    "--search",
+    "Draw N settings at random from lists and ranges such as learning_rate=1e-3..1e-1.",
+    "N",
+    SWEEP,
+    kind=int,
+)
 JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
 OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
 CSV = Option("--csv", "Print the table as CSV on stdout.", panel=SWEEP, kind=bool)
