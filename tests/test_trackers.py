@@ -1,7 +1,7 @@
 """Trackers: what each of them gets of a training, and that none of them can disturb it.
 
-TensorBoard's files are read by TensorBoard itself. The other packages are imitated: they record the calls, which are
-those of wandb 0.31, mlflow 3.17 and trackio 0.43, with which the same trainings were logged by hand.
+TensorBoard's files are read by TensorBoard itself. wandb is imitated: the calls are recorded, which are those of wandb
+0.31, with which the same trainings were logged by hand.
 """
 
 from __future__ import annotations
@@ -54,36 +54,13 @@ def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEve
     yield DoneEvent(step=last, seconds=2.0, **best, run=str(run), is_complete=True)
 
 
-def imitate(monkeypatch: pytest.MonkeyPatch, name: str) -> MagicMock:
-    module = MagicMock()
-    module.__spec__ = SimpleNamespace(name=name)  # what says that it is installed
-    monkeypatch.setitem(sys.modules, name, module)
-    return module
-
-
 @pytest.fixture
 def wandb(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    module = imitate(monkeypatch, "wandb")
+    module = MagicMock()
+    module.__spec__ = SimpleNamespace(name="wandb")  # what says that it is installed
+    monkeypatch.setitem(sys.modules, "wandb", module)
     module.init.return_value.id = "new-id"
     module.Html = "html:{}".format
-    return module
-
-
-@pytest.fixture
-def mlflow(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    """Return its client."""
-    module, entities = imitate(monkeypatch, "mlflow"), imitate(monkeypatch, "mlflow.entities")
-    entities.Metric, entities.Param = lambda key, value, time, step: (key, value, step), lambda key, value: (key, value)
-    module.set_experiment.return_value.experiment_id = "7"
-    client: MagicMock = module.MlflowClient.return_value
-    client.create_run.return_value.info.run_id = "new-id"
-    return client
-
-
-@pytest.fixture
-def trackio(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    module = imitate(monkeypatch, "trackio")
-    module.init.return_value.name = "book-001"
     return module
 
 
@@ -134,47 +111,17 @@ def test_wandb_gets_settings_steps_samples_and_the_summary(
     ]
 
 
-def test_mlflow_gets_settings_steps_samples_and_the_end(mlflow: MagicMock, tmp_path: Path) -> None:
-    list(tracked(events_of(tmp_path / "book-001"), ["mlflow"]))
-    assert mlflow.create_run.mock_calls[0] == call("7", run_name="book-001")
-    settings, until_validation, at_end = mlflow.log_batch.mock_calls
-    parameters = dict(settings.kwargs["params"])
-    assert (parameters["learning_rate"], parameters["split"]) == ("0.003", "[0.9, 0.1]")
-    assert [(key, step) for key, _, step in until_validation.kwargs["metrics"]] == [
-        *[(name, step) for step in (1, 2) for name in ("train_nats", "learning_rate", "chars_per_second")],
-        ("val_nats", 2),
-        ("val_bpc", 2),
-    ]
-    assert ("best_val_nats", 1.25, 2) in at_end.kwargs["metrics"]
-    mlflow.log_text.assert_called_once_with("new-id", "*one*\ntwo", "samples/step-00000002.txt")
-    assert mlflow.mock_calls[-1] == call.set_terminated("new-id", "FINISHED")
-
-
-def test_trackio_gets_settings_steps_samples_and_the_end(trackio: MagicMock, tmp_path: Path) -> None:
-    list(tracked(events_of(tmp_path / "book-001"), ["trackio"]))
-    init, log = trackio.init.call_args.kwargs, trackio.init.return_value.log
-    assert (init["project"], init["name"], init["resume"]) == ("charrnn", "book-001", "never")
-    assert init["config"]["split"] == "[0.9, 0.1]"
-    assert call({"sample": "*one*\ntwo"}, step=2) in log.mock_calls
-    assert log.call_args.args[0]["best_val_nats"] == 1.25
-    assert trackio.mock_calls[-1] == call.finish()
-
-
-def test_a_resumed_run_continues_the_runs_of_its_trackers_unless_their_ids_are_damaged(
-    wandb: MagicMock, mlflow: MagicMock, trackio: MagicMock, tmp_path: Path
+def test_a_resumed_run_continues_the_run_of_its_tracker_unless_its_id_is_damaged(
+    wandb: MagicMock, tmp_path: Path
 ) -> None:
     run = tmp_path / "book-001"
-    names = ["wandb", "mlflow", "trackio"]
-    list(tracked(events_of(run), names))
-    assert json.loads((run / IDS).read_text()) == {"wandb": "new-id", "mlflow": "new-id", "trackio": "book-001"}
-    list(tracked(events_of(run, first=2, last=4), names))
-    mlflow.update_run.assert_called_once_with("new-id", status="RUNNING")
-    mlflow.create_run.assert_called_once()
+    list(tracked(events_of(run), ["wandb"]))
+    assert json.loads((run / IDS).read_text()) == {"wandb": "new-id"}
+    list(tracked(events_of(run, first=2, last=4), ["wandb"]))
     for content in ("x", '{"wandb": 3}'):
         (run / IDS).write_text(content)
         list(tracked(events_of(run), ["wandb"]))
     assert [init.kwargs["id"] for init in wandb.init.call_args_list] == [None, "new-id", None, None]
-    assert [init.kwargs["resume"] for init in trackio.init.call_args_list] == ["never", "allow"]
 
 
 @pytest.mark.parametrize("place", ["init", "init.return_value.summary.update"])
@@ -188,7 +135,7 @@ def test_a_tracker_that_fails_warns_once_and_ends_nothing(wandb: MagicMock, tmp_
     assert attrgetter(place)(wandb).call_count == 1
 
 
-def test_trackers_are_closed_as_incomplete_when_training_fails(mlflow: MagicMock, tmp_path: Path) -> None:
+def test_trackers_are_closed_when_training_fails(wandb: MagicMock, tmp_path: Path) -> None:
     def failing() -> Generator[TrainEvent, None, None]:
         for event in events_of(tmp_path / "book-001"):
             if isinstance(event, EvaluationEvent):
@@ -196,8 +143,8 @@ def test_trackers_are_closed_as_incomplete_when_training_fails(mlflow: MagicMock
             yield event
 
     with pytest.raises(CharRNNError, match="the disk is full"):
-        list(tracked(failing(), ["mlflow"]))
-    assert mlflow.mock_calls[-1] == call.set_terminated("new-id", "KILLED")
+        list(tracked(failing(), ["wandb"]))
+    assert wandb.init.return_value.mock_calls[-1] == call.finish()
 
 
 def test_nothing_is_written_before_the_run_is_saved(wandb: MagicMock, tmp_path: Path) -> None:
@@ -208,11 +155,10 @@ def test_nothing_is_written_before_the_run_is_saved(wandb: MagicMock, tmp_path: 
     assert list((tmp_path / "book-001").iterdir()) == []
 
 
-def test_unknown_repeated_and_missing_trackers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"tensorboard, wandb, mlflow, trackio\. Did you mean tensorboard\?"):
+def test_unknown_repeated_and_missing_trackers_are_refused(wandb: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"tensorboard, wandb\. Did you mean tensorboard\?"):
         check_trackers(["tensorbord"])
     with pytest.raises(UsageError, match="is wandb twice"):
-        imitate(monkeypatch, "wandb")
         check_trackers(["wandb", "wandb"])
     for name, tracker in TRACKERS.items():
         monkeypatch.setitem(sys.modules, name, None)

@@ -43,7 +43,7 @@ SET = Option(
 )
 LOG = Option(
     "--log",
-    "Follow the run in tensorboard, wandb, mlflow or trackio, too (repeatable).",
+    "Follow the run in tensorboard or wandb, too (repeatable).",
     "TRACKER",
     FOLDER,
     repeatable=True,
@@ -92,7 +92,7 @@ def train(
     invocation: Invocation = context.obj
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
     trackers, corpus = tuple(values[LOG.flag] or ()), corpus or []
-    begin: Callable[[Path | None], int]
+    begin: Callable[[], int]
     if values["--resume"]:
         if len(corpus) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN")
@@ -108,7 +108,7 @@ def train(
     if num_processes > 1:
         launch = process_support().launch
         return launch(num_processes, invocation.arguments, invocation.signals, corpus=sources, is_debugging=debug)
-    return launched.train(begin, lambda folder: _resume(view, trackers, str(folder), {}))
+    return launched.train(begin)
 
 
 train.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
@@ -160,11 +160,11 @@ def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool
         result_console().print(settings_table(values, origins))
 
 
-def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: Path | None, folder: Path | None) -> int:
-    """Train a new run in `folder`, which several processes share, or else in `out`; return the exit code."""
+def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: Path | None) -> int:
+    """Train a new run; return the exit code."""
     from charrnn.runs.writer import clear_unsaved
 
-    if (out := folder or out) is not None and view.is_first:
+    if out is not None and view.is_first:
         clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
     from charrnn.training import loop
 
@@ -175,10 +175,8 @@ def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: P
     return view.show(_tracked(events, trackers, view))
 
 
-def _resume(
-    view: TrainingView, trackers: tuple[str, ...], run: str | None, changes: dict[str, Any], folder: Path | None = None
-) -> int:
-    """Continue a run, wherever it is: `folder` is for new ones; return the exit code."""
+def _resume(view: TrainingView, trackers: tuple[str, ...], run: str | None, changes: dict[str, Any]) -> int:
+    """Continue a run; return the exit code."""
     from charrnn.runs.locate import open_run
     from charrnn.runs.writer import lock_folder
 

@@ -110,8 +110,6 @@ class TrainingView:
                 self._signals.defers = True
                 if isinstance(event, StartEvent):
                     stack.enter_context(using(Progress()))  # The text is read; training has a bar of its own.
-                    if self.is_first:
-                        self._launched.announce_run(Path(event.run))
                 elif isinstance(event, DoneEvent):
                     is_complete = event.is_complete
                 try:

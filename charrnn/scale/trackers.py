@@ -1,4 +1,4 @@
-"""Experiment trackers: each follows the events of a run, for TensorBoard, Weights & Biases, MLflow or Trackio.
+"""Experiment trackers: each follows the events of a run, for TensorBoard or Weights & Biases.
 
 A tracker is imported only when it is asked for. It never ends or disturbs training: if it fails, one warning says so,
 and training continues without it.
@@ -14,7 +14,6 @@ import json
 import math
 import os
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -45,10 +44,6 @@ STEP_METRICS = ("train_nats", "learning_rate", "grad_norm", "chars_per_second")
 """Fields of a step that are logged."""
 EVALUATION_METRICS = ("val_nats", "val_bpc")
 """Fields of a validation that are logged."""
-BATCH_SIZE = 500
-"""Metrics that MLflow gets in one request, which takes about as long for one as for a thousand."""
-MAX_PARAM_LENGTH = 500
-"""Characters of a hyperparameter that MLflow gets."""
 
 
 class Tracker(ABC):
@@ -78,8 +73,8 @@ class Tracker(ABC):
         """Log a sample."""
 
     @abstractmethod
-    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
-        """Log the final values, and close the run; `is_complete` is false if it was stopped and may be resumed."""
+    def close(self, summary: Mapping[str, float], step: int) -> None:
+        """Log the final values, and close the run."""
 
     def send(self, event: TrainEvent) -> None:
         """Log what is logged of an event."""
@@ -111,7 +106,7 @@ class TensorBoard(Tracker):
         """Log a sample, as a block of code: TensorBoard reads Markdown."""
         self._writer.add_text(SAMPLE, "\n".join(f"    {line}" for line in text.split("\n")), step)
 
-    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+    def close(self, summary: Mapping[str, float], step: int) -> None:
         """Log the hyperparameters with the final values, and close the file."""
         from torch.utils.tensorboard.summary import hparams
 
@@ -146,82 +141,13 @@ class WandB(Tracker):
         """Log a sample."""
         self._run.log({SAMPLE: self._module.Html(f"<pre>{html.escape(text)}</pre>"), "step": step})
 
-    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+    def close(self, summary: Mapping[str, float], step: int) -> None:
         """Log the final values, and finish the run."""
         self._run.summary.update(dict(summary))
         self._run.finish()
 
 
-class MLflow(Tracker):
-    """A run of MLflow, at `MLFLOW_TRACKING_URI` or in the working folder."""
-
-    name, remedy = "mlflow", "pip install mlflow"
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
-        mlflow = importlib.import_module("mlflow")
-        self._entities = importlib.import_module("mlflow.entities")
-        self._client: Any = mlflow.MlflowClient()
-        self._batch: list[Any] = []
-        if id is None:
-            experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
-            id = self._client.create_run(experiment.experiment_id, run_name=folder.name).info.run_id
-            parameters = [self._entities.Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in settings.items()]
-            self._client.log_batch(id, params=parameters)
-        else:
-            self._client.update_run(id, status="RUNNING")
-        self.id = str(id)
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log the values of a step, many steps in one request."""
-        now = int(time.time() * 1000)
-        self._batch += [self._entities.Metric(key, value, now, step) for key, value in metrics.items()]
-        if len(self._batch) >= BATCH_SIZE or "val_nats" in metrics:
-            self._flush()
-
-    def _flush(self) -> None:
-        batch, self._batch = self._batch, []
-        self._client.log_batch(self.id, metrics=batch)
-
-    def log_text(self, text: str, step: int) -> None:
-        """Log a sample as a file."""
-        self._client.log_text(self.id, text, f"{SAMPLE}s/step-{step:08d}.txt")
-
-    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
-        """Log the final values, and end the run."""
-        self.log(summary, step)
-        self._flush()
-        self._client.set_terminated(self.id, "FINISHED" if is_complete else "KILLED")
-
-
-class Trackio(Tracker):
-    """A run of Trackio, in its own folder on this machine, or in a Space of Hugging Face."""
-
-    name, remedy = "trackio", "pip install trackio"
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
-        self._module: Any = importlib.import_module("trackio")
-        project = os.environ.get("TRACKIO_PROJECT", PROJECT)
-        # Trackio resumes runs by name. A new run is never that of another folder of the same name.
-        resume = "never" if id is None else "allow"
-        self._run = self._module.init(project=project, name=id or folder.name, config=dict(settings), resume=resume)
-        self.id = str(self._run.name)
-
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log the values of a step."""
-        self._run.log(dict(metrics), step=step)
-
-    def log_text(self, text: str, step: int) -> None:
-        """Log a sample."""
-        self._run.log({SAMPLE: text}, step=step)
-
-    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
-        """Log the final values, and finish the run."""
-        self.log(summary, step)
-        # Not the run's own `finish`, after which Trackio would print on stdout at exit.
-        self._module.finish()
-
-
-TRACKERS: Mapping[str, type[Tracker]] = {tracker.name: tracker for tracker in (TensorBoard, WandB, MLflow, Trackio)}
+TRACKERS: Mapping[str, type[Tracker]] = {tracker.name: tracker for tracker in (TensorBoard, WandB)}
 """All trackers by name."""
 
 
@@ -276,7 +202,7 @@ class _Following:
                     yield event
         finally:
             # An error, or a second Ctrl-C, before the last event.
-            for _ in self._close(is_complete=False):
+            for _ in self._close():
                 pass
 
     def _receive(self, event: TrainEvent) -> Iterator[WarningEvent]:
@@ -291,7 +217,7 @@ class _Following:
             yield from self._guarded(name, partial(self._open_tracker, name))
         self._names = ()
         if isinstance(event, DoneEvent):
-            yield from self._close(is_complete=event.is_complete)
+            yield from self._close()
             return
         if isinstance(event, EvaluationEvent) and event.is_best:
             self._summary = _finite({"best_val_nats": event.val_nats, "best_step": float(event.step)})
@@ -299,11 +225,10 @@ class _Following:
         for name, tracker in [*self._open.items()]:
             yield from self._guarded(name, partial(tracker.send, event))
 
-    def _close(self, *, is_complete: bool) -> Iterator[WarningEvent]:
+    def _close(self) -> Iterator[WarningEvent]:
         """Close all trackers; yield a warning for each that fails."""
         for name, tracker in [*self._open.items()]:
-            close = partial(tracker.close, self._summary, self._step, is_complete=is_complete)
-            yield from self._guarded(name, close)
+            yield from self._guarded(name, partial(tracker.close, self._summary, self._step))
         self._open.clear()
 
     def _open_tracker(self, name: str) -> None:

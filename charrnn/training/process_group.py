@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from charrnn import extensions
@@ -129,9 +128,6 @@ class LaunchedProcess:
     def announce_stop(self, number: int) -> None:
         """Tell the others that this signal asked for a stop."""
 
-    def announce_run(self, folder: Path) -> None:
-        """Record the run's folder, with which a later attempt of the launch continues."""
-
     def claim_error(self, code: int, message: str) -> int | None:
         """Return None if this process is to print an error, else the exit code of the process that printed one."""
         return None
@@ -140,9 +136,9 @@ class LaunchedProcess:
         """Return the exit code for a process that another one's end keeps from training; None: print an error."""
         return None
 
-    def train(self, begin: Callable[[Path | None], int], resume: Callable[[Path], int]) -> int:
-        """Train, and return the exit code: `begin` takes a folder that an earlier attempt created without a save."""
-        return begin(None)
+    def train(self, begin: Callable[[], int]) -> int:
+        """Train, and return the exit code."""
+        return begin()
 
 
 @dataclass(frozen=True, kw_only=True)

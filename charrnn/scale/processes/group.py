@@ -206,9 +206,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
     timeout = timedelta(seconds=TIMEOUT_SECONDS)
     try:
-        # A part of its own for each attempt: torchrun keeps the store when it starts all processes again
-        # (`--max-restarts`), and torch.distributed would read the addresses that those of the last attempt left there.
-        store = agent_store(environment, timeout, f"charrnn-attempt-{rank.attempt}")
+        store = agent_store(environment, timeout, "charrnn-group")
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
             init_method="env://" if store is None else None,

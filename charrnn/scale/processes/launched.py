@@ -7,7 +7,6 @@ not import torch.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import time
@@ -15,12 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.errors import UsageError, named
 from charrnn.lazy import torch
-from charrnn.runs.reader import RunReader
 from charrnn.training.process_group import LaunchedProcess
 
 if TYPE_CHECKING:
@@ -36,8 +33,6 @@ SUPERVISED = "CHARRNN_SUPERVISED"
 """Environment variable that `launcher` sets for its processes."""
 REACH_SECONDS = 5.0
 """Longest wait for the key-value store, which runs in the parent of this process or on the first host."""
-LASTING = (2, 3, 4, 5)
-"""Exit codes of errors that the same command raises again: torchrun need not start it again (`--max-restarts`)."""
 ERROR_SECONDS = 2.0
 """How long a process that lost another one waits for its error."""
 LOOK_SECONDS = 0.2
@@ -56,8 +51,6 @@ class Rank:
     """Its number among the processes of this host, from 0."""
     local_world_size: int
     """Number of processes on this host, which share its cores."""
-    attempt: int
-    """How often torchrun has started all processes again (`--max-restarts`)."""
 
     def num_threads(self) -> int:
         """Return how many processor threads this process gets: the cores divided by the processes of this host.
@@ -89,8 +82,12 @@ def this_rank(environment: Mapping[str, str]) -> Rank | None:
     number = _number(environment, "RANK", 0, world_size - 1)
     local_world_size = _number(environment, "LOCAL_WORLD_SIZE", 1, world_size, "1")
     local_rank = _number(environment, "LOCAL_RANK", 0, world_size - 1, "0")
-    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "")
-    return Rank(number, world_size, local_rank, local_world_size, int(attempt) if attempt.isdecimal() else 0)
+    if environment.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        raise UsageError(
+            "torchrun has started the processes again, which would train another run\n"
+            f"leave out --max-restarts, and continue the run with {named('resume')}"
+        )
+    return Rank(number, world_size, local_rank, local_world_size)
 
 
 def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int, default: str = "") -> int:
@@ -145,13 +142,13 @@ def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str)
 
 
 class RankedProcess(LaunchedProcess):
-    """One of several processes, which share entries in the key-value store of their launch, restarts included.
+    """One of several processes, which share entries in the key-value store of their launch.
 
     Without a launcher, or once its store is gone, every entry is missing, and a process acts on its own.
     """
 
     def __init__(self, rank: Rank) -> None:
-        self.rank, self.size, self._attempt = rank.number, rank.world_size, rank.attempt
+        self.rank, self.size = rank.number, rank.world_size
         self.is_supervised = SUPERVISED in os.environ
         self._num_threads = rank.num_threads()
         self._parent = os.getppid()
@@ -182,10 +179,6 @@ class RankedProcess(LaunchedProcess):
             time.sleep(LOOK_SECONDS)
         return value
 
-    def _of_attempt(self, name: str) -> str:
-        """Return the key of an entry that later attempts of the launch do not see."""
-        return f"{name}/{self._attempt}"
-
     @property
     def is_orphan(self) -> bool:
         """Whether the process that started this one has ended, so that no process supervises the others."""
@@ -194,84 +187,42 @@ class RankedProcess(LaunchedProcess):
     @property
     def stop_signal(self) -> int:
         """Number of the signal that asked one of the processes to stop, or 0."""
-        return int(self._get(self._of_attempt("signal")) or 0)
+        return int(self._get("signal") or 0)
 
     def announce_stop(self, number: int) -> None:
         """Tell the others that this signal asked for a stop."""
-        self._set(self._of_attempt("signal"), str(int(number)))
-
-    def announce_run(self, folder: Path) -> None:
-        """Record the run's folder, with which a later attempt of the launch continues."""
-        self._set("run", str(folder))
+        self._set("signal", str(int(number)))
 
     def claim_error(self, code: int, message: str) -> int | None:
         """Return None if this process is the first to fail and should print `message`, else the first one's code."""
-        _record_for_torchrun(message)
         if self._store is None:
             return None
         mine = f"{self.rank} {code}"
         try:
-            first = self._store.compare_set(self._of_attempt("failed"), "", mine).decode()
+            first = self._store.compare_set("failed", "", mine).decode()
         except torch.distributed.DistError:
             return None
-        if first != mine:
-            return int(first.split()[1])
-        if code in LASTING:
-            self._set("end", str(code))
-        return None
+        return None if first == mine else int(first.split()[1])
 
     def code_of_other_process(self) -> int | None:
         """Return the exit code for a process that another one's end keeps from training; None: print an error.
 
         The other one prints its error, and the launcher that a process was killed.
         """
-        first = self._wait_for(self._of_attempt("failed"), ERROR_SECONDS)
+        first = self._wait_for("failed", ERROR_SECONDS)
         if first is not None:
             return int(first.split()[1])
         return 1 if self.is_supervised else None
 
-    def train(self, begin: Callable[[Path | None], int], resume: Callable[[Path], int]) -> int:
-        """Train, and return the exit code: continue the run that an earlier attempt of the launch created or resumed.
-
-        An attempt that ended on purpose would end in the same way again: its exit code is returned.
-        """
-        if (ended := self._get("end")) is not None:
-            return int(ended)
+    def train(self, begin: Callable[[], int]) -> int:
+        """Train, and return the exit code once the first process has finished: torchrun ends all that remain."""
         torch.set_num_threads(self._num_threads)
-        folder = self._get("run")
-        if folder is not None and self._agree(lambda: bool(RunReader(Path(folder)).checkpoints())):
-            code = resume(Path(folder))
+        code = begin()
+        if self.rank == 0:
+            self._set("finished", "yes")
         else:
-            code = begin(None if folder is None else Path(folder))
-        if code:
-            self._set("end", str(code))
-        self._wait_for_first()
+            self._wait_for("finished")
         return code
-
-    def _agree(self, has_saved: Callable[[], bool]) -> bool:
-        """Return the first process's `has_saved()`: only its host need have the run's files."""
-        key = self._of_attempt("has-saved")
-        if self.rank == 0:
-            answer = has_saved()
-            self._set(key, "yes" if answer else "no")
-            return answer
-        return self._wait_for(key) == "yes"
-
-    def _wait_for_first(self) -> None:
-        """Wait until the first process has finished, because torchrun ends all processes once one has failed."""
-        key = self._of_attempt("finished")
-        if self.rank == 0:
-            self._set(key, "yes")
-        else:
-            self._wait_for(key)
-
-
-def _record_for_torchrun(message: str) -> None:
-    """Write the message where torchrun looks for the reason of a failure, which it shows when it ends."""
-    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
-        reason = {"message": message, "extraInfo": {"py_callstack": message, "timestamp": str(int(time.time()))}}
-        with contextlib.suppress(OSError):
-            Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
 
 
 def launched() -> LaunchedProcess:
