@@ -1,6 +1,6 @@
 """Draw what `charrnn write` shows: `python docs/make_write_picture.py RUN` writes docs/pictures/write.svg.
 
-The draft has curly quotes and a dash, and is coloured by surprise; Tab was pressed.
+The draft has curly quotes and a dash; Tab was pressed.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.drafts import SURPRISE, Draft, Settings
+from charrnn.apps.write.drafts import Draft, Settings
 from charrnn.apps.write.screen import Writer
 from charrnn.views.svg import RECORDING, to_svg
 
@@ -33,8 +33,6 @@ COLUMNS, LINES = 84, 20
 async def take_picture(writer: Writer) -> list[Text]:
     """Press Tab at the end of the draft, and return the lines of the screen."""
     async with writer.run_test(size=(COLUMNS, LINES)) as pilot:
-        while not any(writer.draft_screen.editor.get_line(0).spans):
-            await pilot.pause(0.1)
         await pilot.press("tab")
         while not writer.draft_screen.offered:
             await pilot.pause(0.1)
@@ -44,7 +42,7 @@ async def take_picture(writer: Writer) -> list[Text]:
 
 def draw(model: Model) -> str:
     """Open the draft, and return the picture as SVG."""
-    settings = Settings("sentence", seed=4, colour=SURPRISE)
+    settings = Settings("sentence", seed=4)
     writer = Writer(model, Draft(Path("chapter-1.txt"), DRAFT), settings)
     # With all colours, on light paper, whatever the terminal is.
     writer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)

@@ -12,7 +12,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -504,50 +503,6 @@ def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
             go_on.release()
         await until_measured(app, pilot)
         assert "Where cell 0:5 " not in whole_page(app)
-
-    play(quoting, script, QUOTED)
-
-
-def test_a_direction_colours_the_text_is_clamped_and_has_a_cost(quoting: Model, study: Study) -> None:
-    direction = study.direction("quote", 4)
-    values = study.direction_text(direction).coloured.values
-
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await until_scored(app, pilot)
-        await pilot.press("d")
-        await until(pilot, lambda: app.browser.exploration.direction is not None)
-        assert app.browser.exploration.direction == direction
-        assert shown(app, "#caption").startswith("direction quote@4 (inside double quotation marks")
-        coloured = app.browser.exploration.values
-        assert coloured is not None and coloured.tolist() == pytest.approx(list(values[:2_000]), abs=1e-4)
-        await pilot.press("t")
-        app.browser._type("”a “x")
-        await until(pilot, lambda: app.browser.typed.text == "”a “x")
-        typed = app.browser.exploration.values
-        assert typed is not None and typed[-1] > 0.9 > -0.9 > typed[0]
-        await pilot.press("escape", "escape", "enter")
-        await until(pilot, lambda: "Clamped at its mean" in whole_page(app))
-        assert "random" in whole_page(app) and "inside quote" in whole_page(app)
-        await pilot.press("escape", "c")
-        assert "Clamp direction quote@4 at which output" in screen(app)
-        for typed_answer in ("highest", "inf"):
-            await answer(app, pilot, typed_answer)
-            assert "Write low, high or a number" in screen(app)
-        zero: Any = SimpleNamespace(viewed=app.browser.typed, direction=SimpleNamespace(low=0.0, high=0.5))
-        assert exploration.Clamp.parse(" low", zero).value == 0, "an end that is zero"
-        await answer(app, pilot, "high")
-        await until(pilot, lambda: isinstance(app.screen, Comparison) and "quote@4 clamped at" in screen(app))
-        clamped, free = app.screen.query(TextView)
-        assert not {*clamped._characters} & {*"abc"} and {*free._characters} & {*"abc"}
-        await pilot.press("escape", "c")
-        await answer(app, pilot, "1000")
-        await until(pilot, lambda: isinstance(app.screen, Comparison))
-        title = app.screen.query_one("#clamped-title")
-        await until(pilot, lambda: "this direction reaches" in str(title.render()))
-        assert "--clamp quote@4=1000: with" in str(title.render()) and title.size.height > 1
-        await pilot.press("escape", "d")
-        await pilot.pause()
-        assert shown(app, "#caption").startswith("cell 0:5 follows quote")
 
     play(quoting, script, QUOTED)
 

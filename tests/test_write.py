@@ -17,7 +17,6 @@ from charrnn.api import Model
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
 from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
-from rich.style import Style
 
 from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write import drafts
@@ -25,7 +24,6 @@ from charrnn.apps.write.assistant import assistant_of
 from charrnn.apps.write.continuations import Continuation, Continuations
 from charrnn.apps.write.drafts import (
     MAX_DRAFT_BYTES,
-    SURPRISE,
     ChangedOnDiskError,
     Draft,
     describe_reading,
@@ -35,8 +33,6 @@ from charrnn.apps.write.drafts import (
 from charrnn.apps.write.editor import hide, hide_pasted, marks, reveal
 from charrnn.apps.write.screen import KEYS, Writer
 from charrnn.errors import CharRNNError, CheckpointError, DataError
-from charrnn.views.heatmap import MAX_BITS
-from charrnn.views.theme import palette_of
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -214,33 +210,6 @@ def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(m
     assert path.read_text(encoding="utf-8") == hostile, "what is discarded is not saved"
 
 
-@pytest.mark.parametrize("colour", ["surprise", (0, 3)])
-def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
-    def colours(app: Writer) -> list[Any]:
-        line = app.draft_screen.editor.get_line(0)
-        found: list[Any] = [None] * len(line)
-        for span in line.spans:
-            found[span.start] = span.style
-        return found
-
-    async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        palette, text = palette_of(app.console), TEXT + "s"
-        await until(pilot, lambda: any(colours(app)))
-        await pilot.press("s")
-        if isinstance(colour, tuple):
-            styles = [palette.value(value) for value in assistant_of(model).cell_values(text, colour, 0, len(text))]
-        else:
-            bits = assistant_of(model).surprise(text, 0, len(text)) / MAX_BITS
-            styles = [palette.surprise(value) for value in bits]
-        await until(pilot, lambda: colours(app) == [style or None for style in styles])
-        while app.draft_screen.settings.colour is not None:
-            await pilot.press("f4")
-            await pilot.pause()
-        assert not any(colours(app))
-
-    play_writer(model, path, script, colour=colour)
-
-
 def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, is_waiting, is_over = threading.Event(), threading.Event(), threading.Event()
     take = Continuations.take
@@ -269,9 +238,8 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
     play_writer(model, path, script)
 
 
-@pytest.mark.parametrize("key", ["tab", "f4"])
 def test_an_error_that_a_user_can_correct_is_shown_and_another_one_ends_the_editor(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failure: Exception = CheckpointError("no such luck")
 
@@ -284,7 +252,7 @@ def test_an_error_that_a_user_can_correct_is_shown_and_another_one_ends_the_edit
             patch.setattr(Continuations, "take", lambda self, **options: [])
             await pilot.press("tab")
             await until(pilot, lambda: "lstm-001 has no other continuation to the end of a word" in screen(app))
-        await pilot.press("x", key)
+        await pilot.press("x", "tab")
         await until(pilot, lambda: "no such luck" in screen(app))
         assert not app.draft_screen.is_looking and app.draft_screen.editor.draft == TEXT + "x"
         failure = ZeroDivisionError("a bug")
@@ -292,12 +260,11 @@ def test_an_error_that_a_user_can_correct_is_shown_and_another_one_ends_the_edit
         await until(pilot, lambda: app._exit)
 
     monkeypatch.setattr(Continuations, "take", fail)
-    monkeypatch.setattr("charrnn.apps.write.assistant.DraftAssistant.surprise", fail)
     with pytest.raises(ZeroDivisionError):
         play_writer(model, path, script)
 
 
-def test_no_line_becomes_too_long_and_a_long_one_has_no_colours(model: Model, path: Path) -> None:
+def test_no_line_becomes_too_long(model: Model, path: Path) -> None:
     path.write_text(("a" * 49_999 + "\n") * 2 + "a" * 4_000, encoding="utf-8")
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
@@ -319,8 +286,6 @@ def test_no_line_becomes_too_long_and_a_long_one_has_no_colours(model: Model, pa
         assert len(editor.draft) == length + 1
         await pilot.press("enter")
         await until(pilot, lambda: editor.document.line_count == 4)
-        editor.show_styles({row: [Style(bold=True)] * 50_000 for row in range(4)})
-        assert [len(editor.get_line(row).spans) for row in (0, 3)] == [0, 4_000]
 
     play_writer(model, path, script)
 
@@ -331,7 +296,6 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(
     use_light_terminal(monkeypatch)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        await until(pilot, lambda: bool(app.draft_screen.editor.get_line(0).spans))
         await pilot.press("tab")
         await until(pilot, lambda: len(app.draft_screen.offered) == 5)
         await pilot.pause()
@@ -347,7 +311,7 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(
         await pilot.press("escape")
         await look_at_help(app, pilot, "f1", KEYS)
 
-    play_writer(model, path, script, size=(80, 60), colour=SURPRISE)
+    play_writer(model, path, script, size=(80, 60))
 
 
 def test_characters_are_hidden_and_revealed() -> None:
@@ -387,10 +351,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
 
 
 def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, opened: list[Writer]) -> None:
-    ran = command("write", path, "--temp", 0.5, "--seed", 7, "--until", "line", "--color", "0:3")
+    ran = command("write", path, "--temp", 0.5, "--seed", 7, "--until", "line")
     assert (ran.code, ran.out) == (0, "")
     settings = opened[0].draft_screen.settings
-    assert (settings.until, settings.temperature, settings.seed, settings.colour) == ("line", 0.5, 7, (0, 3))
+    assert (settings.until, settings.temperature, settings.seed) == ("line", 0.5, 7)
     assert opened[0].draft_screen.file.text == TEXT
     assert command("write", "--run", lab).code == 0
     assert opened[1].draft_screen.file.path is None
@@ -399,8 +363,6 @@ def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, op
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--color", "0:99"), 2, "units from 0 to 31"),
-        (("--color", "red"), 2, "it must be surprise or a cell"),
         (("--until", "page"), 2, "--until is page; it must be one of word, line, sentence"),
         (("--temp", "-1"), 2, "--temp is -1.0"),
         (("--run", "nosuch"), 4, "'nosuch'"),
@@ -449,8 +411,6 @@ def test_what_is_read_is_saved_again_byte_for_byte(path: Path, data: bytes, newl
     [
         (b"a\0b", "byte 1 is NUL"),
         (b"caf\xe9", "not UTF-8 text: .* at byte 3.*iconv"),
-        ("text".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
-        (b"PK\x03\x04word/document.xml", "plain text"),
         (b"a" * (MAX_DRAFT_BYTES + 1), "at most 4,194,304.*chapter"),
         (b"a\n" + b"b" * 50_001 + b"\n", "line 2 has 50,001 characters; a line has at most 50,000: .*fold -s"),
     ],

@@ -4,6 +4,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from queue import Empty, LifoQueue
 from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
@@ -45,14 +46,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """Something that is computed in a thread of its own; of the jobs of a kind, the last one counts."""
+    """Something that is computed beside the interface; of the jobs of a kind, the last one counts."""
 
     kind: str
+    compute: Callable[["Job"], object]
     _work: "Work"
 
     def pause(self) -> None:
         """Let newer jobs run first; to be called often. Raises Stopped if the job is not wanted any more."""
-        self._work.take_turn(self)
+        self._work.let_newer_run(self)
 
     def show(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function in the thread of the interface, unless the job is not wanted any more by then."""
@@ -65,70 +67,62 @@ class Work:
     def __init__(self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]) -> None:
         """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
         self.call_later, self._on_failure = call_later, on_failure
-        self._changed = threading.Condition()
-        self._jobs: list[Job] = []
+        self._waiting: LifoQueue[Job | None] = LifoQueue()
         self._latest: dict[str, Job] = {}
-        self._running: Job | None = None
+        self._thread: threading.Thread | None = None
         self._is_closed = False
 
     def start(self, kind: str, compute: Callable[[Job], object]) -> None:
         """Compute in a thread, in place of an earlier job of that kind."""
-        job = Job(kind, self)
-        with self._changed:
-            self._jobs.append(job)
-            self._latest[kind] = job
-            self._changed.notify_all()
-
-        def run() -> None:
-            try:
-                self.take_turn(job)
-                compute(job)
-            except Stopped:
-                pass
-            except Exception as error:  # of a worker thread: raised again where the command ends
-                self._on_failure(error)
-            finally:
-                with self._changed:
-                    self._jobs.remove(job)
-                    if self._running is job:
-                        self._running = None
-                    self._changed.notify_all()
-
-        threading.Thread(target=run, daemon=True).start()
+        self._latest[kind] = job = Job(kind, compute, self)
+        self._waiting.put(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run_all, daemon=True)
+            self._thread.start()
 
     def stop(self, kind: str) -> None:
         """End the job of a kind, and show nothing of it any more."""
-        with self._changed:
-            self._latest.pop(kind, None)
-            self._changed.notify_all()
+        self._latest.pop(kind, None)
 
     def close(self) -> None:
         """End all jobs, and wait for the one that runs; none runs afterwards."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
+        self._is_closed = True
+        self._waiting.put(None)
+        if self._thread is not None:
             # A thread that runs torch code while the process ends can crash it.
-            self._changed.wait_for(lambda: self._running is None)
+            self._thread.join()
 
     def is_wanted(self, job: Job) -> bool:
         """Return whether a job is the last one of its kind, and not stopped."""
         return not self._is_closed and self._latest.get(job.kind) is job
 
-    def take_turn(self, job: Job) -> None:
-        """Wait until no newer job runs. Raises Stopped if the job is not wanted any more."""
-        with self._changed:
-            if self._running is job and self.is_wanted(job) and not self._is_first(job):
-                self._running = None
-                self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: not self.is_wanted(job) or (self._is_first(job) and self._running in (None, job))
-            )
-            if not self.is_wanted(job):
-                raise Stopped
-            self._running = job
+    def let_newer_run(self, job: Job) -> None:
+        """Run the jobs that wait, and return. Raises Stopped if the job that calls this is not wanted any more."""
+        while self.is_wanted(job):
+            try:
+                newer = self._waiting.get_nowait()
+            except Empty:
+                return
+            if newer is not None:
+                # In a thread of its own, because what torch records and the progress belong to a thread.
+                thread = threading.Thread(target=self._run, args=(newer,), daemon=True)
+                thread.start()
+                thread.join()
+        raise Stopped
 
-    def _is_first(self, job: Job) -> bool:
-        return next(filter(self.is_wanted, reversed(self._jobs))) is job
+    def _run_all(self) -> None:
+        while not self._is_closed:
+            if (job := self._waiting.get()) is not None:
+                self._run(job)
+
+    def _run(self, job: Job) -> None:
+        try:
+            if self.is_wanted(job):
+                job.compute(job)
+        except Stopped:
+            pass
+        except Exception as error:  # of a worker thread: raised again where the command ends
+            self._on_failure(error)
 
 
 def one_line(*parts: str) -> Text:

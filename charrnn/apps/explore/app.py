@@ -30,10 +30,7 @@ from charrnn.apps.full_screen import FullScreenApp, Help, Job, Keys, Question, S
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace, trace_text
-from charrnn.cli.arguments import NUM_CELLS
 from charrnn.cli.streams import printable
-from charrnn.config import resolved
-from charrnn.lab.directions import Direction, direction
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
 from charrnn.views.theme import all_visible, block, palette_of
@@ -51,19 +48,18 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ("PgDn PgUp", "a page of text down, up", {"pagedown": "move(0, 0, 1)", "pageup": "move(0, 0, -1)"}),
     ("1 to 9", "the cell of the list with that number", {str(n): f"choose({n - 1})" for n in range(1, 10)}),
     ("Enter p", "the page of the cell: passages, what it writes, its cost, values, what sets it", {"enter,p": "page"}),
-    ("d", "the direction of the cell's detector over several cells, and back", {"d": "direction"}),
     ("s S", "the next list, the one before: best cells, all by one detector, all", {"s": "turn(1)", "S": "turn(-1)"}),
     ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
     ("t", "type a text; the cells follow. Backspace deletes", {}),
     ("Esc", "stop typing; once more: back to the text that was given", {}),
-    ("c", "clamp the cell or the direction, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    ("c", "clamp the cell, and compare what the model generates from the cursor", {"c": "app.clamp"}),
     ("?", "these keys", {"question_mark": "app.help"}),
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
 """The keys of the browser; those without an action are handled where they are typed."""
 COLOURS = "Red is a cell's -1, blue its +1."
 """What the colours mean, for the help."""
-HINT = "? help  q quit  Enter page  ↑↓ 1-9 cell  ←→jk text  c clamp  t type  s list  d direction  / go to"
+HINT = "? help  q quit  Enter page  ↑↓ 1-9 cell  ←→jk text  c clamp  t type  s list  / go to"
 """Keys at the bottom of the screen: as many as fit."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
 """Keys at the bottom while a text is typed."""
@@ -73,8 +69,8 @@ DELETE_LAST = "delete last"
 """Stands for Backspace among the typed characters."""
 NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
 """What keys without a printable character type."""
-CELLS, DIRECTION = "cells", "direction"
-"""Kinds of the jobs of the browser."""
+CELLS = "cells"
+"""The kind of the job of the browser."""
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -240,28 +236,6 @@ class Browser(Screen[None]):
     def action_page(self) -> None:
         self.app.push_screen(Page())
 
-    def action_direction(self) -> None:
-        """Show the direction of the selected cell's detector in place of the cell, and back."""
-        exploration, model = self.exploration, self.model
-        row = exploration.rows[exploration.row]
-        if exploration.direction is not None:
-            exploration.direction = None
-            self._show()
-            return
-        if row.score is None:
-            self.say("no direction: this cell follows no detector, or is not scored yet")
-            return
-        detector = row.score.detector
-        size = min(NUM_CELLS, resolved(model.config.num_layers) * resolved(model.config.hidden_size))
-
-        def show(found: Direction) -> None:
-            # Another row may have been selected meanwhile.
-            if exploration.rows[exploration.row] is row:
-                exploration.direction = found
-                self._show()
-
-        self.app.measure(DIRECTION, lambda job: job.show(show, direction(self.app.study, detector, size)), self.say)
-
     # Typing
 
     def on_key(self, event: events.Key) -> None:
@@ -357,12 +331,9 @@ class Explorer(FullScreenApp[None]):
         self.push_screen(Help(TABLE_KEYS + BROWSER_KEYS, [COLOURS]))
 
     def action_clamp(self) -> None:
-        """Ask for a value, and compare what the model generates with the cell or the direction clamped at it."""
+        """Ask for a value, and compare what the model generates with the cell clamped at it."""
         exploration = self.browser.exploration
         question = "Clamp cell {}:{} at which value? From -1 to 1".format(*exploration.cell)
-        if (found := exploration.direction) is not None:
-            ends = f"low ({found.low:.3g}), high ({found.high:.3g}) or a number"
-            question = f"Clamp direction {found.name} at which output? {ends}"
 
         def compare(value: str) -> None:
             self.call_later(self.push_screen, Comparison(Clamp.parse(value, exploration)))

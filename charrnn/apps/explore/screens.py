@@ -22,7 +22,6 @@ from textual.widgets import Static
 from charrnn.apps.explore.state import Clamp
 from charrnn.apps.full_screen import Job, StatusLine, bind
 from charrnn.cli.streams import printable
-from charrnn.lab.directions import ABOUT_DIRECTIONS, ablate_direction
 from charrnn.views.cell_page import page_pictures, summary_pictures
 from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.theme import all_visible, block, palette_of
@@ -177,22 +176,17 @@ class Page(Screen[None]):
         self.app.work.stop(PAGE)
 
     def show_subject(self) -> None:
-        """Name the selected cell, or the direction, and measure and draw one part of its page after the other."""
+        """Name the selected cell, and measure and draw one part of its page after the other."""
         explorer, exploration = self.app, self.app.browser.exploration
-        direction, cell, score = exploration.direction, exploration.cell, exploration.rows[exploration.row].score
+        cell, score = exploration.cell, exploration.rows[exploration.row].score
         name, about = exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(about)))
         self._draw([], [])
         self.query_one("#pictures").scroll_home(animate=False)
-        others = "←→ other cells  " if direction is None else ""
-        hint = f"↑↓ PgUp PgDn scroll  {others}c clamp  ? help  Esc back"
+        hint = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
 
         def measure(job: Job) -> None:
-            if direction is not None:
-                contribution = ablate_direction(explorer.study, direction)
-                job.show(self._draw, [], [*contribution.view(), Text(ABOUT_DIRECTIONS)])
-                return
             for page in explorer.study.page_in_parts(*cell):
                 summary = summary_pictures(page, score.detector if score else None)
                 job.show(self._draw, summary, page_pictures(page))
@@ -212,7 +206,7 @@ class Page(Screen[None]):
         """Show the page of the cell before or after in the list."""
         exploration = self.app.browser.exploration
         row = exploration.row + by
-        if exploration.direction is None and 0 <= row < len(exploration.rows):
+        if 0 <= row < len(exploration.rows):
             self.app.browser.choose(row)
             self.show_subject()
 
@@ -257,7 +251,7 @@ class Comparison(Screen[None]):
         self.query_one("#free", TextView).show(*free)
 
     def _say(self, message: str) -> None:
-        title = message or f"{self._clamp.name} clamped at {self._clamp.value:.4g}"
+        title = message or "{}:{}".format(*self._clamp.cell) + f" clamped at {self._clamp.value:.4g}"
         self.query_one("#clamped-title", Static).update(Text(printable(title)))
 
     def _generate(self) -> None:

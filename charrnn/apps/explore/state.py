@@ -21,7 +21,6 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Clamps, Shaping
-from charrnn.lab.directions import Direction, cells_text, outputs_of, scaled_outputs, score_line
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import decode_each, undo_decode_each
 from charrnn.views.tables import NO_GAIN_MARK, choosing_score_text, interval_text, polarity_text, score_text
@@ -56,13 +55,6 @@ class ViewedText(ABC):
     @abstractmethod
     def values(self, cell: CellIndex) -> Float32Array | None:
         """Return the cell's value at each character (N,), or None until they are known."""
-
-    def outputs(self, direction: Direction) -> NDArray[np.float64] | None:
-        """Return the output (N,) of a direction, from -1 at its low to 1 at its high; None as `values`."""
-        of_cells = [values for cell in direction.cells if (values := self.values(cell)) is not None]
-        if len(of_cells) < len(direction.cells):
-            return None
-        return scaled_outputs(direction, outputs_of(direction, of_cells))
 
     @abstractmethod
     def guesses(self) -> list[tuple[str, float]]:
@@ -109,7 +101,7 @@ class TypedText(ViewedText):
         """Let the model read one more character, and move the cursor to it."""
         ids = self.model.vocab.encode(character)
         begin, self._ids = len(self._ids), np.append(self._ids, ids)
-        self._cells += [*self._reader.values(self._ids, begin, len(self._ids)).cells]
+        self._cells += self._reader.values(self._ids, begin, len(self._ids))
         self._ends.append(len(self._ids))
         self.text += decode_each(self.model.vocab, ids)
         self.cursor = len(self.text) - 1
@@ -169,8 +161,6 @@ class Exploration:
     row: int = 0
     orders: dict[str, list[Row]] = field(default_factory=dict)
     """The lists by name: of all cells, and once they are scored, BEST and one for each detector."""
-    direction: Direction | None = None
-    """What is shown in place of the selected cell, if anything."""
 
     def __post_init__(self) -> None:
         config = self.model.config
@@ -187,13 +177,13 @@ class Exploration:
         return self.rows[self.row].cell
 
     @property
-    def values(self) -> "Float32Array | NDArray[np.float64] | None":
-        """What colours the text (N,): the values of the selected cell, or the outputs of `direction`, if known."""
-        return self.viewed.values(self.cell) if self.direction is None else self.viewed.outputs(self.direction)
+    def values(self) -> Float32Array | None:
+        """What colours the text (N,): the values of the selected cell, if known."""
+        return self.viewed.values(self.cell)
 
     def select(self, row: int) -> None:
         """Select the cell of a row, the last one if there are fewer."""
-        self.row, self.direction = max(0, min(row, len(self.rows) - 1)), None
+        self.row = max(0, min(row, len(self.rows) - 1))
 
     def set_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
         """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
@@ -209,7 +199,7 @@ class Exploration:
 
     def turn_to(self, order: str) -> None:
         """Switch to the list of that name and select its first cell."""
-        self.order, self.row, self.direction = order, 0, None
+        self.order, self.row = order, 0
 
     def turn(self, by: int) -> None:
         """Switch to the list `by` places further on, cyclically."""
@@ -228,10 +218,7 @@ class Exploration:
         self.select(next(index for index, row in enumerate(self.rows) if row.cell == cell))
 
     def caption(self) -> tuple[str, str]:
-        """Return the name of the selected cell, or of the direction, and what is known about it."""
-        if self.direction is not None:
-            about = f" ({DETECTORS[self.direction.detector].looks_for}): {score_line(self.direction)}"
-            return f"direction {self.direction.name}", f"{about}; {cells_text(self.direction)}"
+        """Return the name of the selected cell, and what is known about it."""
         score = self.rows[self.row].score
         title = f"cell {_name(self.cell)}"
         if score is None:
@@ -247,23 +234,13 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True)
 class Clamp:
-    """A text to generate with a cell or a direction clamped and, with the same random numbers, without."""
+    """A text to generate with a cell clamped and, with the same random numbers, without."""
 
     prime: str
     """Decoded, one character per id."""
-    what: CellIndex | Direction
+    cell: CellIndex
     value: float
     seed: int = 0
-
-    @property
-    def name(self) -> str:
-        """What is clamped: a cell as layer:unit, or the name of a direction."""
-        return self.what.name if isinstance(self.what, Direction) else _name(self.what)
-
-    @property
-    def cell(self) -> CellIndex:
-        """The cell whose values colour the texts: the best one of a direction."""
-        return self.what.cells[0] if isinstance(self.what, Direction) else self.what
 
     def generate(self, model: Model, pause: Callable[[], object]) -> list[tuple[str, list[float]]]:
         """Generate the text after the prime with and without the clamp, each with the cell's value at its characters.
@@ -271,7 +248,7 @@ class Clamp:
         `pause` is called before each of them; what it raises ends the work.
         """
         texts = []
-        clamped: Clamps = {self.what: self.value}
+        clamped: Clamps = {self.cell: self.value}
         for clamps in (clamped, {}):
             pieces = model.stream(
                 length=NUM_GENERATED,
@@ -292,19 +269,14 @@ class Clamp:
 
     @classmethod
     def parse(cls, value: str, exploration: Exploration) -> "Clamp":
-        """Clamp the selected cell, or the direction shown, at a value that was typed. Raises UsageError."""
-        prime, direction = exploration.viewed.before_cursor(), exploration.direction
-        ends = {} if direction is None else {"low": direction.low, "high": direction.high}
+        """Clamp the selected cell at a value that was typed. Raises UsageError."""
         try:
-            word = value.strip()
-            number = ends[word] if word in ends else float(word)
+            number = float(value)
         except ValueError:
             number = math.nan
-        if direction is None and not -1 <= number <= 1:
+        if not -1 <= number <= 1:
             raise UsageError("Write a number from -1 to 1.")
-        if not math.isfinite(number):
-            raise UsageError("Write low, high or a number.")
-        return cls(prime, direction or exploration.cell, number)
+        return cls(exploration.viewed.before_cursor(), exploration.cell, number)
 
 
 def _name(cell: CellIndex) -> str:

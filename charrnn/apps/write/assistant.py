@@ -1,15 +1,13 @@
 """Reads a draft and offers continuations of it: what an editor needs of a model. Without torch.
 
-What was read before is used as far as the text is still the same. Shapes: N characters of a draft, M ids, L layers,
+What was read before is used as far as the text is still the same. Shapes: N ids of a draft, L layers,
 S state vectors per layer, H units per layer, V vocabulary.
 """
 
-import math
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -19,7 +17,6 @@ from numpy.typing import NDArray
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, Continuation, ContinuationOptions, Continuations
 from charrnn.display import RecordList
 from charrnn.extensions import ModelMethod
-from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator, fresh_seed
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids
@@ -45,9 +42,6 @@ class ReadText:
     """A text as a model reads it."""
 
     ids: IdArray = field(repr=False)
-    """(M,)"""
-    offsets: NDArray[np.int64] = field(repr=False)
-    """(N + 1,): character i of the text is read as the ids from offsets[i] to offsets[i + 1], which may be none."""
     substitutions: tuple[Substitution, ...]
     """The characters that the model does not know, the most frequent first."""
 
@@ -59,18 +53,10 @@ def read_as_known(vocab: Vocab, text: str) -> ReadText:
     unknown symbol, or left out where the alphabet has none. Of the byte alphabet every character is known: it is read
     as its bytes in UTF-8.
     """
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    lengths = np.ones(len(text), np.int64)
-    if vocab.kind == "byte":
-        lengths += (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
     table = {char: _nearest(vocab, char) for char in vocab.unknown_characters(text)}
-    for char, replacement in table.items():
-        if len(replacement) != 1:
-            lengths[points == ord(char)] = len(replacement)
     found = [Substitution(char, replacement, text.count(char)) for char, replacement in table.items()]
     return ReadText(
         ids=vocab.encode(text.translate({ord(char): replacement for char, replacement in table.items()})),
-        offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))),
         substitutions=tuple(sorted(found, key=lambda one: -one.count)),
     )
 
@@ -82,12 +68,8 @@ def _nearest(vocab: Vocab, character: str) -> str:
     return character if vocab.has_unknown_symbol else ""
 
 
-SPACING = 1024
-"""Characters between two states that are kept, until there are too many."""
-NEAR_SPACING = 64
-"""Characters between two states that are kept of the part that was read last."""
-MAX_STATES = 512
-"""States that are kept of each kind at most; from there on every other one is dropped."""
+SPACING = 512
+"""Characters between two states that are kept."""
 _BLOCK = 256
 """Characters that are read at a time: compiled code lets no other thread run meanwhile."""
 
@@ -100,51 +82,34 @@ def _ignore(num_chars: int) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadValues:
-    """What a model did at consecutive ids of a text: N values each."""
-
-    surprise: NDArray[np.float64]
-    """(N,): bits; nan for the first character of a text, unless it begins with the END of a document."""
-    cells: NDArray[np.float32]
-    """(N, L, H): the value of every cell after the id."""
-
-
 class DraftReader:
     """Reads the ids of a text up to any place; what was read before is used as far as the text is still the same.
 
-    Of a text of N characters at most 2 * `MAX_STATES` states are kept, so that memory is bounded. The results do not
-    depend on what was read before, if the stepper's sums are exact (int8).
+    A state for every `SPACING` ids is kept, and the last one. The results do not depend on what was read before, if the
+    stepper's sums are exact (int8).
     """
 
     def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
         """Start with no text. `end_id` is the END of a document, which is read before the text."""
         self._stepper, self._vocab, self._end_id = stepper, vocab, end_id
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._spacing = SPACING
         self._states: dict[int, PrimedState] = {}
-        self._near: dict[int, PrimedState] = {}
+        self._last: dict[int, PrimedState] = {}
 
     def state_after(self, ids: Ids, on_read: OnRead = _ignore) -> PrimedState:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline."""
         return self._read_to(self._take(ids), len(ids), on_read)
 
-    def values(self, ids: Ids, begin: int, end: int, on_read: OnRead = _ignore) -> ReadValues:
-        """Return the surprise and the cells' values of the ids from `begin` to `end` of a text."""
+    def values(self, ids: Ids, begin: int, end: int) -> list[NDArray[np.float32]]:
+        """Return the values (L, H) of the cells after each id from `begin` to `end` of a text."""
         text = self._take(ids)
-        logits, state = self._read_to(text, begin, on_read)
-        surprise, cells = [], []
+        _, state = self._read_to(text, begin, _ignore)
+        cells = []
         for place in range(begin, end):
-            id = int(text[place])
-            is_predicted = place > 0 or self._end_id is not None
-            surprise.append(-float(log_softmax(logits)[0, id]) / math.log(2) if is_predicted else math.nan)
-            logits, state = self._stepper.step(np.array([id]), state)
+            logits, state = self._stepper.step(text[place : place + 1], state)
             cells.append(self._stepper.values(state)[:, 0])
-            self._note(text, place + 1, PrimedState(logits, state), is_last=place + 1 == end)
-            if (place + 1 - begin) % NEAR_SPACING == 0:
-                on_read(NEAR_SPACING)
-        shape = (end - begin, self._stepper.num_layers, self._stepper.hidden_size)
-        return ReadValues(np.array(surprise), np.array(cells, np.float32).reshape(shape))
+            self._note(text, place + 1, PrimedState(logits, state))
+        return cells
 
     def _take(self, ids: Ids) -> NDArray[np.int64]:
         """Forget the states after the first id that has changed, and return the text, which may go on after `ids`."""
@@ -153,24 +118,23 @@ class DraftReader:
         common = int(differs[0]) if len(differs) else length
         # All is kept where the new text is only a part of the old one, such as up to the cursor.
         if common < len(ids) or common == 0:
-            for states in (self._states, self._near):
-                for place in [place for place in states if place > common]:
-                    del states[place]
+            known = (self._states | self._last).items()
+            self._states, self._last = {place: state for place, state in known if place <= common}, {}
             self._ids = np.array(ids, np.int64)
         return self._ids
 
     def _read_to(self, text: NDArray[np.int64], place: int, on_read: OnRead) -> PrimedState:
-        states = self._states | self._near
+        states = self._states | self._last
         begin = max((known for known in states if known <= place), default=0)
         primed = states.get(begin) or self._start(text)
         if begin == place:
             return primed
         read = self._reading_function(place - begin)
         while begin < place:
-            size = min(_BLOCK, place - begin, self._spacing - begin % self._spacing)
+            size = min(_BLOCK, place - begin, SPACING - begin % SPACING)
             primed = read(text[begin : begin + size], primed)
             begin += size
-            self._note(text, begin, primed, is_last=begin == place)
+            self._note(text, begin, primed)
             on_read(size)
         return primed
 
@@ -196,24 +160,16 @@ class DraftReader:
 
         return read
 
-    def _note(self, text: NDArray[np.int64], place: int, primed: PrimedState, *, is_last: bool) -> None:
-        """Keep a state if its place is one of those that are kept, unless another text was read meanwhile."""
-        if text is not self._ids:
-            return
-        if place % self._spacing == 0:
-            self._states[place] = primed
-            if len(self._states) > MAX_STATES:
-                self._spacing *= 2
-                self._states = {one: kept for one, kept in self._states.items() if one % self._spacing == 0}
-        if place % NEAR_SPACING == 0 or is_last:
-            self._near.pop(place, None)
-            self._near[place] = primed
-            while len(self._near) > MAX_STATES // 4:
-                del self._near[next(iter(self._near))]
+    def _note(self, text: NDArray[np.int64], place: int, primed: PrimedState) -> None:
+        """Keep a state, unless another text was read meanwhile."""
+        if text is self._ids:
+            self._last = {place: primed}
+            if place % SPACING == 0:
+                self._states[place] = primed
 
 
 class DraftAssistant:
-    """Reads a draft as far as it has changed since the last call, continues it, and gives the values to colour it by.
+    """Reads a draft as far as it has changed since the last call, and continues it.
 
     Weights are used in 8 bits, whose sums are exact: results do not depend on what was read before, nor on the machine.
     Not for several threads at once.
@@ -236,32 +192,6 @@ class DraftAssistant:
         """Read a text and return its continuations, to take as many as are asked for."""
         primed = self.reader.state_after(self.read(text).ids, on_read)
         return Continuations(self._generator, primed, options, before=text[-1:])
-
-    def surprise(self, text: str, begin: int, end: int, *, on_read: OnRead = _ignore) -> NDArray[np.float64]:
-        """Return the surprise in bits of the characters from `begin` to `end` of a text.
-
-        It is nan where nothing is predicted: for a first character, and for one that is left out.
-        """
-        read = self.read(text)
-        first, last = read.offsets[[begin, end]].tolist()
-        values = self.reader.values(read.ids, first, last, on_read).surprise
-        bounds = pairwise((read.offsets[begin : end + 1] - first).tolist())
-        return np.array([values[low:high].sum() if low < high else math.nan for low, high in bounds])
-
-    def cell_values(
-        self, text: str, cell: tuple[int, int], begin: int, end: int, *, on_read: OnRead = _ignore
-    ) -> NDArray[np.float64]:
-        """Return the value of a cell after each of the characters from `begin` to `end` of a text.
-
-        It is nan where a text begins with characters that are left out. Raises UsageError if there is no such cell.
-        """
-        self._generator.int8_stepper.check_unit(*cell)
-        read = self.read(text)
-        first, last = read.offsets[[begin, end]].tolist()
-        first = max(0, first - 1)
-        values = self.reader.values(read.ids, first, last, on_read).cells[:, cell[0], cell[1]]
-        places = (read.offsets[begin + 1 : end + 1] - 1 - first).tolist()
-        return np.array([values[place] if place >= 0 else math.nan for place in places])
 
 
 _assistants: WeakKeyDictionary[Any, DraftAssistant] = WeakKeyDictionary()

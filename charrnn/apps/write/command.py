@@ -3,21 +3,18 @@
 import contextlib
 import os
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import load_model, parse_cell
+from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import check_full_screen, warn
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
-    from charrnn.apps.write.drafts import Colour
     from charrnn.apps.write.screen import Writer
 
 POLL_SECONDS = 0.2
@@ -54,12 +51,6 @@ def write(
             "--seed", help="The same seed gives the same continuations. Default: a new one.", metavar="N", min=0
         ),
     ] = None,
-    color: Annotated[
-        str | None,
-        typer.Option(
-            "--color", help="Colour the draft by a cell, such as 0:17, or by surprise.", metavar="L:U|surprise"
-        ),
-    ] = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> int:
@@ -76,23 +67,10 @@ def write(
     settings.options()  # before a large draft is read
     read = Draft() if draft is None else read_draft(Path(draft))
     model = load_model(run, quiet=quiet)
-    settings = replace(settings, colour=_parse_colour(color, model))
 
     from charrnn.apps.write.screen import Writer
 
     return _run(Writer(model, read, settings), context.obj.signals, quiet=quiet)
-
-
-def _parse_colour(color: str | None, model: "Model") -> "Colour":
-    """Return what --color asks for. Raises UsageError if it is neither `surprise` nor a cell of the model."""
-    from charrnn.apps.write.drafts import SURPRISE
-    from charrnn.errors import UsageError
-
-    if color in (None, SURPRISE):
-        return color
-    if ":" not in str(color):
-        raise UsageError(f"--color is {color!r}; it must be surprise or a cell such as 0:17.")
-    return parse_cell("--color", str(color), model)
 
 
 def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:

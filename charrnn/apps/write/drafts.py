@@ -3,16 +3,13 @@
 A save is atomic, and refuses to replace a file that something else changed.
 """
 
-import codecs
 import os
 import re
 import stat
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 from charrnn.apps.write.assistant import ReadText
 from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions
@@ -21,16 +18,12 @@ from charrnn.files import convert_os_errors, replacing, write_synced
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.views.theme import all_visible
 
-Item = TypeVar("Item")
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
 """Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""
 MAX_LINE_CHARS = 50_000
 """Characters of a line at most: the time for a key grows with the length of the lines in view."""
 _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 """Characters with which a file would not be read as text again."""
-_WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_ARCHIVE = b"PK\x03\x04"
-"""First bytes of a ZIP archive, which the files of word processors are."""
 
 
 class ChangedOnDiskError(CharRNNError):
@@ -97,13 +90,8 @@ def read_draft(path: Path) -> Draft:
 
 
 def _decode(path: Path, data: bytes) -> Draft:
-    wide = next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)
-    if wide:
-        raise DataError(f"{path} is not UTF-8 but {wide.upper()}: convert it: iconv -f {wide} -t utf-8 FILE > NEW.txt")
-    if data.startswith(_ARCHIVE):
-        raise DataError(f"{path} is an archive, as word processors save: save it there as plain text (UTF-8)")
     if b"\0" in data:
-        raise DataError(f"{path} is not text: byte {data.index(0):,} is NUL. Give a text file.")
+        raise DataError(f"{path} is not text: byte {data.index(0):,} is NUL. Save it as plain text (UTF-8).")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -163,26 +151,17 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
 
 TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
 """Temperatures that Ctrl-T goes through."""
-SURPRISE = "surprise"
-"""The word that colours by surprise."""
 _LISTED = 12
 """Kinds of substitutions that are listed."""
-Colour = tuple[int, int] | str | None
-"""What the text is coloured by: a cell, `SURPRISE`, or nothing."""
 
 
 @dataclass
 class Settings:
-    """What Tab offers, and what colours the text."""
+    """What Tab offers."""
 
     until: str = "word"
     temperature: float = SAMPLE_TEMPERATURE
     seed: int = 0
-    colour: Colour = None
-
-    def __post_init__(self) -> None:
-        # The cell that was asked for stays among the colours.
-        self._colours = tuple(dict.fromkeys((None, SURPRISE, self.colour)))
 
     def options(self) -> ContinuationOptions:
         """Return the options of the continuations. Raises UsageError for one out of range."""
@@ -190,25 +169,12 @@ class Settings:
 
     def next_until(self) -> None:
         """Change to the next of word, line and sentence."""
-        self.until = _after(self.until, tuple(MAX_CHARS))
+        words = [*MAX_CHARS]
+        self.until = words[(words.index(self.until) + 1) % len(words)]
 
     def next_temperature(self) -> None:
         """Change to the next higher one of `TEMPERATURES`, from the highest to the lowest."""
         self.temperature = next((one for one in TEMPERATURES if one > self.temperature), TEMPERATURES[0])
-
-    def next_colour(self) -> None:
-        """Change from no colours to those of surprise, then of the cell if there is one, then to none."""
-        self.colour = _after(self.colour, self._colours)
-
-    @property
-    def colour_name(self) -> str:
-        """The colour as it is shown; "" for none."""
-        return "cell {}:{}".format(*self.colour) if isinstance(self.colour, tuple) else self.colour or ""
-
-
-def _after(current: Item, items: Sequence[Item]) -> Item:
-    """Return the item after the current one, cyclically."""
-    return items[(items.index(current) + 1) % len(items)]
 
 
 def describe_reading(read: ReadText, name: str) -> str:

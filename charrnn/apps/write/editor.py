@@ -1,14 +1,12 @@
-"""The text that is edited: coloured by one value per character, without characters that a terminal would interpret."""
+"""The text that is edited, without characters that a terminal would interpret."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.document._document import EditResult
 from textual.document._edit import Edit
-from textual.geometry import Offset
 from textual.widgets import TextArea
 
 from charrnn.apps.write.drafts import MAX_LINE_CHARS
@@ -66,32 +64,28 @@ OFFER_KEYS = ("1", "2", "3", "4", "5", "escape")
 """Keys that belong to the continuations while they are shown."""
 MAX_UNDO = 1000
 """Steps that can be undone."""
-MAX_COLOURED_CHARS = 4_000
-"""Characters of a line that is coloured at most: Textual lays out all of them again for each row of it."""
 
 
 class Editor(TextArea):
-    """A text with line ends "\\n" that is edited, and coloured where styles are known."""
+    """A text with line ends "\\n" that is edited."""
 
     def __init__(
         self,
         text: str,
         press: Callable[[str], bool],
         refuse: Callable[[str], object],
-        on_scroll: Callable[[], object],
     ) -> None:
         """Edit a text.
 
         `press` is called with OFFER_KEYS and returns whether the key is not to be typed, `refuse` with the reason why a
-        change is not made, and `on_scroll` when other lines are in view.
+        change is not made.
         """
         self._text: str | None = None
         self._draft: str | None = None
         super().__init__(hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
-        self._press, self._refuse, self._on_scroll = press, refuse, on_scroll
-        self._styles: dict[int, Sequence[Style]] = {}
+        self._press, self._refuse = press, refuse
 
     @property
     def text(self) -> str:
@@ -146,36 +140,14 @@ class Editor(TextArea):
         self._forget_text()
         super().redo()
 
-    def show_styles(self, styles: dict[int, Sequence[Style]]) -> None:
-        """Colour the characters of some lines, by line number."""
-        self._styles = styles
-        self.notify_style_update()
-        self.refresh()
-
     def get_line(self, line_index: int) -> Text:
-        """Return a line in its colours, with marks for what a terminal would interpret."""
-        line = Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
-        styles = self._styles.get(line_index, ()) if len(line) <= MAX_COLOURED_CHARS else ()
-        for index, style in enumerate(styles[: len(line)]):
-            if style:
-                line.stylize(style, index, index + 1)
-        return line
-
-    def offset_of(self, row: int, column: int = 0) -> int:
-        """Return the number of characters before a location."""
-        return sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column
+        """Return a line with marks for what a terminal would interpret."""
+        return Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def before_cursor(self) -> str:
         """Return the draft up to the cursor."""
-        return self.draft[: self.offset_of(*self.cursor_location)]
-
-    def lines_in_view(self) -> tuple[int, int]:
-        """Return the first line in view and the one after the last."""
-        top, height = self.scroll_offset.y, max(1, self.size.height)
-        wrapped = self.wrapped_document
-        first = wrapped.offset_to_location(Offset(0, top))[0]
-        last = wrapped.offset_to_location(Offset(0, min(top + height, max(1, wrapped.height)) - 1))[0]
-        return first, last + 1
+        row, column = self.cursor_location
+        return self.draft[: sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column]
 
     def insert_continuation(self, text: str) -> None:
         """Insert a text at the cursor, as one step to undo."""
@@ -201,8 +173,3 @@ class Editor(TextArea):
         event.prevent_default()
         event.stop()
         self._insert(hide_pasted(event.text))
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Say that other lines are in view."""
-        super().watch_scroll_y(old_value, new_value)
-        self._on_scroll()

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Static
 
 from charrnn.api import Model
@@ -31,8 +29,6 @@ from charrnn.apps.write.drafts import (
 from charrnn.apps.write.editor import Editor, reveal
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.progress import task
-from charrnn.views.heatmap import MAX_BITS
-from charrnn.views.theme import palette_of
 
 KEYS: tuple[Keys, ...] = (
     ("Tab", "five continuations; once more: five others. Other keys than digits dismiss them", {"tab": "offer"}),
@@ -40,7 +36,6 @@ KEYS: tuple[Keys, ...] = (
     ("Esc", "dismiss the continuations, or stop looking for them", {}),
     ("Ctrl-U F3", "where continuations end: word, line or sentence", {"ctrl+u,f3": "until"}),
     ("Ctrl-T F2", "the temperature of the samples", {"ctrl+t,f2": "temperature"}),
-    ("F4", "colours: none, surprise, the cell of --color", {"f4": "colour"}),
     ("Ctrl-Z Ctrl-Y", "undo, redo", {}),
     ("Ctrl-S", "save; F5 saves under another name", {"ctrl+s": "save", "f5": "save_as"}),
     ("Ctrl-X Ctrl-C Ctrl-V", "cut, copy and paste the selection (Shift with arrow keys)", {"ctrl+c": "copy_or_leave"}),
@@ -52,10 +47,8 @@ HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q qu
 """Keys at the bottom of the screen."""
 OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
 """Keys at the bottom while continuations are shown."""
-OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
+OFFERS, NOTES = "offers", "notes"
 """Kinds of the jobs of the editor."""
-PAUSE = 0.25
-"""Seconds without a change after which the text is coloured again."""
 LOOKING = "looking for continuations ..."
 """The message while continuations are looked for."""
 
@@ -70,7 +63,7 @@ class DraftScreen(Screen[None]):
         """Edit a draft."""
         super().__init__()
         self.model, self.file, self.settings = model, draft, settings
-        self.editor = Editor(draft.text, self._press, self.say, self._colour_soon)
+        self.editor = Editor(draft.text, self._press, self.say)
         self.note = ""
         """What the model reads as something else."""
         self.offered: list[Continuation] = []
@@ -78,7 +71,6 @@ class DraftScreen(Screen[None]):
         self.is_looking = False
         """Whether continuations are being looked for."""
         self._continuations: Continuations | None = None
-        self._colour_timer: Timer | None = None
 
     @property
     def is_unsaved(self) -> bool:
@@ -118,7 +110,7 @@ class DraftScreen(Screen[None]):
     def _show(self) -> None:
         """Draw everything but the draft."""
         chosen = self.settings
-        settings = f"{chosen.until}  temperature {chosen.temperature:g}  {chosen.colour_name}".rstrip()
+        settings = f"{chosen.until}  temperature {chosen.temperature:g}"
         self.query_one("#settings", Static).update(Text(settings))
         name = "unnamed" if self.file.path is None else self.file.path.name
         title = one_line("* " * self.is_unsaved + name, self.model.name)  # * is for changes that are not saved
@@ -154,7 +146,6 @@ class DraftScreen(Screen[None]):
 
     def _offer(self, continuations: Continuations, offered: list[Continuation]) -> None:
         self._continuations, self.offered = continuations, offered
-        self._colour_soon()
 
     def _end_search(self, message: str) -> None:
         self.is_looking = False
@@ -182,10 +173,9 @@ class DraftScreen(Screen[None]):
     # Changes
 
     def on_text_area_changed(self) -> None:
-        """Dismiss the continuations and the message, which belong to another text, and colour the text again."""
+        """Dismiss the continuations and the message, which belong to another text."""
         self._dismiss()
         self.say("")
-        self._colour_soon()
 
     def on_text_area_selection_changed(self) -> None:
         """Dismiss the continuations once the cursor is elsewhere."""
@@ -195,7 +185,6 @@ class DraftScreen(Screen[None]):
     def on_resize(self) -> None:
         """Draw for another size."""
         self._show()
-        self._colour_soon()
 
     # Settings
 
@@ -215,45 +204,6 @@ class DraftScreen(Screen[None]):
         if is_offering:
             self.action_offer()
 
-    def action_colour(self) -> None:
-        """Take the next colours."""
-        self.settings.next_colour()
-        self._show()
-        if self.settings.colour is None:
-            self.app.work.stop(COLOURS)
-            self.editor.show_styles({})
-        self._colour_soon()
-
-    # Colours
-
-    def _colour_soon(self) -> None:
-        if self._colour_timer is not None:
-            self._colour_timer.stop()
-            self._colour_timer = None
-        if self.settings.colour is not None and not self.app.no_color and self.is_mounted:
-            self._colour_timer = self.set_timer(PAUSE, self._colour)
-
-    def _colour(self) -> None:
-        """Colour the lines in view by a cell or by surprise; not where nothing is predicted."""
-        assistant, colour, text = assistant_of(self.model), self.settings.colour, self.editor.draft
-        first, last = self.editor.lines_in_view()
-        ends = np.cumsum([len(self.editor.document.get_line(row)) + 1 for row in range(first, last)])
-        begin, palette = self.editor.offset_of(first), palette_of(self.app.console)
-        end = min(len(text), begin + int(ends[-1]))
-
-        def measure(job: Job) -> None:
-            def pause(num_chars: int) -> None:
-                job.pause()
-
-            if isinstance(colour, tuple):
-                styles = map(palette.value, assistant.cell_values(text, colour, begin, end, on_read=pause))
-            else:
-                styles = map(palette.surprise, assistant.surprise(text, begin, end, on_read=pause) / MAX_BITS)
-            lines = np.split(np.array([*styles, None], object), ends[:-1])
-            job.show(self.editor.show_styles, dict(enumerate(lines, start=first)))
-
-        self.app.measure(COLOURS, measure, self._say_error)
-
     # Notes
 
     def _note_reading(self) -> None:
@@ -264,7 +214,6 @@ class DraftScreen(Screen[None]):
             read = assistant.read(text)
             job.show(self._take_reading, read)
             assistant.reader.state_after(read.ids, lambda num_chars: job.pause())
-            job.show(self._colour_soon)
 
         self.app.measure(NOTES, measure, self._say_error)
 
