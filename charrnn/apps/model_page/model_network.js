@@ -361,40 +361,16 @@ class Writer {
 
 // ---- the weights: zlib, as text: two characters carry 13 bits, the lowest first, in base 91
 
-const DIGITS = "!#$%'()*+,-./0123456789:;=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
 
-function fromBase91(text) {
-  const digitOf = new Uint8Array(128), bytes = new Uint8Array(Math.floor(text.length / 2 * 13 / 8));
-  for (let digit = 0; digit < 91; digit++) digitOf[DIGITS.charCodeAt(digit)] = digit;
-  let bits = 0, numBits = 0, to = 0;
-  for (let at = 0; at < text.length; at += 2) {
-    bits |= (digitOf[text.charCodeAt(at)] + 91 * digitOf[text.charCodeAt(at + 1)]) << numBits;
-    for (numBits += 13; numBits >= 8; numBits -= 8, bits >>>= 8) bytes[to++] = bits;
-  }
-  return bytes;
-}
-
-async function inflate(bytes) {
-  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Uint8Array(await new Response(inflated).arrayBuffer());
-}
-
-// Return the arrays by name. Their parts are compressed one by one: each array of int8, and the first, second, third and
-// fourth bytes of all float32, whose sign is the lowest bit.
+// Return the arrays by name. They lie one after the other, those of float32 first.
 async function unpackArrays(model, text) {
-  const compressed = fromBase91(text), parts = [], arrays = {};
-  for (let i = 0, begin = 0; i < model.parts.length; begin += model.parts[i++]) {
-    parts.push(await inflate(compressed.subarray(begin, begin + model.parts[i])));
-  }
-  const [first, second, third, fourth] = parts.splice(-4), words = new Int32Array(first.length);
-  for (let i = 0; i < words.length; i++) {
-    const word = first[i] | second[i] << 8 | third[i] << 16 | fourth[i] << 24;
-    words[i] = word >>> 1 | word << 31;
-  }
-  const floats = new Float32Array(words.buffer);
+  const compressed = Uint8Array.from(atob(text), character => character.charCodeAt(0)), arrays = {};
+  const inflated = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const buffer = await new Response(inflated).arrayBuffer();
   let begin = 0;
   for (const {name, type, length} of model.arrays) {
-    arrays[name] = type === "int8" ? new Int8Array(parts.shift().buffer) : floats.subarray(begin, begin += length);
+    arrays[name] = new (type === "int8" ? Int8Array : Float32Array)(buffer, begin, length);
+    begin += arrays[name].byteLength;
   }
   return arrays;
 }

@@ -43,8 +43,6 @@ DEPTHS = ("stacked", "residual")
 """Depths that the page runs."""
 MAX_BYTES = 8_000_000
 """Size of a page at most: about 5 million weights, with which a browser writes 200 characters per second."""
-DIGITS = bytes(code for code in range(33, 127) if chr(code) not in '"&<')
-"""The 91 digits of the weights: printable ASCII, without what could end a script element."""
 STEPS_PER_UNIT = 20
 """A cell is clamped at multiples of 1/20."""
 
@@ -64,8 +62,8 @@ def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> st
     stepper = Stepper(config, model.tensors, "int8")
     described, arrays = _describe_network(stepper, model)
     # Not compressed first, because a large model takes long; weights compress by a tenth.
-    _check_size(model.name, sum(array.nbytes for array in arrays.values()))
-    compressed = _compress(arrays)
+    weights = b"".join(array.tobytes() for array in arrays.values())
+    _check_size(model.name, len(weights))
     # The unknown symbol and END are not listed.
     num_symbols = sum(character not in ("", END) for character in vocab.characters)
     symbols = f"{len(vocab):,} bytes" if vocab.kind == "byte" else f"{num_symbols:,} characters"
@@ -76,7 +74,6 @@ def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> st
         "symbols": symbols,
         "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
         "num_shades": NUM_SHADES,
-        "parts": list(map(len, compressed)),
         "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
     }
     # ASCII without "<", so that no value can end the script element.
@@ -87,7 +84,7 @@ def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> st
         "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
         "SCRIPT_HASHES": f"{_hash(network)} {_hash(view)}",
         "MODEL": encoded,
-        "WEIGHTS": to_base91(b"".join(compressed)),
+        "WEIGHTS": base64.b64encode(zlib.compress(weights, 9)).decode("ascii"),
         "NETWORK": network,
         "VIEW": view,
     }
@@ -106,7 +103,7 @@ def _check_size(name: str, num_bytes: int) -> None:
 
 
 def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return what `model_network.js` reads of a model, and its arrays by name: int8, or float32."""
+    """Return what `model_network.js` reads of a model, and its arrays by name: those of float32, then those of int8."""
     config, vocab, end_id = model.config, model.vocab, model.config.end_id
     matrices = {"output": stepper.products["output"]}
     for index in range(stepper.num_layers):
@@ -121,6 +118,7 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
     arrays |= _input_arrays(stepper, model.tensors)
     if config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1)
+    arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
     embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1
     return {
         "cell": config.cell,
@@ -158,36 +156,6 @@ def _input_arrays(stepper: Stepper, tensors: Mapping[str, NDArray[Any]]) -> dict
     table = stepper.tables["layers.0.ih"]
     is_smaller = sum(factor.size for factor in factors.values()) < table.size
     return factors if is_smaller else {"table": table}
-
-
-def _compress(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
-    """Return the parts of the arrays, compressed by zlib: each array of int8, then four parts for all float32.
-
-    Those are their first bytes, their second ones, and so on. The sign comes last in a value, because it cannot be
-    compressed and the exponent can.
-    """
-    floats = np.concatenate([array.ravel() for array in arrays.values() if array.dtype != np.int8])
-    words = floats.astype("<f4").view("<u4")
-    turned = (words << 1 | words >> 31).astype("<u4").view(np.uint8).reshape(-1, 4)
-    parts = [array.tobytes() for array in arrays.values() if array.dtype == np.int8]
-    return [_deflate(part) for part in (*parts, *(turned[:, index].tobytes() for index in range(4)))]
-
-
-def _deflate(data: bytes) -> bytes:
-    found = []
-    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY):  # weights hardly ever repeat each other
-        compressor = zlib.compressobj(9, memLevel=9, strategy=strategy)
-        found.append(compressor.compress(data) + compressor.flush())
-    return min(found, key=len)
-
-
-def to_base91(data: bytes) -> str:
-    """Return bytes as text in which two characters carry 13 bits, the lowest first: 23 % longer, base64 33 %."""
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-    groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13)
-    numbers = groups @ (1 << np.arange(13, dtype=np.uint16))
-    digits = np.stack((numbers % len(DIGITS), numbers // len(DIGITS)), axis=1)
-    return bytes(np.frombuffer(DIGITS, np.uint8)[digits]).decode("ascii")
 
 
 def _hash(text: str) -> str:
