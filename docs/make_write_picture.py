@@ -14,7 +14,8 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.drafts import Draft, Settings
+from charrnn.apps.write.continuations import ContinuationOptions
+from charrnn.apps.write.drafts import Draft
 from charrnn.apps.write.screen import Writer
 from charrnn.views.svg import RECORDING, to_svg
 
@@ -42,8 +43,8 @@ async def take_picture(writer: Writer) -> list[Text]:
 
 def draw(model: Model) -> str:
     """Open the draft, and return the picture as SVG."""
-    settings = Settings("sentence", seed=4)
-    writer = Writer(model, Draft(Path("chapter-1.txt"), DRAFT), settings)
+    options = ContinuationOptions(until="sentence", seed=4)
+    writer = Writer(model, Draft(Path("chapter-1.txt"), DRAFT), options)
     # With all colours, on light paper, whatever the terminal is.
     writer.console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
     lines = asyncio.run(take_picture(writer))

@@ -20,7 +20,8 @@ from charrnn.api import Model
 from charrnn.apps.explore.app import Explorer
 from charrnn.apps.explore.state import BEST
 from charrnn.apps.full_screen import Help, Keys, Question
-from charrnn.apps.write.drafts import Draft, Settings, read_draft
+from charrnn.apps.write.continuations import ContinuationOptions
+from charrnn.apps.write.drafts import Draft, read_draft
 from charrnn.apps.write.screen import Writer
 from charrnn.views.theme import MIN_CONTRAST, contrast
 
@@ -53,13 +54,12 @@ def play_writer(
     path: Path | None,
     script: Callable[[Writer, Pilot[bool]], Awaitable[None]],
     size: tuple[int, int] = (80, 24),
-    **settings: Any,
 ) -> Writer:
     """Run a script in the editor; what ended it, if anything did, is raised."""
 
     async def run() -> Writer:
         draft = Draft() if path is None else read_draft(path)
-        app = Writer(model, draft, Settings(**{"seed": 3, **settings}))
+        app = Writer(model, draft, ContinuationOptions(seed=3))
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             await script(app, pilot)

@@ -389,11 +389,6 @@ def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> 
         assert lines(app)[-1].startswith("typing")
         await pilot.press("escape", "escape", "up")
         await pilot.pause()
-        layer, unit = app.browser.exploration.cell
-        values = quoting.trace(QUOTED[:200]).cells[:, layer, unit]
-        first = QUOTED[:30]
-        below = lines(app)[next(row for row, line in enumerate(lines(app)) if first in line) + 1]
-        assert below.startswith("  " + "".join(block(value) for value in values[:30])), "without colours"
         assert all(not style.bgcolor for _, style in styled(text_of(app)))
 
     play(quoting, script, QUOTED, size=(1, 1))

@@ -34,7 +34,7 @@ PAGE, COMPARISON = "page", "comparison"
 
 
 class TextView(ScrollView, can_focus=False):
-    """A text coloured by one value per character; without colour, blocks under each line show the values."""
+    """A text coloured by one value per character."""
 
     GUTTER = 2
 
@@ -45,7 +45,6 @@ class TextView(ScrollView, can_focus=False):
         self._cursor: int | None = None
         self._lines: list[list[tuple[str, int]]] = []
         self._folded: tuple[str, int] | None = None
-        self._line_height = 2 if self.app.no_color else 1
 
     def show(self, characters: str, values: Sequence[float] | None, cursor: int | None = None) -> None:
         """Show the characters with their values, or without, and the one at `cursor` in view."""
@@ -61,11 +60,11 @@ class TextView(ScrollView, can_focus=False):
             self._folded = self._characters, width
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
             self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
-            self.virtual_size = Size(width + self.GUTTER, len(self._lines) * self._line_height)
+            self.virtual_size = Size(width + self.GUTTER, len(self._lines))
         height = self.scrollable_content_region.height
-        row, top = self.current_line * self._line_height, self.scroll_offset.y
-        if self._cursor is not None and height and not top <= row <= top + height - self._line_height:
-            self.scroll_to(y=row if row < top else row - height + self._line_height, animate=False)
+        row, top = self.current_line, self.scroll_offset.y
+        if self._cursor is not None and height and not top <= row < top + height:
+            self.scroll_to(y=row if row < top else row - height + 1, animate=False)
         self.refresh()
 
     @property
@@ -86,32 +85,25 @@ class TextView(ScrollView, can_focus=False):
     @property
     def num_lines_shown(self) -> int:
         """Lines of text that fit."""
-        return max(1, self.scrollable_content_region.height // self._line_height)
+        return max(1, self.scrollable_content_region.height)
 
     def sparkline(self) -> str:
         """The values over the line that the cursor is on, a block as wide as each character."""
         if self._values is None or not self._lines:
             return ""
-        return " " * self.GUTTER + self._marks(self._lines[self.current_line])
-
-    def _marks(self, line: list[tuple[str, int]]) -> str:
-        values = self._values or ()
-        return "".join(block(values[index]) * cell_len(shown) for shown, index in line)
+        line = self._lines[self.current_line]
+        return " " * self.GUTTER + "".join(block(self._values[index]) * cell_len(shown) for shown, index in line)
 
     def render_line(self, y: int) -> Strip:
-        row, part = divmod(y + self.scroll_offset.y, self._line_height)
+        row = y + self.scroll_offset.y
         if row >= len(self._lines):
             return Strip.blank(self.size.width)
-        line = self._lines[row]
         is_current = self._cursor is not None and row == self.current_line
-        segments = [Segment("▸ " if is_current and not part else "  ")]
-        if part:
-            segments.append(Segment("" if self._values is None else self._marks(line)))
-        else:
-            segments += [
-                Segment("".join(shown for shown, _ in segment), style)
-                for style, segment in groupby(line, lambda item: self._style_at(item[1]))
-            ]
+        segments = [Segment("▸ " if is_current else "  ")]
+        segments += [
+            Segment("".join(shown for shown, _ in segment), style)
+            for style, segment in groupby(self._lines[row], lambda item: self._style_at(item[1]))
+        ]
         return Strip(segments).adjust_cell_length(self.size.width)
 
     def _style_at(self, index: int) -> Style:

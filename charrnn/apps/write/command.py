@@ -60,17 +60,18 @@ def write(
     saves under another name. F1 lists the keys.
     """
     check_full_screen("charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one.")
-    from charrnn.apps.write.drafts import Draft, Settings, read_draft
+    from charrnn.apps.write.continuations import ContinuationOptions
+    from charrnn.apps.write.drafts import Draft, read_draft
     from charrnn.generation.generator import fresh_seed
 
-    settings = Settings(until, temp, fresh_seed() if seed is None else seed)
-    settings.options()  # before a large draft is read
+    # Checked before a large draft is read.
+    options = ContinuationOptions(until=until, temperature=temp, seed=fresh_seed() if seed is None else seed)
     read = Draft() if draft is None else read_draft(Path(draft))
     model = load_model(run, quiet=quiet)
 
     from charrnn.apps.write.screen import Writer
 
-    return _run(Writer(model, read, settings), context.obj.signals, quiet=quiet)
+    return _run(Writer(model, read, options), context.obj.signals, quiet=quiet)
 
 
 def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:

@@ -12,10 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from charrnn.apps.write.assistant import ReadText
-from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions
+from charrnn.apps.write.continuations import Continuation
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
-from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.views.theme import all_visible
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
@@ -64,8 +63,6 @@ def read_draft(path: Path) -> Draft:
     try:
         status = path.stat()
     except FileNotFoundError:
-        if os.path.lexists(path):
-            raise DataError(f"{path} is a link to a file that does not exist: give another file") from None
         if not path.parent.is_dir():
             raise DataError(
                 f"{path}: the folder {path.parent} does not exist: create it, or give another file"
@@ -116,11 +113,9 @@ def _decode(path: Path, data: bytes) -> Draft:
 def _save(path: Path, text: str, *, known: str | None, overwrite: bool) -> str:
     """Write a text and return the digest of the file; see `Draft.save`. `known` is None where there should be none."""
     if found := _UNREADABLE.search(text):
-        before = text[: found.start()]
-        what = "NUL" if found[0] == "\0" else f"the lone surrogate U+{ord(found[0]):X}"
+        line = text.count("\n", 0, found.start()) + 1
         raise DataError(
-            f"cannot write {path}: character {len(before) + 1:,}, in line {before.count(chr(10)) + 1:,}, is {what}, "
-            "which a text file cannot contain: delete it"
+            f"cannot write {path}: line {line:,} has U+{ord(found[0]):04X}, which no text file has: delete it"
         )
     data = text.encode("utf-8")
     target = Path(os.path.realpath(path))
@@ -149,32 +144,8 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
     return status
 
 
-TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
-"""Temperatures that Ctrl-T goes through."""
 _LISTED = 12
 """Kinds of substitutions that are listed."""
-
-
-@dataclass
-class Settings:
-    """What Tab offers."""
-
-    until: str = "word"
-    temperature: float = SAMPLE_TEMPERATURE
-    seed: int = 0
-
-    def options(self) -> ContinuationOptions:
-        """Return the options of the continuations. Raises UsageError for one out of range."""
-        return ContinuationOptions(until=self.until, temperature=self.temperature, seed=self.seed)
-
-    def next_until(self) -> None:
-        """Change to the next of word, line and sentence."""
-        words = [*MAX_CHARS]
-        self.until = words[(words.index(self.until) + 1) % len(words)]
-
-    def next_temperature(self) -> None:
-        """Change to the next higher one of `TEMPERATURES`, from the highest to the lowest."""
-        self.temperature = next((one for one in TEMPERATURES if one > self.temperature), TEMPERATURES[0])
 
 
 def describe_reading(read: ReadText, name: str) -> str:

@@ -1,8 +1,9 @@
 """The editor: the draft, the continuations below it, the keys, until it is left or a signal ends it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.console import Console
 from rich.table import Table
@@ -16,11 +17,10 @@ from textual.widgets import Static
 from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all, one_line
 from charrnn.apps.write.assistant import ReadText, assistant_of
-from charrnn.apps.write.continuations import Continuation, Continuations
+from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions, Continuations
 from charrnn.apps.write.drafts import (
     ChangedOnDiskError,
     Draft,
-    Settings,
     describe_reading,
     parse_path,
     shown_continuation,
@@ -28,6 +28,7 @@ from charrnn.apps.write.drafts import (
 )
 from charrnn.apps.write.editor import Editor, reveal
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import task
 
 KEYS: tuple[Keys, ...] = (
@@ -43,6 +44,8 @@ KEYS: tuple[Keys, ...] = (
     ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
 )
 """The keys; those without an action are the editor's own, or handled where they are typed."""
+TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
+"""Temperatures that Ctrl-T goes through."""
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
 """Keys at the bottom of the screen."""
 OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
@@ -59,10 +62,10 @@ class DraftScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = bind_all(KEYS, priority=True)
     app: "Writer"
 
-    def __init__(self, model: Model, draft: Draft, settings: Settings) -> None:
+    def __init__(self, model: Model, draft: Draft, options: ContinuationOptions) -> None:
         """Edit a draft."""
         super().__init__()
-        self.model, self.file, self.settings = model, draft, settings
+        self.model, self.file, self.options = model, draft, options
         self.editor = Editor(draft.text, self._press, self.say)
         self.note = ""
         """What the model reads as something else."""
@@ -109,8 +112,7 @@ class DraftScreen(Screen[None]):
 
     def _show(self) -> None:
         """Draw everything but the draft."""
-        chosen = self.settings
-        settings = f"{chosen.until}  temperature {chosen.temperature:g}"
+        settings = f"{self.options.until}  temperature {self.options.temperature:g}"
         self.query_one("#settings", Static).update(Text(settings))
         name = "unnamed" if self.file.path is None else self.file.path.name
         title = one_line("* " * self.is_unsaved + name, self.model.name)  # * is for changes that are not saved
@@ -126,7 +128,7 @@ class DraftScreen(Screen[None]):
 
     def action_offer(self) -> None:
         """Look for five continuations, or for five others where some are offered already."""
-        model, until, options = self.model, self.settings.until, self.settings.options()
+        model, options = self.model, self.options
         known, text = self._continuations if self.offered else None, self.editor.before_cursor()
 
         def search(job: Job) -> None:
@@ -136,7 +138,7 @@ class DraftScreen(Screen[None]):
             job.show(self.say, LOOKING)
             offered = continuations.take(on_step=job.pause)
             if not offered:
-                raise UsageError(f"{model.name} has no other continuation to the end of a {until}")
+                raise UsageError(f"{model.name} has no other continuation to the end of a {options.until}")
             job.show(self._offer, continuations, offered)
 
         self.is_looking = True
@@ -189,17 +191,19 @@ class DraftScreen(Screen[None]):
     # Settings
 
     def action_until(self) -> None:
-        """Continue to another end."""
-        self._change(self.settings.next_until)
+        """Continue to the next of word, line and sentence."""
+        words = [*MAX_CHARS]
+        self._change(until=words[(words.index(self.options.until) + 1) % len(words)])
 
     def action_temperature(self) -> None:
-        """Take the next temperature."""
-        self._change(self.settings.next_temperature)
+        """Take the next higher temperature, after the highest the lowest."""
+        higher = [one for one in TEMPERATURES if one > self.options.temperature]
+        self._change(temperature=(higher or TEMPERATURES)[0])
 
-    def _change(self, change: Callable[[], object]) -> None:
+    def _change(self, **changes: Any) -> None:
         is_offering = bool(self.offered) or self.is_looking
         self._dismiss()
-        change()
+        self.options = replace(self.options, **changes)
         self._show()
         if is_offering:
             self.action_offer()
@@ -224,7 +228,7 @@ class DraftScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show the keys and the notes."""
-        self.app.push_screen(Help(KEYS, [*filter(None, [self.note]), f"Seed {self.settings.seed}."]))
+        self.app.push_screen(Help(KEYS, [*filter(None, [self.note]), f"Seed {self.options.seed}."]))
 
     # Saving and leaving
 
@@ -314,10 +318,10 @@ class Writer(FullScreenApp[bool]):
     """
     )
 
-    def __init__(self, model: Model, draft: Draft, settings: Settings) -> None:
+    def __init__(self, model: Model, draft: Draft, options: ContinuationOptions) -> None:
         """Edit a draft with continuations by a model."""
         super().__init__()
-        self.draft_screen = DraftScreen(model, draft, settings)
+        self.draft_screen = DraftScreen(model, draft, options)
 
     def on_mount(self) -> None:
         """Show the draft."""
