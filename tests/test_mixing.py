@@ -21,8 +21,7 @@ from charrnn.api import Model
 from charrnn.cli.arguments import parse_mix
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.generation import sampling
-from charrnn.lab.mixing import CompiledStepper, MixMode, mix
+from charrnn.lab.mixing import MixMode, mix
 from charrnn.text.vocab import Vocab
 
 Command = Callable[..., Ran]
@@ -157,33 +156,6 @@ def test_the_end_of_a_document_resets_every_model() -> None:
     assert all(text.has_ended is not None for text in mixture.samples(3, length=30, seed=0))
     with pytest.raises(UsageError, match="a was trained on documents, and c was not"):
         mix([models[0], built("lstm", "c")])
-
-
-def test_compiled_steps_change_no_text(pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba", reason="numba is not installed")
-    documents = {"documents": "lines", "initial_state": "learned"}
-    others = [built("gru", name, "\0" + LETTERS, **documents) for name in ("a", "b")]
-    options: dict[str, Any] = {"seed": 4, "prime": "the ", "length": 150}
-    expected = [mix(models).samples(2, **options) for models in (pair, others)]
-    monkeypatch.setattr(sampling, "COMPILED_FROM", 2 * (2 * 150 + 4))  # steps of two models
-    monkeypatch.setattr(sampling, "UNCACHED_FROM", 0)
-    # One of the pair is dilated, which is not compiled; both others are compiled.
-    for models, texts, num_compiled in zip((pair, others), expected, (1, 2), strict=True):
-        mixture = mix(models)
-        assert mixture.samples(2, **options) == texts
-        fast, slow = (one.generator.model_for("int8", {}) for one in (mixture, mix(models)))
-        assert sum(isinstance(one, CompiledStepper) for one in fast.parts) == num_compiled
-        ids = np.array([3, 1, 5])  # 1 is the END of a document
-        state = np.full_like(slow.initial_state(3), 0.25)
-        for one, other in ((slow.step(ids, state), fast.step(ids, state)), (slow.read(ids), fast.read(ids))):
-            assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
-        with pytest.raises(ValueError, match="the text is empty"):
-            fast.read(ids[:0])
-    mixture = mix(pair)
-    mixture.sample(seed=4, length=150)
-    mixture.sample(seed=4, length=900, precision="fp32")
-    parts = [one for precision in ("int8", "fp32") for one in mixture.generator.model_for(precision, {}).parts]
-    assert not any(isinstance(one, CompiledStepper) for one in parts), "a short text, or where rounding would differ"
 
 
 @pytest.mark.parametrize(

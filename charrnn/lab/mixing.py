@@ -7,41 +7,33 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
-from threading import local
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.extensions import PackageFunction
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.generator import Generating, Generator, Variant
-from charrnn.generation.options import Clamps, OnCompile, OnWarning, SampleOptions
-from charrnn.generation.sampling import Block, compiled_loop
+from charrnn.generation.generator import Generating, Generator
+from charrnn.generation.options import Clamps
 from charrnn.lazy import torch
-from charrnn.model.portable_math import Float32Array
-from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.model.stepper import CharacterModel
 from charrnn.text.documents import END
 from charrnn.text.encoded import EncodedText, encode_text
 from charrnn.text.vocab import UNKNOWN, Vocab
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.model.network import CharRNN, Predictor
+    from charrnn.model.network import Predictor
 
 MixMode = Literal["mixture", "product"]
 """How predictions are mixed; see `mix`."""
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
-
-
 MIN_COMMON = 2
 """Characters that alphabets must have in common: among fewer there is nothing to choose."""
 
@@ -121,7 +113,7 @@ class Mixture(Generating):
     The log-probabilities of a text are those of the mixture.
 
     Attributes: `models` and their `weights`, without those of weight 0; `mode`; `name`, that of the mode; `config`,
-    what the texts are, from the first model; `vocab`, the common alphabet; `generator`; `warnings`.
+    what the texts are, from the first model; `alphabet` and its `vocab`; `generator`; `warnings`.
     """
 
     def __init__(self, models: Sequence[Model], weights: Sequence[float], mode: MixMode) -> None:
@@ -136,11 +128,11 @@ class Mixture(Generating):
                     f"{one.name} was trained on documents, and {none.name} was not: they cannot be mixed.\n"
                     f"Mix runs with the same {named('documents')}."
                 )
-        self._alphabet = CommonAlphabet.of([model.vocab for model in models], [model.name for model in models])
-        self.vocab = self._alphabet.vocab
+        self.alphabet = CommonAlphabet.of([model.vocab for model in models], [model.name for model in models])
+        self.vocab = self.alphabet.vocab
         # The characters that different alphabets have in common come without an unknown symbol.
         self.config = first.config if self.vocab == first.vocab else replace(first.config, alphabet="exact")
-        self.generator = self._make_generator()
+        self.generator = first.generator if len(models) == 1 else MixedGenerator(self)
         self.warnings = self._warnings()
 
     def __repr__(self) -> str:
@@ -168,10 +160,7 @@ class Mixture(Generating):
     @cached_property
     def network(self) -> Predictor:
         """The mixture as a torch module; the network of the model itself, if there is only one."""
-        networks = [model.network for model in self.models]
-        if len(networks) == 1:
-            return networks[0]
-        return MixedNetwork(networks, self._alphabet, self.weights, self.mode)
+        return self.models[0].network if len(self.models) == 1 else MixedNetwork(self)
 
     def encode(self, text: str | bytes, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context before it in the common alphabet.
@@ -191,13 +180,6 @@ class Mixture(Generating):
             context = END
         return encode_text(self.vocab, text, context)
 
-    def _make_generator(self) -> Generator:
-        """Return what generates text: the generator of the model itself, if there is only one."""
-        if len(self.models) == 1:
-            return self.models[0].generator
-        generators = [model.generator for model in self.models]
-        return MixedGenerator(self.config, generators, self._alphabet, self.weights, self.mode, f"the {self.name}")
-
     def _warnings(self) -> tuple[str, ...]:
         """Return what a reader must know of a common alphabet; nothing if all alphabets are the same."""
         lacking = [
@@ -211,63 +193,14 @@ class Mixture(Generating):
         return (f"the {self.name} chooses among the {known} that all runs know; left out: {', '.join(lacking)}",)
 
 
-class _ScratchOfThread(local):
-    """The scratch buffers of the compiled loop: each thread that steps a model has its own."""
-
-    def __init__(self, compiled: ModuleType, weights: Any) -> None:
-        self.buffers = compiled.make_scratch(weights, 1)
-
-
-class CompiledStepper:
-    """A `Stepper` of precision int8 whose logits and states are the same, bit for bit, and take less time."""
-
-    def __init__(self, stepper: Stepper, compiled: ModuleType) -> None:
-        """Take the module that `sampling.compiled_loop` returned for the loop `read` of this stepper."""
-        self._stepper, self._weights, self._loop = stepper, compiled.pack(stepper), compiled.LOOPS["read"]
-        self._scratch = _ScratchOfThread(compiled, self._weights)
-        self.vocab_size, self.precision, self.changes = stepper.vocab_size, stepper.precision, stepper.changes
-
-    def initial_state(self, batch_size: int) -> Float32Array:
-        """Return the state (L, S, B, H) before a text."""
-        return self._stepper.initial_state(batch_size)
-
-    def step(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state, row by row."""
-        rows = [self.read(ids[row : row + 1], state[:, :, row : row + 1]) for row in range(len(ids))]
-        logits, states = zip(*rows, strict=True)
-        return np.concatenate(logits), np.concatenate(states, axis=2)
-
-    def read(
-        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
-    ) -> tuple[Float32Array, Float32Array]:
-        """Read ids (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty text."""
-        if len(ids) == 0:
-            raise ValueError("the text is empty")
-        if self._stepper.end_id is not None and (ends := np.flatnonzero(ids == self._stepper.end_id)).size:
-            ids, state = ids[ends[-1] :], None  # what is before an END makes no difference
-        state = self.initial_state(1) if state is None else np.array(state, order="C")
-        logits = np.zeros((1, self.vocab_size), np.float32)
-        self._loop(self._weights, np.asarray(ids, np.int64), state, logits, self._scratch.buffers)
-        return logits, state
-
-
 class _MixedStates:
-    """The states of several models (M) as one array (1, 1, B, N) of NumPy or torch, and their weights."""
+    """The states of several models (M) as one array (1, 1, B, N) of NumPy or torch."""
 
-    def __init__(
-        self,
-        parts: Sequence[Any],
-        join: Callable[..., Any],
-        alphabet: CommonAlphabet,
-        weights: Sequence[float],
-        mode: str,
-    ) -> None:
-        """Mix `parts` with `weights` (M), all positive with the sum 1, over their common alphabet.
-
-        `join` concatenates arrays along the axis 1. `mode` is that of `charrnn.mix`.
-        """
-        self.parts, self._join, self._weights, self._is_product = list(parts), join, weights, mode == "product"
-        self.vocab_size = len(alphabet.vocab)
+    def __init__(self, mixture: Mixture, parts: Sequence[Any], join: Callable[..., Any]) -> None:
+        """Take what steps each model of a mixture, and what concatenates arrays along the axis 1."""
+        self.parts, self._join, self._weights = parts, join, np.array(mixture.weights)
+        self._places: Sequence[Any] = mixture.alphabet.places
+        self._is_product, self.vocab_size = mixture.mode == "product", len(mixture.vocab)
         self._shapes = [tuple(part.initial_state(1).shape) for part in parts]
 
     def initial_state(self, batch_size: int) -> Any:
@@ -279,7 +212,7 @@ class _MixedStates:
         return self._join(rows, 1)[None, None]
 
     def _unpack(self, state: Any) -> list[Any]:
-        ends = itertools.accumulate((prod(shape) for shape in self._shapes), initial=0)
+        ends = itertools.accumulate((math.prod(shape) for shape in self._shapes), initial=0)
         return [
             state[0, 0, :, begin:end].reshape(-1, shape[0], shape[1], shape[3]).swapaxes(0, 1).swapaxes(1, 2)
             for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
@@ -289,28 +222,9 @@ class _MixedStates:
 class MixedStepper(_MixedStates):
     """Several models one character at a time; its logits are the logarithms of the mixed probabilities, in float64."""
 
-    def __init__(
-        self, steppers: Sequence[CharacterModel], alphabet: CommonAlphabet, weights: Sequence[float], mode: str
-    ) -> None:
-        super().__init__(steppers, np.concatenate, alphabet, weights, mode)
-        self._places, self.precision = alphabet.places, steppers[0].precision
-        self.changes = self.precision
-
-    def compile_steps(self, num_chars: int, on_compile: OnCompile, on_warning: OnWarning) -> None:
-        """Compile the steps of each model that can be compiled, if that saves time for `num_chars` characters.
-
-        In int8 only, where the logits stay the same. `on_compile` and `on_warning` as in `sampling.compiled_loop`.
-        """
-        if self.precision != "int8":
-            return
-        num_steps, messages = num_chars * len(self.parts), set[str]()  # the same message comes from every model
-        for index, stepper in enumerate(self.parts):
-            if isinstance(stepper, Stepper):
-                compiled = compiled_loop(stepper, num_steps, "read", on_compile, messages.add)
-                if compiled is not None:
-                    self.parts[index] = CompiledStepper(stepper, compiled)
-        for message in sorted(messages):
-            on_warning(message)
+    def __init__(self, mixture: Mixture, steppers: Sequence[CharacterModel]) -> None:
+        super().__init__(mixture, steppers, np.concatenate)
+        self.changes = self.precision = steppers[0].precision
 
     def step(self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
         """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and the new state."""
@@ -329,8 +243,7 @@ class MixedStepper(_MixedStates):
             logits, after = getattr(stepper, method)(places[ids], own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
-        weights = np.asarray(self._weights, np.float64)[:, None, None]
-        stacked = np.stack(scores)
+        weights, stacked = self._weights[:, None, None], np.stack(scores)
         mixed = (weights * stacked).sum(axis=0) if self._is_product else np.logaddexp.reduce(stacked + np.log(weights))
         return mixed, self._pack(states)
 
@@ -338,34 +251,18 @@ class MixedStepper(_MixedStates):
 class MixedGenerator(Generator):
     """Generates text with several models; options and errors are those of `Generator`, but no cell can be clamped."""
 
-    def __init__(
-        self,
-        config: Config,
-        generators: Sequence[Generator],
-        alphabet: CommonAlphabet,
-        weights: Sequence[float],
-        mode: str,
-        name: str,
-    ) -> None:
-        """Take the generators of the models; `config` says what the mixture's texts are, as for one model."""
-        super().__init__(config, alphabet.vocab, {}, name)
-        self._generators, self._alphabet, self._shares, self._mode = generators, alphabet, weights, mode
-        self._mixed: dict[str, MixedStepper] = {}
+    def __init__(self, mixture: Mixture) -> None:
+        super().__init__(mixture.config, mixture.vocab, {}, f"the {mixture.name}")
+        self._mixture, self._steppers = mixture, dict[str, MixedStepper]()
 
     def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
         if clamps:
             raise UsageError(f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out.")
         precision = "fp32" if precision == "fp32" else "int8"
-        if precision not in self._mixed:
-            models = [one.model_for(precision, {}) for one in self._generators]
-            self._mixed[precision] = MixedStepper(models, self._alphabet, self._shares, self._mode)
-        return self._mixed[precision]
-
-    def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
-        num_chars = len(options.prime) + options.length * len(variants)
-        model = self.model_for(options.precision, options.clamps)
-        model.compile_steps(num_chars, options.on_compile, options.on_warning)
-        return super()._draw(variants, options)
+        if precision not in self._steppers:
+            steppers = [model.generator.model_for(precision, {}) for model in self._mixture.models]
+            self._steppers[precision] = MixedStepper(self._mixture, steppers)
+        return self._steppers[precision]
 
 
 class MixedNetwork(_MixedStates):
@@ -374,29 +271,21 @@ class MixedNetwork(_MixedStates):
     Ids and probabilities are those of the common alphabet: those of each network are normalized over its characters.
     """
 
-    def __init__(
-        self, networks: Sequence[CharRNN], alphabet: CommonAlphabet, weights: Sequence[float], mode: str
-    ) -> None:
-        super().__init__(networks, torch.cat, alphabet, weights, mode)
-        self._places = [torch.from_numpy(places) for places in alphabet.places]
-        end = networks[0].end_id
-        self.end_id = None if end is None else alphabet.places[0].tolist().index(end)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks are."""
-        device: torch.device = self.parts[0].device
-        return device
+    def __init__(self, mixture: Mixture) -> None:
+        super().__init__(mixture, [model.network for model in mixture.models], torch.cat)
+        end = self.parts[0].end_id
+        self.end_id = None if end is None else self._places[0].tolist().index(end)
+        self.device: torch.device = self.parts[0].device
 
     def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Read ids (T, B) with every network, and mix what they predict, in float32."""
         scores, states = [], []
         for network, places, own in zip(self.parts, self._places, self._unpack(state), strict=True):
-            places = places.to(ids.device)
-            logits, after = network(places[ids], own.contiguous())
-            scores.append(logits.float()[..., places].log_softmax(-1))
+            ids_there = torch.from_numpy(places).to(ids.device)
+            logits, after = network(ids_there[ids], own.contiguous())
+            scores.append(logits.float()[..., ids_there].log_softmax(-1))
             states.append(after)
-        stacked, weights = torch.stack(scores, -1), torch.tensor(self._weights, device=ids.device, dtype=torch.float64)
+        stacked, weights = torch.stack(scores, -1), torch.tensor(self._weights, device=ids.device)
         if self._is_product:
             return (stacked * weights.float()).sum(-1), self._pack(states)
         return (stacked + weights.log().float()).logsumexp(-1), self._pack(states)

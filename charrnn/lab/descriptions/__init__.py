@@ -173,7 +173,8 @@ class DescriptionReport(Displayable):
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, with the shares; the descriptions are those of `by_score`."""
         # Not super(): with slots, the decorator replaces the class that it would look for.
-        return Displayable.to_json(self) | {"descriptions": [one.to_json() for one in self.by_score()]}
+        found: dict[str, Any] = Displayable.to_json(self)
+        return found | {"descriptions": [one.to_json() for one in self.by_score()]}
 
     def view(self) -> Sequence[RenderableType]:
         """Return the shares that rules explain, and the table of the cells."""
