@@ -83,12 +83,7 @@ def test_a_compressor_that_is_not_installed_is_skipped_with_the_remedy(
     assert "no_such_package_here" in skipped.reason and "compression" in skipped.reason
 
 
-@pytest.mark.parametrize("rows_bytes", [None, 4 * 3_000 * 2])
-def test_reports_from_python_are_those_of_the_table(
-    model: api.Model, evaluation: Evaluation, rows_bytes: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if rows_bytes is not None:  # orders are computed in groups that fit into memory
-        monkeypatch.setattr(ngrams, "ROWS_BYTES", rows_bytes)
+def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: Evaluation) -> None:
     assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [row.loss for row in rows_of(evaluation, NGRAM)]
     (report,) = charrnn.evaluate_ngrams(model, chain_text(2_000, seed=5), orders=[3, 3])
     assert report.protocol == "3-gram" and report.num_chars == 1_999

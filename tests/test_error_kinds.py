@@ -175,9 +175,7 @@ def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
         assert other.num_new == (is_second & (probs[0] >= 0.5)).sum()
 
 
-@pytest.mark.parametrize("block_chars", [7, 1 << 18])
-def test_the_best_n_gram_is_that_of_any_order(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_kinds_module, "BLOCK_CHARS", block_chars)
+def test_the_best_n_gram_is_that_of_any_order() -> None:
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)

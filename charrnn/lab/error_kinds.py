@@ -358,11 +358,10 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds, reference: Kind
 
 def best_ngram_nats(model: NgramModel, ids: IdArray, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text, in nats."""
-    best = np.empty(len(positions), np.float32)
-    for begin in range(0, len(positions), BLOCK_CHARS):
-        some = slice(begin, begin + BLOCK_CHARS)
-        best[some] = model.char_nats_by_order(ids, positions[some]).min(axis=0)
-    return best
+    best = np.zeros(len(positions))
+    for _, probabilities in model.by_order(ids, positions):
+        np.maximum(best, probabilities, out=best)
+    return -np.log(best).astype(np.float32)
 
 
 def compare_with_training(

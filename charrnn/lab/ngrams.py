@@ -13,18 +13,17 @@ probability is positive, and those of all V characters sum to 1.
 All orders share the q_k, so one pass over a text scores every order. END is a character like any other: n-grams that
 cross the end of a document are counted, which costs a little and leaks nothing.
 
-The n-grams are found by sorting the positions of the text by the characters that end there, read backwards: those that
-end in the same k characters are neighbours, for every k. Tables contain only the n-grams that occur at least twice. All
-others are known by the only position where they end: nearly all longer n-grams are.
+The places of the training text and of the scored text are sorted together, once, by the characters that end there.
+From this, n-grams are numbered and counted length by length: no table of n-grams is kept.
 
-Shapes: N characters of the training text, V vocabulary, K entries and B repeated n-grams of a table, M positions.
+Shapes: N characters of the training text, S of both texts, V vocabulary, M positions.
 """
 
 from __future__ import annotations
 
 import lzma
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measur
 from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
 from charrnn.evaluation.records import COMPRESSOR, MAX_SCORED, NGRAM, EvaluationRow, LossReport, SkippedRow
 from charrnn.extensions import ModelMethod, PackageFunction
-from charrnn.progress import Task, task
+from charrnn.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
 
@@ -49,80 +48,32 @@ MOST_ORDER = 32
 ORDERS = (*range(1, 13), 20)
 """The orders that are reported unless others are asked for."""
 MOST_TRAINING_CHARS = 1 << 23
-"""Characters of a training text that are counted: the last ones. See `NgramModel.fit` for the memory."""
+"""Characters of a training text that are counted: the last ones."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """The discounts where the counts define none between 0 and the count, as in KenLM (Heafield et al. 2013)."""
-POSITIONS_AT_ONCE = 1 << 18
-"""Positions that are scored together, which bounds the memory of their temporary arrays."""
 
-Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
-_UNSEEN = -(1 << 62)
-"""Stands for an n-gram that does not occur. An n-gram with one occurrence is ~position; others are rows of a table."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Successors:
-    """How often the n-grams hw that continue each repeated context h (B,) occur, or continue."""
-
-    total: Int32Array
-    """Sum of the counts."""
-    backoff: Float64Array
-    """Sum of the discounts, divided by the sum of the counts."""
-    discounts: tuple[float, float, float]
-    """Those of counts of 1, of 2 and of 3 or more."""
-
-    def interpolate(self, context: Int64Array, count: Float64Array, shorter: Float64Array) -> Float64Array:
-        """Compute p(w | h) for contexts that occur, as codes; `count` is that of hw, `shorter` is q(w | h')."""
-        is_repeated = context >= 0
-        rows = context[is_repeated]
-        # Those of a context that occurs once.
-        total, backoff = np.ones(len(context)), np.full(len(context), self.discounts[0])
-        total[is_repeated], backoff[is_repeated] = self.total[rows], self.backoff[rows]
-        discount = np.array((0.0, *self.discounts))[np.minimum(count, 3).astype(np.int64)]
-        return np.asarray((count - discount) / total + backoff * shorter)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """The n-grams of one length k."""
-
-    keys: Int64Array
-    """(K,) ascending: the row, in the table before, of the n-gram without its first character, times V, plus that
-    character. An n-gram is left out if without its first character it occurs only once."""
-    codes: Int32Array
-    """(K,): the row of a repeated n-gram in this table, or ~position."""
-    counts: Int32Array
-    """(B,): occurrences."""
-    continuations: Int32Array | None
-    """(B,): different characters before it; None for the highest order."""
-    by_count: _Successors
-    """Successors of the contexts of length k - 1, by occurrences."""
-    by_continuation: _Successors | None
-    """The same by continuation count; None for the highest order."""
-
 
 class NgramModel:
-    """n-gram models of all orders 1 to `order`, trained on the same text. See the module for the equations."""
+    """n-gram models of all orders 1 to `order` of the same text. See the module for the equations."""
 
-    def __init__(self, ids: IdArray, vocab_size: int, order: int, tables: Sequence[_Table]) -> None:
-        """Hold what `fit` has counted."""
-        self.vocab_size = vocab_size
-        self.order = order
-        self.num_training_chars = len(ids)
-        self._ids = ids
-        self._tables = tables
+    def __init__(self, ids: IdArray, vocab_size: int, order: int) -> None:
+        """Take the training text (N,)."""
+        self.ids, self.vocab_size, self.order = ids, vocab_size, order
+
+    @property
+    def num_training_chars(self) -> int:
+        """N."""
+        return len(self.ids)
 
     @classmethod
     def fit(cls, ids: IdArray, vocab_size: int, order: int) -> NgramModel:
-        """Count the n-grams of `ids` (N,), n = 1 … `order`.
+        """Return the models of `ids` (N,), n = 1 … `order`. Their n-grams are counted when a text is scored.
 
-        Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Time and memory are proportional to
-        their number. For order 20 a million takes about a second and 0.1 GB; 0.3 GB if most of it occurs twice, far
-        apart, which is the worst case. Raises UsageError for an order out of range, DataError for a text shorter than
-        the order.
+        Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError for an order out of
+        range, DataError for a text shorter than the order.
         """
         check_order(order)
         if len(ids) < order:
@@ -130,127 +81,120 @@ class NgramModel:
                 f"The training text has {counted(len(ids), 'character')}; n-grams of order {order} need at least "
                 f"{order}. Give a smaller {named('order')}."
             )
-        counted_ids = np.array(ids[-MOST_TRAINING_CHARS:])
-        return cls(counted_ids, vocab_size, order, _count(counted_ids, vocab_size, order))
+        return cls(np.array(ids[-MOST_TRAINING_CHARS:]), vocab_size, order)
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of positions (M,)."""
-        (nats,) = self.char_nats_by_order(ids, positions, (self.order,))
-        return np.asarray(nats)
+        (probabilities,) = self.char_probabilities(ids, positions, (self.order,))
+        return -np.log(probabilities).astype(np.float32)
 
-    def char_nats_by_order(
-        self, ids: IdArray, positions: Int64Array, orders: Sequence[int] | None = None
-    ) -> NDArray[np.float32]:
-        """Compute `char_nats` by several orders in one pass: (number of orders, M), by default of all from 1 on.
-
-        Raises as `char_probabilities`.
-        """
-        chosen = range(1, self.order + 1) if orders is None else orders
-        nats = np.empty((len(chosen), len(positions)), np.float32)
-        with task("n-grams", len(positions)) as advance:
-            for begin in range(0, len(positions), POSITIONS_AT_ONCE):
-                some = slice(begin, begin + POSITIONS_AT_ONCE)
-                nats[:, some] = -np.log(self.char_probabilities(ids, positions[some], chosen))
-                advance(nats[:, some].shape[1])
-        return nats
-
-    def char_probabilities(self, ids: IdArray, positions: Int64Array, orders: Sequence[int]) -> Float64Array:
+    def char_probabilities(self, ids: IdArray, positions: Int64Array, orders: Collection[int]) -> Float64Array:
         """Compute p(ids[i] | the characters before it) by each order, for each i of positions (M,): (orders, M).
 
-        Raises UsageError for an order that the model does not have, ValueError for a position outside the text.
+        The orders are ascending. Errors are those of `by_order`.
         """
-        for order in orders:
+        return np.array([probabilities for _, probabilities in self.by_order(ids, positions, orders)])
+
+    def by_order(
+        self, ids: IdArray, positions: Int64Array, orders: Collection[int] | None = None
+    ) -> Iterator[tuple[int, Float64Array]]:
+        """Yield each of some orders, all by default, ascending, with p(ids[i] | …) for each i of positions (M,).
+
+        Time and memory are proportional to N and to the part of the text that is read. For order 20 a million
+        characters take about five seconds and 0.2 GB. Raises UsageError for an order that the model does not have,
+        ValueError for a position outside the text.
+        """
+        chosen = range(1, self.order + 1) if orders is None else orders
+        for order in chosen:
             check_order(order, most=self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
-        # The contexts end one character before; -1 is the empty text before the first character.
-        ends, where = np.unique(np.concatenate((positions, positions - 1)), return_inverse=True)
-        at_char, at_context = where[: len(positions)], where[len(positions) :]
-        codes = np.zeros(len(ends), np.int64)
-        lower = np.full(len(positions), 1 / self.vocab_size)
-        found = np.empty((len(orders), len(positions)))
-        for length, table in enumerate(self._tables, start=1):
-            longer = self._extend(table, codes, ids, ends, length)
-            context, ngram = codes[at_context], longer[at_char]
-            # The last characters of the training text may be a context without any successor.
-            is_known = (context >= 0) | ((context > _UNSEEN) & (context != ~(self.num_training_chars - 1)))
-            context, ngram, shorter = context[is_known], ngram[is_known], lower[is_known]
-            if length in orders:
-                probs = lower.copy()
-                probs[is_known] = table.by_count.interpolate(context, _counts_of(ngram, table.counts), shorter)
-                found[[index for index, order in enumerate(orders) if order == length]] = probs
-            if table.continuations is not None and table.by_continuation is not None:
-                count = _counts_of(ngram, table.continuations)
-                lower[is_known] = table.by_continuation.interpolate(context, count, shorter)
-            codes = longer
-        return found
+        return self._by_order(ids[: positions.max(initial=0) + 1], positions, chosen)
 
-    def _extend(self, table: _Table, codes: Int64Array, ids: IdArray, ends: Int64Array, length: int) -> Int64Array:
-        """Return the codes of the n-grams of `length` that end at `ends`, from those of the n-grams one shorter."""
-        longer = np.full(len(codes), _UNSEEN)
-        first = ends - (length - 1)
-        rows = np.flatnonzero((codes >= 0) & (first >= 0))
-        if len(rows) and len(table.keys):
-            wanted = codes[rows] * self.vocab_size + ids[first[rows]].astype(np.int64)
-            place = np.searchsorted(table.keys, wanted).clip(max=len(table.keys) - 1)
-            is_found = table.keys[place] == wanted
-            longer[rows[is_found]] = table.codes[place[is_found]]
-        rows = np.flatnonzero((codes < 0) & (codes > _UNSEEN) & (first >= 0))
-        source = ~codes[rows] - (length - 1)
-        is_same = source >= 0
-        is_same &= self._ids[source.clip(min=0)] == ids[first[rows]]
-        longer[rows[is_same]] = codes[rows[is_same]]
-        return longer
+    def _by_order(
+        self, ids: IdArray, positions: Int64Array, orders: Collection[int]
+    ) -> Iterator[tuple[int, Float64Array]]:
+        num_training, most = len(self.ids), max(orders)
+        # START, the training text, a mark that occurs nowhere else, and the text.
+        marks = np.array([[0], [self.vocab_size + 1]])
+        chars = np.concatenate((marks[0], self.ids.astype(np.int64) + 1, marks[1], ids.astype(np.int64) + 1))
+        ends = _EndsOfNgrams(chars, num_training, most)
+        scored = positions + num_training + 2
+        lower = np.full(len(positions), 1 / self.vocab_size)
+        with task("n-grams", most, unit="orders") as advance:
+            for length in range(1, most + 1):
+                ends.lengthen()
+                if length in orders:
+                    yield length, ends.interpolate(ends.counts, scored, lower)
+                if length < most:
+                    lower = ends.interpolate(ends.continuations, scored, lower)
+                advance()
+
+
+class _EndsOfNgrams:
+    """All places (S,) of two texts, sorted by the characters that end there, read backwards.
+
+    The places of an n-gram are neighbours, whatever its length: those of the n-grams one longer are parts of them.
+    """
+
+    def __init__(self, chars: Int64Array, num_training: int, most: int) -> None:
+        """Sort by `most` characters (S,), of which the first is START and the next `num_training` are counted."""
+        self._chars, self._last, self.length = chars, num_training, 0
+        num_bits = int(chars.max()).bit_length()
+        at_once = 62 // num_bits
+        keys = []
+        for begin in range(0, most, at_once):
+            keys.append(np.zeros(len(chars), np.int64))
+            for back in range(begin, min(begin + at_once, most)):
+                keys[-1] <<= num_bits
+                keys[-1][back:] |= chars[: len(chars) - back]
+        self._places = np.lexsort(keys[::-1])
+        self._numbers = np.zeros(len(chars), np.int64)
+        self._begins = self._begins_of(1)
+
+    def _begins_of(self, length: int) -> NDArray[np.bool_]:
+        """Return where (S,) in the sorted places another n-gram of a length begins; before the text, START repeats."""
+        first = np.zeros(len(self._chars), np.int64)
+        first[length - 1 :] = self._chars[: len(self._chars) - length + 1]
+        first = first[self._places]
+        begins = np.append(True, first[1:] != first[:-1])
+        return begins if length == 1 else begins | self._begins
+
+    def lengthen(self) -> None:
+        """Go on to the n-grams that are one character longer; number them, and count them in the training text."""
+        self.length += 1
+        self._contexts, self._numbers = self._numbers, np.empty_like(self._numbers)
+        self._numbers[self._places] = np.cumsum(self._begins) - 1
+        begins = np.flatnonzero(self._begins)
+        self._first = np.minimum.reduceat(self._places, begins)
+        self.counts = np.add.reduceat(self._places <= self._last, begins, dtype=np.int64)
+        self._begins = self._begins_of(self.length + 1)
+        longer = np.minimum.reduceat(self._places, np.flatnonzero(self._begins))
+        longer = longer[(longer >= self.length) & (longer <= self._last)]
+        self.continuations = np.bincount(self._numbers[longer], minlength=len(begins))
+
+    def interpolate(self, counts: Int64Array, places: Int64Array, lower: Float64Array) -> Float64Array:
+        """Compute p(w | h) of the n-grams hw that end at places (M,), from q(w | h') and the counts of all n-grams."""
+        is_counted = (self._first >= self.length) & (self._first <= self._last)
+        of_each, before = counts[is_counted], self._contexts[self._first[is_counted] - 1]
+        num_with = np.bincount(np.minimum(of_each, 5), minlength=6)
+        discounts = np.array((0.0, *discounts_of(*num_with[1:5].tolist())))
+        num_contexts = int(self._contexts.max()) + 1
+        totals = np.bincount(before, of_each, num_contexts)
+        discounted = np.bincount(before, discounts[np.minimum(of_each, 3)], num_contexts)
+        contexts, of_ngrams = self._contexts[places - 1], counts[self._numbers[places]]
+        is_known = totals[contexts] > 0
+        contexts, of_ngrams = contexts[is_known], of_ngrams[is_known]
+        probabilities = lower.copy()
+        kept = of_ngrams - discounts[np.minimum(of_ngrams, 3)]
+        probabilities[is_known] = (kept + discounted[contexts] * lower[is_known]) / totals[contexts]
+        return probabilities
 
 
 def check_order(order: int, *, most: int = MOST_ORDER) -> None:
     """Raise UsageError for an order outside [1, most]."""
     if not 1 <= order <= most:
         raise UsageError(f"{named('order')} is {order}; it must be between 1 and {most}.")
-
-
-def _counts_of(ngrams: Int64Array, counts: Int32Array) -> Float64Array:
-    """Return the counts of n-grams by their codes: 1 for those that occur once, 0 for those that do not occur."""
-    found = (ngrams > _UNSEEN).astype(np.float64)
-    is_repeated = ngrams >= 0
-    found[is_repeated] = counts[ngrams[is_repeated]]
-    return found
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Grouped:
-    """The n-grams of one length before those one character longer are known."""
-
-    keys: Int64Array
-    codes: Int32Array
-    counts: Int32Array
-    contexts: Int32Array
-    """(B,): the row of each repeated n-gram without its last character, in the table before."""
-    num_single: Int64Array
-    """Successors that occur once, of each context."""
-    total_single: int
-    """All n-grams of this length that occur once."""
-
-    def finish(self, continuations: Int32Array | None) -> _Table:
-        """Make the table with the continuation counts (B,), if there are any."""
-        return _Table(
-            self.keys,
-            self.codes,
-            self.counts,
-            continuations,
-            by_count=self._successors(self.counts),
-            by_continuation=None if continuations is None else self._successors(continuations),
-        )
-
-    def _successors(self, counts: Int32Array) -> _Successors:
-        """Sum counts and discounts of each context. An n-gram that occurs once also has a continuation count of 1."""
-        num_with = np.bincount(np.minimum(counts, 5), minlength=6)
-        discounts = discounts_of(self.total_single + int(num_with[1]), *num_with[2:5].tolist())
-        table = np.array((0.0, *discounts))
-        size = len(self.num_single)
-        total = (self.num_single + np.bincount(self.contexts, counts, size)).astype(np.int32)
-        discounted = discounts[0] * self.num_single + np.bincount(self.contexts, table[np.minimum(counts, 3)], size)
-        return _Successors(total, discounted / total, discounts)
 
 
 def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, float]:
@@ -267,89 +211,12 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     return discounts if is_usable else FALLBACK_DISCOUNTS
 
 
-def _count(ids: IdArray, vocab_size: int, order: int) -> list[_Table]:
-    """Build the tables of the n-grams of 1 … `order` characters."""
-    num_chars = len(ids)
-    # Positions where the repeated n-grams of the last table end, neighbours if they end in the same one; its row in
-    # the table; and the row by position, or -1. First that of the empty n-gram.
-    positions = _sorted_positions(ids, vocab_size, order)
-    rows = np.zeros(num_chars, np.int32)
-    row_at = np.zeros(num_chars, np.int32)
-    num_successors = np.array([num_chars], np.int64)
-    tables: list[_Table] = []
-    grouped: _Grouped | None = None
-    with task("counting n-grams", order, unit="orders") as advance:
-        for length in range(1, order + 1):
-            first = positions - (length - 1)
-            # -1 is the start of the text: no n-gram, but one more character before the shorter one.
-            chars = np.where(first >= 0, ids[first.clip(min=0)].astype(np.int64), -1)
-            begins = np.ones(len(positions), np.bool_)
-            begins[1:] = (chars[1:] != chars[:-1]) | (rows[1:] != rows[:-1])
-            begin = np.flatnonzero(begins)
-            sizes = np.diff(begin, append=len(positions))
-            if grouped is not None:
-                num_before = np.bincount(rows[begin], minlength=len(grouped.counts))
-                tables.append(grouped.finish(num_before.astype(np.int32)))
-            is_ngram = chars[begin] >= 0
-            is_repeated = (sizes >= 2) & is_ngram
-            counts = sizes[is_repeated].astype(np.int32)
-            codes = np.where(is_repeated, np.cumsum(is_repeated, dtype=np.int32) - 1, ~positions[begin])
-            keys = rows[begin].astype(np.int64) * vocab_size + chars[begin]
-            contexts = row_at[positions[begin[is_repeated]] - 1] if length > 1 else np.zeros(len(counts), np.int32)
-            num_repeated = np.bincount(contexts, counts, len(num_successors)).astype(np.int64)
-            grouped = _Grouped(
-                keys[is_ngram],
-                codes[is_ngram],
-                counts,
-                contexts,
-                num_successors - num_repeated,
-                num_chars - length + 1 - int(counts.sum()),
-            )
-            positions = positions[np.repeat(is_repeated, sizes)]
-            rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-            row_at = np.full(num_chars, -1, np.int32)
-            row_at[positions] = rows
-            num_successors = counts.copy()
-            if row_at[-1] >= 0:
-                num_successors[row_at[-1]] -= 1  # nothing follows the end of the text
-            advance()
-    assert grouped is not None
-    return [*tables, grouped.finish(None)]
-
-
-def _sorted_positions(ids: IdArray, vocab_size: int, length: int) -> Int32Array:
-    """Sort the positions of ids (N,) by the `length` characters that end there, the last one first.
-
-    By keys of as many characters as fit into 62 bits, then by pairs of the ranks of two keys, each twice as long as
-    before (Manber & Myers 1993). Positions with equal characters are in any order.
-    """
-    num_chars = len(ids)
-    num_bits = int(vocab_size).bit_length()  # of id + 1; 0 stands for what is before the text
-    width = min(62 // num_bits, length)
-    keys = np.zeros(num_chars, np.int64)
-    for back in range(width):
-        keys <<= num_bits
-        keys[back:] |= ids[: num_chars - back].astype(np.int64) + 1
-    while True:
-        order = np.argsort(keys)
-        if width >= length:
-            return order.astype(np.int32)
-        keys = keys[order]
-        ranks = np.empty(num_chars, np.int64)
-        ranks[order] = np.cumsum(np.append(True, keys[1:] != keys[:-1]))
-        keys = ranks * (num_chars + 1)
-        keys[width:] += ranks[:-width]
-        width *= 2
-
-
 MOST_TRAINING_BYTES = 1 << 23
 """Bytes of the training text that a compressor reads: the last ones."""
 MOST_TEXT_BYTES = 1 << 22
 """Bytes of the text that are compressed: the first ones."""
 PPMD_ORDER = 16
 """Bytes of context, at most, that PPMd uses; more do not help (benchmarks/LOG.md)."""
-BLOCK_BYTES = 1 << 16
-"""Bytes that are compressed between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,12 +229,10 @@ class Compressor:
     """
 
     name: str
-    added_bytes: Callable[[bytes, bytes, Task], int]
-    """Returns by how much a text enlarges the compressed training text; the task is told how many bytes are read."""
+    added_bytes: Callable[[bytes, bytes], int]
+    """Returns by how much a text enlarges the compressed training text."""
     package: str | None = None
     """The package that contains it; None for the standard library."""
-    training_passes: int = 1
-    """How often it reads the training text."""
 
     @property
     def is_installed(self) -> bool:
@@ -378,49 +243,36 @@ class Compressor:
         """Compute the bits per byte of `text` after `training`. Raises ValueError for an empty text."""
         if not text:
             raise ValueError("nothing to compress")
-        with task(self.name, self.training_passes * len(training) + len(text), unit="B") as advance:
-            return 8 * self.added_bytes(training, text, advance) / len(text)
+        with task(self.name):
+            return 8 * self.added_bytes(training, text) / len(text)
 
 
-def _xz_size(data: bytes, advance: Task) -> int:
+def _xz_size(data: bytes) -> int:
     # The dictionary of the preset, 64 MiB, takes 0.7 GB of memory. One as long as the text finds the same matches.
     dictionary = max(1 << 16, 1 << (len(data) - 1).bit_length())
     preset = 9 | lzma.PRESET_EXTREME
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": dictionary}]
-    compressor = lzma.LZMACompressor(lzma.FORMAT_XZ, filters=filters)
-    return _compressed_size(compressor.compress, data, advance) + len(compressor.flush())
+    return len(lzma.compress(data, filters=[{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": dictionary}]))
 
 
-def _compressed_size(compress: Callable[[bytes], bytes], data: bytes, advance: Task) -> int:
-    size = 0
-    for begin in range(0, len(data), BLOCK_BYTES):
-        block = data[begin : begin + BLOCK_BYTES]
-        size += len(compress(block))
-        advance(len(block))
-    return size
+def _xz_added(training: bytes, text: bytes) -> int:
+    return _xz_size(training + text) - _xz_size(training)
 
 
-def _xz_added(training: bytes, text: bytes, advance: Task) -> int:
-    return _xz_size(training + text, advance) - _xz_size(training, advance)
-
-
-def _ppmd_added(training: bytes, text: bytes, advance: Task) -> int:
+def _ppmd_added(training: bytes, text: bytes) -> int:
     """Compress both in one pass: apart from a few bytes, the output never lags behind the input."""
     import pyppmd
 
     # Variant H, with memory in which the statistics of both never have to be dropped.
     encoder: Any = pyppmd.Ppmd7Encoder(PPMD_ORDER, max(1 << 24, 32 * (len(training) + len(text))))
-    _compressed_size(encoder.encode, training, advance)
-    return _compressed_size(encoder.encode, text, advance) + len(encoder.flush())
+    encoder.encode(training)
+    return len(encoder.encode(text)) + len(encoder.flush())
 
 
 COMPRESSORS = (
-    Compressor("xz -9e", _xz_added, training_passes=2),
+    Compressor("xz -9e", _xz_added),
     Compressor(f"PPMd -o{PPMD_ORDER}", _ppmd_added, package="pyppmd"),
 )
 """The compressors of `evaluate --ngrams`."""
-ROWS_BYTES = 1 << 29
-"""Memory of the losses of the n-gram orders that are computed together."""
 
 
 def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
@@ -449,9 +301,10 @@ def evaluate_ngrams(
     measured.check_stateful(max_chars)
     training = model.training_text(text if isinstance(text, CorpusPart) else None)
     positions = scored_positions(len(measured.ids), measured.first_scored, max_chars)
+    usable = usable_orders(orders, training)
     return tuple(
         measured.report(losses.blocks, protocol=f"{order}-gram")
-        for order, losses in _losses_by_order(training, usable_orders(orders, training), measured.ids, positions)
+        for order, losses in _losses_by_order(training, usable, measured.ids, positions)
     )
 
 
@@ -478,13 +331,9 @@ def _fit(training: CorpusPart, order: int) -> NgramModel:
 def _losses_by_order(
     training: CorpusPart, orders: Sequence[int], ids: IdArray, positions: NDArray[np.int64]
 ) -> Iterator[tuple[int, CharLosses]]:
-    """Yield each order and its losses at positions (M,) of a text, from as few passes as memory allows."""
-    model = _fit(training, orders[-1])
-    at_once = max(1, ROWS_BYTES // (4 * len(positions)))
-    for begin in range(0, len(orders), at_once):
-        some = orders[begin : begin + at_once]
-        rows = model.char_nats_by_order(ids, positions, some)
-        yield from ((order, CharLosses(positions, nats)) for order, nats in zip(some, rows, strict=True))
+    """Yield each order and its losses at positions (M,) of a text."""
+    for order, probabilities in _fit(training, orders[-1]).by_order(ids, positions, orders):
+        yield order, CharLosses(positions, -np.log(probabilities).astype(np.float32))
 
 
 def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
