@@ -1,7 +1,5 @@
 """Dynamic evaluation equals a naive loop, is causal, leaves the model as it is, adds rows and adapts models.
 
-The fitted temperature has the least loss, and no character is scored at one that was fitted to it.
-
 Shapes: N characters, T characters of a segment, V vocabulary.
 """
 
@@ -30,12 +28,8 @@ from charrnn.evaluation.losses import char_losses
 from charrnn.evaluation.records import Evaluation, EvaluationRow
 from charrnn.lab import dynamic
 from charrnn.lab.dynamic import (
-    LARGEST,
     DynamicSettings,
     adapt,
-    cross_fitted_losses,
-    fit_temperature,
-    losses_at,
     root_mean_square_gradients,
 )
 from charrnn.model.network import CharRNN
@@ -184,11 +178,6 @@ def model(chain_run: Path) -> Model:
     return charrnn.load(chain_run)
 
 
-@pytest.fixture(scope="module")
-def evaluation(model: Model) -> Evaluation:
-    return evaluate_runs([model], dynamic=True)
-
-
 def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
     (row,) = (row for row in evaluation.rows if (row.name, row.loss.protocol) == (name, protocol))
     return row
@@ -209,32 +198,6 @@ def test_fewer_characters_are_scored_in_one_piece_beside_their_static_loss(
     row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
 
 
-def test_a_temperature_is_fitted_to_other_characters_than_those_it_scores(model: Model, evaluation: Evaluation) -> None:
-    found = row_of(evaluation, "chain", "temperature")
-    # The text is less certain than the chain.
-    assert found.loss.num_chars == 3_000 and found.difference is not None and found.difference.high < 0
-    part = model.held_out()
-    middle = part.begin + (len(part.ids) - part.begin) // 2
-    halves = (part.ids, middle), (part.ids[:middle], part.begin)
-    first, second = (f"{fit_temperature(model.network, *half):.3f}" for half in halves)
-    assert first != second
-    assert any(f": {first} and {second}, each fitted to the half" in note for note in evaluation.notes)
-    short = evaluate_runs([model], "ab", dynamic=True)
-    assert [row.loss.protocol for row in short.rows] == ["stateful", "dynamic"]
-    assert [row.protocol for row in short.skipped] == ["windowed-256", "temperature"]
-
-
-def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_bytes(chain_text(9_000).encode())
-    model = charrnn.load(build_chain(tmp_path / "chain", CYCLE, corpus=tmp_path / "text.txt"))
-    object.__setattr__(model.config, "split", (0.7, 0.15, 0.15))
-    evaluation = evaluate_runs([model], part="test", dynamic=True)
-    parts = (model.held_out(part) for part in ("validation", "test"))
-    temperature, other = (f"{fit_temperature(model.network, part.ids, part.begin):.3f}" for part in parts)
-    assert temperature != other
-    assert f"temperature of chain: {temperature}, fitted to the validation text." in evaluation.notes
-
-
 def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE))
     text = chain_text(500)
@@ -253,8 +216,7 @@ def test_of_several_runs_each_is_compared_with_its_own_static_loss(
         assert found.difference is not None
         # The static loss of the table may be computed in bf16.
         assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static, abs=0.02)
-    assert sum(note.startswith("temperature of ") for note in evaluation.notes) == 2
-    assert "The differences of dynamic and temperature are to the stateful loss of the same run." in evaluation.notes
+    assert "The differences of dynamic are to the stateful loss of the same run." in evaluation.notes
 
 
 @pytest.fixture(autouse=True)
@@ -344,68 +306,3 @@ def test_the_command_reads_the_text_of_a_file_or_standard_input(chain_run: Path,
     assert found.code == 2 and "cannot both read standard input" in found.err
     read = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)
     assert read.code == 0 and "adapted to 79 characters" in read.err
-
-
-def certain_network(certainty: float) -> CharRNN:
-    network = CharRNN(make_config("gru", num_layers=1), V)
-    with torch.no_grad():
-        network.output.weight.mul_(certainty)
-    return network
-
-
-def draw_from(network: CharRNN, num_chars: int) -> IdArray:
-    """Draw a text from the network, at whose own temperature its losses are thus least."""
-    generator, ids = np.random.default_rng(3), [0]
-    state = network.initial_state(1)
-    with torch.no_grad():
-        for _ in range(num_chars):
-            logits, state = network(torch.tensor([[ids[-1]]]), state)
-            ids.append(int(generator.choice(V, p=logits[0, 0].double().softmax(-1).numpy())))
-    return np.array(ids, np.uint16)
-
-
-@pytest.mark.parametrize("certainty", [0.4, 1.0, 12.0])
-def test_the_temperature_has_the_least_loss(certainty: float) -> None:
-    network = certain_network(6.0)
-    ids = draw_from(network, 600)
-    with torch.no_grad():
-        network.output.weight.mul_(certainty)
-    found = fit_temperature(network, ids, 100, precision="fp32")
-    # The loss is convex in 1 / T: the least one is where both neighbours are larger.
-    lower, here, higher = (
-        losses_at(found * factor, network, ids, 100, precision="fp32").mean for factor in (0.97, 1.0, 1.03)
-    )
-    assert here < min(lower, higher)
-    with torch.no_grad():
-        network.output.weight.mul_(-1)
-        network.output.bias.mul_(-1)
-    assert fit_temperature(network, ids, precision="fp32") == pytest.approx(LARGEST), "it knows the contrary"
-    assert fit_temperature(certain_network(0.0), ids[:50], precision="fp32") == 1, "it knows nothing"
-
-
-def test_losses_at_a_temperature_are_those_of_divided_logits() -> None:
-    network, ids = certain_network(4.0), make_ids(50)
-    with torch.no_grad():
-        logits, _ = network(torch.from_numpy(ids[:-1].astype(np.int64))[:, None], network.initial_state(1))
-    expected = -(logits[:, 0] / 1.7).log_softmax(-1)[torch.arange(49), torch.from_numpy(ids[1:].astype(np.int64))]
-    before = network.output.weight.clone()
-    np.testing.assert_allclose(losses_at(1.7, network, ids, precision="fp32").nats, expected, rtol=1e-5)
-    assert torch.equal(network.output.weight, before)
-
-
-@pytest.mark.parametrize("max_chars", [None, 150])
-def test_each_half_is_scored_at_the_temperature_of_the_other(max_chars: int | None) -> None:
-    network, first = certain_network(5.0), 100
-    ids = np.random.default_rng(1).choice(V, 401, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1]).astype(np.uint16)
-    ids[250:] = 0  # the halves have temperatures of their own
-    losses, (in_first, in_second) = cross_fitted_losses(network, ids, first, precision="fp32", max_chars=max_chars)
-    assert in_first == fit_temperature(network, ids, 250, precision="fp32")
-    assert in_second == fit_temperature(network, ids[:250], first, precision="fp32")
-    assert in_first != pytest.approx(in_second, rel=0.05)
-    static = char_losses(network, ids, first, precision="fp32", max_chars=max_chars)
-    assert np.array_equal(losses.positions, static.positions)
-    for temperature, half in ((in_first, losses.positions < 250), (in_second, losses.positions >= 250)):
-        expected = losses_at(temperature, network, ids, first, precision="fp32", max_chars=max_chars)
-        assert np.array_equal(losses.nats[half], expected.nats[half])
-    with pytest.raises(ValueError, match="halves need at least 2 characters"):
-        cross_fitted_losses(network, ids[:10], 9)

@@ -188,9 +188,8 @@ def evaluate_runs(
     the loss of each run: by `class` of character, by `position` since the initial state. `ngrams` are orders of n-gram
     models that are counted in the training text of the first run (`ngrams.ORDERS`): each has a row, and so have general
     compressors. They need that text, else DataError is raised. With `dynamic=True`, each run has a row of dynamic
-    evaluation, which scores the first `max_chars` characters (`auto`: 131,072), and one of its stateful losses at a
-    fitted temperature. Their differences are to the stateful losses of the same run. The temperature is fitted to the
-    validation text, if `part` is `test`, and else to the half of the text on which it is not scored.
+    evaluation, which scores the first `max_chars` characters (`auto`: 131,072). Its difference is to the stateful loss
+    of the same run.
 
     Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The held-out texts of its
     models must be those of the runs.

@@ -6,17 +6,14 @@ weights: each weight's step is divided by the root mean square of its gradients 
 decays towards its trained value. The loss of a character thus depends on the trained weights and on the characters
 before it only.
 
-A temperature by which all logits are divided is fitted as well: how well the probabilities are calibrated (Guo, Pleiss,
-Sun & Weinberger 2017, "On Calibration of Modern Neural Networks"). T > 1 means that the model is too certain.
-
-Shapes: N characters, M scored characters, T characters of a segment, B batch rows, K characters, V vocabulary.
+Shapes: N characters, T characters of a segment, B batch rows.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -24,16 +21,15 @@ import numpy as np
 
 from charrnn.errors import DataError, NonFiniteError, UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
-from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_losses, iter_logits, paired_difference
-from charrnn.evaluation.records import Adaptation, LossReport, SkippedRow
+from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_losses, paired_difference
+from charrnn.evaluation.records import Adaptation, LossReport
 from charrnn.extensions import ModelMethod
 from charrnn.generation.options import DEFAULT_UNKNOWN
 from charrnn.lazy import torch
-from charrnn.model.device import chosen_precision
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.corpus import CorpusPart
-from charrnn.text.documents import END, split_text
+from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
 
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
-TEMPERATURE = "temperature"
-"""The protocol of the stateful losses at a fitted temperature."""
 MAX_DYNAMIC = 1 << 17
 """Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for 512 units."""
 MAX_ADAPTED = 1 << 17
@@ -259,80 +253,6 @@ class _Learner:
         return torch.from_numpy(ids.astype(np.int64)).to(self._network.output.weight.device)
 
 
-MAX_FITTED = 1 << 17
-"""Characters that a temperature is fitted to, at most: its standard error is then some 0.003."""
-MAX_STEPS = 20
-"""Steps of Newton's method, at most; 3 are usual."""
-LARGEST = 32.0
-"""Temperatures are searched from 1 / LARGEST to LARGEST: a model that predicts worse than chance has none."""
-TOLERANCE = 1e-4
-"""Relative change of the temperature at which the search ends."""
-
-
-def fit_temperature(network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto") -> float:
-    """Find the temperature with the least mean loss over ids[first:], or over MAX_FITTED characters of them.
-
-    It lies between 1 / LARGEST and LARGEST. The loss is convex in b = 1 / T: with p = softmax(b z), its derivatives
-    are E_p[z] - z_target and Var_p[z]. Newton's method changes b by at most a factor of 2 per step. A network without
-    preferences, whose loss does not depend on T, has 1. Raises ValueError if there is nothing to score.
-    """
-    inverse = 1.0
-    for _ in range(MAX_STEPS):
-        slope = curvature = 0.0
-        for _, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=MAX_FITTED):
-            scores = logits - logits.gather(1, targets[:, None])  # of the target: 0
-            probs = (inverse * scores).softmax(-1)
-            means = (probs * scores).sum(-1)
-            slope += means.sum(dtype=torch.float64).item()
-            curvature += ((probs * scores**2).sum(-1) - means**2).sum(dtype=torch.float64).item()
-        if curvature <= 0:
-            break
-        before, inverse = inverse, min(max(inverse - slope / curvature, inverse / 2), inverse * 2)
-        inverse = min(max(inverse, 1 / LARGEST), LARGEST)
-        if abs(inverse - before) <= TOLERANCE * before:
-            break
-    return 1 / inverse
-
-
-def losses_at(
-    temperature: float,
-    network: CharRNN,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-) -> CharLosses:
-    """Compute the losses of `char_losses` with all logits divided by a temperature."""
-    scaled = copy.deepcopy(network)
-    with torch.no_grad():
-        scaled.output.weight.div_(temperature)
-        scaled.output.bias.div_(temperature)
-    return char_losses(scaled, ids, first, precision=precision, max_chars=max_chars)
-
-
-def cross_fitted_losses(
-    network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
-) -> tuple[CharLosses, tuple[float, float]]:
-    """Compute the losses of ids[first:] with each half at the temperature that is fitted to the other half.
-
-    No character is thus scored at a temperature that was fitted to it. Returns the losses and the temperatures at which
-    the first and the second half are scored. Raises ValueError for a text with less than 2 characters to score.
-    """
-    middle = first + (len(ids) - first) // 2
-    if not 1 <= first < middle:
-        raise ValueError(f"halves need at least 2 characters to score: first is {first}, the text has {len(ids)}")
-    first_half = fit_temperature(network, ids[:middle], first, precision=precision)
-    second_half = fit_temperature(network, ids, middle, precision=precision)
-    halves = [
-        losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars)
-        for temperature in (second_half, first_half)
-    ]
-    positions = halves[0].positions
-    nats = np.where(positions < middle, halves[0].nats, halves[1].nats)
-    return CharLosses(positions, nats), (second_half, first_half)
-
-
 def _measure(model: Model, content: Content, text: MeasuredText, max_chars: int | None) -> LossReport:
     """Measure the mean loss over the first `max_chars` characters of a text by dynamic evaluation."""
     scale = gradient_scale(model, content if isinstance(content, CorpusPart) else None)
@@ -346,28 +266,18 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
 
     def add_rows() -> None:
         # A mixture, after the models, has no weights of its own to adapt.
-        for number, model in enumerate(cast("Sequence[Model]", comparison.models)):
-            content, run = comparison.contents[number], comparison.runs[number]
-            _add_dynamic(comparison, run, gradient_scale(model, content if isinstance(content, CorpusPart) else None))
-            _add_temperature(comparison, run, comparison.losses[number], _validation(comparison, number))
+        for model, content, run in zip(
+            comparison.models, comparison.contents, comparison.runs[:num_runs], strict=False
+        ):
+            part = content if isinstance(content, CorpusPart) else None
+            _add_row(comparison, run, gradient_scale(cast("Model", model), part))
         if num_runs > 1:  # the other differences of the table are to the first run
-            comparison.notes.append(
-                "The differences of dynamic and temperature are to the stateful loss of the same run."
-            )
+            comparison.notes.append("The differences of dynamic are to the stateful loss of the same run.")
 
     return add_rows
 
 
-def _validation(comparison: Comparison, number: int) -> tuple[IdArray, int] | None:
-    """Return the ids up to the end of the validation text of a model, and where it begins; None unless it is read."""
-    content = comparison.contents[number]
-    if comparison.part != "test" or not isinstance(content, CorpusPart):
-        return None
-    held_out = split_text(content.corpus.ids, comparison.models[number].config)[1]
-    return content.corpus.ids[: held_out.stop], held_out.start
-
-
-def _add_dynamic(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tensor]) -> None:
+def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tensor]) -> None:
     """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
 
     Only the first characters are scored, in one piece. If these are not all, the row is named `run[:N]`, and a row of
@@ -388,45 +298,12 @@ def _add_dynamic(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, T
     comparison.add(losses.blocks, text, difference, name=name, protocol=DYNAMIC, step=run.step, precision="fp32")
 
 
-def _add_temperature(
-    comparison: Comparison, run: MeasuredRun, static: CharLosses, validation: tuple[IdArray, int] | None
-) -> None:
-    """Measure a run at a fitted temperature and add its row, with the difference to its static losses `static`.
-
-    The temperature is fitted to the `validation` text (ids, index at which it begins). Without one, that is the text
-    itself, and each of its halves is scored at the temperature that is fitted to the other one. A note names them.
-    """
-    network, ids, first = cast("CharRNN", run.network), run.text.ids, run.text.first_scored
-    precision, max_chars = comparison.precision, comparison.max_chars
-    if validation is not None:
-        temperature = fit_temperature(network, *validation, precision=precision)
-        losses = losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars)
-        how = f"{temperature:.3f}, fitted to the validation text"
-    else:
-        if len(ids) - first < 2:
-            reason = "it is fitted to one half of the text for the other, and the text has no halves"
-            comparison.skipped.append(SkippedRow(protocol=TEMPERATURE, reason=reason))
-            return
-        losses, halves = cross_fitted_losses(network, ids, first, precision=precision, max_chars=max_chars)
-        how = f"{halves[0]:.3f} and {halves[1]:.3f}, each fitted to the half of the text on which it is not scored"
-    comparison.add(
-        losses.blocks,
-        run.text,
-        paired_difference(losses, static),
-        name=run.name,
-        protocol=TEMPERATURE,
-        step=run.step,
-        precision=chosen_precision(network.device, precision),
-    )
-    comparison.notes.append(f"{TEMPERATURE} of {run.name}: {how}.")
-
-
 EXTENSIONS = (
     ModelMethod(name="adapted", function=adapted),
     ModelMethod(name="gradient_scale", function=gradient_scale),
     ExtraRows(
         name=DYNAMIC,
-        help="Add rows for dynamic evaluation, which learns from the text it has read, and for a fitted temperature.",
+        help="Add a row for dynamic evaluation, which learns from the text it has read.",
         value=True,
         prepare=_prepare,
         report=_measure,

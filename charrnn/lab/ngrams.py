@@ -86,7 +86,7 @@ class NgramModel:
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of positions (M,)."""
         (probabilities,) = self.char_probabilities(ids, positions, (self.order,))
-        return -np.log(probabilities).astype(np.float32)
+        return np.asarray(-np.log(probabilities), np.float32)
 
     def char_probabilities(self, ids: IdArray, positions: Int64Array, orders: Collection[int]) -> Float64Array:
         """Compute p(ids[i] | the characters before it) by each order, for each i of positions (M,): (orders, M).
@@ -185,7 +185,7 @@ class _EndsOfNgrams:
         contexts, of_ngrams = self._contexts[places - 1], counts[self._numbers[places]]
         is_known = totals[contexts] > 0
         contexts, of_ngrams = contexts[is_known], of_ngrams[is_known]
-        probabilities = lower.copy()
+        probabilities: Float64Array = lower.copy()
         kept = of_ngrams - discounts[np.minimum(of_ngrams, 3)]
         probabilities[is_known] = (kept + discounted[contexts] * lower[is_known]) / totals[contexts]
         return probabilities

@@ -13,7 +13,7 @@ SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn, and the best one; a record and --json have all."""
 _TO_FIRST_RUN = ("stateful", "windowed-256")
 """Protocols whose differences are to the first run by the same protocol."""
-_TO_OWN_RUN = ("dynamic", "temperature")
+_TO_OWN_RUN = ("dynamic",)
 """Protocols whose differences are to the stateful loss of the same run."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte")
 
