@@ -168,17 +168,6 @@ def iter_char_losses(
     The order is that of the readers: time step by time step, each with the characters of all batch rows. The arguments
     and errors are those of `char_losses`.
     """
-    for positions, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=max_chars):
-        yield positions, torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-
-
-def iter_logits(
-    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
-) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
-    """Yield positions (K,), the logits (K, V) that predict their characters, float32, and the ids (K,) of these.
-
-    The order, the arguments and the errors are those of `iter_char_losses`.
-    """
     _check_first(len(ids), first)
     device = network.device
 
@@ -201,7 +190,8 @@ def iter_logits(
                 targets = torch.from_numpy(ids[positions[is_text]].astype(np.int64)).to(device)
                 scores = read[1].float().flatten(0, 1)
                 scores = scores if is_text.all() else scores[torch.from_numpy(is_text).to(device)]
-            yield positions[is_text], scores, targets
+                nats = torch.nn.functional.cross_entropy(scores, targets, reduction="none")
+            yield positions[is_text], nats
             advance(len(targets))
 
 

@@ -361,7 +361,7 @@ def best_ngram_nats(model: NgramModel, ids: IdArray, positions: NDArray[np.int64
     best = np.zeros(len(positions))
     for _, probabilities in model.by_order(ids, positions):
         np.maximum(best, probabilities, out=best)
-    return -np.log(best).astype(np.float32)
+    return np.asarray(-np.log(best), np.float32)
 
 
 def compare_with_training(
