@@ -9,7 +9,7 @@ import pytest
 
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
-from charrnn.lab.descriptions import describe_cells, description_lines
+from charrnn.lab.descriptions import describe_cells
 from charrnn.lab.descriptions.conditions import build_conditions
 from charrnn.lab.descriptions.rules import RuleSearch, fit_rising, rule_mask
 from charrnn.text.encoded import EncodedText
@@ -161,7 +161,7 @@ def test_scores_equal_a_naive_computation() -> None:
     assert found.control is not None and found.to_json()["selectivity"] == found.score - found.control
     for control, shown in ((-0.25, "selectivity 0.750 (R² of control values -0.250)"), (0.25, "selectivity 0.250")):
         known = replace(found, score=0.5, control=control)
-        assert str(description_lines(known)[-1]).endswith(shown), "why it exceeds R²"
+        assert str(known.view()[-1]).endswith(shown), "why it exceeds R²"
 
 
 def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best() -> None:

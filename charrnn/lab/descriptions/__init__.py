@@ -27,7 +27,6 @@ from charrnn.lab.descriptions.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions.rules import (
     Rule,
     RuleSearch,
-    explained,
     fit_monotone,
     group_counts,
     negated,
@@ -121,7 +120,21 @@ class Description(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the rule in words, and its scores in a line."""
-        return description_lines(self)
+        lines: list[RenderableType] = [Text(all_visible(self.text), style="bold" if self.explained else "dim")]
+        if self.kind == "none":
+            return lines
+        if not self.explained:
+            lines.append(Text(all_visible(f"the best was: {' and '.join(self.conditions)}"), style="dim"))
+        parts = [f"R² {self.score:.3f}"]
+        if self.ci_low is not None and self.ci_high is not None:
+            parts[0] += f" ({self.ci_low:.3f}…{self.ci_high:.3f})"
+        figures = {"AUC {:.3f}": self.auc, "ρ {:+.3f}": self.spearman, "untrained {:.3f}": self.untrained}
+        parts += [form.format(figure) for form, figure in figures.items() if figure is not None]
+        if self.control is not None:
+            parts.append(f"selectivity {self.score - self.control:.3f}")
+            if self.control < 0:  # else a selectivity above R² looks like an error
+                parts[-1] += f" (R² of control values {self.control:.3f})"
+        return [*lines, Text(", ".join(parts))]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,55 +267,40 @@ class _Halves:
         least = max(2, MIN_POSITIVES * num_searched // half // 2)
         families = [condition.family for condition in conditions.conditions]
         self.search = RuleSearch(conditions.flags[:, self.sample], families, least)
-        self.group_of = [group_counts(counts, half) for counts in conditions.counts]
-        self._one_hot = [
-            np.eye(int(groups.max()) + 1, dtype=np.float32)[groups]
-            for groups in (group_of[:half] for group_of in self.group_of)
-        ]
+        self._counts = [group_counts(counts, half) for counts in conditions.counts]
+
+    def groups(self, key: Key) -> NDArray[np.int64]:
+        """Return the group (N,) of each character: that of a count, or 1 where a rule holds and 0 elsewhere."""
+        return self._counts[key] if isinstance(key, int) else rule_mask(self.conditions.flags, key).astype(np.int64)
 
     def fit(self, values: Float32Array) -> list[_Fit | None]:
         """Choose the rule or the count of each cell by its values (c, N) on the choosing half; None if constant."""
         chosen = values[:, : self.half]
         rules = self.search.search(chosen[:, self.sample])
-        centres, centred, totals = _centre(chosen)
-        by_count = [self._fit_count(count, centred, totals) for count in range(len(self.group_of))]
+        by_count = [self.fit_with(count, chosen) for count in range(len(self._counts))]
         fits: list[_Fit | None] = []
-        for cell, (row, total, candidates, centre) in enumerate(zip(centred, totals, rules, centres, strict=True)):
-            by_rule = (self._fit_rule(rule, row, total) for rule in candidates)
+        for cell, (row, candidates) in enumerate(zip(chosen, rules, strict=True)):
+            by_rule = (self.fit_with(rule, row[None])[0] for rule in candidates)
             followed = max((counted[cell] for counted in by_count), key=lambda fit: fit.chosen_on, default=None)
-            fit = _choose(by_rule, followed) if _is_varied(total, self.half) else None
-            fits.append(fit and replace(fit, means=fit.means + centre))
+            fits.append(_choose(by_rule, followed) if _is_varied(row) else None)
         return fits
 
     def fit_with(self, key: Key, values: Float32Array) -> list[_Fit]:
-        """Fit the means of a rule or a count to each row of values (c, n) of the choosing half."""
-        centres, centred, totals = _centre(values)
-        if isinstance(key, int):
-            fits = self._fit_count(key, centred, totals)
-        else:
-            fits = [self._fit_rule(key, row, total) for row, total in zip(centred, totals, strict=True)]
-        return [replace(fit, means=fit.means + centre) for fit, centre in zip(fits, centres, strict=True)]
+        """Fit the means of a rule's two groups, or a monotone function of a count, to values (c, n) by their squares.
 
-    def _fit_count(self, count: int, centred: Float32Array, totals: Float64Array) -> list[_Fit]:
-        """Fit a monotone function of a count to values (c, n) with mean 0 and these sums of squares (c,)."""
-        one_hot = self._one_hot[count]
-        fitted, gains = fit_monotone((centred @ one_hot).astype(np.float64), one_hot.sum(axis=0, dtype=np.float64))
+        The values are those of the choosing half.
+        """
+        groups = self.groups(key)[: self.half]
+        sizes = np.bincount(groups, minlength=2).astype(np.float64)
+        centres = values.mean(axis=1, dtype=np.float64)
+        if not isinstance(key, int) and sizes.min() < MIN_POSITIVES:
+            return [_Fit(key, 0.0, np.full(2, centre)) for centre in centres]
+        centred = values - centres[:, None].astype(np.float32)
+        fitted, gains = fit_monotone(np.array([np.bincount(groups, row, len(sizes)) for row in centred]), sizes)
+        totals = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
         scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
-        return [_Fit(count, float(score), means) for score, means in zip(scores, fitted, strict=True)]
-
-    def _fit_rule(self, rule: Rule, centred: Float32Array, total: float) -> _Fit:
-        mask = self.mask(rule, slice(0, self.half))
-        num_inside = int(mask.sum())
-        num_outside = self.half - num_inside
-        if min(num_inside, num_outside) < MIN_POSITIVES:
-            return _Fit(rule, 0.0, np.zeros(2))
-        inside = float(centred[mask].sum(dtype=np.float64))
-        score = inside**2 * self.half / (num_inside * num_outside) / max(float(total), np.finfo(np.float64).tiny)
-        return _Fit(rule, score, np.array([-inside / num_outside, inside / num_inside]))
-
-    def mask(self, rule: Rule, part: slice) -> NDArray[np.bool_]:
-        """Return where (n,) a rule holds in a part of the text."""
-        return rule_mask(self.conditions.flags[:, part], rule)
+        found = zip(scores.tolist(), fitted + centres[:, None], strict=True)
+        return [_Fit(key, score, means) for score, means in found]
 
     def score(self, fit: _Fit | None, values: Float32Array, *, has_interval: bool = False) -> _Scored:
         """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
@@ -310,11 +308,9 @@ class _Halves:
         scored = values[scoring].astype(np.float64)
         centred = scored - scored.mean()
         total = float((centred**2).sum())
-        if fit is None or not _is_varied(total, len(scored)):
+        if fit is None or not _is_varied(scored):
             return _Scored(None, 0.0, None, total / len(scored))
-        key = fit.key
-        groups = self.group_of[key][scoring] if isinstance(key, int) else self.mask(key, scoring).astype(np.int64)
-        errors = (scored - fit.means[groups]) ** 2
+        errors = (scored - fit.means[self.groups(fit.key)[scoring]]) ** 2
         interval = _interval(errors, centred) if has_interval else None
         return _Scored(fit, 1 - float(errors.sum()) / total, interval, total / len(scored))
 
@@ -331,17 +327,9 @@ def _choose(by_rule: Iterable[_Fit], by_count: _Fit | None) -> _Fit | None:
     return best or by_count
 
 
-def _is_varied(total: float, num_chars: int) -> bool:
-    """Return whether values with this sum of squares about their mean vary by more than rounding."""
-    return total > 1e-12 * num_chars
-
-
-def _centre(values: Float32Array) -> tuple[Float64Array, Float32Array, Float64Array]:
-    """Return the means (c,) of values (c, n), the values about them, and their sums of squares (c,)."""
-    centres = values.mean(axis=1, dtype=np.float64)
-    centred = values - centres[:, None].astype(np.float32)
-    totals: Float64Array = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
-    return centres, centred, totals
+def _is_varied(values: NDArray[np.floating]) -> bool:
+    """Return whether values (n,) vary by more than rounding."""
+    return float(values.var(dtype=np.float64)) > 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -475,12 +463,13 @@ def _describe(
     if isinstance(fit.key, int):
         reached = measure_score(values, conditions.counts[fit.key][scoring], 1)
         return replace(described, conditions=(conditions.count_names[fit.key],), spearman=reached)
-    mask = halves.mask(fit.key, scoring)
+    mask = rule_mask(conditions.flags, fit.key)
     outside, inside = fit.means.tolist()
     rule = fit.key
     # Of a single condition and its negation, which predict the same, the rarer one is named.
-    if len(rule) == 1 and halves.mask(rule, slice(None)).mean() > 0.5:
+    if len(rule) == 1 and mask.mean() > 0.5:
         rule, mask, (inside, outside) = negated(rule), ~mask, (outside, inside)
+    mask = mask[scoring]
     polarity = 1 if inside >= outside else -1
     named = ((conditions.conditions[condition], holds) for condition, holds in rule)
     return replace(
@@ -524,21 +513,22 @@ def _beside_baseline(
 def _follow(halves: _Halves, keys: Collection[Key], baseline: Activations) -> dict[Key, float]:
     """Return the score that the baseline's cell which follows each rule or count best reaches with it.
 
-    That cell is chosen on the choosing half, for rules on the sample of the search.
+    That cell is chosen on the sample of the search.
     """
-    rules = [key for key in keys if not isinstance(key, int)]
-    masks = [rule_mask(halves.search.flags, rule) for rule in rules]
-    inside = np.array(masks, np.float32).reshape(len(masks), len(halves.sample))
+    if not keys:
+        return {}
+    groups = [np.unique(halves.groups(key)[halves.sample], return_inverse=True)[1] for key in keys]
+    one_hots = [np.eye(int(of_key.max()) + 1, dtype=np.float32)[of_key] for of_key in groups]
+    together = np.concatenate(one_hots, axis=1)
+    ends = np.cumsum([one_hot.shape[1] for one_hot in one_hots])
     best = dict.fromkeys(keys, (0.0, 0))
     for begin in range(0, len(baseline.values), CELLS_AT_ONCE):
-        values = np.asarray(baseline.values[begin : begin + CELLS_AT_ONCE], np.float32)[:, : halves.half]
-        sums = standardized(values[:, halves.sample]) @ inside.T
-        sizes = np.broadcast_to(inside.sum(axis=1), sums.shape)
-        by_rule = dict(zip(rules, explained(sums, sizes, len(halves.sample), 1).T.tolist(), strict=True))
-        for key in keys:
-            reached = [fit.chosen_on for fit in halves.fit_with(key, values)] if isinstance(key, int) else by_rule[key]
+        values = np.asarray(baseline.values[begin : begin + CELLS_AT_ONCE], np.float32)
+        sums = standardized(values[:, halves.sample]) @ together
+        for key, of_key, one_hot in zip(keys, np.split(sums, ends[:-1], axis=1), one_hots, strict=True):
+            _, reached = fit_monotone(of_key.astype(np.float64), one_hot.sum(axis=0, dtype=np.float64))
             place = int(np.argmax(reached))
-            best[key] = max(best[key], (reached[place], begin + place), key=lambda one: one[0])
+            best[key] = max(best[key], (float(reached[place]), begin + place), key=lambda one: one[0])
     scores = {}
     for key, (_, cell) in best.items():
         values = np.asarray(baseline.values[cell], np.float32)
@@ -588,29 +578,6 @@ def _shares_text(report: DescriptionReport) -> str:
     return (
         f"{said}. Of rules for the same values, shifted along the text, 95% have R² below {report.control_level:.3f}."
     )
-
-
-def description_lines(one: Description) -> list[RenderableType]:
-    """Draw the description of one cell: its rule in words, and its scores in a line."""
-    lines: list[RenderableType] = [Text(all_visible(one.text), style="bold" if one.explained else "dim")]
-    if one.kind == "none":
-        return lines
-    if not one.explained:
-        lines.append(Text(all_visible(f"the best was: {' and '.join(one.conditions)}"), style="dim"))
-    parts = [f"R² {one.score:.3f}"]
-    if one.ci_low is not None and one.ci_high is not None:
-        parts[0] += f" ({one.ci_low:.3f}…{one.ci_high:.3f})"
-    if one.auc is not None:
-        parts.append(f"AUC {one.auc:.3f}")
-    if one.spearman is not None:
-        parts.append(f"ρ {one.spearman:+.3f}")
-    if one.untrained is not None:
-        parts.append(f"untrained {one.untrained:.3f}")
-    if one.selectivity is not None:
-        # Without it a selectivity above R² looks like an error.
-        negative = f" (R² of control values {one.control:.3f})" if one.control is not None and one.control < 0 else ""
-        parts.append(f"selectivity {one.selectivity:.3f}{negative}")
-    return [*lines, Text(", ".join(parts))]
 
 
 def page_parts(one: Description) -> Iterable[PagePart]:

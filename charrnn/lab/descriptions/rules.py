@@ -72,8 +72,7 @@ class RuleSearch:
         `least` is the number of characters at which a rule must hold, and must fail.
         """
         self.flags, self.least, self.beam = flags, least, beam
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(families))}
-        self.families = [numbers[name] for name in families]
+        self.families, self.num_chars = families, flags.shape[1]
         self.holds: Float32Array = flags.astype(np.float32)
         self.sizes: Float32Array = self.holds.sum(axis=1)
 
@@ -84,67 +83,48 @@ class RuleSearch:
         """
         scaled = standardized(values)
         single_sums = scaled @ self.holds.T
-        scores = explained(single_sums, np.broadcast_to(self.sizes, single_sums.shape), self._num_chars, self.least)
+        scores = explained(single_sums, np.broadcast_to(self.sizes, single_sums.shape), self.num_chars, self.least)
         singles = [self._best_singles(row) for row in scores]
         both_signs = [
             [rule if holds else negated(rule) for rule in rules for holds in (True, False)] for rules in singles
         ]
-        lengths = [singles]
-        parents = both_signs
+        lengths, parents = [singles], both_signs
         for _ in range(1, MAX_TERMS):
-            found = self._extend(scaled, single_sums, parents)
-            parts = [_parts_of_best(rules) for rules in found]
-            refined = self._extend(scaled, single_sums, parts)
+            found = self._extend(scaled, parents)
+            # The best rule without each of its conditions in turn.
+            parts = [
+                [tuple(other for other in rules[0][1] if other != one) for one in rules[0][1]] if rules else []
+                for rules in found
+            ]
+            refined = self._extend(scaled, parts)
             found = [self._merge(old + new) for old, new in zip(found, refined, strict=True)]
             lengths.append([[rule for _, rule in rules] for rules in found])
             parents = lengths[-1]
         return [[rule for rules in lengths for rule in rules[cell][:NUM_KEPT]] for cell in range(len(values))]
 
-    @property
-    def _num_chars(self) -> int:
-        return int(self.flags.shape[1])
-
     def _best_singles(self, scores: Float32Array) -> list[Rule]:
         """Return the best condition of each of the best families, best first, by their scores (K,)."""
-        chosen: dict[int, Rule] = {}
+        chosen: dict[str, Rule] = {}
         for condition in np.argsort(-scores, kind="stable").tolist():
             if scores[condition] <= 0 or len(chosen) == self.beam:
                 break
             chosen.setdefault(self.families[condition], ((condition, True),))
         return list(chosen.values())
 
-    def _extend(
-        self, scaled: Float32Array, single_sums: Float32Array, parents: Sequence[Sequence[Rule]]
-    ) -> list[list[tuple[float, Rule]]]:
-        """Extend the rules of each cell by every condition and its negation; return the best with their scores.
-
-        A rule "not A" needs no product of its own: what holds with B but not with A is B without "A and B".
-        """
+    def _extend(self, scaled: Float32Array, parents: Sequence[Sequence[Rule]]) -> list[list[tuple[float, Rule]]]:
+        """Extend the rules of each cell by every condition and its negation; return the best with their scores."""
         pairs = [(cell, rule) for cell, rules in enumerate(parents) for rule in rules]
         if not pairs:
             return [[] for _ in parents]
-        bases = [negated(rule) if _is_negation(rule) else rule for _, rule in pairs]
-        # A negation and what it negates share one column.
-        owners = [cell for cell, _ in pairs]
-        columns = {key: n for n, key in enumerate(dict.fromkeys(zip(owners, bases, strict=True)))}
-        rules = {rule: n for n, rule in enumerate(dict.fromkeys(bases))}
+        rules = {rule: number for number, rule in enumerate(dict.fromkeys(rule for _, rule in pairs))}
+        rows = [rules[rule] for _, rule in pairs]
         masks = np.array([rule_mask(self.flags, rule) for rule in rules], np.float32)
-        joint_sizes = masks @ self.holds.T
-        weighted = masks[[rules[rule] for _, rule in columns]]
-        weighted *= scaled[[cell for cell, _ in columns]]
-        joint_sums, own_sums = weighted @ self.holds.T, weighted.sum(axis=1)
-        own_sizes = masks.sum(axis=1)
-        column_of = [columns[key] for key in zip(owners, bases, strict=True)]
-        row_of = [rules[base] for base in bases]
-        sums, sizes = joint_sums[column_of], joint_sizes[row_of]
-        own_sums, own_sizes = own_sums[column_of], own_sizes[row_of]
-        flipped = [number for number, (_, rule) in enumerate(pairs) if _is_negation(rule)]
-        sums[flipped] = single_sums[[owners[number] for number in flipped]] - sums[flipped]
-        sizes[flipped] = self.sizes - sizes[flipped]
-        own_sums[flipped], own_sizes[flipped] = -own_sums[flipped], self._num_chars - own_sizes[flipped]
+        sizes, own_sizes = (masks @ self.holds.T)[rows], masks.sum(axis=1)[rows]
+        weighted = masks[rows] * scaled[[cell for cell, _ in pairs]]
+        sums, own_sums = weighted @ self.holds.T, weighted.sum(axis=1)
         scores = np.empty((len(pairs), 2, len(self.flags)), np.float32)
-        scores[:, 0] = explained(sums, sizes, self._num_chars, self.least)
-        scores[:, 1] = explained(own_sums[:, None] - sums, own_sizes[:, None] - sizes, self._num_chars, self.least)
+        scores[:, 0] = explained(sums, sizes, self.num_chars, self.least)
+        scores[:, 1] = explained(own_sums[:, None] - sums, own_sizes[:, None] - sizes, self.num_chars, self.least)
         for number, (_, rule) in enumerate(pairs):
             scores[number, :, [condition for condition, _ in rule]] = 0
         ends = np.cumsum([len(rules) for rules in parents])
@@ -170,7 +150,7 @@ class RuleSearch:
 
     def _merge(self, rules: Iterable[tuple[float, Rule]]) -> list[tuple[float, Rule]]:
         """Return the best rules, one of those that are variants of each other, best first."""
-        chosen: dict[tuple[tuple[int, bool], ...], tuple[float, Rule]] = {}
+        chosen: dict[tuple[tuple[str, bool], ...], tuple[float, Rule]] = {}
         for score, rule in sorted(rules, key=lambda one: (-one[0], one[1])):
             if len(chosen) == self.beam:
                 break
@@ -179,22 +159,10 @@ class RuleSearch:
         return list(chosen.values())
 
 
-def _is_negation(rule: Rule) -> bool:
-    return len(rule) == 1 and not rule[0][1]
-
-
 def negated(rule: Rule) -> Rule:
     """Return the opposite of a rule of one condition."""
     ((condition, holds),) = rule
     return ((condition, not holds),)
-
-
-def _parts_of_best(rules: Sequence[tuple[float, Rule]]) -> list[Rule]:
-    """Return the best rule without each of its conditions in turn."""
-    if not rules:
-        return []
-    best = rules[0][1]
-    return [tuple(other for other in best if other != literal) for literal in best]
 
 
 def group_counts(counts: NDArray[np.int64], half: int) -> NDArray[np.int64]:
