@@ -100,6 +100,7 @@ class Direction(Displayable):
     num_chars: int
     is_all: bool = False
     """Whether it is over all cells of the model."""
+    DERIVED = ("name", "gain", "is_better", "shares")
 
     @property
     def name(self) -> str:
@@ -127,11 +128,6 @@ class Direction(Displayable):
     def layers(self) -> tuple[int, ...]:
         """The layers of its cells, ascending."""
         return tuple(sorted({layer for layer, _ in self.cells}))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields and the derived ones as one object."""
-        derived = {"name": self.name, "gain": self.gain, "is_better": self.is_better, "shares": self.shares}
-        return asdict(self) | derived
 
     def part(self, layer: int) -> list[tuple[int, float, float, float]]:
         """Return unit, weight, mean and standard deviation of each of its cells that is in a layer."""

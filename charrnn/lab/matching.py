@@ -39,7 +39,6 @@ from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
 from charrnn.lazy import torch
 from charrnn.progress import task
-from charrnn.views.charts import Line, LineChart, Point, ticks_from_zero
 from charrnn.views.tables import MEANINGS, plain_table, score_mark
 from charrnn.views.theme import all_visible
 
@@ -52,11 +51,7 @@ SHARED = 0.01
 """Largest p-value of a cell that another run has as well."""
 NUM_ROTATIONS = 99
 """R: rotations that the null is measured on: the fewest by which a cell can reach p = 0.01."""
-NUM_BINS = 20
-"""Bins of the histograms of best correlations, from 0 to 1."""
 Float64Array = NDArray[np.float64]
-HISTOGRAM_TITLE = "Share of the cells by their best |r| with a cell of the other run; without marks: with rotations"
-"""Title of the chart."""
 SAME_MARK = "="
 """Follows a cell that correlates best with that of the first run."""
 ABOUT_PAIRS = (
@@ -70,8 +65,6 @@ ABOUT_PROPERTIES = (
     + "; ".join(f"{mark}: {meaning}" for mark, meaning in MEANINGS.items())
 )
 """The marks of the table of properties, in short."""
-NUM_TICKS = 6
-"""Numbers on the vertical axis at the most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,10 +113,6 @@ class PairMatch(Displayable):
     null_95: Share
     """The |r| that 95 % of them stay below."""
     null_99: Share
-    histogram: tuple[Share, ...] = field(repr=False)
-    """The share of the cells by their best |r|, in equal bins from 0 to 1."""
-    null_histogram: tuple[Share, ...] = field(repr=False)
-    """The same under rotation."""
     DERIVED = ("median", "share_95", "share_99", "share_excess", "share_mutual")
 
     def fits(self, study: CellAnalysis, other: CellAnalysis) -> bool:
@@ -131,10 +120,8 @@ class PairMatch(Displayable):
         cells = [(match.layer, match.unit) for match in self.matches]
         others = {(match.other_layer, match.other_unit) for match in self.matches}
         others |= {match.partner for match in self.matches if match.partner is not None}
-        return (
-            cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)]
-            and others <= {divmod(cell, other.num_units) for cell in range(other.num_cells)}
-            and len(self.histogram) == len(self.null_histogram) == NUM_BINS
+        return cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)] and (
+            others <= {divmod(cell, other.num_units) for cell in range(other.num_cells)}
         )
 
     @property
@@ -222,7 +209,7 @@ class MatchReport(Displayable):
         }
 
     def view(self) -> Sequence[RenderableType]:
-        """Return the table of pairs, the histograms of the first run's pairs, and the table of detectors by run."""
+        """Return the table of pairs, how many cells are shared, and the table of detectors by run."""
         names = short_names(self.names)
         return [
             Text(
@@ -235,8 +222,6 @@ class MatchReport(Displayable):
             Text(ABOUT_PAIRS, style="dim"),
             Text(),
             Text(sharing_sentence(self)),
-            Text(),
-            match_chart(self),
             Text(),
             Text("The best cell for each detector, by run", style="bold"),
             properties_table(self, names),
@@ -480,8 +465,6 @@ def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, n
         null_median=median,
         null_95=null_95,
         null_99=null_99,
-        histogram=_histogram(np.abs(numbers[:, 0])),
-        null_histogram=_histogram(null),
     )
 
 
@@ -501,12 +484,6 @@ def _order(found: PropertyMatch) -> tuple[int, float]:
     """Return the key that sorts properties: found in most runs first, then by the mean strength."""
     strengths = [score.strength for score in found.scores if score is not None]
     return -found.num_found, -sum(strengths) / len(strengths)
-
-
-def _histogram(values: NDArray[Any]) -> tuple[float, ...]:
-    """Return the share of values in [0, 1] that are in each bin."""
-    counts, _ = np.histogram(values, bins=NUM_BINS, range=(0, 1))
-    return tuple((counts / values.size).astype(np.float32).tolist())
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -555,30 +532,6 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
     marks = (SAME_MARK if is_same else "") + score_mark(score)
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
-
-
-def match_chart(report: MatchReport) -> LineChart:
-    """Draw how the best correlations of the first run's cells are distributed, for each other run."""
-    pairs = report.pairs[: len(report.names) - 1]
-    lines = []
-    for number, pair in enumerate(pairs):
-        name = f"{pair.name} in {pair.other}"
-        lines.append(Line(name, [_steps(pair.histogram)], number))
-        lines.append(Line(f"{name}, null", [_steps(pair.null_histogram)], number, is_marked=False))
-    return LineChart(
-        title=HISTOGRAM_TITLE,
-        lines=lines,
-        across=(0.0, 1.0),
-        across_label="best |r|",
-        across_ticks=lambda most: [(tick / 5, f"{tick / 5:g}") for tick in range(6)],
-        up_ticks=ticks_from_zero(max(max(*pair.histogram, *pair.null_histogram) for pair in pairs), NUM_TICKS),
-        empty_notice="No cell.",
-    )
-
-
-def _steps(shares: Sequence[float]) -> list[Point]:
-    """Return a point in the middle of each bin from 0 to 1."""
-    return [((place + 0.5) / len(shares), share) for place, share in enumerate(shares)]
 
 
 def _measure(subject: Subject) -> MatchReport:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -470,7 +469,7 @@ ASCII_LINES = " -="
 class CopiedText:
     """A renderable that marks the copies in a text, folded at the width of the console.
 
-    A character in several copies belongs to the longest. Without colour (or with `strip`) the marks are lines below the
+    A character in several copies belongs to the first. Without colour (or with `strip`) the marks are lines below the
     text. Bytes are decoded as UTF-8; a character counts as copied if all of its bytes are.
     """
 
@@ -484,7 +483,7 @@ class CopiedText:
 
 
 def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
-    text, marks = novelty.text, _marks(novelty)
+    text, marks = novelty.text, iter(_marks(novelty).tolist())
     if isinstance(text, str):
         yield from zip(text, marks, strict=True)
         return
@@ -493,25 +492,14 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
         yield character, min(islice(marks, num_bytes))
 
 
-def _marks(novelty: Novelty) -> Iterator[int]:
-    """Yield for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
-    remaining = list(reversed(novelty.copies))
-    # A heap, longest first: marking one copy after the other takes quadratic time in a periodic text.
-    here: list[tuple[int, int, int]] = []
-    mark, last_start = 2, -1
-    for position in range(len(novelty.text)):
-        while remaining and remaining[-1].start == position:
-            copy = remaining.pop()
-            heappush(here, (-copy.length, copy.start, copy.stop))
-        while here and here[0][2] <= position:
-            heappop(here)
-        if not here:
-            yield 0
-            continue
-        _, start, _ = here[0]
-        if start != last_start:
-            mark, last_start = 3 - mark, start
-        yield mark
+def _marks(novelty: Novelty) -> NDArray[np.uint8]:
+    """Return for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
+    marks = np.zeros(len(novelty.text), np.uint8)
+    reached = 0
+    for number, copy in enumerate(novelty.copies):
+        marks[max(reached, copy.start) : copy.stop] = 1 + number % 2
+        reached = copy.stop
+    return marks
 
 
 def novelty(model: Model, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:

@@ -88,10 +88,7 @@ class LayerNumbers:
 
     def row(self, name: str) -> NumberRow:
         """Return the first row of that name. Raises KeyError."""
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(name)
+        return {row.name: row for row in reversed(self.rows)}[name]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,7 +174,7 @@ class _Reader(Walk[Any]):
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]) -> None:
         super().__init__(Architecture.of(config))
-        self.ops = DOUBLE
+        self.ops = NUMPY
         self._config, self._vocabulary, self._size = config, vocabulary, self.architecture.hidden_size
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
         self._linear = self.architecture.linear_weights(self._weights)
@@ -236,7 +233,7 @@ class _Reader(Walk[Any]):
         product = x @ weight.T
         self._rows += [_row(names[0], product, labels), _row(names[1], bias, labels)]
         if last == "ih" and self.architecture.cell is Unitary and prefix.startswith("layers"):
-            rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self._layers)))
+            rotated = Unitary.rotate(NUMPY, self._before[0], self.extras_of(len(self._layers)))
             self._rows.append(_row("U h", np.concatenate(rotated, axis=-1)))
         return np.asarray(product + bias)
 
@@ -310,23 +307,11 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
         return call
 
     return replace(
-        DOUBLE,
-        sigmoid=record(DOUBLE.sigmoid, [(f"a_{gate}", gate) for gate in cell.gates], "sigmoid"),
-        tanh=record(DOUBLE.tanh, TANH.get(cell_name, ()), "tanh"),
-        relu=record(DOUBLE.relu, RELU.get(cell_name, ()), "relu"),
+        NUMPY,
+        sigmoid=record(NUMPY.sigmoid, [(f"a_{gate}", gate) for gate in cell.gates], "sigmoid"),
+        tanh=record(NUMPY.tanh, TANH.get(cell_name, ()), "tanh"),
+        relu=record(NUMPY.relu, RELU.get(cell_name, ()), "relu"),
     )
-
-
-def _parts(z: NDArray[np.complex128]) -> tuple[Doubles, Doubles]:
-    return z.real, z.imag
-
-
-_FOURIER: dict[str, Any] = {
-    "fft": lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho")),
-    "ifft": lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho")),
-}
-DOUBLE: Ops[Any] = replace(NUMPY, **_FOURIER)
-"""The equations' functions in float64."""
 
 
 @dataclass(frozen=True)

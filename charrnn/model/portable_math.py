@@ -202,8 +202,8 @@ def exact_tanh(x: Float32Array) -> Float32Array:
     return np.asarray(x * _polynomial(TANH_TOP, square) / _polynomial(TANH_BOTTOM, square))
 
 
-def _parts(z: NDArray[np.complex128]) -> tuple[Float32Array, Float32Array]:
-    return z.real.astype(np.float32), z.imag.astype(np.float32)
+def _parts(z: NDArray[np.complex128], like: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return z.real.astype(like.dtype), z.imag.astype(like.dtype)
 
 
 NUMPY: Ops[Float32Array] = Ops(
@@ -217,8 +217,8 @@ NUMPY: Ops[Float32Array] = Ops(
     split=lambda x, blocks: np.split(x, blocks, axis=-1),
     cat=lambda parts: np.concatenate(parts, axis=-1),
     permute=lambda x, order: x[..., order],
-    fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho")),
-    ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho")),
+    fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho"), re),
+    ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho"), re),
     clamp=lambda memory: memory,
 )
 """The equations' functions in NumPy."""
