@@ -1,4 +1,4 @@
-"""Rows of n-gram models and compressors in an evaluation, from a run whose model is a known Markov chain."""
+"""Rows of n-gram models in an evaluation, from a run whose model is a known Markov chain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import charrnn
 from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
-from charrnn.evaluation.records import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
+from charrnn.evaluation.records import NGRAM, Evaluation, EvaluationRow
 from charrnn.lab import ngrams
 from charrnn.lab.ngrams import ORDERS, NgramModel
 from charrnn.views.losses import shown_rows
@@ -52,15 +52,6 @@ def test_rows_come_near_the_entropy_of_the_chain(evaluation: Evaluation) -> None
     assert losses[0] == pytest.approx(np.log(8), abs=0.02)
     # 3,000 scored characters: a standard error of 0.01. Longer orders learn chance from 27,000 training characters.
     assert all(abs(loss - entropy) < 0.05 for loss in losses[1:6])
-    rows = {row.loss.protocol: row for row in rows_of(evaluation, COMPRESSOR)}
-    assert any("keep learning" in note for note in evaluation.notes)
-    for row in rows.values():
-        assert row.difference is None and row.loss.nats_ci is None
-        assert row.loss.num_chars == 3_000 and row.loss.bpc == pytest.approx(row.loss.bits_per_byte)
-    # 0.72 bits are the entropy. No compressor can do better; xz codes matches and is far from it.
-    assert 0.72 < rows["xz -9e"].loss.bits_per_byte < 2
-    if "PPMd -o16" in rows:
-        assert 0.70 < rows["PPMd -o16"].loss.bits_per_byte < 0.95
 
 
 def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Model, evaluation: Evaluation) -> None:
@@ -72,17 +63,6 @@ def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Mod
     assert model.ngram_model(5).num_training_chars == 27_000
 
 
-def test_a_compressor_that_is_not_installed_is_skipped_with_the_remedy(
-    model: api.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing = replace(ngrams.COMPRESSORS[1], package="no_such_package_here")
-    monkeypatch.setattr(ngrams, "COMPRESSORS", (missing,))
-    found = comparison.evaluate_runs([model], ngrams=(2,))
-    assert not rows_of(found, COMPRESSOR)
-    skipped = next(row for row in found.skipped if row.name == COMPRESSOR)
-    assert "no_such_package_here" in skipped.reason and "compression" in skipped.reason
-
-
 def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: Evaluation) -> None:
     assert list(charrnn.evaluate_ngrams(model, model.held_out())) == [row.loss for row in rows_of(evaluation, NGRAM)]
     (report,) = charrnn.evaluate_ngrams(model, chain_text(2_000, seed=5), orders=[3, 3])
@@ -91,12 +71,8 @@ def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation
 
 def test_a_note_names_the_share_that_is_counted(model: api.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
-    monkeypatch.setattr(ngrams, "MOST_TRAINING_BYTES", 2_000)
-    monkeypatch.setattr(ngrams, "MOST_TEXT_BYTES", 1_000)
     found = comparison.evaluate_runs([model], ngrams=(2,))
     assert "n-grams are counted in the last 2,700 characters of the training text (10 %)." in found.notes
-    assert any("last 2,000 bytes" in note and "first 1,000" in note for note in found.notes)
-    assert {row.loss.num_chars for row in rows_of(found, COMPRESSOR)} == {1_000}
 
 
 def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:

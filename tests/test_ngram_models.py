@@ -1,7 +1,5 @@
-"""n-gram models against a textbook implementation with dictionaries, and the bits per byte of compressors."""
+"""n-gram models against a textbook implementation with dictionaries."""
 
-import lzma
-import random
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import DataError, UsageError
 from charrnn.lab import ngrams
-from charrnn.lab.ngrams import COMPRESSORS, FALLBACK_DISCOUNTS, Compressor, NgramModel, discounts_of
+from charrnn.lab.ngrams import FALLBACK_DISCOUNTS, NgramModel, discounts_of
 
 Ngram = tuple[int, ...]
 
@@ -129,33 +127,3 @@ def test_orders_and_texts_that_cannot_be_used_are_refused() -> None:
         model.char_probabilities(text, np.arange(3), (4,))
     with pytest.raises(ValueError, match="positions"):
         model.char_nats(text, np.array([10]))
-
-
-WORDS = ["count", "cell", "gate", "quote", "line", "state", "carry", "forget", "recall", "write"]
-
-
-def words(num: int, seed: int) -> bytes:
-    return " ".join(random.Random(seed).choices(WORDS, k=num)).encode()
-
-
-@pytest.mark.parametrize("compressor", COMPRESSORS, ids=lambda compressor: compressor.name)
-def test_a_compressor_costs_what_the_text_adds_to_the_training_text(compressor: Compressor) -> None:
-    if not compressor.is_installed:
-        pytest.skip(f"{compressor.package} is not installed")
-    training, other = random.Random(1).randbytes(20_000), random.Random(2).randbytes(20_000)
-    assert 7.9 < compressor.bits_per_byte(training, other) < 8.4
-    # PPMd codes each character, with a probability near 1; xz codes one long match.
-    assert compressor.bits_per_byte(training, training[5_000:9_000]) < 1
-    # log2(10) bits for each word and the space after it, 5.7 bytes in the mean: 0.59 bits per byte.
-    assert 0.58 < compressor.bits_per_byte(words(20_000, 1), words(4_000, 2)) < 1.2
-    assert compressor.bits_per_byte(words(2_000, 1), words(40, 3)) < 0.7 * compressor.bits_per_byte(b"", words(40, 3))
-    with pytest.raises(ValueError, match="nothing"):
-        compressor.bits_per_byte(b"text", b"")
-
-
-def test_xz_finds_what_its_preset_finds() -> None:
-    """The dictionary of the preset is longer than the text, and so no better."""
-    training, text = words(20_000, 1), words(4_000, 2)
-    sizes = [len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)) for data in (training, training + text)]
-    # xz rounds the sizes of its files up to 4 bytes.
-    assert abs(COMPRESSORS[0].added_bytes(training, text) - (sizes[1] - sizes[0])) <= 4

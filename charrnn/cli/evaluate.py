@@ -84,7 +84,7 @@ def evaluate(
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix RUN3.
 
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
-    has all of them. Familiar references are xz and PPMd: a text costs what it adds to the compressed training text.
+    has all of them.
     """
     export, mix, precision, num_chars = (values[name] for name in ("--export", "--mix", "--precision", "--chars"))
     check_export(export, text, no_arrays="an evaluation has")

@@ -10,8 +10,6 @@ MAX_SCORED = 1 << 24
 
 NGRAM = "n-gram"
 """The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
-COMPRESSOR = "compressor"
-"""The name of the rows of compressors; their protocols are `xz -9e`, …"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +73,7 @@ class EvaluationRow:
     """The loss of one predictor by one protocol."""
 
     name: str
-    """The name of the run, or what else predicts: `n-gram`, `compressor`."""
+    """The name of the run, or what else predicts: `n-gram`."""
     step: int | None = None
     """The step of the run's checkpoint; None if no run predicts."""
     loss: LossReport

@@ -21,20 +21,16 @@ Shapes: N characters of the training text, S of both texts, V vocabulary, M posi
 
 from __future__ import annotations
 
-import lzma
-import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, UsageError, counted, install_command, named
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
-from charrnn.evaluation.records import COMPRESSOR, MAX_SCORED, NGRAM, EvaluationRow, LossReport, SkippedRow
+from charrnn.evaluation.records import MAX_SCORED, NGRAM, LossReport
 from charrnn.extensions import ModelMethod, PackageFunction
 from charrnn.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -211,70 +207,6 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     return discounts if is_usable else FALLBACK_DISCOUNTS
 
 
-MOST_TRAINING_BYTES = 1 << 23
-"""Bytes of the training text that a compressor reads: the last ones."""
-MOST_TEXT_BYTES = 1 << 22
-"""Bytes of the text that are compressed: the first ones."""
-PPMD_ORDER = 16
-"""Bytes of context, at most, that PPMd uses; more do not help (benchmarks/LOG.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Compressor:
-    """A general compressor, by the name and option of its command line: a familiar reference for the loss of a model.
-
-    A text costs what it adds to the training text: 8 · (size of both, compressed together, minus the size of the
-    training text alone) / bytes of the text. So the compressor, like a model, has read the training text before. Unlike
-    a model it keeps learning from the text it compresses: compare it with dynamic evaluation, too.
-    """
-
-    name: str
-    added_bytes: Callable[[bytes, bytes], int]
-    """Returns by how much a text enlarges the compressed training text."""
-    package: str | None = None
-    """The package that contains it; None for the standard library."""
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether its package is installed."""
-        return self.package is None or find_spec(self.package) is not None
-
-    def bits_per_byte(self, training: bytes, text: bytes) -> float:
-        """Compute the bits per byte of `text` after `training`. Raises ValueError for an empty text."""
-        if not text:
-            raise ValueError("nothing to compress")
-        with task(self.name):
-            return 8 * self.added_bytes(training, text) / len(text)
-
-
-def _xz_size(data: bytes) -> int:
-    # The dictionary of the preset, 64 MiB, takes 0.7 GB of memory. One as long as the text finds the same matches.
-    dictionary = max(1 << 16, 1 << (len(data) - 1).bit_length())
-    preset = 9 | lzma.PRESET_EXTREME
-    return len(lzma.compress(data, filters=[{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": dictionary}]))
-
-
-def _xz_added(training: bytes, text: bytes) -> int:
-    return _xz_size(training + text) - _xz_size(training)
-
-
-def _ppmd_added(training: bytes, text: bytes) -> int:
-    """Compress both in one pass: apart from a few bytes, the output never lags behind the input."""
-    import pyppmd
-
-    # Variant H, with memory in which the statistics of both never have to be dropped.
-    encoder: Any = pyppmd.Ppmd7Encoder(PPMD_ORDER, max(1 << 24, 32 * (len(training) + len(text))))
-    encoder.encode(training)
-    return len(encoder.encode(text)) + len(encoder.flush())
-
-
-COMPRESSORS = (
-    Compressor("xz -9e", _xz_added),
-    Compressor(f"PPMd -o{PPMD_ORDER}", _ppmd_added, package="pyppmd"),
-)
-"""The compressors of `evaluate --ngrams`."""
-
-
 def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
     """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
 
@@ -341,61 +273,18 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
     usable = usable_orders(orders, training)
 
     def add_rows() -> None:
-        _add_ngrams(comparison, training, usable)
-        _add_compressors(comparison, training)
+        """Add a row for each order, over the characters of the first row."""
+        text, reference = comparison.runs[0].text, comparison.losses[0]
+        for order, losses in _losses_by_order(training, usable, text.ids, reference.positions):
+            difference = paired_difference(losses, reference)
+            comparison.add(losses.blocks, text, difference, name=NGRAM, protocol=f"{order}-gram")
+        if len(training) > MOST_TRAINING_CHARS:
+            comparison.notes.append(
+                f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the training text "
+                f"({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
+            )
 
     return add_rows
-
-
-def _add_ngrams(comparison: Comparison, training: CorpusPart, orders: Sequence[int]) -> None:
-    """Add a row for each order, over the characters of the first row."""
-    text, reference = comparison.runs[0].text, comparison.losses[0]
-    for order, losses in _losses_by_order(training, orders, text.ids, reference.positions):
-        difference = paired_difference(losses, reference)
-        comparison.add(losses.blocks, text, difference, name=NGRAM, protocol=f"{order}-gram")
-    if len(training) > MOST_TRAINING_CHARS:
-        comparison.notes.append(
-            f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the training text "
-            f"({100 * MOST_TRAINING_CHARS / len(training):.2g} %)."
-        )
-
-
-def _add_compressors(comparison: Comparison, training: CorpusPart) -> None:
-    """Add a row for each compressor that is installed, and the reason for any other.
-
-    They have no loss for each character, so there is neither an interval nor a difference.
-    """
-    content, text = comparison.contents[0], comparison.runs[0].text
-    before = _as_bytes(training[max(0, len(training) - MOST_TRAINING_BYTES) :])[-MOST_TRAINING_BYTES:]
-    data = _as_bytes(content[:MOST_TEXT_BYTES])[:MOST_TEXT_BYTES]
-    chars_per_byte = text.num_chars / text.num_bytes
-    for compressor in COMPRESSORS:
-        if not compressor.is_installed:
-            reason = f"it needs the package {compressor.package} ({install_command('compression')})"
-            comparison.skipped.append(SkippedRow(protocol=compressor.name, name=COMPRESSOR, reason=reason))
-            continue
-        bits_per_byte = compressor.bits_per_byte(before, data)
-        bpc = bits_per_byte / chars_per_byte
-        report = LossReport(
-            protocol=compressor.name,
-            nats_per_char=bpc * math.log(2),
-            bpc=bpc,
-            bits_per_byte=bits_per_byte,
-            num_chars=round(len(data) * chars_per_byte),
-            text_length=text.num_chars,
-            precision="",
-        )
-        comparison.rows.append(EvaluationRow(name=COMPRESSOR, loss=report))
-    if len(before) < training.num_bytes or len(data) < text.num_bytes:
-        comparison.notes.append(
-            f"Compressors read the last {len(before):,} bytes of the training text, then the first {len(data):,} of "
-            "this text."
-        )
-    comparison.notes.append("Compressors keep learning from the text that they compress; n-grams do not.")
-
-
-def _as_bytes(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 EXTENSIONS = (
@@ -403,8 +292,7 @@ EXTENSIONS = (
     PackageFunction(name="evaluate_ngrams", function=evaluate_ngrams),
     ExtraRows(
         name="ngrams",
-        help="Add rows for n-grams and compressors that have read the same training text, with the difference to the "
-        "first run.",
+        help="Add rows for n-grams of the training text, with the difference to the first run.",
         value=ORDERS,
         prepare=_prepare,
     ),

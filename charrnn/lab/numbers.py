@@ -43,6 +43,8 @@ MAX_STEPS = 1_000
 """Characters of the longest text."""
 Doubles = NDArray[np.float64]
 """An array of float64."""
+DOUBLE: Ops[Any] = NUMPY
+"""The equations' functions in NumPy, which have the precision of their arguments."""
 TANH = {
     "rnn": (("a", ""),),
     "gru": (("a_n", "n"),),
@@ -174,7 +176,7 @@ class _Reader(Walk[Any]):
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]) -> None:
         super().__init__(Architecture.of(config))
-        self.ops = NUMPY
+        self.ops = DOUBLE
         self._config, self._vocabulary, self._size = config, vocabulary, self.architecture.hidden_size
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
         self._linear = self.architecture.linear_weights(self._weights)
@@ -233,7 +235,7 @@ class _Reader(Walk[Any]):
         product = x @ weight.T
         self._rows += [_row(names[0], product, labels), _row(names[1], bias, labels)]
         if last == "ih" and self.architecture.cell is Unitary and prefix.startswith("layers"):
-            rotated = Unitary.rotate(NUMPY, self._before[0], self.extras_of(len(self._layers)))
+            rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self._layers)))
             self._rows.append(_row("U h", np.concatenate(rotated, axis=-1)))
         return np.asarray(product + bias)
 
@@ -307,10 +309,10 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
         return call
 
     return replace(
-        NUMPY,
-        sigmoid=record(NUMPY.sigmoid, [(f"a_{gate}", gate) for gate in cell.gates], "sigmoid"),
-        tanh=record(NUMPY.tanh, TANH.get(cell_name, ()), "tanh"),
-        relu=record(NUMPY.relu, RELU.get(cell_name, ()), "relu"),
+        DOUBLE,
+        sigmoid=record(DOUBLE.sigmoid, [(f"a_{gate}", gate) for gate in cell.gates], "sigmoid"),
+        tanh=record(DOUBLE.tanh, TANH.get(cell_name, ()), "tanh"),
+        relu=record(DOUBLE.relu, RELU.get(cell_name, ()), "relu"),
     )
 
 
