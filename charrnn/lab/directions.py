@@ -286,11 +286,8 @@ def ablate_direction(
         names = {tuple(effect.detector for effect in one.effects) for one in ablations}
         return found.direction == direction and bool(found.best_cell.cells) and len(names) == 1
 
-    key: dict[str, JSON] = {
-        "direction": encode(direction),
-        **analysis.text_key,
-        "labels": [[target.name, analysis.target_key(target)] for target in targets],
-    }
+    of_targets: JSON = [[target.name, analysis.target_key(target)] for target in targets]
+    key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
     return analysis.kept("direction ablation", key, DirectionContribution, ablate, fits)
 
 

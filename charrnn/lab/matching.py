@@ -9,7 +9,6 @@ Shapes: n characters of a window, C and D cells of two runs, H units of a layer,
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import statistics
 from collections.abc import Callable, Generator, Sequence
@@ -278,17 +277,8 @@ def match_cells(
 
 
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
-    """Return a text as characters where a model reads characters. Raises DataError if it is not UTF-8."""
-    if model.vocab.kind == "byte" or isinstance(text, str):
-        return text
-    try:
-        # The end may be a part of a character, where a text was cut.
-        return codecs.getincrementaldecoder("utf-8")().decode(text)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{model.name} reads characters, and the text is not UTF-8: {error.reason} at byte {error.start:,}. "
-            f"Give another {named('text')}."
-        ) from None
+    """Return a text as characters where a model reads characters; what is no UTF-8, such as a cut end, is left out."""
+    return text.decode("utf-8", "ignore") if isinstance(text, bytes) and model.vocab.kind != "byte" else text
 
 
 class Moments:

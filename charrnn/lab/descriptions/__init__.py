@@ -581,23 +581,11 @@ def _shares_text(report: DescriptionReport) -> str:
 
 
 def page_parts(one: Description) -> Iterable[PagePart]:
-    """Yield what an exported page shows: the rule in words, and the figures that say how well it predicts the value."""
-    yield PagePart(title="Description", draw_as="text", content=one.text)
-    if one.kind != "none":
-        interval = "" if one.ci_low is None or one.ci_high is None else f" [{one.ci_low:.2f}, {one.ci_high:.2f}]"
-        figures = {
-            "best rule": None if one.explained else " and ".join(one.conditions),
-            "R²": f"{one.score:.2f}{interval}",
-            "AUC": one.auc,
-            "Spearman's ρ": one.spearman,
-            "R², untrained baseline": one.untrained,
-            "R², control values": one.control,
-            "share of the characters": one.share,
-            "mean where it holds": one.mean_inside,
-            "mean elsewhere": one.mean_outside,
-        }
-        known = [(name, figure) for name, figure in figures.items() if figure is not None]
-        yield PagePart(title="How well it predicts the value", draw_as="figures", content=known)
+    """Yield what an exported page shows, which is the `view`: the rule, and how well it predicts the value."""
+    rule, *scores = map(str, one.view())
+    yield PagePart(title="Description", draw_as="text", content=rule)
+    if scores:
+        yield PagePart(title="How well it predicts the value", draw_as="text", content="; ".join(scores))
 
 
 def _show(subject: Subject, report: DescriptionReport) -> Shown:

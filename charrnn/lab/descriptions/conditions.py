@@ -64,9 +64,8 @@ class Conditions:
     @property
     def digest(self) -> str:
         """The SHA-256 of the conditions and the counts: equal for texts and detectors that give the same ones."""
-        digest = hashlib.sha256(
-            repr((self.conditions, self.count_names, self.half)).encode("utf-8", "backslashreplace")
-        )
+        names = repr((self.conditions, self.count_names, self.half))
+        digest = hashlib.sha256(names.encode("utf-8", "backslashreplace"))
         digest.update(np.packbits(self.flags).tobytes())
         digest.update(np.ascontiguousarray(self.counts).tobytes())
         return digest.hexdigest()

@@ -183,7 +183,6 @@ def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
     Entry g is the largest over i <= g of the smallest over j >= g of the mean of groups i to j (Robertson, Wright &
     Dykstra 1988, Order restricted statistical inference, section 1.4).
     """
-    num_groups = len(sizes)
     totals = np.concatenate((np.zeros((len(sums), 1)), np.cumsum(sums, axis=1)), axis=1)
     ends = np.append(0, np.cumsum(sizes))
     widths = ends[None, 1:] - ends[:-1, None]  # of groups i to j (G, G)
@@ -191,8 +190,7 @@ def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
     means = np.where(is_range, (totals[:, None, 1:] - totals[:, :-1, None]) / np.where(is_range, widths, 1), np.inf)
     smallest = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
     largest = np.maximum.accumulate(smallest, axis=1)
-    groups = np.arange(num_groups)
-    return np.asarray(largest[:, groups, groups])
+    return np.diagonal(largest, axis1=1, axis2=2)
 
 
 def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array, Float64Array]:
