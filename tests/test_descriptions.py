@@ -14,16 +14,7 @@ from charrnn.lab.descriptions.conditions import build_conditions
 from charrnn.lab.descriptions.rules import RuleSearch, fit_rising, rule_mask
 from charrnn.text.encoded import EncodedText
 
-WORDS = (
-    "the river ran",
-    "a low door",
-    "we said nothing",
-    "old Tom",
-    "THE GREAT NORTH ROAD",
-    "rain",
-    "in May",
-    "KEEP OUT",
-)
+WORDS = ["the river ran", "a low door", "we said nothing", "Tom", "THE GREAT NORTH ROAD", "rain", "in May", "KEEP OUT"]
 
 
 def make_text(num_chars: int, seed: int = 0) -> EncodedText:
@@ -108,15 +99,6 @@ def test_search_finds_what_trying_every_rule_finds() -> None:
             best = max(naive_r2(row, rule_mask(flags, rule)) for rule in all_rules(6, num_terms, flags, least=5))
             reached = naive_r2(row, rule_mask(flags, next(rule for rule in rules if len(rule) == num_terms)))
             assert reached == pytest.approx(best, rel=1e-4)
-
-
-def test_narrow_search_finds_a_rule_of_three_conditions() -> None:
-    generator = np.random.default_rng(3)
-    flags = generator.random((40, 4_000)) < 0.5
-    planted = ((4, True), (17, False), (33, True))
-    values = rule_mask(flags, planted) + 0.3 * generator.normal(size=(1, 4_000))
-    (rules,) = RuleSearch(flags, [str(number) for number in range(40)], least=10).search(values)
-    assert next(rule for rule in rules if len(rule) == 3) == planted
 
 
 def all_rules(num_conditions: int, num_terms: int, flags: np.ndarray, least: int):

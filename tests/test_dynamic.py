@@ -153,24 +153,13 @@ def test_divergence_is_an_error() -> None:
         dynamic_nats(network, ids, 100, settings=DynamicSettings(learning_rate=1e30))
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"segment_length": 0}, "`segment_length` is 0; it must be at least 1"),
-        ({"learning_rate": float("nan")}, "`learning_rate` is nan; it must be 0 or more"),
-        ({"decay": -1.0}, "`decay` is -1.0; it must be 0 or more"),
-        ({"damping": 0.0}, "`damping` is 0.0; it must be above 0"),
-    ],
-)
-def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        DynamicSettings(**settings)
-
-
-@pytest.mark.parametrize("first", [0, 5])
-def test_without_a_character_to_score_it_is_an_error(first: int) -> None:
-    with pytest.raises(ValueError, match="nothing to score"):
-        dynamic_nats(make_network(make_config()), make_ids(5), first)
+def test_a_setting_out_of_range_is_refused() -> None:
+    with pytest.raises(UsageError, match="`segment_length` is 0; it must be at least 1"):
+        DynamicSettings(segment_length=0)
+    with pytest.raises(UsageError, match="`learning_rate` is nan; it must be 0 or more"):
+        DynamicSettings(learning_rate=float("nan"))
+    with pytest.raises(UsageError, match="it must be above 0"):
+        DynamicSettings(damping=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -183,17 +172,18 @@ def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
     return row
 
 
-def test_fewer_characters_are_scored_in_one_piece_beside_their_static_loss(
-    model: Model, monkeypatch: pytest.MonkeyPatch
+def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_losses(
+    model: Model, chain_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = evaluate_runs([model], dynamic=True, max_chars=1_200)
-    static, row = (row_of(found, "chain[:1200]", protocol) for protocol in ("stateful", "dynamic"))
-    part = model.held_out()
-    expected = char_losses(model.network, part.ids[: part.begin + 1_200], part.begin, precision="fp32")
-    assert static.loss.nats_per_char == pytest.approx(expected.mean, rel=1e-6)
-    assert static.loss.num_chars == row.loss.num_chars == 1_200
-    assert row.difference is not None
-    assert row.difference.mean == pytest.approx(row.loss.nats_per_char - expected.mean, abs=1e-6)
+    other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt"))
+    evaluation, part = evaluate_runs([model, other], dynamic=True, max_chars=1_000), model.held_out()
+    for run, name in ((model, "chain[:1000]"), (other, "other[:1000]")):
+        static, row = (row_of(evaluation, name, protocol) for protocol in ("stateful", "dynamic"))
+        expected = char_losses(run.network, part.ids[: part.begin + 1_000], part.begin, precision="fp32")
+        assert static.loss.num_chars == row.loss.num_chars == 1_000
+        assert row.difference is not None
+        assert row.difference.mean == pytest.approx(row.loss.nats_per_char - expected.mean, abs=1e-6)
+    assert "The differences of dynamic are to the stateful loss of the same run." in evaluation.notes
     monkeypatch.setattr(dynamic, "MAX_DYNAMIC", 1_100)
     row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
 
@@ -204,19 +194,6 @@ def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
     found = row_of(evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
     assert found.loss == evaluate(model, text, protocol="dynamic")
     assert evaluate(model, text, protocol="dynamic", max_chars=200).num_chars == 200
-
-
-def test_of_several_runs_each_is_compared_with_its_own_static_loss(
-    model: Model, chain_run: Path, tmp_path: Path
-) -> None:
-    other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=chain_run.parent / "chain.txt"))
-    evaluation = evaluate_runs([model, other], dynamic=True, max_chars=1000)
-    for name in ("chain[:1000]", "other[:1000]"):
-        found, static = row_of(evaluation, name, "dynamic"), row_of(evaluation, name, "stateful").loss.nats_per_char
-        assert found.difference is not None
-        # The static loss of the table may be computed in bf16.
-        assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static, abs=0.02)
-    assert "The differences of dynamic are to the stateful loss of the same run." in evaluation.notes
 
 
 @pytest.fixture(autouse=True)
@@ -260,22 +237,6 @@ def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run
     assert end is not None and (end.num_chars, end.text_length) == (500, 900)
 
 
-@pytest.mark.parametrize("precision", ["int8", "fp32"])
-def test_text_is_drawn_with_the_adapted_weights(model: Model, adapted: Model, precision: str) -> None:
-    options: dict[str, Any] = {"length": 200, "seed": 1, "precision": precision}
-    static = model.sample(**options).text  # its steppers are kept, and are not those of the adapted model
-    fresh = Model(adapted.config, adapted.vocab, adapted.tensors)
-    assert adapted.sample(**options).text == fresh.sample(**options).text != static
-
-
-def test_documents_are_learned_and_the_next_one_is_written(tmp_path: Path, command: Command) -> None:
-    run = build_chain(tmp_path / "chain", "\0abcdefg", documents="lines")
-    (tmp_path / "names.txt").write_bytes(b"acegb\ndfa\nbdf\ngac\n" * 30)
-    drawn = command("sample", run, "--adapt", tmp_path / "names.txt", "--seed", 1, "--count", 2)
-    model = charrnn.load(run).adapted("\0".join(["acegb", "dfa", "bdf", "gac"] * 30) + "\0")
-    assert drawn.out.split() == [text.text for text in model.samples(2, seed=1, length=1_000, temperature=0.8)]
-
-
 def test_bytes_are_learned_by_a_model_of_bytes_alone(model: Model) -> None:
     config = make_config("gru", alphabet="byte")
     weights = {name: value.numpy() for name, value in CharRNN(config, 256).state_dict().items()}
@@ -285,17 +246,14 @@ def test_bytes_are_learned_by_a_model_of_bytes_alone(model: Model) -> None:
         model.adapted(b"abc" * 20)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_what_cannot_be_learned_is_refused(model: Model) -> None:
+    for text, message in (
         ("", "empty"),
         ("abcabcabc", "The text to adapt to has 9 characters; it needs at least 21."),
         ("abcdxyz" * 20, "The text to adapt to has characters that are not in the vocabulary"),
-    ],
-)
-def test_what_cannot_be_learned_is_refused(model: Model, text: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        model.adapted(text)
+    ):
+        with pytest.raises(DataError, match=message):
+            model.adapted(text)
 
 
 def test_the_command_reads_the_text_of_a_file_or_standard_input(chain_run: Path, command: Command) -> None:

@@ -103,14 +103,6 @@ def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
     assert len(counts) == 14 and min(counts) > 270 and max(counts) < 450
 
 
-def test_lengths_are_those_of_the_range_and_all_of_them_occur() -> None:
-    for name in FORMAL_LANGUAGES:
-        lengths = {len(string.text) for string in draw(name, 600, min_length=7, max_length=16)}
-        assert lengths == set(find_language(name).lengths(7, 16))
-    assert set(find_language("anbncn").lengths(7, 16)) == {9, 12, 15}
-    assert set(find_language("copy").lengths(1, 6)) == {3, 5}
-
-
 def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
     assert [string.text for string in draw("dyck", 3, brackets=2, seed=5, max_length=12)] == [
         "[][()]()",

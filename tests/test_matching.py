@@ -22,12 +22,7 @@ from charrnn.cli.arguments import load_model
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.lab import matching
-from charrnn.lab.matching import (
-    Moments,
-    PairMatch,
-    assign_one_to_one,
-    random_rotation,
-)
+from charrnn.lab.matching import Moments, PairMatch, assign_one_to_one, random_rotation
 from charrnn.model.shapes import weight_shapes
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader
@@ -108,17 +103,6 @@ def test_each_cell_is_assigned_once_and_the_strongest_pairs_first() -> None:
     strengths = np.array([[0.9, 0.8, 0.0], [0.85, 0.1, 0.0], [0.95, 0.2, 0.0]])
     assert assign_one_to_one(strengths).tolist() == [1, -1, 0]
     assert assign_one_to_one(strengths.T).tolist() == [2, 0, -1]
-    for seed in range(20):
-        random = np.random.default_rng(seed).random((6, 4))
-        assigned = assign_one_to_one(random)
-        pairs = [(row, column) for row, column in enumerate(assigned) if column >= 0]
-        assert sorted(column for _, column in pairs) == [0, 1, 2, 3]
-        # Stable: no two cells prefer each other to those that they were assigned.
-        for row in range(6):
-            for column in range(4):
-                own = random[row, assigned[row]] if assigned[row] >= 0 else -1
-                theirs = random[next(r for r, c in pairs if c == column), column]
-                assert random[row, column] <= max(own, theirs)
 
 
 def test_a_permuted_copy_is_matched_perfectly() -> None:

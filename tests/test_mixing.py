@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from built_runs import CYCLE, build_chain, chain_text
-from conftest import REPOSITORY, Ran, copy_run
+from conftest import Ran, copy_run
 from hand_built import V, hand_built_tensors
 
 import charrnn
@@ -233,16 +233,3 @@ def test_the_commands_mix_runs_of_other_alphabets(command: Command, chains: tupl
     Path("own.txt").write_text("ab\n" * 500)
     over_text = command("evaluate", forwards, "--mix", others, "--text", "own.txt", "--by", "class")
     assert over_text.code == 0 and "chooses among the 3 characters" in over_text.out, over_text.err
-
-
-def test_the_example_of_the_documentation_runs(
-    chains: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = (REPOSITORY / "docs/evaluation.md").read_text(encoding="utf-8")
-    [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "charrnn.mix(" in block]
-    for run, name in zip(chains, ("first", "second"), strict=False):
-        copy_run(run, tmp_path / "checkpoints" / name)
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(compile(code.replace('"the "', '"ab"'), "docs/evaluation.md", "exec"), names)
-    assert [row.name for row in names["found"].rows] == ["first", "mixture"] * 2
