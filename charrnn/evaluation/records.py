@@ -87,8 +87,6 @@ class SkippedRow:
 
     protocol: str
     reason: str
-    name: str | None = None
-    """The run or other predictor, where there are several."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,9 +117,7 @@ class Evaluation(Displayable):
             **({} if self.part is None else {"part": self.part}),
             **asdict(first.loss),
             **({} if windowed is None else {"windowed_256": asdict(windowed.loss)}),
-            "skipped": [
-                {key: value for key, value in asdict(row).items() if value is not None} for row in self.skipped
-            ],
+            "skipped": [asdict(row) for row in self.skipped],
             "rows": [
                 {"name": row.name, "step": row.step, **asdict(row.loss)}
                 | ({} if row.difference is None else {"difference": asdict(row.difference)})
