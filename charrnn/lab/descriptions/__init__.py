@@ -180,8 +180,8 @@ class DescriptionReport(Displayable):
         return next((one for one in self.descriptions if (one.layer, one.unit) == (layer, unit)), None)
 
     def by_score(self) -> tuple[Description, ...]:
-        """Return the descriptions, explained cells first, the highest score first."""
-        return tuple(sorted(self.descriptions, key=lambda one: (not one.explained, -one.score)))
+        """Return the descriptions, explained cells first, the highest score first; of equals the first cell."""
+        return tuple(sorted(self.descriptions, key=lambda one: (not one.explained, -round(one.score, 6))))
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, with the shares; the descriptions are those of `by_score`."""
