@@ -230,7 +230,7 @@ def test_a_cell_follows_one_clamp() -> None:
 @pytest.mark.parametrize(("cell", "depth"), [("gru", "stacked"), ("mlstm", "dilated"), ("unitary", "highway")])
 def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str) -> None:
     network = make_network(cell, depth, num_layers=2, zoneout=0.1).float()
-    config, text = make_config(cell, depth, num_layers=2, zoneout=0.1), make_text(100)
+    config, text = make_config(cell, depth, num_layers=2, zoneout=0.1), make_text(150)
     direction = make_direction([(1, 5), (0, 3), (1, 0)], [1.0, -0.5, 0.7])
     free, held = (Stepper(config, tensors_of(network)) for _ in range(2))
     logprobs, values = step_through(free, text.ids)

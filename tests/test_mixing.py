@@ -55,19 +55,15 @@ def naive_nats(
     total = 0.0
     states = [model.network.initial_state(1) for model in models]
     for before, after in pairwise(text):
-        mixed = dict.fromkeys(characters, 0.0 if mode == "mixture" else 1.0)
+        mixed = np.full(len(characters), 0.0 if mode == "mixture" else 1.0)
         for index, (model, weight) in enumerate(zip(models, weights, strict=True)):
             known = model.vocab.characters
             with torch.no_grad():
                 logits, states[index] = model.network(torch.tensor([[known.index(before)]]), states[index])
-            scores = dict(zip(known, logits[0, 0].double().tolist(), strict=True))
-            norm = math.log(sum(math.exp(scores[character]) for character in characters))
-            for character in characters:
-                if mode == "mixture":
-                    mixed[character] += weight * math.exp(scores[character] - norm)
-                else:
-                    mixed[character] *= math.exp(weight * (scores[character] - norm))
-        total -= math.log(mixed[after] / sum(mixed.values()))
+            shared = [known.index(character) for character in characters]
+            probs = logits[0, 0].double()[shared].softmax(-1).numpy()
+            mixed = mixed + weight * probs if mode == "mixture" else mixed * probs**weight
+        total -= math.log(mixed[characters.index(after)] / mixed.sum())
     return total / (len(text) - 1)
 
 

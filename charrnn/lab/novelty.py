@@ -478,8 +478,8 @@ class CopiedText:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = ASCII_LINES if options.ascii_only else LINES
-        characters = _marked_characters(self.novelty)
-        yield from draw(characters, console, options, STYLES.__getitem__, lines.__getitem__, self.strip)
+        marked = _marked_characters(self.novelty)
+        yield from draw(marked, console, options, STYLES.__getitem__, lines.__getitem__, self.strip)
 
 
 def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:

@@ -85,10 +85,8 @@ class RuleSearch:
         single_sums = scaled @ self.holds.T
         scores = explained(single_sums, np.broadcast_to(self.sizes, single_sums.shape), self.num_chars, self.least)
         singles = [self._best_singles(row) for row in scores]
-        both_signs = [
-            [rule if holds else negated(rule) for rule in rules for holds in (True, False)] for rules in singles
-        ]
-        lengths, parents = [singles], both_signs
+        lengths = [singles]
+        parents = [[signed for rule in rules for signed in (rule, negated(rule))] for rules in singles]
         for _ in range(1, MAX_TERMS):
             found = self._extend(scaled, parents)
             # The best rule without each of its conditions in turn.
