@@ -286,9 +286,9 @@ class _Halves:
         return fits
 
     def fit_with(self, key: Key, values: Float32Array) -> list[_Fit]:
-        """Fit the means of a rule's two groups, or a monotone function of a count, to values (c, n) by their squares.
+        """Fit the mean values inside and outside a rule, or a monotone function of a count, by least squares.
 
-        The values are those of the choosing half.
+        `values` (c, n) are those of the choosing half. A rule that holds, or fails, too rarely has R² 0.
         """
         groups = self.groups(key)[: self.half]
         sizes = np.bincount(groups, minlength=2).astype(np.float64)
