@@ -13,9 +13,11 @@ OTHER = "Other options"
 """Panel of the options that every command has."""
 
 
-def typer_option(option: Option) -> Any:
-    """Return what typer makes an option from."""
-    return typer.Option(
+def _to_parameter(option: Option) -> inspect.Parameter:
+    """Return the parameter of a function from which typer makes an option."""
+    kind = list[option.kind] if option.repeatable else option.kind  # type: ignore[name-defined]
+    is_flag = option.kind is bool
+    declared = typer.Option(
         option.flag,
         *option.aliases,
         help=option.help,
@@ -25,16 +27,11 @@ def typer_option(option: Option) -> Any:
         rich_help_panel=option.panel,
         hidden=option.is_hidden,
     )
-
-
-def _to_parameter(option: Option) -> inspect.Parameter:
-    kind = list[option.kind] if option.repeatable else option.kind  # type: ignore[name-defined]
-    is_flag = option.kind is bool
     return inspect.Parameter(
         option.parameter,
         inspect.Parameter.KEYWORD_ONLY,
         default=False if is_flag else option.default,
-        annotation=Annotated[kind if is_flag else kind | None, typer_option(option)],
+        annotation=Annotated[kind if is_flag else kind | None, declared],
     )
 
 

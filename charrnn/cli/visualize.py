@@ -155,23 +155,20 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
     Raises UsageError for a detector that is not usable, and for two with one name.
     """
     own = [_own_detector(spec) for spec in dict.fromkeys(specs)]
-    for index, detector in enumerate(own):
-        if detector.name in [one.name for one in own[:index]]:
-            raise UsageError(f"--detect: two detectors are named {detector.name}. Give each a name of its own.")
+    taken = {*DETECTORS}
+    for detector in own:
+        if detector.name in taken:
+            raise UsageError(
+                f"--detect: two detectors are named {detector.name}. Give each a name of its own: NAME=REGEX."
+            )
+        taken.add(detector.name)
     return [*(get_detectors(names) if names or not own else ()), *own]
 
 
 def _own_detector(spec: str) -> Detector:
     """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises UsageError."""
     named = None if spec.endswith(".py") else re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
-    if named is None:
-        return custom_detector(spec)
-    if named[1] in DETECTORS:
-        raise UsageError(
-            f"--detect {spec}: {named[1]} is a detector of charrnn. Give another name, or write {named[1]}[=] to match "
-            "an equals sign."
-        )
-    return custom_detector(named[2], named[1])
+    return custom_detector(spec) if named is None else custom_detector(named[2], named[1])
 
 
 def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, reads_more: bool) -> Subject:

@@ -7,7 +7,6 @@ from typing import Any
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
-from rich.padding import Padding
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
@@ -31,8 +30,8 @@ _BAR_WIDTH = 30
 class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
-    Numbers never wrap. If the console is too narrow for all columns of a table of numbers, the remaining columns follow
-    below, beside the first column again. Any other table becomes one paragraph per row, without its bars.
+    Numbers never wrap. If the console is too narrow even for folded words, the columns that do not fit follow below,
+    beside the first column again.
     """
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
@@ -41,37 +40,15 @@ class PlainTable(Table):
         super().add_row(*texts, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        has_numbers_only = len(self.columns) > 2 and all(column.no_wrap for column in self.columns[1:])
-        if self.fits(console, options) or (not has_numbers_only and self.can_fold(console, options)):
+        remaining = list(range(1, len(self.columns)))
+        if len(remaining) < 2 or self._fits(console, options):
             yield from super().__rich_console__(console, options)
             return
-        if has_numbers_only:
-            remaining = list(range(1, len(self.columns)))
-            while remaining:
-                sizes = range(len(remaining), 1, -1)
-                num_fitting = next((n for n in sizes if self._part(remaining[:n]).fits(console, options)), 1)
-                yield from self._part(remaining[:num_fitting]).__rich_console__(console, options)
-                remaining = remaining[num_fitting:]
-            return
-        for number, row in enumerate(self.rows):
-            name, *values = (list(column.cells)[number] for column in self.columns)
-            pairs = [
-                Text.assemble((f"{column.header} ", "dim"), value)
-                for column, value in zip(self.columns[1:], values, strict=True)
-                if isinstance(value, Text) and value
-            ]
-            style = row.style or ""
-            yield Text.assemble((str(name), "bold"), style=style, overflow="fold")
-            yield Padding(Text(", ", style=style, overflow="fold").join(pairs), (0, 0, 0, 2))
-
-    def fits(self, console: Console, options: ConsoleOptions) -> bool:
-        """Return whether the table fits without wrapping."""
-        unlimited = options.update_width(_UNLIMITED_WIDTH)
-        return Measurement.get(console, unlimited, self).maximum <= options.max_width
-
-    def can_fold(self, console: Console, options: ConsoleOptions) -> bool:
-        """Return whether the table fits if the words of its other columns than numbers are folded."""
-        return self._narrowest(console, options) <= options.max_width
+        while remaining:
+            sizes = range(len(remaining), 1, -1)
+            num_fitting = next((n for n in sizes if self._part(remaining[:n])._fits(console, options)), 1)
+            yield from self._part(remaining[:num_fitting]).__rich_console__(console, options)
+            remaining = remaining[num_fitting:]
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":
         """Return a table of the first column and those of `indices`."""
@@ -83,16 +60,17 @@ class PlainTable(Table):
             part.add_row(*cells, style=row.style)
         return part
 
-    def _narrowest(self, console: Console, options: ConsoleOptions) -> int:
-        """Return the width that holds all numbers, and the longest word of each other column up to `_NAME_WIDTH`."""
+    def _fits(self, console: Console, options: ConsoleOptions) -> bool:
+        """Return whether all numbers, the words of the first column, and `_NAME_WIDTH` of the others' fit."""
         unlimited = options.update_width(_UNLIMITED_WIDTH)
         width = Measurement.get(console, unlimited, self).maximum
         for column in self.columns:
             if not column.no_wrap:
                 sizes = [Measurement.get(console, unlimited, cell) for cell in (column.header, *column.cells)]
                 longest_word = max(size.minimum for size in sizes)
-                width -= max(size.maximum for size in sizes) - min(longest_word, _NAME_WIDTH)
-        return width
+                kept = longest_word if column is self.columns[0] else min(longest_word, _NAME_WIDTH)
+                width -= max(size.maximum for size in sizes) - kept
+        return width <= options.max_width
 
 
 def plain_table(*columns: str, right: Sequence[str] = (), rows: Iterable[Sequence[RenderableType]] = ()) -> PlainTable:
