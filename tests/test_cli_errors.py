@@ -223,14 +223,6 @@ def test_a_full_disk_is_named(lab: Path, tmp_path: Path) -> None:
     assert len(ran.stderr.splitlines()) <= 3
 
 
-@pytest.mark.parametrize("line", ["train nosuch.txt", "smaple"])
-def test_there_is_a_traceback_only_with_debug(command: Command, mess: Path, line: str) -> None:
-    assert "Traceback" not in command(*line.split()).err
-    with pytest.raises(Exception) as raised:
-        command(*line.split(), "--debug")
-    assert type(raised.value).__module__.startswith(("charrnn.errors", "typer"))
-
-
 UNEXPECTED = [
     (EOFError(), "error: unexpected EOFError"),
     (
