@@ -152,9 +152,7 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
     assert command(*fetch) == Ran(0, f"{file}\n", "")
     assert as_json(command(*fetch, "--json")) == {"name": "nonsense", "path": str(file)}
     Path("nonsense.txt").write_text("mine")
-    warning = "`charrnn train nonsense` reads nonsense.txt of this folder, not the text of the catalogue"
-    assert command(*fetch) == Ran(0, f"{file}\n", f"warning: {warning}\n")
-    assert command(*fetch, "--quiet").err == ""
+    assert "reads nonsense.txt of this folder, not the text of the catalogue" in command(*fetch).err
     Path("nonsense.txt").unlink()
     file.write_bytes(text + b"!")
     ran = command(*fetch)

@@ -409,18 +409,14 @@ class StackedBar:
         plain = is_plain(console)
         fills = ASCII_FILLS if options.ascii_only else FILLS if plain else "█"
         bar = Text(no_wrap=True, overflow="crop")
-        legend = [Text(no_wrap=True, overflow="crop")]
+        entries: list[tuple[str, Style]] = []
         widths = part_widths([share for _, share in self.parts], min(MAX_WIDTH, options.max_width))
         for number, ((name, share), width) in enumerate(zip(self.parts, widths, strict=True)):
-            style = "" if plain else STYLES[number % len(STYLES)]
-            fill = fills[number % len(fills)]
+            style, fill = Style() if plain else _style(number), fills[number % len(fills)]
             bar.append(fill * width, style)
-            entry = Text.assemble((fill, style), f" {name} {share:.1%}")
-            if legend[-1] and legend[-1].cell_len + 2 + entry.cell_len > options.max_width:
-                legend.append(Text(no_wrap=True, overflow="crop"))
-            legend[-1].append("  " if legend[-1] else "").append_text(entry)
+            entries.append((f"{fill} {name} {share:.1%}", style))
         yield bar
-        yield from legend
+        yield from _legend(entries, options.max_width)
 
 
 def part_widths(shares: Sequence[float], width: int) -> list[int]:
