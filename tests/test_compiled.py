@@ -152,10 +152,12 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
 
 
 class Loop:
-    """A loop that is, or is not, on disk, and what was done with it."""
+    """A loop that is, or is not, on disk; how often it was compiled."""
 
-    def __init__(self, *, is_kept: bool, problem: str = "", error: Exception | None = None) -> None:
-        self.is_kept, self.problem, self.error, self.num_compiled = is_kept, problem, error, 0
+    num_compiled = 0
+
+    def __init__(self, *, is_kept: bool = False, problem: str = "", error: Exception | None = None) -> None:
+        self.is_kept, self.problem, self.error = is_kept, problem, error
 
     def find(self, arguments: object, warn: object) -> bool:
         return self.is_kept
@@ -171,40 +173,33 @@ class Loop:
             warn(self.problem)
 
 
-@pytest.mark.parametrize(("is_kept", "num_chars", "compiles"), [(False, 0, 1), (False, -1, 0), (True, 0, 0)])
-@pytest.mark.parametrize("name", ["read", "write"])
-def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
-    name: str, is_kept: bool, num_chars: int, compiles: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    loop = Loop(is_kept=is_kept)
-    monkeypatch.setitem(compiled.LOOPS, name, loop)
-    stepper, num_chars = make_stepper(), sampling.UNCACHED_FROM + num_chars
-    found = sampling.compiled_loop(stepper, num_chars, name, lambda: calls.append(loop.num_compiled))
-    assert calls == [0] * compiles and loop.num_compiled == compiles
-    assert (found is None) == (not is_kept and not compiles)
-
-
 @pytest.mark.parametrize(
-    ("loop", "num_compiled", "parts"),
+    ("loop", "num_chars", "compiles", "parts"),
     [
-        (Loop(is_kept=False, error=ValueError("LLVM says no\nand why")), 0, ("LLVM says no)", "NumPy generates")),
-        (
-            Loop(is_kept=False, problem="Code cannot be kept in /x (No space)."),
-            1,
-            ("/x (No space", "Set NUMBA_CACHE_DIR"),
-        ),
+        (Loop(), 0, 1, ()),
+        (Loop(), -1, 0, ()),
+        (Loop(is_kept=True), 0, 0, ()),
+        (Loop(error=ValueError("LLVM says no\nand why")), 0, 0, ("LLVM says no)", "NumPy generates")),
+        (Loop(problem="Code cannot be kept in /x (No space)."), 0, 1, ("/x (No space", "Set NUMBA_CACHE_DIR")),
     ],
 )
-def test_what_cannot_be_compiled_or_kept_is_one_warning(
-    loop: Loop, num_compiled: int, parts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
+    loop: Loop, num_chars: int, compiles: int, parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls: list[int] = []
     warnings: list[str] = []
-    monkeypatch.setitem(compiled.LOOPS, "write", loop)
-    found = sampling.compiled_loop(make_stepper(), sampling.UNCACHED_FROM, on_warning=warnings.append)
-    assert (found is compiled) == bool(num_compiled) and loop.num_compiled == num_compiled
-    (warning,) = warnings
-    assert all(part in warning for part in parts) and "\n" not in warning
+    monkeypatch.setitem(compiled.LOOPS, "read", loop)
+    found = sampling.compiled_loop(
+        make_stepper(),
+        sampling.UNCACHED_FROM + num_chars,
+        "read",
+        lambda: calls.append(loop.num_compiled),
+        warnings.append,
+    )
+    assert loop.num_compiled == compiles and (found is compiled) == bool(compiles or loop.is_kept)
+    assert calls == [0] * (compiles or bool(loop.error))
+    assert len(warnings) == bool(parts), "one warning at most"
+    assert all(part in warning and "\n" not in warning for warning in warnings for part in parts)
 
 
 def long_text(command: Callable[..., Ran], run: TrainedRun) -> Ran:

@@ -22,8 +22,8 @@ from synthetic import make_corpus
 import charrnn.scale.sweep.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError
-from charrnn.runs.locate import list_runs, list_runs_and_sweeps, open_run, runs_of_sweep
-from charrnn.runs.overview import find_runs, run_summaries
+from charrnn.runs.locate import open_run, runs_of_sweep
+from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, plan_sweep
@@ -274,20 +274,12 @@ def checkpoints(command: Command, tmp_path: Path) -> Path:
     return folder
 
 
-def test_all_runs_are_listed_with_the_names_that_commands_take(checkpoints: Path, command: Command) -> None:
-    names = ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"]
-    assert [run.name for run in list_runs_and_sweeps(checkpoints)] == names
-    assert [summary.name for summary in run_summaries(checkpoints=checkpoints)] == names
-    assert [run["name"] for run in json.loads(command("runs", "--json").out)] == names
-    assert open_run(None, checkpoints).name == "book-001"
-    assert [run.name for run in list_runs(checkpoints)] == ["book-001"]
-    for name in names:
-        assert open_run(name, checkpoints).name == name
-
-
 def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_run_is_needed(
     checkpoints: Path, command: Command
 ) -> None:
+    names = ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"]
+    assert [run["name"] for run in json.loads(command("runs", "--json").out)] == names
+    assert [open_run(name, checkpoints).name for name in (None, *names)] == ["book-001", *names]
     found = find_runs(["sweep-book", "book-001", "sweep-book/gru_seed-0"], checkpoints=checkpoints)
     assert [run.name for run in found] == ["sweep-book/lstm_seed-0", "sweep-book/gru_seed-0", "book-001"]
     assert runs_of_sweep(str(checkpoints / "sweep-book")) is not None

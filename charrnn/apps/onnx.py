@@ -4,7 +4,7 @@ The graph maps ids (B, T) and a state (L, S, B, H) to logits (B, T, V) and the s
 a Scan over the characters, is the walk of `model.walk`, computed with values that record their operations. Weights keep
 their names and are float32.
 
-Shapes: B batch, T time, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer, D dilation.
+Shapes: B batch, T time, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer.
 Needs the package onnx; the check needs onnxruntime (both: extra `onnx`).
 """
 
@@ -137,10 +137,6 @@ class Value(NDArrayOperatorsMixin):
         """Add a node whose first input is this value, and return its output."""
         return self.graph.node(operator, self, *others, **attributes)
 
-    def part(self, begin: int, end: int) -> Value:
-        """Return entries begin..end - 1 along the first axis."""
-        return self.apply("Slice", self._integers([begin]), self._integers([end]), self._integers([0]))
-
     def stacked(self) -> Value:
         """Return the same with an axis of size 1 at the beginning."""
         return self.apply("Unsqueeze", self._integers([0]))
@@ -200,9 +196,9 @@ class _Walk(Walk[Value]):
         network, size = self.architecture, self.architecture.hidden_size
         self.ops = onnx_ops(size)
         self.before: list[State[Value]] = []
-        """For each layer its state, of arrays (B, H) or (D, B, H)."""
+        """For each layer its state, of arrays (B, H)."""
         self.after: list[State[Value]] = []
-        """The same after the character, with the D latest states, oldest first."""
+        """The same after the character."""
         for name, weights in network.linear_weights(tensors).items():
             for tensor, array in zip(_tensor_names(name), weights, strict=True):
                 graph.constant(np.asarray(array, np.float32), tensor)
@@ -235,16 +231,9 @@ class _Walk(Walk[Value]):
         return self._extras[layer]
 
     def oldest(self, layer: int) -> State[Value]:
-        dilation = self.architecture.dilations[layer]
-        return tuple(part if dilation == 1 else part[0] for part in self.before[layer])
+        return self.before[layer]
 
     def append(self, layer: int, latest: State[Value]) -> None:
-        dilation = self.architecture.dilations[layer]
-        if dilation > 1:
-            latest = tuple(
-                _concatenate([queue.part(1, dilation), new.stacked()], axis=0)
-                for queue, new in zip(self.before[layer], latest, strict=True)
-            )
         self.after.append(latest)
 
     def step_cell(
@@ -276,33 +265,26 @@ class _Walk(Walk[Value]):
         ]
 
     def _initial(self, layer: int, part: int) -> Value:
-        """Return a part of the initial state of a layer, (H,) or, where it has a dilation D, (D, 1, H)."""
-        dilation, size = self.architecture.dilations[layer], self.architecture.hidden_size
-        shape = (size,) if dilation == 1 else (dilation, 1, size)
-        rows = np.zeros(shape, np.float32)
+        """Return a part (H,) of the initial state of a layer."""
+        initial = np.zeros(self.architecture.hidden_size, np.float32)
         if "learned_state" in self.tensors:
-            rows = self.tensors["learned_state"][layer, part * dilation : (part + 1) * dilation].astype(np.float32)
-        return self.graph.constant(rows.reshape(shape), f"initial_state.{layer}.{part}")
+            initial = self.tensors["learned_state"][layer, part].astype(np.float32).reshape(-1)
+        return self.graph.constant(initial, f"initial_state.{layer}.{part}")
 
 
 def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
     """Build the graph of a model from the weights of `model.safetensors`.
 
-    Raises CheckpointError if one is missing or has another shape, UsageError for a cell that cannot be written.
+    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be written: the dilated
+    depth, or a cell of another package.
     """
+    if config.depth == "dilated":
+        raise UsageError("The depth dilated cannot be written to a .onnx file. Export a .zip instead.")
     graph = Graph()
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture
-    num_parts, num_rows, dilations = network.cell.num_states, network.num_states, network.dilations
-    before: list[Value] = []
-    unused: list[list[Value]] = []
-    for layer, dilation in enumerate(dilations):
-        rows = graph.value("state")[layer]
-        for part in range(num_parts):
-            before.append(rows[part] if dilation == 1 else rows.part(part * dilation, (part + 1) * dilation))
-        # S is that of the layer with the largest dilation; the rest of the others stays as it is.
-        used = num_parts * dilation
-        unused.append([rows.part(used, num_rows)] if used < num_rows else [])
+    num_parts, layers = network.num_states, range(network.num_layers)
+    before = [graph.value("state")[layer][part] for layer in layers for part in range(num_parts)]
     *after, logits = graph.nodes_of(
         "Scan",
         *before,
@@ -313,14 +295,13 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         scan_input_axes=[1],
         scan_output_axes=[1],
     )
-    layers = []
-    for layer, dilation in enumerate(dilations):
-        parts = after[layer * num_parts : (layer + 1) * num_parts]
-        whole = [part.stacked() if dilation == 1 else part for part in parts]
-        layers.append(_concatenate([*whole, *unused[layer]], axis=0).stacked())
-    for value, name in zip((logits, _concatenate(layers, axis=0)), ("logits", "new_state"), strict=True):
+    states = [
+        _concatenate([part.stacked() for part in after[layer * num_parts : (layer + 1) * num_parts]], axis=0).stacked()
+        for layer in layers
+    ]
+    for value, name in zip((logits, _concatenate(states, axis=0)), ("logits", "new_state"), strict=True):
         graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
-    state = (network.num_layers, num_rows, "batch", network.hidden_size)
+    state = (network.num_layers, num_parts, "batch", network.hidden_size)
     inputs = [_described("ids", TensorProto.INT64, ("batch", "time")), _described("state", shape=state)]
     outputs = [_described("logits", shape=("batch", "time", walk.vocab_size)), _described("new_state", shape=state)]
     return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, graph.initializers())

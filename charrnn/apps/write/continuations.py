@@ -46,15 +46,6 @@ def end_of(text: str, until: str, before: str = "") -> int | None:
     return None if match is None else match.end() - begin
 
 
-def may_end(last: str, until: str) -> bool:
-    """Return whether a text may have ended whose last two characters are these: a fast test before `end_of`."""
-    if until == "word":
-        return not last[-1:].isalnum()
-    if until == "line":
-        return last[-1:] in ("\r", "\n")
-    return last[-1:].isspace() or not last.isascii()
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Continuation(Displayable):
     """One way to continue a text to the end of a word, a line or a sentence."""
@@ -228,17 +219,11 @@ class Continuations:
 
     def _cut(self, ids: "tuple[int, ...] | list[int]") -> int:
         """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has not ended."""
-        if not may_end("".join(map(self._character, ids[-2:])), self._until):
-            return -1
         text = self._vocab.decode(ids)
         end = end_of(text, self._until, self._before)
         if end is None or REPLACEMENT in text[end:]:
             return -1
         return len(self._vocab.encode(text[end:]))
-
-    def _character(self, id: int) -> str:
-        # A byte of a longer character: any but ASCII.
-        return self._vocab.characters[id] or REPLACEMENT
 
     def _continuation(
         self,
