@@ -20,11 +20,10 @@ from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import Block, prime_model, sample_ids
 from charrnn.model.network import CharRNN
-from charrnn.model.portable_math import Matrix, exact_exp
+from charrnn.model.portable_math import exact_exp
 from charrnn.model.stepper import Stepper
 
 compiled = pytest.importorskip("charrnn.scale.compiled", reason="numba is not installed")
-from charrnn.scale.dot_products import Memory, pack_matrix, padded  # noqa: E402
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
@@ -262,24 +261,6 @@ def test_numpy_begins_what_the_compiled_loop_goes_on_with(
     monkeypatch.setattr(sampling, "BEFORE_LOADING", 50)
     found = draw_all(stepper, range(3), length)
     assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.values, expected.values)
-
-
-@pytest.mark.parametrize("size", [1e-45, 1.0, 1e30])
-def test_inputs_of_every_size_are_multiplied_as_by_numpy(size: float) -> None:
-    generator = np.random.default_rng(5)
-    matrix = Matrix(generator.standard_normal((6, 21)), is_int8=True)
-    bias, x = np.zeros(6, np.float32), (np.float32(size) * generator.random((5, 21), np.float32)).astype(np.float32)
-    out = np.empty((5, 6), np.float32)
-    scratch = [np.zeros(4096, np.uint8) for _ in compiled.Places._fields]
-    parts = [*pack_matrix(matrix), matrix.scale, bias, x, out, *scratch]
-    memory = Memory([part.nbytes for part in parts])
-    memory.fill(parts)
-    fields = np.array([matrix.bits, 6, *memory.addresses[:4]])
-    places = compiled.Places(*memory.addresses[6:])._replace(sum_stride=4 * padded(6, compiled.ROWS))
-    compiled._integer_products(fields, places, 5, 21, memory.addresses[4], memory.addresses[5])
-    begin = memory.addresses[5] - memory.addresses[0]
-    found = memory.bytes[begin : begin + out.nbytes].view(np.float32).reshape(5, 6)
-    assert np.array_equal(found, matrix.product(x))
 
 
 def test_exp_is_that_of_numpy_bit_for_bit() -> None:

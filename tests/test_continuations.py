@@ -107,17 +107,6 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
     assert {one.how for one in second} <= {"stochastic", "sample"}
 
 
-def test_samples_are_those_that_are_drawn_after_the_same_text(model: Model) -> None:
-    text, seed = "the lamp", 11
-    drawn = model.samples(4, prime=text, seed=seed, temperature=2.0, length=MAX_CHARS["word"])
-    expected = [one.text[: end_of(one.text, "word")] for one in drawn]
-    found = model.continuations(text, seed=seed, temperature=2.0)
-    beams = [one.text for one in found if one.how != "sample"]
-    first = [one for one in dict.fromkeys(expected) if one not in beams]
-    samples = [one.text for one in found if one.how == "sample"]
-    assert first and samples[: len(first)] == first[: len(samples)]
-
-
 def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run: Path, tmp_path: Path) -> None:
     # The model writes the alphabet without a full stop, over and over.
     found = charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0)

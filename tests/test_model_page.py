@@ -190,15 +190,6 @@ def test_the_exported_page_generates_what_its_command_line_does(
     assert "400 characters" in texts_of(elements, "progress")
 
 
-@needs_browser
-def test_the_command_line_is_one_that_charrnn_reads(tmp_path: Path, command: Command) -> None:
-    (tmp_path / "page.html").write_text(page_of(made(name="-odd")), encoding="utf-8")
-    elements = dump(f"{(tmp_path / 'page.html').as_uri()}#length=3&seed={100 * '9'}&write=1", tmp_path)
-    words = shlex.split(texts_of(elements, "command"))
-    assert words[2:] == ["./-odd", "--temp", "0.8", "--seed", 100 * "9", "--length", "3"]
-    assert "no run './-odd'" in command("sample", *words[2:]).err, "it is read as a run"
-
-
 def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only() -> None:
     page = page_of(made())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -234,6 +225,12 @@ ACTIONS = """
   const state = () => ({text: byId("text").value, read: byId("read").textContent, after: byId("after").textContent,
     bars: [...byId("next").children].map(item => item.firstChild.textContent), caption: byId("caption").textContent,
     value: byId("value").textContent, command: byId("command").textContent});
+  await wait();
+  const buttons = [...byId("found").children];
+  found.found = buttons.map(button => [button.textContent, button.getAttribute("aria-pressed")]);
+  buttons[1].click();
+  found.opened = [byId("caption").textContent, buttons[1].getAttribute("aria-pressed")];
+  location.hash = "cell=0:0";
   await wait();
   found.beginning = state();
   byId("text").value = "ab";
@@ -272,7 +269,11 @@ ACTIONS = """
 @needs_browser
 def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     model = made(cell="gru", num_layers=2)
-    found = run_script(tmp_path, page_of(model), ACTIONS)
+    cells = (
+        FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
+        FoundCell(detector="comment", layer=0, unit=16, gain=0.5),
+    )
+    found = run_script(tmp_path, page_of(model, cells), ACTIONS)
     stepper = model.generator._make_stepper("int8")
 
     def guesses(text: str) -> list[str]:
@@ -280,6 +281,8 @@ def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
         best = np.argsort(-next_char_probs(logits, Shaping(banned=(0,)))[0], kind="stable")[:10]
         return [{" ": "\u2423", "\n": "\u23ce"}.get(name, name) for name in map(model.character, best)]
 
+    assert found["found"] == [["1:3 quote", "true"], ["0:16 comment", "false"]]
+    assert found["opened"] == ["cell 0:16 (h)", "true"]
     assert found["beginning"]["bars"] == guesses("") and found["beginning"]["after"].startswith("At the beginning")
     assert found["typed"]["bars"] == guesses("ab") and found["typed"]["read"] == "ab"
     most_likely = model.character(int(np.argmax(stepper.read(model.vocab.encode("ab"))[0])))
@@ -291,42 +294,6 @@ def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     assert found["stopped"] == ["false", True, True]
     again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
     assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
-
-
-FOUND = """
-(async () => {
-  const wait = () => new Promise(resolve => setTimeout(resolve, 200)), found = {};
-  await wait();
-  const buttons = [...byId("found").children];
-  const state = () => [byId("caption").textContent, ...buttons.map(button => button.getAttribute("aria-pressed"))];
-  found.names = buttons.map(button => button.textContent);
-  found.opened = state();
-  buttons[1].focus();
-  found.focused = document.activeElement === buttons[1];
-  buttons[1].click();
-  found.clicked = state();
-  location.hash = "cell=0:0";
-  await wait();
-  found.addressed = state();
-  document.body.dataset.answer = JSON.stringify(found);
-})();"""
-
-
-@needs_browser
-def test_the_page_opens_on_the_best_found_cell_and_lists_them_as_buttons(tmp_path: Path) -> None:
-    model = made(cell="lstm", num_layers=2, hidden_size=17)
-    cells = (
-        FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
-        FoundCell(detector="comment", layer=0, unit=16, gain=0.5),
-    )
-
-    assert run_script(tmp_path, page_of(model, cells), FOUND) == {
-        "names": ["1:3 quote", "0:16 comment"],
-        "opened": ["cell 1:3 (tanh(c))", "true", "false"],
-        "focused": True,
-        "clicked": ["cell 0:16 (tanh(c))", "false", "true"],
-        "addressed": ["cell 0:0 (tanh(c))", "false", "false"],
-    }
 
 
 EDITS = """
@@ -416,13 +383,6 @@ def test_what_the_page_does_not_run_is_refused(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(UsageError, match=re.escape(message)):
             model.export(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
-
-
-def test_the_command_line_names_a_model_file_by_its_suffix(alphabet_run: Path, tmp_path: Path) -> None:
-    file = charrnn.load(alphabet_run).export(tmp_path / "abc.zip")
-    page = charrnn.load(file).export(tmp_path / "page.html").read_text(encoding="utf-8")
-    model = json.loads(part(page, 'id="model"'))
-    assert (model["name"], model["run"]) == ("abc", "abc.zip")
 
 
 def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

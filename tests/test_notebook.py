@@ -2,12 +2,10 @@
 
 import math
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from html.parser import HTMLParser
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -35,10 +33,8 @@ from charrnn.lab.history import CellHistory
 from charrnn.lab.long_range import ClosingReport, LongRangeReport
 from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
-from charrnn.runs.overview import LearningCurves, ModelDescription, learning_curves
+from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.scale.sweep.table import SweepReport, SweepRow
-from charrnn.views.charts import learning_chart
-from charrnn.views.svg import DARK, to_svg
 from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
@@ -216,17 +212,6 @@ def test_every_colour_is_legible_on_white_and_on_black() -> None:
             assert min(contrast(ink_hex, WHITE), contrast(ink_hex, BLACK)) >= 3, ink_hex
 
 
-def test_exported_pictures_are_legible_on_light_and_on_dark_paper() -> None:
-    for paper, ink, grid, *colours in (DARK, DARK.values()):
-        assert min(contrast(colour, paper) for colour in (ink, *colours)) >= 3
-        assert 1.2 <= contrast(grid, paper) < 3, "behind the lines"
-    svg = to_svg([learning_chart(LearningCurves(curves=(STRAIGHT,)))])
-    style = re.search("<style>(.*)</style>", svg)
-    assert style is not None and style[1].startswith("@media (prefers-color-scheme: dark){")
-    for colour in {*re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', svg.replace(style[1], ""))}:
-        assert f'.charrnn [fill="{colour}"]{{fill:{DARK[colour]}}}' in style[1]
-
-
 def test_long_texts_are_cut() -> None:
     text = "x" * (MAX_CHARS + 1)
     for value in (
@@ -263,67 +248,16 @@ def test_a_model_describes_itself(alphabet_run: Path) -> None:
     assert repr(model).endswith("step 1>") and "loss" not in (model._repr_html_() or "")
 
 
-def test_what_a_model_returns_shows_itself(lstm: TrainedRun, loop_run: Path, corpus_file: Path) -> None:
+def test_what_a_model_returns_shows_itself(lstm: TrainedRun, loop_run: Path) -> None:
     model = charrnn.load(lstm.path)
-    assert model.val_nats == min(event.val_nats for event in lstm.events if event.event == "evaluation")
-    text = corpus_file.read_text(encoding="utf-8")[:400]
-    trace = model.trace(text, num_guesses=2)
+    trace = model.trace("the lamp is lit. " * 20, num_guesses=2)
     coloured = model.coloured_text(trace, 0, 3, slice(10, 20))
-    assert (coloured.text, len(coloured.values), len(coloured.guesses)) == (text[10:20], 10, 10)
+    assert (len(coloured.text), len(coloured.values), len(coloured.guesses)) == (10, 10, 10)
     assert coloured.values == tuple(trace.cells[10:20, 0, 3].tolist())
     with pytest.raises(charrnn.CharRNNError, match="0:32"):
         model.coloured_text(trace, 0, 32)
-    shown: list[Displayable] = [
-        *(trace, coloured, charrnn.find_cells(trace), model.gradients_with([], text, max_lag=5)),
-        *(RecordList(model.predict("a")), learning_curves([lstm.path]), charrnn.evaluate(model, text)),
-    ]
-    for value in shown:
+    for value in (trace, coloured, charrnn.find_cells(trace), RecordList(model.predict("a"))):
         assert (value._repr_html_() or "").startswith("<div>"), value
     html = charrnn.load(loop_run).numbers("ab")._repr_html_()
     assert html is not None and Elements(html).names <= {"div", "pre", "span"} and "softmax" in html
     assert isinstance(model.predict("a"), RecordList) and isinstance(model.samples(1, length=3), RecordList)
-
-
-NOTEBOOK_CELLS = """\
-import charrnn
-model = charrnn.load({run!r})
-model
----
-trace = model.trace("the lamp " * 20, num_guesses=3)
-model.coloured_text(trace, 0, 3, slice(0, 80))
----
-charrnn.learning_curves([{run!r}], against="characters", training=True)
----
-import sys
-print(sys.executable)
-"""
-
-
-@pytest.mark.thorough
-def test_a_notebook_shows_them(lstm: TrainedRun, tmp_path: Path) -> None:
-    missing = [name for name in ("nbclient", "nbformat", "ipykernel") if find_spec(name) is None]
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}: pip install -e '.[notebook]'")
-    import nbclient
-    import nbformat
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-
-    class ThisInterpreter(KernelSpecManager):
-        """Starts the interpreter that runs the tests, whatever kernels are installed."""
-
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-            return KernelSpec(argv=command, display_name=kernel_name, language="python")
-
-    notebook = nbformat.v4.new_notebook()
-    cells = NOTEBOOK_CELLS.format(run=str(lstm.path)).split("---\n")
-    notebook.cells = [nbformat.v4.new_code_cell(source) for source in cells]
-    manager = AsyncKernelManager(kernel_spec_manager=ThisInterpreter())
-    client = nbclient.NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
-    client.execute()
-    *pictures, interpreter = notebook.cells
-    assert interpreter.outputs[0]["text"].strip() == sys.executable
-    for cell, part in zip(pictures, (lstm.name, "background-color", "characters"), strict=True):
-        (output,) = (output for output in cell.outputs if output["output_type"] == "execute_result")
-        assert part in output["data"]["text/html"], cell.source

@@ -36,7 +36,7 @@ from charrnn.text.vocab import Vocab
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
-from charrnn.apps.onnx import IR_VERSION, OPSET, Graph, Value, check_onnx, onnx_to_bytes  # noqa: E402  # noqa: E402
+from charrnn.apps.onnx import check_onnx, onnx_to_bytes  # noqa: E402  # noqa: E402
 
 Command = Callable[..., Ran]
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
@@ -145,36 +145,6 @@ def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: p
     finally:
         cell_type.cache_clear()
         sys.modules.pop("leaky_cell", None)
-
-
-def test_the_operations_of_equations_are_those_of_numpy() -> None:
-    graph = Graph()
-    x, y = Value(graph, "x"), Value(graph, "y")
-    arrays = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
-    computations: list[Callable[[Any, Any], Any]] = [
-        lambda x, y: 2 - x * y / 3 + 1,
-        lambda x, y: -x / (y * y + 1.5) - 0.5,
-        lambda x, y: 2 / (1 + x * x) * np.float32(0.5),
-        lambda x, y: x.T * (3 * y.T),
-        lambda x, y: x * x.sum(-1)[..., None] + y.sum(),
-        lambda x, y: x[0] - y[1] - np.ones(4, np.float32),
-    ]
-    outputs = [compute(x, y).name for compute in computations]
-    info = onnx.helper.make_tensor_value_info
-    built = onnx.helper.make_graph(
-        graph.nodes,
-        "test",
-        [info(name, onnx.TensorProto.FLOAT, (3, 4)) for name in "xy"],
-        [info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
-        graph.initializers(),
-    )
-    versions = [onnx.helper.make_opsetid("", OPSET)]
-    model = onnx.helper.make_model(built, opset_imports=versions, ir_version=IR_VERSION)
-    found = session_of(model.SerializeToString()).run(None, dict(zip("xy", arrays, strict=True)))
-    for value, compute in zip(found, computations, strict=True):
-        np.testing.assert_allclose(value, compute(*arrays), rtol=1e-5)
-    with pytest.raises(UsageError, match=r"slice\(1, 2, None\).*\n.*\.zip"):
-        x[1:2]
 
 
 def changed(content: bytes, name: str) -> bytes:

@@ -110,9 +110,7 @@ class TextView(ScrollView, can_focus=False):
         style = Style()
         if self._values is not None and not self.app.no_color:
             style = palette_of(self.app.console).value(self._values[index])
-        # ↵ stands for a carriage return before it, too.
-        is_before = self._cursor == index - 1 and self._characters[index - 1 : index + 1] == "\r\n"
-        return style + Style(reverse=True) if index == self._cursor or is_before else style
+        return style + Style(reverse=True) if index == self._cursor else style
 
 
 @dataclass(frozen=True)
