@@ -11,7 +11,7 @@ from conftest import TrainedRun
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.assistant import DraftReader, Substitution, assistant_of, read_as_known
+from charrnn.apps.write.assistant import DraftReader, Substitution, continue_text, read_as_known
 from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, end_of
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
@@ -66,7 +66,7 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
     stepper = model.generator.int8_stepper
     state, scores = stepper.initial_state(1), []
     logits = np.zeros((1, len(model.vocab)), np.float32)
-    ids = assistant_of(model).read(text).ids.tolist()
+    ids = read_as_known(model.vocab, text).ids.tolist()
     for place, id in enumerate([*ids, *model.vocab.encode(continuation).tolist()]):
         if place >= len(ids):
             scores.append(float(log_softmax(logits)[0, id]))
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
     assert texts(1) == texts(1) != texts(2)
     assert texts(1, temperature=0.5) != texts(1)
     assert texts(None) != texts(None)
-    offers = assistant_of(model).continue_text("The ", ContinuationOptions(until="word", seed=5))
+    offers = continue_text(model, "The ", ContinuationOptions(until="word", seed=5))
     first, second = offers.take(5), offers.take(5)
     assert first == model.continuations("The ", seed=5)
     assert len({one.text for one in (*first, *second)}) == 10

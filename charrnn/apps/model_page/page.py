@@ -1,8 +1,7 @@
 """A self-contained HTML page that contains a model and runs it: `model_page.html`, its programs, and the weights.
 
 The page computes what `charrnn sample` computes with int8 weights, to the last bit: `model_network.js` repeats the
-operations of `scale.compiled` in the same order. The weights are compressed, because a page of 512 units would
-otherwise exceed 2 MB.
+operations of `scale.compiled` in the same order. The weights are compressed by zlib and written in base 64.
 
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """

@@ -7,7 +7,6 @@ S state vectors per layer, H units per layer, V vocabulary.
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, Continuation, ContinuationOptions, Continuations
 from charrnn.display import RecordList
 from charrnn.extensions import ModelMethod
-from charrnn.generation.generator import Generator, fresh_seed
+from charrnn.generation.generator import fresh_seed
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids
 from charrnn.model.stepper import Stepper
@@ -168,41 +167,28 @@ class DraftReader:
                 self._states[place] = primed
 
 
-class DraftAssistant:
-    """Reads a draft as far as it has changed since the last call, and continues it.
+_readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
+"""The reader of each model."""
+
+
+def reader_of(model: "Model") -> DraftReader:
+    """Return what reads drafts for a model: always the same reader, which knows what was read before.
 
     Weights are used in 8 bits, whose sums are exact: results do not depend on what was read before, nor on the machine.
-    Not for several threads at once.
+    Not for several threads at once. Raises CheckpointError if the weights do not fit.
     """
-
-    def __init__(self, generator: Generator) -> None:
-        """Use the model of a generator. Its methods raise CheckpointError if the weights do not fit."""
-        self._generator = generator
-
-    @cached_property
-    def reader(self) -> DraftReader:
-        """The reader, with the states that it keeps."""
-        return DraftReader(self._generator.int8_stepper, self._generator.vocab, self._generator.config.end_id)
-
-    def read(self, text: str) -> ReadText:
-        """Return a text as the model reads it, with what it does not know replaced."""
-        return read_as_known(self._generator.vocab, text)
-
-    def continue_text(self, text: str, options: ContinuationOptions, *, on_read: OnRead = _ignore) -> Continuations:
-        """Read a text and return its continuations, to take as many as are asked for."""
-        primed = self.reader.state_after(self.read(text).ids, on_read)
-        return Continuations(self._generator, primed, options, before=text[-1:])
+    if model not in _readers:
+        generator = model.generator
+        _readers[model] = DraftReader(generator.int8_stepper, generator.vocab, generator.config.end_id)
+    return _readers[model]
 
 
-_assistants: WeakKeyDictionary[Any, DraftAssistant] = WeakKeyDictionary()
-"""The assistant of each model, which knows what was read before."""
-
-
-def assistant_of(model: "Model") -> DraftAssistant:
-    """Return what an editor needs of a model: always the same assistant."""
-    if model not in _assistants:
-        _assistants[model] = DraftAssistant(model.generator)
-    return _assistants[model]
+def continue_text(
+    model: "Model", text: str, options: ContinuationOptions, *, on_read: OnRead = _ignore
+) -> Continuations:
+    """Read a text and return its continuations, to take as many as are asked for."""
+    primed = reader_of(model).state_after(read_as_known(model.vocab, text).ids, on_read)
+    return Continuations(model.generator, primed, options, before=text[-1:])
 
 
 def continuations(
@@ -217,11 +203,11 @@ def continuations(
     """Return `count` different continuations of a text to the end of a `word`, a `line` or a `sentence`.
 
     Two of five come from a beam search, the others are samples. Characters that the model does not know are read as
-    `DraftAssistant.read` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
+    `read_as_known` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
     Raises UsageError for an option out of range.
     """
     options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)
-    return RecordList(assistant_of(model).continue_text(text, options).take(count))
+    return RecordList(continue_text(model, text, options).take(count))
 
 
 EXTENSIONS = (ModelMethod(name="continuations", function=continuations),)

@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all, one_line
-from charrnn.apps.write.assistant import ReadText, assistant_of
+from charrnn.apps.write.assistant import ReadText, continue_text, read_as_known, reader_of
 from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions, Continuations
 from charrnn.apps.write.drafts import (
     ChangedOnDiskError,
@@ -134,7 +134,7 @@ class DraftScreen(Screen[None]):
         def search(job: Job) -> None:
             if (continuations := known) is None:
                 with task("reading the draft", len(text)) as advance:
-                    continuations = assistant_of(model).continue_text(text, options, on_read=advance)
+                    continuations = continue_text(model, text, options, on_read=advance)
             job.show(self.say, LOOKING)
             offered = continuations.take(on_step=job.pause)
             if not offered:
@@ -212,12 +212,12 @@ class DraftScreen(Screen[None]):
 
     def _note_reading(self) -> None:
         """Find out what the model reads as something else, and let it read the draft."""
-        assistant, text = assistant_of(self.model), self.editor.draft
+        model, text = self.model, self.editor.draft
 
         def measure(job: Job) -> None:
-            read = assistant.read(text)
+            read = read_as_known(model.vocab, text)
             job.show(self._take_reading, read)
-            assistant.reader.state_after(read.ids, lambda num_chars: job.pause())
+            reader_of(model).state_after(read.ids, lambda num_chars: job.pause())
 
         self.app.measure(NOTES, measure, self._say_error)
 
