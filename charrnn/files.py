@@ -32,51 +32,20 @@ def write_atomically(path: Path, data: bytes) -> None:
         write_synced(temporary, data)
 
 
-def write_new_atomically(path: Path, data: bytes) -> bool:
-    """Write `data` to a new file atomically; return False, and write nothing, if anything has its name, even a link.
-
-    Raises CharRNNError when it cannot be written.
-    """
-    with convert_os_errors("write", path, num_bytes=len(data)):
-        try:
-            with replacing(path, is_new=True) as temporary:
-                write_synced(temporary, data)
-        except FileExistsError:
-            return False
-    return True
-
-
 @contextlib.contextmanager
-def replacing(path: Path, *, is_new: bool = False) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Yield a hidden path in the same folder; the file that the block writes and syncs there then replaces `path`.
 
-    If the block fails, `path` stays as it was and the new file is removed. Raises OSError: FileExistsError if `path`
-    `is_new` and exists when the block ends.
+    If the block fails, `path` stays as it was and the new file is removed. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         temporary.unlink(missing_ok=True)
         yield temporary
-        if is_new:
-            _rename_to_new(temporary, path)
-        else:
-            os.replace(temporary, path)
+        os.replace(temporary, path)
         fsync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _rename_to_new(temporary: Path, path: Path) -> None:
-    """Give a file its name unless something has it: then FileExistsError. The old name may remain."""
-    try:
-        os.link(temporary, path)  # which fails for an existing name, at whatever moment that appeared
-    except FileExistsError:
-        raise
-    except OSError as error:
-        # Some file systems have no hard links, such as exFAT, and each reports that in its own way.
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
-        os.replace(temporary, path)
 
 
 def behind_links(path: Path) -> Path:

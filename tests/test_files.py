@@ -10,7 +10,7 @@ import pytest
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.files import behind_links, encode_text, parse_json, write_atomically, write_new_atomically, write_synced
+from charrnn.files import behind_links, encode_text, parse_json, write_atomically, write_synced
 from charrnn.runs.writer import RunWriter
 
 
@@ -58,39 +58,6 @@ def test_existing_links_are_not_followed_when_writing(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_synced(tmp_path / "link", b"lost")
     assert secret.read_text() == "secret"
-
-
-def test_a_new_file_replaces_nothing_that_appears_while_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert write_new_atomically(tmp_path / "a", b"first") and not write_new_atomically(tmp_path / "a", b"second")
-    real_link = os.link
-
-    def appear(source: Path, target: Path) -> None:
-        target.write_bytes(b"of another program")
-        real_link(source, target)
-
-    def appear_without_links(source: Path, target: Path) -> None:
-        target.write_bytes(b"of another program")
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    for name, link in (("b", appear), ("c", appear_without_links)):
-        monkeypatch.setattr(os, "link", link)
-        assert not write_new_atomically(tmp_path / name, b"new")
-        assert (tmp_path / name).read_bytes() == b"of another program"
-    assert (tmp_path / "a").read_bytes() == b"first" and hidden(tmp_path) == []
-
-
-def test_a_new_file_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", fail)
-    assert write_new_atomically(tmp_path / "a", b"new") and not write_new_atomically(tmp_path / "a", b"second")
-    assert (tmp_path / "a").read_bytes() == b"new" and hidden(tmp_path) == []
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(CharRNNError, match=r"cannot write .*b: Operation not permitted"):
-        write_new_atomically(tmp_path / "b", b"new")
 
 
 def test_what_stands_behind_links(tmp_path: Path) -> None:

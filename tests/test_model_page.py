@@ -24,7 +24,6 @@ from test_page import Reader
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps import export as exports
 from charrnn.apps.model_page import page as model_page
 from charrnn.apps.model_page.page import to_model_page
 from charrnn.cells.records import FoundCell
@@ -34,7 +33,6 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import Shaping
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
-from charrnn.views.export import ExportFormat
 
 Command = Callable[..., Ran]
 
@@ -383,18 +381,3 @@ def test_what_the_page_does_not_run_is_refused(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(UsageError, match=re.escape(message)):
             model.export(tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "page.html"
-
-    def write(model: Model, path: Path) -> exports.Content:
-        path.write_text("mine", encoding="utf-8")
-        return b"a page", None
-
-    monkeypatch.setitem(exports.FORMATS, ".html", ExportFormat(suffix=".html", content="a page", write=write))
-    with pytest.raises(UsageError, match=r"page\.html exists: give another name"):
-        made().export(target)
-    assert target.read_text(encoding="utf-8") == "mine"
-    made().export(target, force=True)
-    assert target.read_bytes() == b"a page"

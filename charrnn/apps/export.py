@@ -75,24 +75,17 @@ def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
     found = check_target(path, FORMATS)
     is_replaceable = path.is_file() or not path.exists()  # a link may name a file that does not exist
     if os.path.lexists(path) and not (is_replaceable and is_replaced):
-        raise _already_exists(path, is_replaceable=is_replaceable)
+        remedy = f"give another name, or {named('force')}" if is_replaceable else "give another name"
+        raise UsageError(f"{path} exists: {remedy}.")
     return found
-
-
-def _already_exists(path: Path, *, is_replaceable: bool) -> UsageError:
-    remedy = f"give another name, or {named('force')}" if is_replaceable else "give another name"
-    return UsageError(f"{path} exists: {remedy}.")
 
 
 def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as `export_model`."""
-    from charrnn.files import behind_links, write_atomically, write_new_atomically
+    from charrnn.files import behind_links, write_atomically
 
     data, check = check_model_target(path, is_replaced=force).write(model, path)
-    if force:
-        write_atomically(behind_links(path), data)
-    elif not write_new_atomically(path, data):  # an export takes long, and another program has written the file
-        raise _already_exists(path, is_replaceable=path.is_file())
+    write_atomically(behind_links(path), data)
     return data, check
 
 
