@@ -533,18 +533,24 @@ def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
     def fail(job: Job) -> None:
         raise ValueError("broken")
 
+    def newest(job: Job) -> None:
+        job.pause()
+        job.show(done.append, "third")
+
     work = Work(later.put, failures.put)
     work.start("one", first)
     assert begun.wait(600)
     work.start("other", lambda job: job.show(done.append, "second"))
+    work.start("another", newest)
     go_on.set()
-    later.get(timeout=600)()
+    for _ in range(2):
+        later.get(timeout=600)()
     show_first = later.get(timeout=600)
     show_first()
-    assert done == ["second", "first"]
+    assert done == ["third", "second", "first"]
     work.stop("one")
     show_first()
-    assert done == ["second", "first"], "what a stopped job has found is not shown"
+    assert done == ["third", "second", "first"], "what a stopped job has found is not shown"
     work.start("other", fail)
     assert str(failures.get(timeout=600)) == "broken"
     begun.clear()

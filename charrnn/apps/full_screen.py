@@ -2,9 +2,10 @@
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from queue import Empty, LifoQueue
+from itertools import count
 from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
@@ -50,6 +51,8 @@ class Job:
 
     kind: str
     compute: Callable[["Job"], object]
+    number: int
+    """Its place in the order in which jobs were started."""
     _work: "Work"
 
     def pause(self) -> None:
@@ -67,15 +70,18 @@ class Work:
     def __init__(self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]) -> None:
         """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
         self.call_later, self._on_failure = call_later, on_failure
-        self._waiting: LifoQueue[Job | None] = LifoQueue()
+        self._numbers = count()
+        self._waiting: deque[Job] = deque()
+        self._has_waiting = threading.Event()
         self._latest: dict[str, Job] = {}
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
     def start(self, kind: str, compute: Callable[[Job], object]) -> None:
         """Compute in a thread, in place of an earlier job of that kind."""
-        self._latest[kind] = job = Job(kind, compute, self)
-        self._waiting.put(job)
+        self._latest[kind] = job = Job(kind, compute, next(self._numbers), self)
+        self._waiting.append(job)
+        self._has_waiting.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run_all, daemon=True)
             self._thread.start()
@@ -87,7 +93,7 @@ class Work:
     def close(self) -> None:
         """End all jobs, and wait for the one that runs; none runs afterwards."""
         self._is_closed = True
-        self._waiting.put(None)
+        self._has_waiting.set()
         if self._thread is not None:
             # A thread that runs torch code while the process ends can crash it.
             self._thread.join()
@@ -97,23 +103,22 @@ class Work:
         return not self._is_closed and self._latest.get(job.kind) is job
 
     def let_newer_run(self, job: Job) -> None:
-        """Run the jobs that wait, and return. Raises Stopped if the job that calls this is not wanted any more."""
+        """Run the newer jobs that wait, and return. Raises Stopped if the calling job is not wanted any more."""
         while self.is_wanted(job):
-            try:
-                newer = self._waiting.get_nowait()
-            except Empty:
+            if not self._waiting or self._waiting[-1].number < job.number:
                 return
-            if newer is not None:
-                # In a thread of its own, because what torch records and the progress belong to a thread.
-                thread = threading.Thread(target=self._run, args=(newer,), daemon=True)
-                thread.start()
-                thread.join()
+            # In a thread of its own, because what torch records and the progress belong to a thread.
+            thread = threading.Thread(target=self._run, args=(self._waiting.pop(),), daemon=True)
+            thread.start()
+            thread.join()
         raise Stopped
 
     def _run_all(self) -> None:
         while not self._is_closed:
-            if (job := self._waiting.get()) is not None:
-                self._run(job)
+            self._has_waiting.wait()
+            self._has_waiting.clear()
+            while self._waiting:
+                self._run(self._waiting.pop())
 
     def _run(self, job: Job) -> None:
         try:
