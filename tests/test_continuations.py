@@ -11,7 +11,7 @@ from conftest import TrainedRun
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.assistant import DraftReader, Substitution, continue_text, read_as_known
+from charrnn.apps.write.assistant import DraftReader, continue_text, read_as_known, substitutions
 from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, end_of
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
@@ -66,7 +66,7 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
     stepper = model.generator.int8_stepper
     state, scores = stepper.initial_state(1), []
     logits = np.zeros((1, len(model.vocab)), np.float32)
-    ids = read_as_known(model.vocab, text).ids.tolist()
+    ids = read_as_known(model.vocab, text).tolist()
     for place, id in enumerate([*ids, *model.vocab.encode(continuation).tolist()]):
         if place >= len(ids):
             scores.append(float(log_softmax(logits)[0, id]))
@@ -162,17 +162,13 @@ BYTES = Vocab.of_bytes()
     ],
 )
 def test_what_word_processors_write_is_read(text: str, read: str) -> None:
-    assert ASCII.decode(read_as_known(ASCII, text).ids) == read
-    assert bytes(read_as_known(BYTES, text).ids.tolist()) == text.encode(), "every byte is known"
+    assert ASCII.decode(read_as_known(ASCII, text)) == read
+    assert bytes(read_as_known(BYTES, text).tolist()) == text.encode(), "every byte is known"
 
 
-def test_they_are_counted_and_left_out_without_an_unknown_symbol() -> None:
-    read = read_as_known(ASCII, "“a” “b” 語\u00ad\u00ad")
-    counts = [("“", '"', 2), ("”", '"', 2), ("\u00ad", "", 2), ("語", "語", 1)]
-    assert read.substitutions == tuple(Substitution(*count) for count in counts)
-    assert read.ids.tolist().count(0) == 1
-    assert read_as_known(ASCII, "plain text, é\n").substitutions == ()
-    vocab = Vocab("char", ("a", "b"))
-    read = read_as_known(vocab, "a語b")
-    assert vocab.decode(read.ids) == "ab"
-    assert read.substitutions == (Substitution("語", "", 1),)
+def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:
+    text = "“a” “b” 語\u00ad\u00ad"
+    assert substitutions(ASCII, text) == {"“": '"', "”": '"', "語": "語", "\u00ad": ""}
+    assert read_as_known(ASCII, text).tolist().count(0) == 1
+    assert substitutions(ASCII, "plain text, é\n") == {}
+    assert Vocab("char", ("a", "b")).decode(read_as_known(Vocab("char", ("a", "b")), "a語b")) == "ab"

@@ -6,7 +6,6 @@ S state vectors per layer, H units per layer, V vocabulary.
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -26,38 +25,19 @@ if TYPE_CHECKING:
     from charrnn.api import Model
 
 
-@dataclass(frozen=True, slots=True)
-class Substitution:
-    """A character of a text and what it is read as; `replacement` is the character itself if it stays unknown."""
+def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
+    """Return what each unknown character of a text is read as: what `Vocab.nearest` finds.
 
-    character: str
-    replacement: str
-    """"" if the character is left out."""
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ReadText:
-    """A text as a model reads it."""
-
-    ids: IdArray = field(repr=False)
-    substitutions: tuple[Substitution, ...]
-    """The characters that the model does not know, the most frequent first."""
-
-
-def read_as_known(vocab: Vocab, text: str) -> ReadText:
-    """Encode a text with what `Vocab.nearest` finds in place of each unknown character.
-
-    Combining marks and invisible characters are left out. Another character for which there is none is read as the
-    unknown symbol, or left out where the alphabet has none. Of the byte alphabet every character is known: it is read
-    as its bytes in UTF-8.
+    Combining marks and invisible characters are left out (""). Another character for which there is none stays as it
+    is, which is the unknown symbol, or is left out where the alphabet has none. Of the byte alphabet every character is
+    known: it is read as its bytes in UTF-8.
     """
-    table = {char: _nearest(vocab, char) for char in vocab.unknown_characters(text)}
-    found = [Substitution(char, replacement, text.count(char)) for char, replacement in table.items()]
-    return ReadText(
-        ids=vocab.encode(text.translate({ord(char): replacement for char, replacement in table.items()})),
-        substitutions=tuple(sorted(found, key=lambda one: -one.count)),
-    )
+    return {char: _nearest(vocab, char) for char in vocab.unknown_characters(text)}
+
+
+def read_as_known(vocab: Vocab, text: str) -> IdArray:
+    """Encode a text with its `substitutions`."""
+    return vocab.encode(text.translate({ord(char): other for char, other in substitutions(vocab, text).items()}))
 
 
 def _nearest(vocab: Vocab, character: str) -> str:
@@ -187,7 +167,7 @@ def continue_text(
     model: "Model", text: str, options: ContinuationOptions, *, on_read: OnRead = _ignore
 ) -> Continuations:
     """Read a text and return its continuations, to take as many as are asked for."""
-    primed = reader_of(model).state_after(read_as_known(model.vocab, text).ids, on_read)
+    primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
     return Continuations(model.generator, primed, options, before=text[-1:])
 
 
@@ -203,7 +183,7 @@ def continuations(
     """Return `count` different continuations of a text to the end of a `word`, a `line` or a `sentence`.
 
     Two of five come from a beam search, the others are samples. Characters that the model does not know are read as
-    `read_as_known` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
+    `substitutions` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
     Raises UsageError for an option out of range.
     """
     options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)

@@ -7,11 +7,11 @@ import os
 import re
 import stat
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from charrnn.apps.write.assistant import ReadText
 from charrnn.apps.write.continuations import Continuation
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
@@ -145,21 +145,16 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
 
 
 _LISTED = 12
-"""Kinds of substitutions that are listed."""
+"""Substitutions that are listed."""
 
 
-def describe_reading(read: ReadText, name: str) -> str:
-    """Return what a model reads as something else or does not know, in one line; "" if it knows all."""
-    if not read.substitutions:
-        return ""
+def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
+    """Return what a model does not know, and what it reads instead, in one line; "" if it knows all."""
     listed = []
-    for one in read.substitutions[:_LISTED]:
-        fate = f"is read as {_shown(one.replacement)}" if one.replacement else "is left out"
-        fate = "stays unknown" if one.replacement == one.character else fate
-        listed.append(f"{_shown(one.character)} {fate} ({one.count:,})")
-    num = sum(one.count for one in read.substitutions)
-    more = ["…"] if len(read.substitutions) > _LISTED else []
-    return f"{name} does not know {counted(num, 'character')}: {', '.join([*listed, *more])}"
+    for char, other in substitutions.items():
+        fate = f" (read as {_shown(other)})" if other else " (left out)"
+        listed.append(f"{_shown(char)}{'' if other == char else fate}")
+    return f"{name} does not know {', '.join(listed[:_LISTED])}{', …' * (len(listed) > _LISTED)}" if listed else ""
 
 
 def _shown(text: str) -> str:

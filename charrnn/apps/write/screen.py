@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all, one_line
-from charrnn.apps.write.assistant import ReadText, continue_text, read_as_known, reader_of
+from charrnn.apps.write.assistant import continue_text, read_as_known, reader_of, substitutions
 from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions, Continuations
 from charrnn.apps.write.drafts import (
     ChangedOnDiskError,
@@ -215,14 +215,13 @@ class DraftScreen(Screen[None]):
         model, text = self.model, self.editor.draft
 
         def measure(job: Job) -> None:
-            read = read_as_known(model.vocab, text)
-            job.show(self._take_reading, read)
-            reader_of(model).state_after(read.ids, lambda num_chars: job.pause())
+            job.show(self._take_note, describe_reading(substitutions(model.vocab, text), model.name))
+            reader_of(model).state_after(read_as_known(model.vocab, text), lambda num_chars: job.pause())
 
         self.app.measure(NOTES, measure, self._say_error)
 
-    def _take_reading(self, read: ReadText) -> None:
-        self.note = describe_reading(read, self.model.name)
+    def _take_note(self, note: str) -> None:
+        self.note = note
         if self.note and not self.offered and not self.is_looking:
             self.say(self.note)
 
