@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shlex
@@ -18,7 +17,6 @@ from conftest import SMALL_RUN, Ran, clean_environment
 from saved_runs import forge_description
 from synthetic import make_corpus
 
-from charrnn.cli.streams import print_waiting_notice
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.runs.description import seal
 from charrnn.runs.writer import RunWriter
@@ -289,21 +287,6 @@ main()
         "       Add --debug to see where it happened.",
     ]
     assert b"Traceback" in process("-c", script, "--debug").stderr
-
-
-def test_a_text_from_the_keyboard_is_waited_for_aloud(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    stdin = io.StringIO()
-    monkeypatch.setattr(sys, "stdin", stdin)
-    for source in ("-", str(tmp_path), "no such file", "no\0name"):
-        print_waiting_notice(source, quiet=False)
-    assert capsys.readouterr().err == "", "no keyboard"
-    monkeypatch.setattr(stdin, "isatty", lambda: True)
-    print_waiting_notice("-", quiet=True)
-    assert capsys.readouterr().err == ""
-    print_waiting_notice("-", quiet=False)
-    assert capsys.readouterr().err == "waiting for text from the keyboard (Ctrl-D ends it)\n"
 
 
 def test_a_prime_that_does_not_fit_in_memory_is_refused(

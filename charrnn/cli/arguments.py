@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import print_waiting_notice, printable, warn
+from charrnn.cli.streams import printable, warn
 from charrnn.config import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
@@ -23,7 +23,7 @@ def to_content(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text(source: str, config: Config, *, quiet: bool = False) -> str | bytes:
+def read_text(source: str, config: Config) -> str | bytes:
     """Read the file of --text with the run's alphabet, encoding and documents.
 
     The files of a folder are sorted by path, and documents keep their order. Raises DataError if the file cannot be
@@ -33,7 +33,6 @@ def read_text(source: str, config: Config, *, quiet: bool = False) -> str | byte
     from charrnn.text.documents import Documents
     from charrnn.text.sources import SORTED
 
-    print_waiting_notice(source, quiet=quiet)
     corpus = read_corpus(
         [source],
         alphabet=config.alphabet,
@@ -45,15 +44,13 @@ def read_text(source: str, config: Config, *, quiet: bool = False) -> str | byte
     return corpus.content
 
 
-def read_passage(
-    model: "Model", source: str | None, num_chars: int, *, quiet: bool
-) -> tuple[str | bytes, str | bytes, int]:
+def read_passage(model: "Model", source: str | None, num_chars: int) -> tuple[str | bytes, str | bytes, int]:
     """Read the first `num_chars` characters of the file of --text or, if it is not given, of the validation text.
 
     Returns them, their context and how many characters there are. Raises DataError as `read_text` and `Model.held_out`.
     """
     if source is not None:
-        content = read_text(source, model.config, quiet=quiet)
+        content = read_text(source, model.config)
         return content[:num_chars], "", len(content)
     held_out = model.held_out()
     return held_out[:num_chars], held_out.context, len(held_out)
@@ -188,7 +185,7 @@ def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet:
     return mix_models(models, weights, mode=mode or "mixture")
 
 
-def read_common_text(source: str, models: "Sequence[Model]", *, quiet: bool = False) -> str | bytes:
+def read_common_text(source: str, models: "Sequence[Model]") -> str | bytes:
     """Read the file of --text once for several models: as characters, if one of them reads characters."""
     model = next((model for model in models if model.vocab.kind == "char"), models[0])
-    return read_text(source, model.config, quiet=quiet)
+    return read_text(source, model.config)

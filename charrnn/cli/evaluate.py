@@ -90,7 +90,7 @@ def evaluate(
     check_export(export, text, no_arrays="an evaluation has")
     parse_mix(mix or ())
     models = load_models(runs or [], quiet=quiet)
-    content = None if text is None else read_common_text(text, models, quiet=quiet)
+    content = None if text is None else read_common_text(text, models)
     settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
     if listings := [listing for listing in offered(Listing) if values[_flag(listing)]]:
         settings["max_chars"] = num_chars or MAX_SCORED

@@ -19,7 +19,7 @@ from charrnn.cli.arguments import (
 )
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, RunArgument
 from charrnn.cli.rules import is_given
-from charrnn.cli.streams import print_waiting_notice, warn
+from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation.options import (
     DEFAULT_LENGTH,
@@ -205,7 +205,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     reference = first.novelty_reference(length=length) if values["--novelty"] else None
     learned = None
     if values["--adapt"] is not None:
-        learned = read_text(values["--adapt"], first.config, quiet=quiet)
+        learned = read_text(values["--adapt"], first.config)
         first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN, quiet=quiet)
     model: Any = first
     if values["--mix"]:
@@ -215,7 +215,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     return Page(
         first=first,
         model=model,
-        prime=_load_prime(typed, values["--prime-file"], learned, model, quiet=quiet),
+        prime=_load_prime(typed, values["--prime-file"], learned, model),
         typed=typed,
         length=length,
         reference=reference,
@@ -243,7 +243,7 @@ def _print(notice: str, *, quiet: bool) -> None:
         sys.stderr.write(f"{notice}\n")
 
 
-def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model: Any, *, quiet: bool) -> str | bytes:
+def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model: Any) -> str | bytes:
     """Return the prime that was typed or that a file contains, else the text that the model has learned from, if any.
 
     Bytes for the byte alphabet.
@@ -251,20 +251,17 @@ def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model
     alphabet = model.vocab.kind
     if learned is not None and not typed and file is None:
         return learned
-    prime = to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
-    if len(prime) > SLOW_PRIME:
-        warn((f"reading {len(prime):,} characters of the prime first",), quiet=quiet)
+    prime = to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet)
     if file is None or model.config.documents != "lines":
         return prime
     # A file ends with a newline, which is no part of the document.
     return prime.rstrip(b"\n") if isinstance(prime, bytes) else prime.rstrip("\n")
 
 
-def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
+def _read_prime_file(name: str, alphabet: str) -> str | bytes:
     """Return the content of a file or of standard input, cleaned as a corpus is."""
     if name == "-" and sys.stdin is None:
         raise DataError("--prime-file -: standard input is closed.")
-    print_waiting_notice(name, quiet=quiet)
     option = f"--prime-file {name}"
     try:
         with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:

@@ -23,12 +23,6 @@ def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
         sys.stderr.write(f"warning: {printable(with_flags(message))}\n")
 
 
-def print_waiting_notice(source: str, *, quiet: bool) -> None:
-    """Print on stderr that the command waits for input, if `source` is the keyboard."""
-    if source == "-" and not quiet and sys.stdin is not None and sys.stdin.isatty():
-        sys.stderr.write("waiting for text from the keyboard (Ctrl-D ends it)\n")
-
-
 def result_console(*, stderr: bool = False) -> "Console":
     """Return a rich console on stdout, or on stderr. NO_COLOR, FORCE_COLOR and the stream decide about colours."""
     from rich.console import Console

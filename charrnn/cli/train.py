@@ -11,7 +11,7 @@ import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.root import Invocation
-from charrnn.cli.streams import print_json, print_waiting_notice, result_console
+from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
 from charrnn.config import FOLDER, MACHINE, Config, check_field_name, parse_value
 from charrnn.errors import UsageError, named
@@ -169,9 +169,7 @@ def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: P
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
-    for source in config.corpus:
-        print_waiting_notice(source, quiet=view.quiet)
-    events = loop.train(config, out=out, should_stop=view.is_stop_asked, should_save=view.is_save_asked)
+    events = loop.train(config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
     return view.show(_tracked(events, trackers, view))
 
 
@@ -186,7 +184,7 @@ def _resume(view: TrainingView, trackers: tuple[str, ...], run: str | None, chan
     from charrnn.training import loop
 
     view.announce("Reading the text and the checkpoint ...")
-    events = loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.is_save_asked)
+    events = loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
     return view.show(_tracked(events, trackers, view))
 
 

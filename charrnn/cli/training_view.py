@@ -20,7 +20,6 @@ from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
     SampleEvent,
-    SavedEvent,
     StartEvent,
     StepEvent,
     TrainEvent,
@@ -66,11 +65,10 @@ class TrainingView:
         self.is_first = launched.rank == 0
         """Whether to show anything: of several processes only the first one does."""
         self.quiet = quiet or not self.is_first
-        self._signals = signals
+        self.signals = signals
         signals.is_quiet = self.quiet or launched.is_supervised
         self.show_as_json = show_as_json
         self._console: Any = None if self.quiet or show_as_json else message_console()
-        self._is_save_requested = False
         self._is_stop_passed_on = False
         self._bar: Any = None
         self._start: StartEvent | None = None
@@ -87,16 +85,11 @@ class TrainingView:
     def is_stop_asked(self) -> bool:
         """Return whether training should stop: a signal asked for it, or nobody reads the output."""
         if self._launched.is_orphan:
-            self._signals.number = self._signals.number or signal.SIGTERM
-        if self._signals.number and not self._is_stop_passed_on:
+            self.signals.number = self.signals.number or signal.SIGTERM
+        if self.signals.number and not self._is_stop_passed_on:
             self._is_stop_passed_on = True
-            self._launched.announce_stop(self._signals.number)
-        return self._signals.number != 0
-
-    def is_save_asked(self) -> bool:
-        """Return whether SIGUSR1 arrived since the last call."""
-        self._is_save_requested = self._signals.pop_save_request()
-        return self._is_save_requested
+            self._launched.announce_stop(self.signals.number)
+        return self.signals.number != 0
 
     def show(self, events: Generator[TrainEvent, None, None]) -> int:
         """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
@@ -107,7 +100,7 @@ class TrainingView:
             last.callback(self._close_bar)
             for event in events:
                 # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
-                self._signals.defers = True
+                self.signals.defers = True
                 if isinstance(event, StartEvent):
                     stack.enter_context(using(Progress()))  # The text is read; training has a bar of its own.
                 elif isinstance(event, DoneEvent):
@@ -117,15 +110,15 @@ class TrainingView:
                         self._draw(event)
                 except OSError as error:
                     # The reader is gone. Save and stop, as at a signal, instead of losing the training.
-                    if not isinstance(error, BrokenPipeError) and not self._signals.number:
+                    if not isinstance(error, BrokenPipeError) and not self.signals.number:
                         failure = error  # A full disk; a closed terminal sends SIGHUP.
-                    self._signals.number = self._signals.number or READER_GONE
+                    self.signals.number = self.signals.number or READER_GONE
                     is_shown = False
                     discard_output()
         if failure is not None:
             raise failure
         # The signal may have reached another process only.
-        return 0 if is_complete else 128 + (self._signals.number or self._launched.stop_signal or signal.SIGTERM)
+        return 0 if is_complete else 128 + (self.signals.number or self._launched.stop_signal or signal.SIGTERM)
 
     def _draw(self, event: TrainEvent) -> None:
         if isinstance(event, StartEvent):
@@ -135,7 +128,7 @@ class TrainingView:
         if self.show_as_json:
             print_json(event.to_json())
         elif self._console is not None or event.event == "done":
-            getattr(self, f"_show_{event.event}")(event)
+            getattr(self, f"_show_{event.event}", lambda event: None)(event)  # nothing of what is saved
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         if self._bar is not None:
@@ -199,10 +192,6 @@ class TrainingView:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         self._print("\n".join(printable(event.text).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
-
-    def _show_saved(self, event: SavedEvent) -> None:
-        if self._is_save_requested:
-            self._print(f"Saved at step {event.step:,}, as requested.", style="dim")
 
     def _show_warning(self, event: WarningEvent) -> None:
         # A program that reads stderr finds a warning on one line.

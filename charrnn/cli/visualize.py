@@ -1,7 +1,6 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored."""
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.modes import NUM_PASSAGES, analyses, export_arrays
 from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.rules import is_given
-from charrnn.cli.streams import can_animate, print_json, warn
+from charrnn.cli.streams import print_json, warn
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -176,14 +175,12 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
 
     No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
     """
-    if can_animate(sys.stderr) and not options.quiet:
-        sys.stderr.write("Looking into the model ...\n")
     model = load_model(run, quiet=options.quiet)
     if num_chars == 0:
         nothing = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
         return Subject(model=model, content="", context="", text=nothing, num_available=0, options=options)
     num_read = max(num_chars, CHARS_SCORED) if reads_more else num_chars
-    read, context, num_available = read_passage(model, text, num_read, quiet=options.quiet)
+    read, context, num_available = read_passage(model, text, num_read)
     content = read[:num_chars]
     warn(model.encoding_warnings(content), quiet=options.quiet)
     if options.ignores_saved:

@@ -38,7 +38,7 @@ def explore(
     from charrnn.apps.explore.app import Explorer
 
     model = load_model(run, quiet=quiet)
-    content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED), quiet=quiet)
+    content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED))
     encoded = model.encode(content, context=before)
     explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
     explorer.run_until_signal(context.obj.signals)
