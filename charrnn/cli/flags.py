@@ -17,7 +17,6 @@ OTHER_NAMES = {
     "clamps": "clamp",
     "width": "beam",
     "mode": "beam_mode",
-    "min_length": "min_copy",
     "num_layers": "layers",
     "max_chars": "chars",
 }

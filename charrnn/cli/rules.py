@@ -38,7 +38,6 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--show-cell --novelty", beside="--temps", why=_DRAWS_SEVERAL),
         Rule("--show-cell", beside="--novelty", why="which colours the text, too"),
         Rule("--show-cell", beside="--count"),
-        Rule("--min-copy", without="--novelty"),
         Rule("--mix-mode", without="--mix"),
         Rule("--adapt --clamp --show-cell --novelty", beside="--mix"),
     ),

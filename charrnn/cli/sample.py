@@ -30,7 +30,6 @@ from charrnn.generation.options import (
     SampleOptions,
     SearchOptions,
 )
-from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.options import Option, options_of
 from charrnn.progress import task
 from charrnn.text.files import read_stream
@@ -67,13 +66,6 @@ _DECLARED = (
         "Mark copies of the training text, and print their share; with --count, of whole documents.",
         panel=COPIES,
         kind=bool,
-    ),
-    Option(
-        "--min-copy",
-        f"With --novelty: shortest copy that counts. Default: {MIN_COPY_LENGTH}.",
-        "N",
-        COPIES,
-        kind=int,
     ),
 )
 OPTIONS = tuple({option.flag: option for option in reversed(_DECLARED)}.values())[::-1]
@@ -166,11 +158,9 @@ def _parse_temperatures(text: str | None) -> tuple[float, ...]:
 
 def _check_values(values: Values, *, json: bool) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long a text."""
-    count, beam, length, min_copy = (values[name] for name in ("--count", "--beam", "--length", "--min-copy"))
+    count, beam, length = (values[name] for name in ("--count", "--beam", "--length"))
     if values["--adapt"] == values["--prime-file"] == "-":
         raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
-    if min_copy is not None and min_copy < 1:
-        raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
     parse_mix(values["--mix"] or ())
     if beam is not None and count is not None and not 1 <= count <= beam:
         raise UsageError(
@@ -192,14 +182,11 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     from charrnn.cli.sample_view import Page
 
     first = load_model(run, quiet=quiet)
-    length, min_copy = values["--length"], values["--min-copy"]
+    length = values["--length"]
     writes_documents = first.config.end_id is not None and values["--beam"] is None
-    if values["--novelty"] and values["--count"] is not None:
-        if not writes_documents:
-            whose = "of a beam search, and of a run that was not trained on documents"
-            raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
-        if min_copy is not None:
-            raise UsageError("--min-copy does not go with --count, which compares documents. Leave one of them out.")
+    if values["--novelty"] and values["--count"] is not None and not writes_documents:
+        whose = "of a beam search, and of a run that was not trained on documents"
+        raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
     if length is None:  # A search keeps all its texts.
         length = DOCUMENT_LENGTH if writes_documents else DEFAULT_LENGTH
     reference = first.novelty_reference(length=length) if values["--novelty"] else None
@@ -219,7 +206,6 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         typed=typed,
         length=length,
         reference=reference,
-        min_copy=MIN_COPY_LENGTH if min_copy is None else min_copy,
         show_as_json=json,
         quiet=quiet,
     )

@@ -46,8 +46,6 @@ class Page:
     """Characters to generate."""
     reference: Any
     """The training text for --novelty (`Model.novelty_reference`), or None."""
-    min_copy: int
-    """Characters of the shortest copy that counts."""
     show_as_json: bool
     quiet: bool
     fresh_seed: int | None = None
@@ -167,7 +165,7 @@ class Page:
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        found = self.reference.compare(text.text, min_length=self.min_copy)
+        found = self.reference.compare(text.text)
         if self.show_as_json:
             print_json(self._as_json(text) | {"novelty": found.to_json()})
             return
@@ -178,7 +176,7 @@ class Page:
             console.print(page)
         if len(found.text) < found.min_length:
             has = f"the text has {counted(len(found.text), 'character')}"
-            need = f"copies of {found.min_length} or more count: give a smaller --min-copy"
+            need = f"copies of {found.min_length} or more count: give a larger --length"
             warn((f"{has}, and {need}",), quiet=self.quiet)
 
     def _warn_of_loop(self, text: str, remedy: str) -> None:

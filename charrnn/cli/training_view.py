@@ -128,7 +128,7 @@ class TrainingView:
         if self.show_as_json:
             print_json(event.to_json())
         elif self._console is not None or event.event == "done":
-            getattr(self, f"_show_{event.event}", lambda event: None)(event)  # nothing of what is saved
+            getattr(self, f"_show_{event.event}", lambda event: None)(event)  # `saved` shows nothing
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         if self._bar is not None:

@@ -66,7 +66,7 @@ SHOWN = [
     ("sample", "--length", "90", "--count", "2"),
     ("sample", "--length", "90", "--temps", "0.5,1"),
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
-    ("sample", "--length", "120", "--novelty", "--min-copy", "4", "--prime", "say \x1b"),
+    ("sample", "--length", "120", "--novelty", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--show-cell", "0:1", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
     ("predict", "say", "--top", "99"),
@@ -181,7 +181,7 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: P
 
 JSON: list[tuple[str, ...]] = [
     ("sample", "--length", "300", "--seed", "0", "--prime", "say \x7f\x1b"),
-    ("sample", "--length", "90", "--novelty", "--min-copy", "4"),
+    ("sample", "--length", "90", "--novelty"),
     ("predict", "say", "--top", "99"),
     ("visualize", *CELL),
     ("runs",),
