@@ -208,13 +208,6 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
     assert (ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0).apply(cell, saturated) == saturated).all()
 
 
-def test_what_the_cells_cannot_reach_is_refused() -> None:
-    direction = make_direction([(0, 0), (1, 1)], [0.5, 0.5])
-    with pytest.raises(UsageError, match=r"`clamps` quote@2=1.5: .* reaches -0\.\d+ to 0\.\d+\. .*-0.2 \(low\)"):
-        direction.clamped_sums(1.5, cell_type("gru"))
-    assert direction.clamped_sums(0.3, cell_type("gru"))[0].value < 0.3
-
-
 def test_a_cell_follows_one_clamp() -> None:
     stepper = Stepper(make_config("gru"), tensors_of(make_network("gru")))
     stepper.clamp(0, 3, 0.5)
