@@ -102,7 +102,7 @@ def train_on(command: Callable[..., Ran], root: Path, at: int | None, number: in
     return ran, disk.seen
 
 
-@pytest.mark.parametrize("stride", [97, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
     command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
