@@ -212,7 +212,7 @@ def check_steps(setup: Setup, results: Results) -> None:
     size = setup.size(128, 32, 12)
     cases: list[dict[str, Any]] = [{"cell": cell} for cell in CELLS]
     cases += [{"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"]
-    cases += [{"weight_drop": 0.3}, {"zoneout": 0.1}, {"cell": "rnn", "omega": 0.5}, {"initial_state": "learned"}]
+    cases += [{"weight_drop": 0.3}, {"zoneout": 0.1}, {"initial_state": "learned"}]
     cases += [{"cell": "gru", "sum_outputs": True}, {"documents": "lines"}]
     losses, shares = [], []
     for case in cases:

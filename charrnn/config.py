@@ -130,8 +130,6 @@ class Config:
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = 0.0
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
-    omega: float = 0.0
-    """Weight of Ω, the regulariser against vanishing and exploding gradients of a plain rnn (Pascanu 2013)."""
     initial_state: str = "zero"
     """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = option(
@@ -235,10 +233,6 @@ class Config:
         self._check_column()
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"{named('hidden_size')} is {self.hidden_size}; a unitary cell needs an even one.")
-        if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
-            raise UsageError(
-                f"{named('omega')} is {self.omega:g}; it needs {named('cell', 'rnn')}, without {named('zoneout')}."
-            )
         if self.weight_drop and self.cell == "irnn":
             raise UsageError(
                 f"{named('weight_drop')} is {self.weight_drop:g}; it scales up the remaining weights, and the state of "
@@ -350,7 +344,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("dropout input_dropout weight_drop zoneout", "at least 0 and below 1", lambda p: 0 <= p < 1),
     ("beta1 beta2 weight_average", "at least 0 and below 1", lambda decay: 0 <= decay < 1),
     ("reset_probability final_learning_rate", "between 0 and 1", lambda share: 0 <= share <= 1),
-    ("omega muon_scale weight_decay", "at least 0 and finite", lambda x: x >= 0 and math.isfinite(x)),
+    ("muon_scale weight_decay", "at least 0 and finite", lambda x: x >= 0 and math.isfinite(x)),
     ("learning_rate", "more than 0 and at most 10", lambda rate: 0 < rate <= 10),
     ("clip_norm", "more than 0", lambda norm: norm > 0),
     ("forget_bias", "a finite number", math.isfinite),
@@ -381,7 +375,7 @@ AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hi
 """Fields that may be `auto` until a run starts."""
 FIELD_NAMES = tuple(field.name for field in fields(Config))
 """Every setting, in the order of `Config`."""
-REMOVED_FIELDS = ("sync_every",)
+REMOVED_FIELDS = ("sync_every", "omega")
 """Settings of older configurations that have no effect any more."""
 FIELD_ALIASES = {"batch_size": "num_lanes"}
 """Other names of settings: the standard name of one that older configurations have under its own name."""

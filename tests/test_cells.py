@@ -246,49 +246,6 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) ->
         assert reached.tolist() == [[True] * n + [False] * (8 - n) for n in (2, 4, 8)]
 
 
-def test_omega_adds_its_own_gradient_to_the_recurrent_weight_alone() -> None:
-    omega = 0.7
-    layer = RecurrentLayer("rnn", I, H, omega=omega).double()
-    plain = RecurrentLayer("rnn", I, H).double()
-    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
-    plain.load_state_dict(layer.state_dict())
-    generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
-    state = torch.randn(1, B, H, generator=generator, dtype=torch.float64).tanh()
-    weights = torch.randn(T, B, H, generator=generator, dtype=torch.float64)
-    # From step 9 on nothing is asked of row 0: no error, so no ratio there.
-    weights[9:, 0] = 0
-
-    gradients = []
-    for each in (layer, plain):
-        (each(inputs, state)[0] * weights).sum().backward()
-        gradients.append({name: value.grad for name, value in each.named_parameters()})
-
-    # The loss's gradient by every h_t, by autograd through a loop that keeps them all.
-    hs = [state[0].requires_grad_()]
-    for t in range(T):
-        product = plain.bias("ih") + plain.bias("hh") + inputs[t] @ plain.weight("ih").T + hs[-1] @ plain.weight("hh").T
-        hs.append(product.tanh())
-    errors = torch.autograd.grad((torch.stack(hs[1:]) * weights).sum(), hs[1:])
-    weight = plain.weight("hh").detach().requires_grad_()
-    total = torch.zeros((), dtype=torch.float64)
-    for t in range(T):
-        for row in range(B):
-            error, slope = errors[t][row], 1 - hs[t + 1][row].detach() ** 2
-            if error.norm() > 0:
-                total = total + ((error * slope @ weight).norm() / error.norm() - 1) ** 2
-    (expected,) = torch.autograd.grad(omega * total / (T * B), weight)
-
-    for name, with_omega in gradients[0].items():
-        without = gradients[1][name]
-        assert with_omega is not None and without is not None
-        if name == "weight_hh_l0":
-            torch.testing.assert_close(with_omega - without, expected, **EXACT)
-            assert expected.abs().max() > 1e-3
-        else:
-            torch.testing.assert_close(with_omega, without, **EXACT)
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) -> None:
     layer = RecurrentLayer(cell, I, H, zoneout=0.3).double()

@@ -51,7 +51,6 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "input_dropout": AUTO_SHARE,
     "weight_drop": SHARE,
     "zoneout": SHARE,
-    "omega": ([0.0], FINITE[1]),  # anything else wants a plain rnn
     "initial_state": (["zero", "learned"], ["random"]),
     "init_from": ([None, "checkpoints/my run"], []),
     "extend_alphabet": ([False, True], []),
@@ -333,8 +332,6 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
     [
         ({"cell": "unitary", "hidden_size": 7}, "`hidden_size` is 7; a unitary cell needs an even one"),
         ({"initial_state": "learned", "reset_probability": 0.0}, "`reset_probability` is 0; `initial_state=learned`"),
-        ({"cell": "lstm", "omega": 0.5}, "`omega` is 0.5; it needs `cell=rnn`, without `zoneout`"),
-        ({"cell": "rnn", "omega": 1.0, "zoneout": 0.1}, "`omega` is 1; it needs `cell=rnn`, without `zoneout`"),
         ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
         ({"alphabet": "byte", "encoding": "latin-1"}, "`encoding` is latin-1; the byte alphabet takes bytes as they"),
         ({"depth": "dilated", "num_layers": 13}, "`num_layers` is 13; dilated layers may be at most 12"),

@@ -6,7 +6,6 @@ Shapes: N characters, T characters of a segment, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def naive_adaptation(
 ) -> tuple[list[float], dict[str, Tensor]]:
     """Read one character after the other, and change the weights by the formula of the paper after each segment."""
     settings = LARGE_STEPS
-    copy = CharRNN(replace(config, omega=0.0), V).double()
+    copy = CharRNN(config, V).double()
     copy.load_state_dict(network.state_dict())
     weights = dict(copy.named_parameters())
     trained = {name: value.detach().clone() for name, value in weights.items()}
@@ -96,7 +95,6 @@ def naive_adaptation(
 CONFIGS = [
     *(make_config(cell) for cell in CELLS),
     *(make_config(depth=depth) for depth in DEPTHS),
-    make_config("rnn", omega=0.5),  # its regulariser is no part of the loss that is learned from
     make_config("gru", zoneout=0.1, weight_drop=0.2, dropout=0.3),
     make_config(documents="lines", initial_state="learned"),
     make_config("gru", "residual", documents="lines", sum_outputs=True),

@@ -113,18 +113,6 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
     assert not torch.equal(logits[:, 0], logits[:, 1])
 
 
-def test_omega_is_a_mean_over_the_window_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    gradients = []
-    for size in (2, 8):
-        monkeypatch.setattr("charrnn.model.reading.MAX_PIECE", size)
-        network, ids = network_of({"cell": "rnn", "num_layers": 1, "omega": 5.0}), window(16, 3)
-        noise = Noise(torch.Generator().manual_seed(1), 3)
-        logits, _ = network(ids[:-1], network.initial_state(3), noise)
-        cross_entropy(logits.flatten(0, 1), ids[1:].flatten()).backward()  # type: ignore[no-untyped-call]
-        gradients.append(network.recurrent_layers()[0].weight("hh").grad)
-    torch.testing.assert_close(*gradients, rtol=0, atol=1e-9)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_the_stepper_resets_its_state_where_it_reads_end(model: dict[str, object], precision: str) -> None:

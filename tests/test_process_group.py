@@ -126,7 +126,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"zoneout": 0.2},
     "adamw": {"optimizer": "adamw", "num_lanes": 6},
     "gru": {"cell": "gru", "weight_drop": 0.2, "initial_state": "learned"},
-    "omega": {"cell": "rnn", "omega": 0.5, "optimizer": "sgd", "learning_rate": 0.1},
+    "sgd": {"cell": "rnn", "optimizer": "sgd", "learning_rate": 0.1},
     "documents": {"documents": "lines", "weight_drop": 0.2},
     "dilated": {"cell": "lstm", "depth": "dilated", "num_layers": 3, "zoneout": 0.3},
 }

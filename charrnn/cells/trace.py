@@ -5,12 +5,11 @@ Shapes: N characters, L layers, H units per layer, C = L * H cells, T and B as i
 
 from __future__ import annotations
 
-import errno
 import mmap
-import os
 import tempfile
 import weakref
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
 Float32Array = NDArray[np.float32]
 ZEROS = bytes(1 << 20)
-"""What the file is filled with where the system cannot reserve space."""
+"""What the file is filled with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,33 +271,18 @@ class Activations:
 def _map_temporary(num_bytes: int) -> tuple[IO[bytes], mmap.mmap]:
     """Map a new temporary file of zeros. Raises CharRNNError if it cannot be written."""
     try:
-        file = tempfile.TemporaryFile(prefix="charrnn-")  # noqa: SIM115  # closed in `Activations.close`
-        try:
-            # All space is reserved now: writing to a mapped page without space on the disk would end the process.
-            _reserve(file, num_bytes)
-            return file, mmap.mmap(file.fileno(), num_bytes)
-        except BaseException:  # an interrupt, too; raised again
-            file.close()
-            raise
+        with ExitStack() as stack:
+            file = stack.enter_context(tempfile.TemporaryFile(prefix="charrnn-"))
+            # All space is taken now: writing to a mapped page without space on the disk would end the process.
+            for begin in range(0, num_bytes, len(ZEROS)):
+                file.write(ZEROS[: num_bytes - begin])
+            file.flush()
+            mapped = mmap.mmap(file.fileno(), num_bytes)
+            stack.pop_all()  # `Activations.close` closes it.
+            return file, mapped
     except OSError as error:
         raise CharRNNError(
             f"The values of all cells need {counted(num_bytes, 'byte')} in the folder for temporary files: "
             f"{error.strerror or error}.\n"
             "Set the environment variable TMPDIR to a folder with more space, or measure a shorter text."
         ) from error
-
-
-def _reserve(file: IO[bytes], num_bytes: int) -> None:
-    """Make an empty file `num_bytes` long, with space for all of them on the disk. Raises OSError."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, num_bytes)
-        except OSError as error:
-            # Some file systems cannot reserve space.
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-                raise
-        else:
-            return
-    for begin in range(0, num_bytes, len(ZEROS)):
-        file.write(ZEROS[: num_bytes - begin])
-    file.flush()

@@ -221,8 +221,6 @@ class _Learner:
 
     def __init__(self, network: CharRNN) -> None:
         self._network = copy.deepcopy(network).requires_grad_(True)
-        for layer in self._network.recurrent_layers():
-            layer.omega = 0.0  # its regulariser would be part of the gradient
         self.parameters: dict[str, Tensor] = dict(self._network.named_parameters())
 
     def tensors(self) -> dict[str, Tensor]:

@@ -28,10 +28,8 @@ class Noise:
     ones; each row of a piece gets those of its lane.
     """
 
-    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None), loss_share: float = 1.0) -> None:
-        """Draw for `num_lanes` batch rows, of which the network reads its `own`: a share of the loss of the step."""
-        self.loss_share = self._window_share = loss_share
-        """Share of the step's characters that the network reads now, and so of its loss."""
+    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None)) -> None:
+        """Draw for `num_lanes` batch rows, of which the network reads its `own`."""
         self._generator, self._num_lanes, self._own = generator, num_lanes, own
         self._num_own = len(range(num_lanes)[own])
         self._masks: list[Tensor] = []
@@ -39,9 +37,8 @@ class Noise:
         self._lanes: Tensor | None = None
         self._generator_of_pieces = generator
 
-    def start_piece(self, lanes: Tensor, share: float) -> None:
-        """Start a piece with one row for each of these lanes (R,) of the network's own, a share of the window."""
-        self.loss_share = self._window_share * share
+    def start_piece(self, lanes: Tensor) -> None:
+        """Start a piece with one row for each of these lanes (R,) of the network's own."""
         if self._lanes is None and self._num_own < self._num_lanes:
             # How much the pieces draw depends on these lanes; the masks of the window must be those of all processes.
             first = range(self._num_lanes)[self._own].start
@@ -136,7 +133,6 @@ class RecurrentLayer(nn.Module):
         dilation: int = 1,
         weight_drop: float = 0.0,
         zoneout: float = 0.0,
-        omega: float = 0.0,
     ) -> None:
         """Allocate the parameters of cell type `cell_name`; `draw_weights` initializes them."""
         super().__init__()
@@ -147,7 +143,6 @@ class RecurrentLayer(nn.Module):
         self.dilation = dilation
         self.weight_drop = weight_drop
         self.zoneout = zoneout
-        self.omega = omega
         blocks = {"ih": self.cell.input_blocks, **self.cell.products}
         for name, num_blocks in blocks.items():
             rows, columns = num_blocks * hidden_size, input_size if name == "ih" else hidden_size
@@ -255,7 +250,7 @@ class RecurrentLayer(nn.Module):
         """Compute outputs, cell values and last state (S, B, H), as fast as possible."""
         weights = {name: self._dropped(self.weight(name), how.noise) for name in self.cell.products}
         is_plain = how.ops is None and self.zoneout == 0
-        if is_plain and self.omega == 0 and runs_whole(self.cell_name, inputs.device):
+        if is_plain and runs_whole(self.cell_name, inputs.device):
             return self._run_whole(inputs, state, weights["hh"], how)
         if inputs.is_floating_point():
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
@@ -273,9 +268,7 @@ class RecurrentLayer(nn.Module):
         """Compute what `_run` does character by character; x (T, B, X*H) is the input product."""
         if self.cell_name in FAST and is_plain:
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
-            # The regulariser is a mean over batch rows, as the loss, of which this network may compute only a share.
-            omega = self.omega if how.noise is None else self.omega * how.noise.loss_share
-            outputs = gru(x, h, weight, bias) if self.cell_name == "gru" else rnn(x, h, weight, bias, omega)
+            outputs = (gru if self.cell_name == "gru" else rnn)(x, h, weight, bias)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, how)
 

@@ -96,7 +96,6 @@ class CharRNN(nn.Module):
                 dilation=network.dilations[index],
                 weight_drop=config.weight_drop,
                 zoneout=config.zoneout,
-                omega=config.omega,
             )
             for index in range(num_layers)
         )
@@ -220,7 +219,7 @@ class CharRNN(nn.Module):
             where = to_device(torch.from_numpy(piece.positions), ids.device)
             rows = to_device(torch.from_numpy(piece.segments), ids.device)
             if noise is not None:
-                noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]), piece.positions.size / is_end.size)
+                noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]))
             outputs, last = self._read_on(
                 ids.flatten()[where], states.index_select(2, rows), noise, ops, want_cells=want_cells
             )

@@ -201,21 +201,17 @@ class _Gru(Function):
         return d_product, d_h, d_weight, d_bias
 
 
-def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, omega: float = 0.0) -> Tensor:
+def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute all outputs (T, B, H) of a tanh RNN.
 
-    x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,). With `omega`, the
-    weight's gradient is also that of omega * Ω, where Ω is the mean over characters of (|e_t J_t| / |e_t| - 1)^2: e_t
-    (H,) is the loss's gradient by h_t, J_t (H, H) the derivative of h_t by h_{t-1}, of which only the weight counts as
-    variable (Pascanu, Mikolov & Bengio 2013, eq. 9).
+    x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,).
     """
-    return _Rnn.apply(x, h, weight, bias, omega)  # type: ignore[no-untyped-call,no-any-return]
+    return _Rnn.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _Rnn(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, omega: float) -> Tensor:
-        ctx.omega = omega
+    def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         hs = x.new_empty(x.shape[0] + 1, *h.shape)
         hs[0] = h
         torch.add(x, bias, out=hs[1:])
@@ -227,38 +223,19 @@ class _Rnn(Function):
         return hs[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         hs, weight = ctx.saved_tensors
         num_steps, batch_size = hs.shape[0] - 1, hs.shape[1]
         d_x = torch.empty_like(hs[1:])
         d_xs, steps, d_outputs = d_x.unbind(), hs.unbind(), grads[0].unbind()
         product = RepeatedProduct(weight.t(), batch_size, num_steps)
         error = d_outputs[-1]
-        errors, passed = [], []
         for t in range(num_steps - 1, -1, -1):
             aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
-            before = d_outputs[t - 1] if t else torch.zeros_like(error)
-            if ctx.omega:
-                errors.append(error)
-                passed.append(product(d_xs[t]))
-                error = before + passed[-1]
-            else:
-                error = product.plus(d_xs[t], before)
+            error = product.plus(d_xs[t], d_outputs[t - 1] if t else torch.zeros_like(error))
         flat = d_x.flatten(0, 1)
         d_weight = flat.t() @ hs[:-1].flatten(0, 1)
-        if ctx.omega:
-            slope = _omega_slope(torch.stack(errors[::-1]), torch.stack(passed[::-1]))
-            d_weight += flat.t() @ (ctx.omega * slope).flatten(0, 1)
-        return d_x, error, d_weight, flat.sum(0), None
-
-
-def _omega_slope(errors: Tensor, passed: Tensor) -> Tensor:
-    """Compute dΩ / d`passed` (T, B, H), where `passed` is `errors` (T, B, H) propagated back by one character."""
-    # In float64, because vanished gradients are squared here.
-    before, after = (torch.linalg.vector_norm(part.double(), dim=-1, keepdim=True) for part in (errors, passed))
-    slope = 2 * (after / before - 1) / before * (passed / after) / after.numel()
-    # Where the error is 0, the ratio is 0 / 0, which contributes nothing.
-    return torch.nan_to_num(slope.to(passed.dtype), 0.0, 0.0, 0.0)
+        return d_x, error, d_weight, flat.sum(0)
 
 
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}

@@ -65,7 +65,6 @@ class Trainer:
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
-        self._share = (self.rows.stop - self.rows.start) / batches.batch_size
         self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
@@ -123,7 +122,7 @@ class Trainer:
         batch_size, length = self.batches.batch_size, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
         is_summed = self.group.size > 1
-        noise = Noise(generator, batch_size, self.rows, loss_share=self._share if is_summed else 1.0)
+        noise = Noise(generator, batch_size, self.rows)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
             is_kept = torch.rand(batch_size, 1, generator=generator)[self.rows] >= self.config.reset_probability

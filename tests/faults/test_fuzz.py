@@ -244,7 +244,7 @@ def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None
     [
         # What a changed file once did: a message of as many characters as the file has, or a traceback.
         ("config.yaml", b"seed: 0x" + b"f" * 50_000),
-        ("config.yaml", b"omega: 0x" + b"f" * 50_000),
+        ("config.yaml", b"zoneout: 0x" + b"f" * 50_000),
         ("config.yaml", b"? " + b"k" * 50_000 + b"\n: 1"),
         ("vocab.json", b'{"kind": "char", "characters": ["", "' + b"a" * 50_000 + b'"]}'),
         ("training.json", b'{"step": 2, "cursor": 1' + b"0" * 400 + b', "corpus_digest": ""}'),

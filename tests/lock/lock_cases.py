@@ -40,7 +40,7 @@ _TRAINED = [
     *(f"train words.txt {_TINY} --optimizer {name} --out optimizer-{name}" for name in ("adamw", "rmsprop", "sgd")),
     f"train words.txt {_SMALL} --precision bf16 --steps 6 --out bf16",
     f"train words.txt {_TINY} --dropout 0.3 --layers 2 --cell gru --set zoneout=0.1 --set weight_drop=0.2 --out noise",
-    f"train words.txt {_TINY} --embedding-size one-hot --set omega=0.1 --set initial_state=learned --out one-hot",
+    f"train words.txt {_TINY} --embedding-size one-hot --set initial_state=learned --out one-hot",
     f"train words.txt {_TINY} --alphabet byte --set weight_average=0 --split 80/10/10 --out bytes",
     f"train latin.txt odd.txt {_TINY} --alphabet exact --encoding latin-1 --out exact",
     f"train poems.txt {_TINY} --documents lines --out lines",
