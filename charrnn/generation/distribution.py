@@ -25,33 +25,16 @@ def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Float64Array:
 
     Raises ValueError if every id is banned.
     """
-    scores = logits.astype(np.float64)
-    if len(set(shaping.banned)) >= scores.shape[-1]:
+    if len(set(shaping.banned)) >= logits.shape[-1]:
         raise ValueError("every character is banned: nothing is left to draw")
-    scores[:, list(shaping.banned)] = -np.inf
-    # By rank rather than by value, because tied logits would keep more than k characters.
-    order = np.argsort(-scores, axis=-1, kind="stable")
-    scores -= scores.max(axis=-1, keepdims=True)
-    kept = 1 if shaping.temperature == 0 else min(shaping.top_k or scores.shape[-1], scores.shape[-1])
-    np.put_along_axis(scores, order[:, kept:], -np.inf, axis=-1)
-    with np.errstate(over="ignore"):  # at a tiny temperature all but the most likely underflow to 0, as they should
-        probs = np.exp(scores / (shaping.temperature or 1.0))
-    if shaping.top_p is not None:
-        # Not yet divided by their sum: the sums of equal probabilities are exact, so rounding moves none across p.
-        ordered = np.take_along_axis(probs, order, axis=-1)
-        sums = np.cumsum(ordered, axis=-1)
-        ordered[:, 1:][sums[:, :-1] >= shaping.top_p * sums[:, -1:]] = 0.0
-        np.put_along_axis(probs, order, ordered, axis=-1)
-    if shaping.min_p is not None:
-        probs[probs < shaping.min_p * probs.max(axis=-1, keepdims=True)] = 0.0
-    return np.asarray(probs / probs.sum(axis=-1, keepdims=True))
+    return np.stack([weights / total for weights, total in (char_weights(row, shaping) for row in logits)])
 
 
 def char_weights(logits: NDArray[Any], shaping: Shaping) -> tuple[Float64Array, float]:
-    """Return `next_char_probs` (V,) up to a factor for logits (V,), and their sum, the same on every processor.
+    """Return the probabilities (V,) up to a factor for logits (V,), and their sum, the same on every processor.
 
-    Every operation is one of the compiled loop or of an exported page, in the same order. Of logits that are nan, one
-    is certain.
+    Characters are kept by rank, because tied logits would keep more than k of them. Every operation is one of the
+    compiled loop or of an exported page, in the same order. Of logits that are nan, one is certain.
     """
     size, scores = len(logits), logits.astype(np.float64)
     scores[list(shaping.banned)] = -np.inf

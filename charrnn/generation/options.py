@@ -79,17 +79,12 @@ class Shaping:
     """Ids that are never drawn."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(
-                f"{named('temperature')} is {self.temperature}; it must be 0 (greedy) or more, and finite. "
-                f"Try {SAMPLE_TEMPERATURE}."
-            )
-        if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"{named('top_k')} is {self.top_k}; it must be at least 1.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"{named('top_p')} is {self.top_p}; it must be more than 0 and at most 1.")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise UsageError(f"{named('min_p')} is {self.min_p}; it must be between 0 and 1.")
+        is_finite = math.isfinite(self.temperature) and self.temperature >= 0
+        most = f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}."
+        _check("temperature", self.temperature, is_finite, most)
+        _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1.")
+        _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1.")
+        _check("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "between 0 and 1.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,8 +135,7 @@ class TextOptions:
         check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(f"{named('stops')} has an empty string; it must be at least 1 character, or left out.")
-        if self.seed is not None and self.seed < 0:
-            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
+        _check("seed", self.seed, self.seed is None or self.seed >= 0, "0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,10 +179,8 @@ class SampleOptions(TextOptions):
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        if self.length < 0:
-            raise UsageError(f"{named('length')} is {self.length}; it must be 0 or more.")
-        if self.max_line < 0:
-            raise UsageError(f"{named('max_line')} is {self.max_line}; it must be 1 or more.")
+        _check("length", self.length, self.length >= 0, "0 or more.")
+        _check("max_line", self.max_line, self.max_line >= 0, "1 or more.")
         check_word("precision", self.precision, PRECISIONS)
         self.shaping(self.temperature)
 
@@ -238,10 +230,8 @@ class SearchOptions(TextOptions):
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        if not 1 <= self.width <= MAX_WIDTH:
-            raise UsageError(
-                f"{named('width')} is {self.width}; it must be between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}."
-            )
+        in_range = 1 <= self.width <= MAX_WIDTH
+        _check("width", self.width, in_range, f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.")
         if self.length < 1:
             raise UsageError(f"{named('length')} is {self.length}; beam search needs at least 1 character.")
         if self.width * self.length > MAX_BEAM_CHARS:
@@ -252,8 +242,7 @@ class SearchOptions(TextOptions):
             )
         self._check_mode()
         self._check_length_penalty()
-        if self.no_repeat is not None and self.no_repeat < 1:
-            raise UsageError(f"{named('no_repeat')} is {self.no_repeat}; it must be at least 1. Try 20.")
+        _check("no_repeat", self.no_repeat, self.no_repeat is None or self.no_repeat >= 1, "at least 1. Try 20.")
 
     def _check_mode(self) -> None:
         if self.mode not in get_args(Mode):
@@ -269,18 +258,12 @@ class SearchOptions(TextOptions):
             raise UsageError(
                 f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}: one of {divisors}."
             )
-        if self.diversity is not None and not (math.isfinite(self.diversity) and self.diversity > 0):
-            raise UsageError(
-                f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. "
-                f"Try {DEFAULT_DIVERSITY}."
-            )
+        is_right = self.diversity is None or (math.isfinite(self.diversity) and self.diversity > 0)
+        _check("diversity", self.diversity, is_right, f"more than 0, and finite. Try {DEFAULT_DIVERSITY}.")
 
     def _check_length_penalty(self) -> None:
-        if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
-            raise UsageError(
-                f"{named('length_penalty')} is {self.length_penalty}; it must be between 0 and "
-                f"{MAX_LENGTH_PENALTY}. Try 0.6."
-            )
+        is_right = 0 <= self.length_penalty <= MAX_LENGTH_PENALTY
+        _check("length_penalty", self.length_penalty, is_right, f"between 0 and {MAX_LENGTH_PENALTY}. Try 0.6.")
         if self.length_penalty and self.mode == "stochastic":
             raise UsageError(
                 f"{named('length_penalty')} is {self.length_penalty}, but a stochastic search draws texts by their "
@@ -300,6 +283,12 @@ class SearchOptions(TextOptions):
     def length_divisor(self, num_chars: int) -> float:
         """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation 14)."""
         return math.pow((5 + num_chars) / 6, self.length_penalty)
+
+
+def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
+    """Raise UsageError that names the option and its value unless it `is_right`: as it is `wanted`."""
+    if not is_right:
+        raise UsageError(f"{named(name)} is {value}; it must be {wanted}")
 
 
 def check_word(name: str, word: str, words: Sequence[str]) -> None:
