@@ -148,14 +148,6 @@ def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
     assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
 
 
-def test_of_equal_texts_the_first_are_found() -> None:
-    shapes = {name: value.shape for name, value in make_network("rnn", 0).state_dict().items()}
-    stepper = Stepper(config_of("rnn"), {name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
-    every = list(itertools.product(range(V), repeat=3))
-    for width in (1, 3, 16, 50, 64):
-        assert [beam.ids for beam in find(stepper, width=width, length=3)] == every[:width]
-
-
 def naive_search(
     cell: str, seed: int, groups: int, size: int, penalty: float, length: int
 ) -> Iterator[list[tuple[int, ...]]]:
@@ -289,15 +281,6 @@ def test_stochastic_beams_are_drawn_without_replacement(
         for text, chance in odds.items():
             sigma = math.sqrt(NUM_DRAWS * chance * (1 - chance))
             assert abs(counts[text] - NUM_DRAWS * chance) <= 5 * sigma + 5, (text, counts[text], chance)
-
-
-def test_of_beams_with_nothing_left_to_write_those_that_stopped_remain() -> None:
-    stopped = find(make_stepper("rnn", 0), width=V**T, length=100, no_repeat=2, stops=((3, 3),))
-    assert all(beam.ids[-2:] == (3, 3) and beam.stop_length == 2 for beam in stopped)
-    assert len({len(beam.ids) for beam in stopped}) > 1
-    for beam in stopped:
-        pairs = list(itertools.pairwise((*PRIME.tolist(), *beam.ids)))
-        assert len(set(pairs)) == len(pairs), "no two characters twice, those of the prime included"
 
 
 @pytest.mark.parametrize("mode", ["plain", "diverse", "stochastic"])

@@ -15,7 +15,6 @@ import pytest
 from charrnn.errors import DataError
 from charrnn.progress import CallbackProgress, Task, using
 from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
-from charrnn.text.sources import fetch_to_train
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
 HANG_SECONDS = 0.6
@@ -112,22 +111,6 @@ def test_a_bad_download_leaves_nothing_and_says_what_to_do(
     assert entry.address in message
     assert str(tmp_path / "families.txt") in message and "CHARRNN_CORPORA" in message
     assert len(message.splitlines()) <= 3
-
-
-def test_a_text_in_a_folder_of_the_environment_is_not_downloaded(
-    library: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry, shelf, corpora = entry_at(library, "/good"), tmp_path / "shelf", tmp_path / "corpora"
-    shelf.mkdir()
-    monkeypatch.setenv("CHARRNN_CORPORA", f"{tmp_path / 'nowhere'}:{shelf}")
-    assert fetch_to_train(entry, corpora) == corpora / "families.txt", "it is in none of them"
-    (corpora / "families.txt").rename(shelf / "families.txt")
-    assert fetch_to_train(entry, corpora) == shelf / "families.txt"
-    assert library.served == ["/good"]  # type: ignore[attr-defined]
-    (shelf / "families.txt").write_text("another edition")
-    with pytest.raises(DataError, match=r"shelf/families\.txt exists but is not .*families: its SHA-256 differs"):
-        fetch_to_train(entry, corpora)
-    assert (shelf / "families.txt").read_text() == "another edition"
 
 
 def test_a_redirect_to_an_address_that_is_not_allowed_is_refused(

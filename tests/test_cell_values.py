@@ -18,8 +18,6 @@ from charrnn.cells.trace import Activations
 from charrnn.cells.values import (
     CHARS_AFTER,
     CHARS_BEFORE,
-    MAX_LENGTH,
-    MAX_SENTENCE,
     NUM_CANDIDATES,
     NUM_CORRELATED,
     NUM_DECILES,
@@ -180,37 +178,12 @@ def check_passages(passages: list[PassagePlace], values: NDArray[np.float16], te
         assert one.index - one.begin <= CHARS_BEFORE and one.end - one.index <= CHARS_AFTER
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("One. Two.", "000011111"),
-        ('"Go!" he', "00000111"),
-        ("3.14 and", "00000000"),
-        ("a;\nb;\n", "001112"),
-        ("a\0b", "001"),
-        ("", ""),
-    ],
-)
-def test_sentences_are_numbered(text: str, expected: str) -> None:
-    assert "".join(map(str, number_sentences(text).tolist())) == expected[: len(text)]
-    assert np.bincount(number_sentences("x" * (2 * MAX_SENTENCE + 5))).tolist() == [MAX_SENTENCE, MAX_SENTENCE, 5]
-
-
 QUIET = "a plain line of words\n"
 
 
 def alike(part: slice) -> float:
     """The agreement where every passage is as good as another."""
     return 0.5
-
-
-@pytest.mark.parametrize("text", ["b" * 3000, "one\ntwo\n", "x"])
-def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
-    labels = np.arange(len(text)) % 7 == 0
-    passage = choose_passage(text, labels, len(text) // 2, alike)
-    assert len(text) // 2 <= passage.start < passage.stop <= len(text)
-    assert passage.stop - passage.start <= MAX_LENGTH
-    assert passage.stop - passage.start >= min(100, len(text) // 2)
 
 
 def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:

@@ -5,14 +5,10 @@ import gzip
 import hashlib
 import io
 import os
-import re
-import socket
 import sysconfig
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from charrnn.errors import DataError, UsageError
 from charrnn.text import catalogue
@@ -137,14 +133,6 @@ def test_nothing_means_the_standard_library() -> None:
     assert "build_time_vars = {" not in corpus.content  # what _sysconfigdata*, with this machine's paths, begins with
 
 
-def test_nearer_places_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHARRNN_CORPORA", os.pathsep.join(["shelf-one", "", "shelf-two"]))
-    places = ("shelf-two/shakespeare", "shelf-one/shakespeare.txt", "corpora/shakespeare.txt", "corpora/shakespeare")
-    for path in (*places, "shakespeare.txt"):
-        write(path, f"{TEXT} {path}")
-        assert read_corpus(["shakespeare"]).sources == (path,)
-
-
 def test_a_catalogue_name_is_fetched_into_the_corpora_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -181,7 +169,7 @@ def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPat
         assert "no corpus" in refusal(outlandish)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "UTF_32", "koi8-u", "mac roman"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "UTF_32", "koi8-u"])
 def test_a_text_is_decoded_as_it_is_said_to_be(encoding: str) -> None:
     text = "Ein Büchlein\nвесна\n" if encoding == "koi8-u" else "Ein Büchlein, café\n"
     text = text.replace("ü", "u") if encoding == "koi8-u" else text
@@ -196,19 +184,14 @@ def test_a_text_is_decoded_as_it_is_said_to_be(encoding: str) -> None:
     ("encoding", "content", "fault"),
     [
         ("utf-8", b"", "bad.txt is empty"),
-        ("utf-8", b"\xef\xbb\xbf", "bad.txt is empty"),
         ("utf-8", b"x", "1 character cannot.*at least 16"),
         ("utf-8", b"a" * 100, "it has only one character, 'a'; at least 2"),
         ("utf-8", b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*`alphabet=byte`"),
         ("utf-8", "a lamp".encode("utf-16-le"), "wide characters use `encoding=utf-16-le`"),
-        ("utf-8", "a lamp".encode("utf-16-be"), "wide characters use `encoding=utf-16-be`"),
         ("utf-8", "caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*`alphabet=byte`"),
         ("utf-8", TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
-        ("ascii", b"plain for a while\xe9", "bad.txt is not ascii at byte offset 17: .*`alphabet=byte`"),
         ("utf-16", TEXT.encode("utf-16")[:-1], r"bad.txt is not utf-16 at byte offset \d+: "),
-        ("latin-1", b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: "),
         ("utf-7", b"half a pair: +2AA-, alone", "bad.txt is not text in utf-7: .*`alphabet=byte`"),
-        ("utf-16", b"\xff\xfe", "bad.txt is empty"),
     ],
 )
 def test_files_that_cannot_be_learned_from_are_refused(encoding: str, content: bytes, fault: str) -> None:
@@ -243,25 +226,6 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch)
         )
 
 
-def test_a_text_to_look_at_may_be_of_one_character() -> None:
-    for content in ("x", "a" * 100, "six ch"):
-        path = write("short.txt", content)
-        assert read_corpus([path], is_for_training=False).content == content
-        with pytest.raises(DataError, match=r"cannot be learned from|has only one"):
-            read_corpus([path])
-    with pytest.raises(DataError, match="is empty"):
-        read_corpus([write("short.txt", "")], is_for_training=False)
-
-
-def test_what_the_system_refuses_to_read_is_a_data_error() -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("socket")
-        with pytest.raises(DataError, match="cannot read socket"):
-            read_corpus(["socket"])
-    with Path("write-only").open("wb") as stream, pytest.raises(DataError, match="cannot read standard input"):
-        read_corpus(["-"], stdin=stream)
-
-
 @pytest.mark.parametrize(
     ("stems", "name"),
     [
@@ -273,9 +237,3 @@ def test_what_the_system_refuses_to_read_is_a_data_error() -> None:
 )
 def test_names_fit_a_folder(stems: list[str], name: str) -> None:
     assert corpus_name(stems) == name
-
-
-@given(st.lists(st.text(), min_size=1, max_size=3))
-@settings(max_examples=30)
-def test_any_name_fits_a_folder(stems: list[str]) -> None:
-    assert re.fullmatch(r"[a-z0-9_-][a-z0-9._-]{0,39}", corpus_name(stems))

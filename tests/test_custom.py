@@ -18,7 +18,6 @@ PATTERNS = {
     "inside matches": (r"\d+", "a 12 b 3", "..QQ...Q"),
     "at every line": (r"^b+", "ab\nbb\nb b", "...QQ.Q.."),
     "matches that touch": (r"ab", "ababa", "QQQQ."),
-    "matches of no characters are none": (r"\b|ab", "ab abc", "QQ.QQ."),
     "none at all": (r"(?=a)", "aaa", "..."),
 }
 
@@ -35,9 +34,7 @@ def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -
     ("spec", "message"),
     [
         ("(a", r"The detector '\(a' is not a regular expression: .*position 0\. Write "),
-        ("a{99999999999}", "not a regular expression"),
         ("x*", r"The detector 'x\*' matches the empty text, so everywhere\. Write x\+ rather than x\*\."),
-        ("", "matches the empty text"),
     ],
 )
 def test_a_pattern_that_cannot_be_used_says_so(spec: str, message: str) -> None:
@@ -73,7 +70,6 @@ def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[
     [
         ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
         ("def half(n):\n    return n / 0\nhalf(1)\n", r"mine\.py, line 2: ZeroDivisionError"),
-        ("import sys\nsys.exit(3)\n", r"mine\.py, line 2: SystemExit: 3"),
         ("x = '\xe9\x00'\n", r"The detector mine\.py failed: .*null bytes"),
         ("import json\n\njson.loads('{')\n", r"mine\.py, line 3: JSONDecodeError"),  # not a line of the library
         ("x = 1\n", r"^The detector mine\.py has no function label\(text\)"),
@@ -88,11 +84,9 @@ def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, messag
     ("body", "message"),
     [
         ("return text.nothing", r"mine\.py, line 2: AttributeError: 'str' object has no"),
-        ("return label(text + 'a')", r"mine\.py, line 2: RecursionError"),
         ("return [True]", r"a bool or an int for each of the 3 characters; it returned 1\."),
         ("return 'abc'", r"each of the 3 characters, not str\."),
         ("return [1, 0.5, 2]", r"one of them is 0\.5\."),
-        ("return [[1], [2], [2]]", r"one of them is \[1\]\."),
         ("return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
     ],
 )
@@ -100,16 +94,6 @@ def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) ->
     detector = custom_detector(write(tmp_path, f"def label(text):\n    {body}\n"))
     with pytest.raises(UsageError, match=message):
         detector.label("aba")
-
-
-def test_what_a_detector_prints_goes_to_stderr_and_a_text_is_labelled_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    body = "def label(text):\n    print('counting')\n    return [c == 'a' for c in text]\n"
-    detector = custom_detector(write(tmp_path, body))
-    first, again = detector.label("banana"), detector.label("banana")
-    assert first is not None and again is not None and first.tolist() == again.tolist()
-    assert capsys.readouterr() == ("", "counting\n")
 
 
 def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:

@@ -1,6 +1,5 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
-import os
 from collections.abc import Generator
 from contextlib import nullcontext
 from typing import Any
@@ -43,18 +42,6 @@ def test_auto_takes_the_fastest_device_there_is(
     pretend(monkeypatch, cuda=cuda, mps=mps)
     assert pick_device("auto") == torch.device(expected)
     assert pick_device("cpu") == CPU, "a device named is the device taken"
-
-
-def test_cuda_gets_a_workspace_with_which_it_is_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, cuda=True, mps=False)
-    for given, expected in ((None, ":4096:8"), (":16:8", ":16:8")):
-        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given or "")
-        if given is None:
-            monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
-        pick_device("cpu")
-        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == given
-        pick_device("cuda")
-        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == expected
 
 
 def flags() -> tuple[object, ...]:
@@ -105,14 +92,6 @@ def test_bf16_is_fast_where_the_processor_has_its_instructions_and_onednn_may_us
         assert has_fast_bf16(CPU) is expected, cap
 
 
-def test_bf16_is_fast_on_a_graphics_card_that_does_not_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for is_native in (True, False):
-        supported = lambda including_emulation=True, native=is_native: including_emulation or native  # noqa: E731
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-        assert has_fast_bf16(torch.device("cuda")) is is_native
-    assert has_fast_bf16(torch.device("mps")) is False
-
-
 @pytest.mark.parametrize("has_instructions", [True, False])
 def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.MonkeyPatch, has_instructions: bool) -> None:
     pretend_instructions(monkeypatch, avx512_bf16=has_instructions)
@@ -139,12 +118,6 @@ from charrnn.cli.app import run
 open("text.txt", "w").write("the lamp is lit\\n" * 90)
 sys.exit(run(["train", "text.txt", "--steps", "2", "--set", "hidden_size=8", "--set", "num_lanes=2", "--quiet"]))
 """
-
-
-@pytest.mark.parametrize("instructions", ["SSE41", pytest.param("AVX512_CORE", marks=pytest.mark.thorough)])
-def test_auto_trains_whatever_instructions_are_allowed(process: Any, instructions: str) -> None:
-    ran = process("-c", TRAIN, ONEDNN_MAX_CPU_ISA=instructions)
-    assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.generation.distribution import char_weights, log_softmax, next_char_probs
+from charrnn.generation.distribution import char_weights, next_char_probs
 from charrnn.generation.options import Shaping
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 12))
@@ -96,15 +96,3 @@ def test_a_mistake_is_named_by_its_parameter_and_value(name: str, values: tuple[
     for value in values:
         with pytest.raises(UsageError, match=f"^`{name}` is {value};"):
             Shaping(**{name: value})
-
-
-@given(LOGITS)
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_log_softmax_is_the_logarithm_of_a_distribution(logits: NDArray[Any]) -> None:
-    logprobs = log_softmax(logits)
-    assert logprobs.dtype == np.float64 and (logprobs <= 1e-15).all()
-    for row, row_logits in zip(logprobs.tolist(), logits.tolist(), strict=True):
-        largest = max(row_logits)
-        log_total = largest + math.log(math.fsum(math.exp(logit - largest) for logit in row_logits))
-        # Differences of float64 numbers up to 2e4, which are exact to 4e-12.
-        assert row == pytest.approx([logit - log_total for logit in row_logits], rel=0, abs=1e-11)

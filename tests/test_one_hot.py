@@ -20,10 +20,9 @@ from charrnn.config import Config
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.model.shapes import extend_rows, fit_parameters, num_parameters, weight_shapes
+from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
-from charrnn.training.recipe import choose_sizes, choose_steps
 
 Command = Callable[..., Ran]
 V, H, T, B = 5, 4, 9, 3
@@ -98,13 +97,6 @@ def test_new_characters_get_columns(depth: str, name: str) -> None:
         kept = values[:, :V] if key == name else values[:V] if key.startswith("output.") else values
         assert np.array_equal(kept, old[key])
     assert np.array_equal(extended[name][:, V:], drawn[name][:, V:])
-
-
-def test_a_number_of_weights_counts_no_embedding_and_no_character_is_hidden() -> None:
-    planned = choose_steps(choose_sizes(Config(embedding_size="one-hot", hidden_size=8, steps=500), 9_000), 9_000, 999)
-    assert planned.embedding_size == "one-hot" and planned.input_dropout == 0 and float(planned.dropout) > 0
-    config = Config(embedding_size="one-hot", cell="rnn", num_layers=1, parameters=43)
-    assert fit_parameters(config, 4, lambda size: "one-hot") == 3  # 3*4 + 3*3 + 2*3 of the layer, 4*3 + 4 of the output
 
 
 def test_without_a_newline_a_text_starts_with_the_first_character() -> None:

@@ -79,16 +79,6 @@ def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(num_chars: int, fi
     np.testing.assert_allclose(logits[first:], read_in_one_go(network, ids)[first:], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("num_chars", "first"), [(1, 0), (2, 1), (WINDOW + 1, 3), (1500, WARM_UP), (2 * LANE - 1, 0)])
-def test_a_short_text_is_read_exactly(num_chars: int, first: int) -> None:
-    network = make_network(forget_bias=10.0)  # forgets nothing, so nothing could hide what was not read
-    ids = make_ids(num_chars)
-    logits, num_lanes = gather(network, ids, first)
-    assert num_lanes == 1
-    # The same float64 operations in the same order; only a blocked matrix product may round differently.
-    np.testing.assert_allclose(logits[first:], read_in_one_go(network, ids)[first:], rtol=0, atol=1e-12)
-
-
 def count_since_zero(ids: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)), state)."""
     counts = state[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]

@@ -105,20 +105,6 @@ def test_what_is_gone_is_named_with_the_place_where_it_was(
     )
 
 
-def test_what_the_catalogue_has_is_not_downloaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
-    Path("corpora").mkdir()
-    Path("novel.txt").rename("corpora/shakespeare.txt")
-    recorded = record("shakespeare")
-    Path("corpora/shakespeare.txt").unlink()
-    with pytest.raises(DataError) as caught:
-        recorded.read(reason=" It is needed.")
-    first, second, third = str(caught.value).splitlines()
-    assert first == "The text of novel-001, shakespeare, is not here: put it back. It is needed."
-    assert second == f"It was found at {os.path.abspath('corpora/shakespeare.txt')}."
-    assert third == "The catalogue has it, too: charrnn corpora fetch shakespeare"
-
-
 def test_what_became_no_text_says_that_it_cannot_be_read_again() -> None:
     recorded = record("novel.txt")
     Path("novel.txt").write_bytes(b"good so far\0 and bad")
@@ -172,25 +158,3 @@ def train(out: str, **settings: Any) -> Path:
 
 
 LINES_THAT_READ_ITS_TEXT = ("evaluate {} --json", "sample {} --seed 0 --novelty --json")
-
-
-def test_every_command_finds_the_text_from_another_folder(
-    command: Command, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project)
-    run = train("run")
-    found = [command(*line.format(run).split()) for line in LINES_THAT_READ_ITS_TEXT]
-    leave(monkeypatch, tmp_path)
-    for line, expected in zip(LINES_THAT_READ_ITS_TEXT, found, strict=True):
-        assert expected.code == 0, expected.err
-        assert command(*line.format(run).split()) == expected
-    ran = command("train", "--resume", run, "--steps", 2)
-    assert ran.code == 0, ran.err
-    assert f"{project / 'novel.txt'}:" in "".join(ran.err.split()), "which is what it went on to learn"
-    (project / "novel.txt").unlink()
-    for line in (*LINES_THAT_READ_ITS_TEXT, "train --resume {} --steps 3"):
-        ran = command(*line.format(run).split())
-        assert (ran.code, ran.out) == (3, "")
-        assert ran.err.startswith("error: The text of run, novel.txt, is not here: put it back")
-        assert "catalogue" not in ran.err and len(ran.err.splitlines()) <= 3
-        assert ("or give --text" in ran.err) is line.startswith("evaluate")

@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -84,18 +83,3 @@ def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled: list[in
     assert handled == [number]
     signal.raise_signal(number)
     assert handled == [number, number], "the handler is restored"
-
-
-def test_an_ignored_signal_stays_ignored_and_another_thread_changes_nothing(handled: list[int]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with ending_signals_delayed():
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        signal.raise_signal(signal.SIGINT)
-    assert handled == []
-
-    def enter() -> bool:
-        with ending_signals_delayed():
-            return True
-
-    with ThreadPoolExecutor() as pool:
-        assert pool.submit(enter).result()

@@ -5,16 +5,11 @@ import hashlib
 import io
 import os
 import sysconfig
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_RUN, Ran
-from synthetic import make_corpus
 
-import charrnn
-from charrnn.config import Config
-from charrnn.errors import DataError, NotHereError
+from charrnn.errors import NotHereError
 from charrnn.text.corpus import read_corpus
 from charrnn.text.sources import SHUFFLED, SORTED, Order, Origin, find_origin, origin_at, shuffle_key
 
@@ -101,31 +96,6 @@ def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pyte
     assert recorded is not None and recorded.needs_regular
 
 
-def test_a_folder_of_the_environment_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHARRNN_CORPORA", os.pathsep.join(["book", "nosuch"]))
-    with pytest.raises(NotHereError, match=r"not in corpora, book, nosuch \(no such folder\) \(each also with \.txt\)"):
-        find("qqq")
-    assert find("b").paths == (Path("book/b.txt"),), "which is no reason to find nothing elsewhere"
-
-
-def test_a_folder_that_says_it_is_locked_is_not_said_to_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the test before does, for root: the system's refusal is played."""
-    real = os.stat
-
-    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
-        if str(path).startswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("os.stat", refuse)
-    with pytest.raises(DataError, match=r"cannot read locked/a\.txt: Permission denied; check .* you may read it"):
-        find("locked/a.txt")
-    monkeypatch.setenv("CHARRNN_CORPORA", os.pathsep.join(["locked", "book"]))
-    assert find("b.txt").paths == (Path("book/b.txt"),)
-    with pytest.raises(DataError, match=r"cannot read locked/qqq: Permission denied"):
-        find("qqq")
-
-
 NAMES = [f"{folder}/{letter}.txt" for folder in ("a", "b", "b/deep") for letter in "pqrs"]
 SHUFFLED_NAMES = sorted(NAMES, key=lambda name: hashlib.sha256(f"0/{name}".encode()).hexdigest())
 
@@ -183,18 +153,3 @@ def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_n
     Path("texts/loop").symlink_to("loop")
     paths = find("texts", order=SORTED).paths
     assert [str(path.relative_to("texts")) for path in paths] == sorted([*NAMES, "linked.txt"])
-
-
-def test_every_command_reads_the_text_in_the_order_of_the_run(
-    command: Callable[..., Ran], texts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(texts.parent)
-    for number, name in enumerate(NAMES):
-        Path("texts", name).write_text(make_corpus(num_chars=300, seed=number).text, encoding="utf-8")
-    for order, last in (("shuffled", SHUFFLED_NAMES[-1]), ("sorted", sorted(NAMES)[-1])):
-        list(charrnn.train(Config(corpus=("texts",), order=order, **{**SMALL_RUN, "steps": 1}), out=Path(order)))
-        ran = command("train", "--resume", order, "--steps", 2)
-        assert ran.code == 0, ran.err
-        assert ("shuffled the 12 files of texts" in " ".join(ran.err.split())) is (order == "shuffled")
-        held_out, _ = charrnn.load(order).held_out_text()
-        assert str(held_out).endswith(Path("texts", last).read_text(encoding="utf-8"))

@@ -3,12 +3,10 @@
 import codecs
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL_RUN, Ran
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +14,6 @@ from charrnn.errors import DataError
 from charrnn.text.corpus import MIN_LENGTH, read_corpus
 from charrnn.text.vocab import MAX_CHARACTERS, UNKNOWN, Vocab
 
-Command = Callable[..., Ran]
 NASTY = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\0", b"\r\n", b"\r", codecs.BOM_UTF8)
 NASTY += (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, b"\x1b[2J", b"\x9b", b"\x85", b"\xe2\x80\xa8")
 MULTIBYTE = (
@@ -101,45 +98,3 @@ def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> 
     path = tmp_path_factory.getbasetemp() / "any.txt"
     check_bytes(path, content)
     check_characters(path, content)
-
-
-WORDS = "the lamb and the wolf\n"
-TEXTS: dict[str, bytes] = {
-    "nothing": b"",
-    "invalid UTF-8": WORDS.encode() * 3 + b"\xff\xfe" + WORDS.encode() * 3,
-    "NUL": WORDS.encode() * 3 + b"\0" + WORDS.encode() * 3,
-    "a byte-order mark": codecs.BOM_UTF8 + WORDS.encode() * 5,
-    "all bytes": bytes(range(256)) * 2,
-    "emoji": "🙂👩\u200d👩\u200d👧🏳️\u200d🌈 ".encode() * 20,
-}
-
-
-def learn(command: Command, path: Path, *options: str) -> Ran:
-    sizes = [f"--set={name}={value}" for name, value in SMALL_RUN.items()]
-    return command("train", path, "--steps", "2", "--set=hidden_size=4", *sizes, "--out", "run", "--quiet", *options)
-
-
-# Bytes are bytes to the byte alphabet.
-@pytest.mark.parametrize(("alphabet", "name"), [*(("char", name) for name in TEXTS), ("byte", "all bytes")])
-def test_any_text_trains_or_is_refused_with_a_reason(
-    command: Command, tmp_path: Path, name: str, alphabet: str
-) -> None:
-    content = TEXTS[name]
-    path = tmp_path / "any.txt"
-    check_bytes(path, content)
-    check_characters(path, content)
-    trained = learn(command, path, "--alphabet", alphabet)
-    if trained.code == 3:
-        assert len(trained.err.splitlines()) == 1 and REMEDY.search(trained.err), trained.err
-        is_text = not re.search(rb"\0|\xed\xa0|\xff|\xc0\xaf|\xe8$|\x80\x81", content)
-        assert (alphabet == "char" and not is_text) or len(set(content) - set(b"\r")) < 2
-        assert not (tmp_path / "run").exists()
-        return
-    assert trained.code == 0, trained.err
-    sampled = command("sample", "run", "--length", "40", "--json")
-    assert sampled.code == 0, sampled.err
-    text = json.loads(sampled.out)["text"]
-    alphabet_of_text = set(content.decode("utf-8", "replace")) | {"\ufffd", "\n"}
-    assert alphabet == "byte" or set(text) <= alphabet_of_text
-    for again in (["evaluate", "run"], ["train", "--resume", "run", "--steps", "3", "--quiet"]):
-        assert command(*again).code in ((0, 3) if again[0] == "evaluate" else (0,))
