@@ -32,6 +32,8 @@ def _for_kind(name: str, looks_for: str, label: str, is_of_kind: str, absence: s
     return Detector(name, looks_for, lambda text: label_any(text) if applies(text) else None, absence, label_any)
 
 
+_PLAY = ("prose:is_play", "this text is not a play")
+_LATEX = ("latex:looks_like_latex", "this text is not LaTeX")
 _SOURCE = ("source:looks_like_source", "this text is not source code")
 _NO_FORMAL = "this text is not of that formal language"
 _BUILT_IN = (
@@ -44,20 +46,8 @@ _BUILT_IN = (
     Detector("capital", "inside a word in capitals", _function("prose:label_capitals")),
     Detector("digit", "inside a number", _function("prose:label_digits")),
     Detector("url", "inside a web address", _function("prose:label_urls")),
-    _for_kind(
-        "speaker",
-        "inside a speaker's name in a play",
-        "prose:label_speakers",
-        "prose:is_play",
-        "this text is not a play",
-    ),
-    _for_kind(
-        "latex-math",
-        "inside LaTeX mathematics",
-        "latex:label_latex_math",
-        "latex:looks_like_latex",
-        "this text is not LaTeX",
-    ),
+    _for_kind("speaker", "inside a speaker's name in a play", "prose:label_speakers", *_PLAY),
+    _for_kind("latex-math", "inside LaTeX mathematics", "latex:label_latex_math", *_LATEX),
     _for_kind("string", "inside a string of source code", "source:label_strings", *_SOURCE),
     _for_kind("comment", "inside a comment of source code", "source:label_comments", *_SOURCE),
     _for_kind("bracket-depth", "open brackets of source code", "source:label_bracket_depth", *_SOURCE),
@@ -88,10 +78,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 
 
 def _find(name: str) -> Detector:
-    from charrnn.extensions import (  # here, so that commands that name no detector start sooner
-        find_plugin,
-        plugin_names,
-    )
+    from charrnn.extensions import find_plugin, plugin_names  # here, so that other commands start sooner
 
     plugin = find_plugin(GROUP, "detector", name, DETECTORS)
     if plugin is not None:

@@ -274,15 +274,11 @@ class Vocab:
             return vocab
         if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
             raise CheckpointError(f'{origin}: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
-        first_at: dict[str, int] = {}
         for index, entry in enumerate(characters):
-            if index == 0 and entry == UNKNOWN:
-                continue
-            if not isinstance(entry, str) or len(entry) != 1:
+            if not (isinstance(entry, str) and len(entry) == 1) and (index, entry) != (0, UNKNOWN):
                 raise CheckpointError(f"{origin}: entry {index} must be one character, not {reprlib.repr(entry)}")
-            if entry in first_at:
-                raise CheckpointError(f"{origin}: entries {first_at[entry]} and {index} are both {entry!r}")
-            first_at[entry] = index
+        if len(set(characters)) < len(characters):
+            raise CheckpointError(f'{origin}: "characters" has an entry twice')
         return cls("char", tuple(characters))
 
 
