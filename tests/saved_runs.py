@@ -54,7 +54,7 @@ def save(run: RunWriter, step: int, value: float | None = None, **state: Any) ->
     weights = tensors(step if value is None else value)
     state = {"step": step, "cursor": [1, 2], **state}
     name = run.save_checkpoint(step, weights, weights, state, description_of(run)).name
-    run.write_pointer("latest", name)
+    (run.path / "latest").write_text(f"{name}\n")
     return name
 
 

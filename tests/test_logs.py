@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from charrnn.files import JSON
 from charrnn.runs.logs import MetricsLog, SampleLog
@@ -59,22 +57,6 @@ def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes)
     assert log.rewind(3) == named
     assert log.path.read_bytes() == b'{"step": 1}\n{"step": 3}\n', "each line parses, for others too"
     assert log.rewind(3) == []
-
-
-@settings(max_examples=40)
-@given(cut=st.integers(min_value=0, max_value=200), resumed_from=st.integers(min_value=0, max_value=6))
-def test_after_any_crash_and_resume_each_step_stands_once(
-    tmp_path_factory: pytest.TempPathFactory, cut: int, resumed_from: int
-) -> None:
-    log = MetricsLog(tmp_path_factory.mktemp("log") / "metrics.jsonl")
-    for step in range(1, 7):
-        log.append({"step": step, "train_nats": 1 / step})
-    log.path.write_bytes(log.path.read_bytes()[:cut])
-    survived = steps_of(log)
-    log.rewind(resumed_from)
-    for step in range(resumed_from + 1, 9):
-        log.append({"step": step})
-    assert steps_of(log) == [step for step in survived if step <= resumed_from] + list(range(resumed_from + 1, 9))
 
 
 def test_samples_are_kept_by_step_and_a_rewind_drops_later_ones(tmp_path: Path) -> None:

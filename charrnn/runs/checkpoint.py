@@ -196,11 +196,6 @@ def read_state(folder: Path) -> Mapping[str, JSON]:
     return _state_of(_open(folder))
 
 
-def describes_itself(folder: Path) -> bool:
-    """Whether a checkpoint has its own configuration and alphabet (format 2). Raises as `read_checkpoint` does."""
-    return CONFIG in _open(folder).listed
-
-
 def _state_of(files: VerifiedFiles) -> Mapping[str, JSON]:
     state = parse_json(files.place / _STATE, files.read(_STATE))
     if not isinstance(state, dict):

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from charrnn.config import MAX_STEPS, Config
 from charrnn.errors import CheckpointError
@@ -188,13 +189,13 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
 def _check_figures(path: Path, manifest: Mapping[str, object]) -> tuple[int, float | None, str | None]:
     """Return the step, the loss and the digest of the text. Raises CheckpointError for what training cannot give."""
     step, val_nats, digest = (manifest.get(name) for name in ("step", "val_nats", "corpus_digest"))
-    if type(step) is not int or not 0 <= step <= MAX_STEPS:
-        raise CheckpointError(f"{path} is damaged: its step is not a number from 0 to {MAX_STEPS:,}")
-    if not (val_nats is None or (isinstance(val_nats, float) and 0 <= val_nats < _LOSS_LIMIT)):  # nan, too
-        raise CheckpointError(f"{path} is damaged: its validation loss is not a finite number of at least 0")
+    is_step = type(step) is int and 0 <= step <= MAX_STEPS
+    is_loss = val_nats is None or (isinstance(val_nats, float) and 0 <= val_nats < _LOSS_LIMIT)  # nan is not, either
+    if not is_step or not is_loss:
+        raise CheckpointError(f"{path} is damaged: its step or its validation loss is none that training gives")
     if not (digest is None or (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest))):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
-    return step, val_nats, digest
+    return cast(int, step), cast("float | None", val_nats), digest
 
 
 def _last_part(source: str) -> str:

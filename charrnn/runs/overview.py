@@ -10,15 +10,13 @@ from typing import Any, TypeVar, cast
 from charrnn.config import resolved
 from charrnn.display import Displayable, RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
-from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped
 from charrnn.model.shapes import num_parameters
 from charrnn.progress import task
-from charrnn.runs.description import VOCAB
+from charrnn.runs.description import Description
 from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
-from charrnn.runs.logs import LoggedLoss, MetricsLog
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import CHECKPOINTS, RunReader
-from charrnn.text.vocab import Vocab
 
 AGAINST = ("steps", "characters", "seconds")
 """What learning curves can be drawn against."""
@@ -188,10 +186,8 @@ def summarize(folder: RunReader) -> RunSummary:
         if loss.is_validation and loss.nats is not None:
             best_nats = loss.nats if best_nats is None else min(best_nats, loss.nats)
     num_weights = None
-    path = folder.path / VOCAB
     try:
-        alphabet = Vocab.from_json(parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES)), str(path))
-        num_weights = num_parameters(config, len(alphabet))
+        num_weights = num_parameters(config, len(Description.read(folder.path).vocab()))
     except CheckpointError as error:
         problems.append(str(error).splitlines()[0])
     return RunSummary(
@@ -243,35 +239,32 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
     """
     config = folder.read_config()
     problems: list[str] = []
-    points: dict[bool, list[LoggedLoss]] = {True: [], False: []}
+    points: dict[bool, list[tuple[int, float, float]]] = {True: [], False: []}
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         if loss.nats is None or loss.step is None or not (loss.is_validation or training):
             continue
         logged = points[loss.is_validation]
         # A run that was resumed from an earlier step logs the steps after it again; the later record counts.
-        while logged and (logged[-1].step or 0) >= loss.step:
+        while logged and logged[-1][0] >= loss.step:
             logged.pop()
-        logged.append(loss)
+        logged.append((loss.step, loss.seconds, loss.nats))
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+
+    def curve(logged: list[tuple[int, float, float]]) -> LossCurve:
+        steps, seconds, nats = zip(*logged, strict=True) if logged else ((), (), ())
+        return LossCurve(
+            steps=steps, characters=tuple(step * chars_per_step for step in steps), seconds=seconds, nats=nats
+        )
+
     return LearningCurve(
         run=folder.name,
         text=text_name(config.corpus),
         digest=text_digest(folder),
         alphabet=config.alphabet,
         split=config.split,
-        validation=_curve(points[True], chars_per_step),
-        training=_curve(points[False], chars_per_step),
+        validation=curve(points[True]),
+        training=curve(points[False]),
         warnings=tuple(problems),
-    )
-
-
-def _curve(logged: list[LoggedLoss], chars_per_step: int) -> LossCurve:
-    steps = tuple(loss.step or 0 for loss in logged)
-    return LossCurve(
-        steps=steps,
-        characters=tuple(step * chars_per_step for step in steps),
-        seconds=tuple(loss.seconds for loss in logged),
-        nats=tuple(loss.nats or 0.0 for loss in logged),
     )
 
 

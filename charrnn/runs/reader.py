@@ -1,19 +1,17 @@
 """A run folder as its readers see it: lists, verifies and loads its checkpoints.
 
-The files `latest` and `best` have one line each with the name of a checkpoint. A process can be killed after it saved a
-checkpoint and before it updated them, and a flipped bit can make them name another one. So the newest checkpoint is the
-latest whatever `latest` says, and its state names the best one.
+The newest checkpoint is the latest one, and its state names the best one. The files `latest` and `best` repeat both for
+people and other programs; no command reads them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config import MODEL_FIELDS, Config
+from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.files import JSON, MAX_TEXT_BYTES, read_capped
 from charrnn.runs.checkpoint import (
@@ -21,7 +19,6 @@ from charrnn.runs.checkpoint import (
     best_checkpoint,
     checkpoint_name,
     checkpoint_step,
-    describes_itself,
     is_checkpoint_name,
     read_checkpoint,
     read_state,
@@ -36,12 +33,6 @@ from charrnn.runs.description import (
     parse_config,
 )
 
-KINDS = {"latest": "newest", "best": "best"}
-"""The pointers, and which checkpoint each must name."""
-
-
-FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
-"""Settings that are the same in all checkpoints of a run."""
 CHECKPOINTS = Path("checkpoints")
 """The folder of new runs without a path of their own."""
 SWEEP = "sweep.json"
@@ -75,14 +66,6 @@ class RunReader:
             raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
         return sorted(names, key=checkpoint_step)
 
-    def read_pointer(self, name: str) -> str | None:
-        """Return the checkpoint that the file `latest` or `best` names, None if it is missing or has other content."""
-        try:
-            text = read_capped(self.path / name, max_bytes=100).decode("ascii")
-        except (CheckpointError, UnicodeDecodeError):
-            return None
-        return text[:-1] if text.endswith("\n") and is_checkpoint_name(text[:-1]) else None
-
     def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
         """Read the state of the newest checkpoint; it is empty if there is none.
 
@@ -101,34 +84,14 @@ class RunReader:
 
     def is_validated(self) -> bool:
         """Whether a checkpoint was validated. Raises as `newest_state` does."""
-        return best_checkpoint(self.newest_state()[0]) is not None or os.path.lexists(self.path / "best")
+        return best_checkpoint(self.newest_state()[0]) is not None
 
-    def _expected_checkpoint(self, name: str) -> tuple[str | None, list[str]]:
-        """Return the checkpoint that the pointer `name` must name, and what is wrong with the pointer, if anything.
-
-        The checkpoint is None if only the pointer could name it. Raises CheckpointError if the folder cannot be read.
-        """
-        # Twice, because a training process updates its pointers just after it saved.
-        for _ in range(2):
-            pointed, problem = self.read_pointer(name), None
-            if name == "latest":
-                right: str | None = self.checkpoints()[-1]
-            else:
-                state, problem = self.newest_state()
-                right = best_checkpoint(state)
-            if pointed == right or (right is None and pointed in self.checkpoints()):
-                return pointed, []
-            if pointed is not None and os.path.islink(self.path / pointed):
-                return pointed, []  # A link is not a checkpoint: reading it fails with an error that names it.
-        if problem is None:
-            pointer = self.path / name
-            if not os.path.lexists(pointer):
-                problem = f"{pointer} is missing"
-            elif pointed is None:
-                problem = f"{pointer} does not name a checkpoint"
-            else:
-                problem = f"{pointer} names {pointed}, which is not the {KINDS[name]} checkpoint"
-        return right, [problem]
+    def _wanted(self, which: str) -> tuple[str | None, list[str]]:
+        """Return the checkpoint that `latest` or `best` means, if any, and why the newest one cannot name the best."""
+        if which == "latest":
+            return self.checkpoints()[-1], []
+        state, problem = self.newest_state()
+        return best_checkpoint(state), [] if problem is None else [problem]
 
     def load_best(self) -> Checkpoint:
         """Load the checkpoint with the lowest validation loss, or the latest one if none was validated.
@@ -160,22 +123,24 @@ class RunReader:
                 f"{self.path} has nothing saved yet\n"
                 "train it again with the command that started it, or name another run"
             )
-        if which not in (*KINDS, *saved_names):
+        is_named = which in saved_names
+        if not is_named and which not in ("latest", "best"):
             raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}")
-        wanted, problems = self._expected_checkpoint(which) if which in KINDS else (which, [])
+        wanted, problems = (which, []) if is_named else self._wanted(which)
         for name in self._candidates(wanted):
             try:
                 loaded = read_checkpoint(self.path / name, with_training=with_training)
             except (MissingCellError, NewerFormatError):
                 raise
             except CheckpointError as error:
-                if which in KINDS and self._expected_checkpoint(which)[0] != wanted:
+                if not is_named and self._wanted(which)[0] != wanted:
                     # A training process saved and pruned while this was read: nothing is wrong, so start again.
                     return self.load_checkpoint(which, with_training=with_training)
-                problems.append(str(error))
+                if str(error) not in problems:
+                    problems.append(str(error))
             else:
-                if problems and which in KINDS and self._expected_checkpoint(which) == (name, []):
-                    problems = []  # A training process had saved this checkpoint and has updated the pointer since.
+                if problems and not is_named and self._wanted(which) == (name, []):
+                    problems = []  # A training process has pruned what was being read, and saved this one.
                 problems += self._problems_beside(loaded.description)
                 return replace(
                     loaded, warnings=tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
@@ -191,35 +156,24 @@ class RunReader:
         """
         path = self.path / CONFIG
         data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
-        check_seal(path, data, is_needed=self._must_be_sealed())
+        # Only checkpoints of format 1, whose runs have no seal, have no such file.
+        is_needed = any(os.path.lexists(self.path / name / CONFIG) for name in self.checkpoints())
+        check_seal(path, data, is_needed=is_needed)
         return parse_config(path, data)
 
     def _problems_beside(self, description: Description) -> list[str]:
         """List what is wrong with the run's own two files, given those of a verified checkpoint."""
         problems = []
         try:
-            own, saved = self.read_config(), description.config()
-            if other := [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]:
-                problems.append(
-                    f"{description.folder} was saved with another {other[0]} than {self.path / CONFIG} gives: "
-                    "it may belong to another run"
-                )
+            self.read_config()
         except CheckpointError as error:
             problems.append(str(error))
-        path = self.path / VOCAB
         try:
-            if read_capped(path, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
-                problems.append(f"{path} is damaged: it is not the alphabet of the checkpoints")
+            if read_capped(self.path / VOCAB, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
+                problems.append(f"{self.path / VOCAB} is damaged: it is not the alphabet of the checkpoints")
         except CheckpointError as error:
             problems.append(str(error))
         return problems
-
-    def _must_be_sealed(self) -> bool:
-        """Whether the run's own `config.yaml` must have a seal: the newest readable manifest is of format 2."""
-        for name in reversed(self.checkpoints()):
-            with contextlib.suppress(CheckpointError):
-                return describes_itself(self.path / name)
-        return False
 
     def _candidates(self, wanted: str | None) -> Iterator[str]:
         """Yield the wanted checkpoint, then earlier ones from the newest, then later ones."""

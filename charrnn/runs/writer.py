@@ -1,8 +1,8 @@
 """A run folder as training writes it: created once, locked while training, saved to in commits.
 
-Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, pointers, prune. Wherever that is
-interrupted, the newest complete checkpoint is the latest one, and its state names the best one: the files `latest` and
-`best` only repeat this. A run that fails before its first save is removed again.
+Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, `latest` and `best`, prune. Wherever that
+is interrupted, the newest complete checkpoint is the latest one, and its state names the best one. A run that fails
+before its first save is removed again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from charrnn.runs.checkpoint import (
     checkpoint_name,
     checkpoint_step,
     checkpoint_to_bytes,
-    is_checkpoint_name,
     read_checkpoint,
 )
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
@@ -124,11 +123,6 @@ class RunWriter(RunReader):
         for name, data in description.files().items():
             write_atomically(self.path / name, data)
 
-    def write_pointer(self, name: str, checkpoint: str) -> None:
-        """Make the file `latest` or `best` name a checkpoint. Raises CharRNNError when it cannot be written."""
-        assert is_checkpoint_name(checkpoint), checkpoint
-        write_atomically(self.path / name, f"{checkpoint}\n".encode("ascii"))
-
     def commit(
         self,
         step: int,
@@ -141,7 +135,7 @@ class RunWriter(RunReader):
     ) -> Path:
         """Save a checkpoint, update the pointers and prune; return its folder. Raises as these three do."""
         path = self.save_checkpoint(step, model, training, state, description)
-        self._update_pointers(path.name, state)
+        self.write_pointers(path.name, state)
         self.prune(keep, path.name, best_checkpoint(state))
         return path
 
@@ -161,20 +155,19 @@ class RunWriter(RunReader):
         """
         with convert_os_errors("clean up", self.path):
             remove_temporaries(self.path)
-        for name in self._list_checkpoints():
+        for name in self.checkpoints():
             if checkpoint_step(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
                 with convert_os_errors("set aside", self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
                     os.rename(self.path / name, aside)
-        self._update_pointers(loaded.name, loaded.state)
+        self.write_pointers(loaded.name, loaded.state)
 
-    def _update_pointers(self, latest: str, state: Mapping[str, JSON]) -> None:
-        """Make `latest` name the newest checkpoint, and `best` the one that its state names."""
-        best = best_checkpoint(state)
-        for pointer, name in (("latest", latest), ("best", best)):
-            if name is not None and (self.path / name).is_dir() and self.read_pointer(pointer) != name:
-                self.write_pointer(pointer, name)
+    def write_pointers(self, latest: str, state: Mapping[str, JSON]) -> None:
+        """Write the names of the newest checkpoint and of the best one, by its state, to `latest` and `best`."""
+        for pointer, name in (("latest", latest), ("best", best_checkpoint(state))):
+            if name is not None:
+                write_atomically(self.path / pointer, f"{name}\n".encode("ascii"))
 
     def save_checkpoint(
         self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
@@ -212,27 +205,16 @@ class RunWriter(RunReader):
         return final
 
     def prune(self, keep: int, *needed: str | None) -> None:
-        """Remove the oldest checkpoints so that `keep` remain besides those `needed` or named by `latest` and `best`.
+        """Remove the oldest checkpoints so that `keep` remain besides the newest one and those `needed`.
 
         Raises CharRNNError when one cannot be removed.
         """
-        saved_names = self._list_checkpoints()
-        pinned = {self.read_pointer("latest"), self.read_pointer("best"), *needed}
-        if not pinned.intersection(saved_names):
-            # Without a usable pointer `keep=0` would remove everything that was ever saved.
-            pinned.update(saved_names[-1:])
-        removable = [name for name in saved_names if name not in pinned]
+        removable = [name for name in self.checkpoints()[:-1] if name not in needed]
         for name in removable[: max(len(removable) - keep, 0)]:
             with convert_os_errors("remove", self.path / name):
                 # Renamed first: a crash in between leaves a temporary folder, never a damaged checkpoint.
                 shutil.rmtree(_set_aside(self.path / name))
             discard_findings(self.path, name)
-
-    def _list_checkpoints(self) -> list[str]:
-        try:
-            return self.checkpoints()
-        except CheckpointError as error:
-            raise CharRNNError(str(error)) from error  # A failure to write, not a damaged checkpoint.
 
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
         """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of a newer charrnn."""

@@ -107,7 +107,7 @@ def die_in_saves(number: int | None, count_path: str, signals: list[int] = [sign
             file.write(data[len(data) // 2 :])
             os.fsync(file.fileno())
 
-    for name in ("save_checkpoint", "write_pointer", "prune"):
+    for name in ("save_checkpoint", "write_pointers", "prune"):
         setattr(RunWriter, name, as_a_save(getattr(RunWriter, name)))
     os.fsync = sync_counted
     files.write_synced = writer.write_synced = write_in_halves

@@ -85,7 +85,7 @@ def history(run: RunWriter, keep: int) -> None:
             commit(run, step, best_step=best_step, keep=keep)
 
 
-@pytest.mark.parametrize("stride", [19, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("power", ["stays", "is cut"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
@@ -111,8 +111,7 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
                 read_checkpoint(run.path / name, with_training=True)
             latest = run.load_checkpoint("latest", with_training=True)
             assert latest.name == run.checkpoints()[-1]
-            reported = [warning for warning in latest.warnings if "latest" not in warning]
-            assert reported == [] and len(latest.warnings) <= 1, last
+            assert latest.warnings == (), last
             state, damage = run.newest_state()
             assert damage is None
             assert best_checkpoint(state) == run.load_best().name, f"the best step was lost at {last}"

@@ -19,7 +19,7 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import RunReader
 
 LATEST = "step-00000006"
-BESIDE = ("config.yaml", "vocab.json", "latest", "best")
+BESIDE = ("config.yaml", "vocab.json")
 
 
 def flip(data: bytes, draw: random.Random) -> bytes:
@@ -59,10 +59,9 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     weights = (run / LATEST / "training.safetensors").read_bytes()
     path = run / name
     path.write_bytes(damage(path.read_bytes(), random.Random(name)))
-    # Training asks nothing of `best`: it is mended without a word.
     problems: list[str] = []
     assert [*MetricsLog(run / "metrics.jsonl").losses(problems)]
-    num_warnings = {"metrics.jsonl": len(problems), "best": 0}.get(name, 1)
+    num_warnings = len(problems) if name == "metrics.jsonl" else 1
     ran = command("train", "--resume", "run")
     reported = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
     assert (ran.code, len(reported)) == (0, num_warnings)

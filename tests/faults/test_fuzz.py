@@ -100,7 +100,6 @@ class Bench:
             },
             "metrics.jsonl": (saved[self.run / "metrics.jsonl"], self.read_metrics),
             "samples.txt": (saved[self.run / "samples.txt"], self.read_samples),
-            "latest": (saved[self.run / "latest"], self.read_pointer),
             "corpus": (text, partial(self.read_text, "char", "utf-8")),
             "corpus of bytes": (text, partial(self.read_text, "byte", "utf-8")),
             "corpus in UTF-16": (text.decode().encode("utf-16"), partial(self.read_text, "char", "utf-16")),
@@ -163,11 +162,6 @@ class Bench:
         log.rewind(1)
         log.append(2, "lamb")
 
-    def read_pointer(self, data: bytes) -> None:
-        for name in ("latest", "best"):
-            (self.run / name).write_bytes(data)
-            RunReader(self.run).load_checkpoint(name, with_training=False)
-
     def read_text(self, alphabet: str, encoding: str, data: bytes, suffix: str = "") -> None:
         path = self.folder / f"text.txt{suffix}"
         path.write_bytes(data)
@@ -190,7 +184,7 @@ def bench(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPat
 
 NAMES = (
     *("config.yaml", "recipe", "vocab.json", "manifest.json", "training.json", "model.safetensors"),
-    *("training.safetensors", "metrics.jsonl", "samples.txt", "latest"),
+    *("training.safetensors", "metrics.jsonl", "samples.txt"),
     *("corpus", "corpus of bytes", "corpus in UTF-16", "corpus in Shift JIS", "corpus in .gz"),
 )
 SLOW = ("training.json", "training.safetensors")

@@ -10,7 +10,7 @@ from faulty_disk import sync_nothing
 from saved_runs import commit, make_run
 
 
-@pytest.mark.parametrize("num_steps", [60, pytest.param(2_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("num_steps", [40, pytest.param(2_000, marks=pytest.mark.thorough)])
 def test_a_reader_never_loads_an_incomplete_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
 ) -> None:
@@ -26,8 +26,7 @@ def test_a_reader_never_loads_an_incomplete_checkpoint(
             while not is_over.is_set():
                 loaded = run.load_checkpoint("latest", with_training=True) if which == "latest" else run.load_best()
                 assert loaded.model["weight"][0, 0] == loaded.step
-                # Between a save and its pointer the two disagree for a moment; nothing else may be found wrong.
-                assert all(f"/{which} names step-" in warning for warning in loaded.warnings), loaded.warnings
+                assert loaded.warnings == ()
                 read[which].append(loaded.step)
         except BaseException as error:  # reported to the test, which runs in another thread
             failures.append(error)
