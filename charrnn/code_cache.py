@@ -1,22 +1,19 @@
 """Compiled functions that are kept on disk, and verified before anything in a file is used.
 
 numba's own cache unpickles its files unchecked: a truncated file raises any error at all, and a changed one can crash
-the process. Here every file begins with the SHA-256 of its contents. The name of a file is the key of the code: the
-source files, the versions, the processor and the argument types. So code of another processor or version is never
-loaded, and `KeptFunction.find` tells in advance
-whether a function must be compiled.
+the process. Here every file begins with the SHA-256 of the code's sources and of its contents. The name of a file is a
+digest of the versions, the processor and the argument types. So code of another processor or version is never loaded,
+and `KeptFunction.find` tells in advance whether a function must be compiled.
 
 A digest shows damage, not who wrote a file, and whoever writes machine code into one can do anything. So only files are
-loaded that this user or root owns and that not everybody may write.
+loaded that this user or root owns and that not everybody may write. Any other file counts as missing.
 """
 
-import contextlib
 import hashlib
 import os
 import pickle
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,12 +37,8 @@ dumps: Any = serialize.dumps
 
 TARGET = tuple(str(part) for part in cpu_target.target_context.codegen().magic_tuple())
 """What numba compiles for: triple, processor, features (NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included)."""
-HEADER = b"charrnn code 1\n"
-"""First bytes of a file; its contents' SHA-256 follows."""
 NUM_DIGEST_BYTES = 32
-"""Bytes of a SHA-256."""
-MOST_CODE_BYTES = 1 << 20
-"""Bytes that must be free before a function is compiled; the code takes about a third of it."""
+"""Bytes of a SHA-256, which is the first part of a file."""
 ADVICE = "Set NUMBA_CACHE_DIR to a folder that you can write to."
 """The remedy where compiled code cannot be kept."""
 
@@ -81,82 +74,57 @@ class KeptFunction:
         """Call the compiled function. Compiles first, where `prepare` was not called for arguments of these types."""
         return self._dispatcher(*arguments)
 
-    def path(self, arguments: Sequence[Any]) -> Path:
-        """Return the file with the code for arguments of these types, or where it would be kept."""
-        paths = [folder / self._file_name(arguments) for folder in cache_folders(self._sources[0])]
-        return next((path for path in paths if os.path.isfile(path) and _is_trusted(path.stat())), paths[0])
+    def paths(self, arguments: Sequence[Any]) -> list[Path]:
+        """List the files that may keep the code for arguments of these types, best first."""
+        parts = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, *self._target)
+        key = hashlib.sha256(repr((parts, _types(arguments))).encode()).hexdigest()[:24]
+        return [folder / f"{self.name}-{key}.code" for folder in cache_folders(self._sources[0])]
 
-    def is_ready(self, arguments: Sequence[Any]) -> bool:
-        """Return whether this process has the code for arguments of these types, or NUMBA_DISABLE_JIT is set."""
-        return bool(NUMBA.config.DISABLE_JIT) or _types(arguments) in self._loaded
-
-    def find(self, arguments: Sequence[Any], warn: Warn) -> bool:
-        """Load the code for arguments of these types from disk, unless it is loaded. Return whether it was found.
-
-        A file that is damaged or cannot be read is removed, after `warn` was called with a message that names it. One
-        that somebody else may have written is left alone, with a warning, too.
-        """
-        if self.is_ready(arguments):
+    def find(self, arguments: Sequence[Any]) -> bool:
+        """Load the code for arguments of these types from disk, unless it is loaded. Return whether it was found."""
+        if NUMBA.config.DISABLE_JIT or _types(arguments) in self._loaded:
             return True
-        path = self.path(arguments)
-        if not os.path.isfile(path):  # missing, or a pipe, which would never end
-            return False
-        try:
-            with path.open("rb") as file:
-                if not _is_trusted(os.fstat(file.fileno())):
-                    warn(f"{path} may have been written by another user and is not used. Delete it. {ADVICE}")
-                    return False
-                payload = _verified(file.read())
-            if payload is not None and self._use(arguments, _Found(payload)):
-                return True
-            reason = "is damaged"
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return False
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror})"
-        warn(f"{path} {reason}; it is removed, and compiled again when it is needed.")
-        with contextlib.suppress(OSError):
-            path.unlink()
-        return False
+        payloads = (self._read(path) for path in self.paths(arguments))
+        return any(payload is not None and self._use(arguments, _Found(payload)) for payload in payloads)
 
     def load(self, arguments: Sequence[Any], warn: Warn) -> None:
         """Make the function ready for arguments of these types: from disk, or by compiling it."""
-        if not self.find(arguments, warn):
+        if not self.find(arguments):
             self.compile(arguments, warn)
 
-    def cannot_keep(self) -> str:
-        """Return a sentence that says why code compiled now could not be kept; "" if it can."""
-        problem = ""
-        for folder in cache_folders(self._sources[0]):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder) as file:
-                    file.write(bytes(MOST_CODE_BYTES))
-                return ""
-            except OSError as error:
-                problem = problem or f"Compiled code cannot be kept in {folder} ({error.strerror})."
-        return problem
-
     def compile(self, arguments: Sequence[Any], warn: Warn) -> None:
-        """Compile for arguments of these types and keep the code. Calls `warn` if it cannot be kept."""
+        """Compile for arguments of these types and keep the code. Calls `warn` with a message if it cannot be kept."""
         compiled = _Compiled()
         self._use(arguments, compiled)
         if compiled.result is None:
             return
         payload = dumps(compiled.result._reduce())
-        data = HEADER + hashlib.sha256(payload).digest() + payload
         problem = ""
-        for folder in cache_folders(self._sources[0]):
-            path = folder / self._file_name(arguments)
+        for path in self.paths(arguments):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as temporary:
-                    write_synced(temporary, data)
-                self._remove_older(path)
+                    write_synced(temporary, self._digest(payload) + payload)
                 return
             except OSError as error:
                 problem = problem or f"{path} cannot be written ({error.strerror}): it is compiled again next time."
         warn(f"{problem} {ADVICE}")
+
+    def _read(self, path: Path) -> bytes | None:
+        """Return the code in a file; None if it is missing, damaged, of other sources or perhaps of somebody else."""
+        try:
+            if not path.is_file():  # a pipe would never end
+                return None
+            with path.open("rb") as file:
+                data = file.read() if _is_trusted(os.fstat(file.fileno())) else b""
+        except OSError:
+            return None
+        payload = data[NUM_DIGEST_BYTES:]
+        return payload if data[:NUM_DIGEST_BYTES] == self._digest(payload) else None
+
+    def _digest(self, payload: bytes) -> bytes:
+        sources = [source.read_bytes() for source in (*self._sources, Path(__file__))]
+        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (*sources, payload))).digest()
 
     def _use(self, arguments: Sequence[Any], cache: "_Found | _Compiled") -> bool:
         """Load the code from `cache`, or compile it into `cache`. Return False if the code cannot be used."""
@@ -171,24 +139,6 @@ class KeptFunction:
         self._loaded.add(types)
         return True
 
-    def _source_digest(self) -> str:
-        digest = hashlib.sha256()
-        for source in (*self._sources, Path(__file__)):
-            digest.update(source.read_bytes())
-        return digest.hexdigest()[:12]
-
-    def _file_name(self, arguments: Sequence[Any]) -> str:
-        parts = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, *self._target)
-        key = repr((parts, _types(arguments))).encode()
-        return f"{self.name}-{self._source_digest()}-{hashlib.sha256(key).hexdigest()[:12]}.code"
-
-    def _remove_older(self, path: Path) -> None:
-        """Remove code of this function that was compiled from other sources."""
-        for other in path.parent.glob(f"{self.name}-*.code"):
-            if not other.name.startswith(f"{self.name}-{self._source_digest()}-"):
-                with contextlib.suppress(OSError):
-                    other.unlink()
-
 
 def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(NUMBA.typeof(argument) for argument in arguments)
@@ -197,12 +147,6 @@ def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:
 def _is_trusted(status: os.stat_result) -> bool:
     """Return whether only this user or root can have written a file. Always True on Windows, which shows no owner."""
     return os.name == "nt" or (status.st_uid in (os.geteuid(), 0) and not status.st_mode & stat.S_IWOTH)
-
-
-def _verified(data: bytes) -> bytes | None:
-    """Return the contents of a file without its header, or None if they are not those that were written."""
-    payload = data[len(HEADER) + NUM_DIGEST_BYTES :]
-    return payload if data == HEADER + hashlib.sha256(payload).digest() + payload else None
 
 
 class _Unusable(Exception):

@@ -158,11 +158,8 @@ class Loop:
     def __init__(self, *, is_kept: bool = False, problem: str = "", error: Exception | None = None) -> None:
         self.is_kept, self.problem, self.error = is_kept, problem, error
 
-    def find(self, arguments: object, warn: object) -> bool:
+    def find(self, arguments: object) -> bool:
         return self.is_kept
-
-    def cannot_keep(self) -> str:
-        return self.problem
 
     def compile(self, arguments: object, warn: Callable[[str], object]) -> None:
         if self.error:
@@ -179,7 +176,7 @@ class Loop:
         (Loop(), -1, 0, ()),
         (Loop(is_kept=True), 0, 0, ()),
         (Loop(error=ValueError("LLVM says no\nand why")), 0, 0, ("LLVM says no)", "NumPy generates")),
-        (Loop(problem="Code cannot be kept in /x (No space)."), 0, 1, ("/x (No space", "Set NUMBA_CACHE_DIR")),
+        (Loop(problem="Code cannot be kept in /x (No space)."), 0, 1, ("Code cannot be kept", "/x (No space)")),
     ],
 )
 def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
@@ -242,12 +239,12 @@ blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(1, 0)], length=10*
 first = next(blocks)
 print(first.ids.size, "numba" in sys.modules)
 from charrnn.scale import compiled
-print([loop.path(compiled.arguments_of(name)).name for name, loop in compiled.LOOPS.items()])
+print([loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()])
 """
     path = os.pathsep.join(map(str, (REPOSITORY, Path(__file__).parent)))
     # Sets of texts come in another order there.
     done = process("-OO", "-c", code, PYTHONPATH=path, PYTHONHASHSEED="1")
-    names = [loop.path(compiled.arguments_of(name)).name for name, loop in compiled.LOOPS.items()]
+    names = [loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()]
     assert done.stdout.decode().splitlines() == ["1 False", str(names)], done.stderr
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-from charrnn.code_cache import ADVICE, KeptFunction
+from charrnn.code_cache import KeptFunction
 from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
@@ -601,16 +601,13 @@ def prepare(
         return None
     loop, arguments = LOOPS[name], arguments_of(name)
     try:
-        if loop.find(arguments, on_warning):
+        if loop.find(arguments):
             return loop
         if not may_compile:
             return None
         # Compiling pays even for this text alone: `may_compile` is only set for texts that take NumPy longer.
-        if problem := loop.cannot_keep():
-            on_warning(f"{problem} It is compiled again for every long text. {ADVICE}")
         on_compile()
-        # The warning about what cannot be kept was given.
-        loop.compile(arguments, (lambda message: None) if problem else on_warning)
+        loop.compile(arguments, on_warning)
     except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         on_warning(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
