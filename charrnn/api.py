@@ -159,19 +159,14 @@ class Model(Generating, Displayable):
         """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""
         if isinstance(text, bytes):
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            are = (
-                "byte is part of a longer character; it"
-                if num_parts == 1
-                else "bytes are parts of longer characters; each"
+            return (
+                (f"{counted(num_parts, 'byte')} of longer characters: each is shown by itself.",) if num_parts else ()
             )
-            return (f"{num_parts:,} {are} is shown by itself.",) if num_parts else ()
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
-        return (
-            f"{num_unknown:,} of {counted(len(text), 'character')} {'is' if num_unknown == 1 else 'are'} unknown to "
-            f"{self.name}, which reads {'it' if num_unknown == 1 else 'all of them'} as the unknown symbol.",
-        )
+        unknown = f"{num_unknown:,} of {counted(len(text), 'character')} are unknown to {self.name}"
+        return (f"{unknown}, which reads all of them as the unknown symbol.",)
 
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return the run's `validation` or `test` text in its corpus, which is read in blocks however large it is.

@@ -1,5 +1,6 @@
 """Define the configuration of a run: one frozen dataclass, every value checked on construction."""
 
+import codecs
 import math
 import os
 import re
@@ -22,16 +23,12 @@ OneHot = Literal["one-hot"]
 
 MIN_COUNT = 3
 """Occurrences that a character needs in a long text to be in the alphabet."""
-INITIAL_STATES = ("zero", "learned")
-"""Initial states of a text."""
 ALPHABETS = ("char", "exact", "byte")
 """Kinds of alphabet."""
 ORDERS = ("shuffled", "sorted")
 """Orders of the files of a folder or of a pattern."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
-DOCUMENTS = ("none", "files", "lines", "blank-lines", "column")
-"""What the documents of a corpus are; `none`: it is one text."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
 SMALL_NETWORK = 16
@@ -65,20 +62,12 @@ class Config:
 
     corpus: tuple[str, ...] = ()
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
-    alphabet: str = option(
-        "char", "--alphabet KIND", "char (rare ones become one symbol), exact (all that occur) or byte."
-    )
+    alphabet: str = option("char", "--alphabet KIND", "char (rare characters become one symbol), exact or byte.")
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters that occur, without an
     unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = option("utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT)
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    order: str = option(
-        "shuffled",
-        "--order HOW",
-        "Join the files of a folder in shuffled order (the default) or sorted.",
-        TEXT,
-        is_hidden=True,
-    )
+    order: str = option("shuffled", "--order HOW", "Files of a folder: shuffled or sorted.", TEXT, is_hidden=True)
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
     by path."""
     order_seed: int = 0
@@ -86,16 +75,9 @@ class Config:
     min_count: int = MIN_COUNT
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every character); the
     alphabet `exact` keeps all."""
-    split: tuple[float, ...] = option(
-        (0.9, 0.1), "--split A/B", "Training/validation[/test] shares; default: 90/10.", TEXT
-    )
+    split: tuple[float, ...] = option((0.9, 0.1), "--split A/B", "Training/validation[/test]; default: 90/10.", TEXT)
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
-    documents: str = option(
-        "none",
-        "--documents KIND",
-        "Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
-        TEXT,
-    )
+    documents: str = option("none", "--documents KIND", "Many short texts: files, lines or blank-lines.", TEXT)
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between blank lines) or
     column (the values of `column`); the state is reset between them, so `reset_probability` has no effect."""
     column: str | None = option(None, "--column NAME", "CSV files: each value of this column is a document.", TEXT)
@@ -111,18 +93,12 @@ class Config:
     """Number of recurrent layers."""
     hidden_size: int | Auto = option("auto", "--hidden-size H", "Units per layer.")
     """Units per layer."""
-    parameters: int | None = option(
-        None, "--parameters N", "Instead of --hidden-size: at most N weights (300k, 1.5M).", MODEL
-    )
+    parameters: int | None = option(None, "--parameters N", "Instead of --hidden-size: N weights (300k).", MODEL)
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
     size, and null here."""
-    embedding_size: int | Auto | OneHot = option(
-        "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
-    )
+    embedding_size: int | Auto | OneHot = option("auto", "--embedding-size E", "Size, or one-hot for none.", MODEL)
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
-    dropout: float | Auto = option(
-        "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
-    )
+    dropout: float | Auto = option("auto", "--dropout P", "Share of units dropped.", TRAINING, is_hidden=True)
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
     """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
@@ -132,16 +108,9 @@ class Config:
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
     initial_state: str = "zero"
     """Initial state of a text: zero, or learned with the weights."""
-    init_from: str | None = option(
-        None,
-        "--init-from RUN",
-        "Start a new run from this run's best weights, or from a .zip of charrnn export.",
-        MODEL,
-    )
+    init_from: str | None = option(None, "--init-from RUN", "Start with the weights of a run or .zip.", MODEL)
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
-    extend_alphabet: bool = option(
-        False, "--extend-alphabet", "With --init-from: learn the new characters of the text, too.", MODEL
-    )
+    extend_alphabet: bool = option(False, "--extend-alphabet", "With --init-from: add new characters.", MODEL)
     """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
     forget_bias: float = 1.0
     """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
@@ -183,93 +152,60 @@ class Config:
     """Seed of the initial weights, the dropout and the samples."""
     device: str = option("auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE)
     """auto, cpu, cuda or mps."""
-    precision: str = option(
-        "auto",
-        "--precision P",
-        "auto, fp32, bf16 or fp16; auto: bf16 from 128 units on where the processor has it.",
-        MACHINE,
-    )
+    precision: str = option("auto", "--precision P", "auto, fp32, bf16 or fp16.", MACHINE)
     """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions for it."""
     threads: int | Auto = "auto"
     """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number that measures
     fastest (fewer if other processes use the cores)."""
-    evaluate_every: int | Auto = option(
-        "auto", "--evaluate-every N", "Validate every N steps; default: about eight times.", TRAINING, is_hidden=True
-    )
+    evaluate_every: int | Auto = option("auto", "--evaluate-every N", "Steps per validation.", TRAINING, is_hidden=True)
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"
     """Characters of the validation text that each validation reads, in segments spread evenly over it; null: all."""
-    save_every: int | Auto = option(
-        "auto", "--save-every N", "Save every N steps; default: at every validation.", FOLDER
-    )
+    save_every: int | Auto = option("auto", "--save-every N", "Save every N steps; default: as validated.", FOLDER)
     """Steps between two checkpoints."""
     keep: int = option(2, "--keep N", "Checkpoints to keep besides best and latest.", FOLDER)
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
         for name in FIELD_NAMES:
-            value = getattr(self, name)
-            if isinstance(value, list):
-                value = tuple(value)
-                object.__setattr__(self, name, value)
-            if not _is_of_kind(value, name):
-                raise UsageError(f"{named(name)} is {reprlib.repr(value)[:200]}; it must be {_wanted(name)}.")
-            if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
-                raise UsageError(f"{named(name)} is {_format(value)}; it must be smaller than 10^100.")
+            value = parse_value(name, getattr(self, name))
+            object.__setattr__(self, name, value)
             is_word = value == "auto" or (value == "one-hot" and name == "embedding_size")
             if name in _RANGES and value is not None and (not is_word or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
-                    hint = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
-                    if name == "encoding":
-                        hint = _near_encoding(value)
-                    elif name == "cell":
-                        hint = _near_cell(value)
-                    raise UsageError(f"{named(name)} is {_format(value)}; it must be {allowed}.{hint}")
-        if self.alphabet == "byte" and self.encoding != "utf-8":
-            raise UsageError(
-                f"{named('encoding')} is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out."
-            )
-        self._check_column()
-        if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
-            raise UsageError(f"{named('hidden_size')} is {self.hidden_size}; a unitary cell needs an even one.")
-        if self.weight_drop and self.cell == "irnn":
-            raise UsageError(
-                f"{named('weight_drop')} is {self.weight_drop:g}; it scales up the remaining weights, and the state of "
-                f"an irnn would grow without bound. Use {named('dropout')} or {named('zoneout')}."
-            )
-        if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
-            raise UsageError(
-                f"{named('reset_probability')} is 0; {named('initial_state', 'learned')} needs more than 0, else no "
-                "state is reset to it."
-            )
-        if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
-            raise UsageError(
-                f"{named('num_layers')} is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
-            )
+                    raise UsageError(f"{named(name)} is {_format(value)}; it must be {allowed}.{_hint(name, value)}")
+        if self.column is not None and self.documents == "none":
+            object.__setattr__(self, "documents", "column")
         if self.optimizer == "muon" and self.muon_scale == 0:  # How AdamW was chosen before `optimizer` was a field.
             object.__setattr__(self, "optimizer", "adamw")
-        if self.parameters is not None and self.hidden_size != "auto":
-            raise UsageError(
-                f"{named('hidden_size')} is {self.hidden_size} and {named('parameters')} {self.parameters:,}: one "
-                "follows from the other. Leave one of them out."
-            )
+        if (conflict := self._conflict()) is not None:
+            name, remedy = conflict
+            raise UsageError(f"{named(name)} is {_format(getattr(self, name))}; {remedy}")
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
 
-    def _check_column(self) -> None:
-        """Make a column alone the kind of the documents. Raises UsageError for another kind, or no column."""
-        if self.column is not None and self.documents == "none":
-            object.__setattr__(self, "documents", "column")
+    def _conflict(self) -> tuple[str, str] | None:
+        """Return a field that does not go with another one, and what to do about it; None if there is none."""
+        if self.alphabet == "byte" and self.encoding != "utf-8":
+            return "encoding", "the byte alphabet takes bytes as they are. Leave one out."
         if self.documents == "column" and self.column is None:
-            raise UsageError(
-                f"{named('documents')} is column, but no column is named: give {named('column')} with the name of one."
-            )
-        if self.column is not None and self.documents != "column":
-            raise UsageError(
-                f"{named('documents')} is {self.documents} and {named('column')} is {_format(self.column)}; the values "
-                f"of a column are the documents: give {named('column')} alone."
-            )
+            return "documents", f"give {named('column')} with the name of one."
+        if self.documents != "column" and self.column is not None:
+            return "column", f"its values are the documents: leave {named('documents', self.documents)} out."
+        if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
+            return "hidden_size", "a unitary cell needs an even one."
+        if self.weight_drop and self.cell == "irnn":
+            without_bound = "it scales up the remaining weights, and the state of an irnn would grow without bound."
+            return "weight_drop", f"{without_bound} Use {named('dropout')} or {named('zoneout')}."
+        if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
+            learned = named("initial_state", "learned")
+            return "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
+        if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
+            return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
+        if self.parameters is not None and self.hidden_size != "auto":
+            return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
+        return None
 
     @property
     def end_id(self) -> int | None:
@@ -285,20 +221,12 @@ def resolved(value: int | Auto | OneHot) -> int:
     return value
 
 
-# Python lists these as encodings, but they do not decode bytes to text.
-_NO_TEXT = {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
-_ENCODINGS = {
-    *(name for pair in aliases.items() if pair[1] not in _NO_TEXT for name in pair if re.fullmatch("[a-z0-9_]+", name)),
-    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
-}
-
-
-def _plain_encoding(name: str) -> str:
-    return re.sub("[ _-]+", "_", name[:40].lower())
-
-
-def _near_encoding(name: str) -> str:
-    return did_you_mean(_plain_encoding(name), sorted(_ENCODINGS)).replace("_", "-")
+def _is_encoding(name: str) -> bool:
+    try:
+        # `undefined` is an encoding of Python that fails for any text.
+        return name.isascii() and codecs.lookup(name)._is_text_encoding and name != "undefined"
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
+        return False
 
 
 def _is_cell(name: str) -> bool:
@@ -312,18 +240,22 @@ def _installed_cells() -> list[str]:
     return sorted({entry_point.name for entry_point in metadata.entry_points(group=CELL_GROUP)})
 
 
-def _near_cell(name: str) -> str:
-    installed = _installed_cells()
+def _hint(name: str, value: Any) -> str:
+    """Return the end of a message about a value out of range: what is close to it, "" if nothing is."""
+    if name == "encoding":
+        text_encodings = sorted(filter(_is_encoding, {*aliases, *aliases.values()}))
+        return did_you_mean(value[:40].replace("-", "_"), text_encodings).replace("_", "-")
+    installed = _installed_cells() if name == "cell" else []
     listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
-    return listed + did_you_mean(name, (*_CHOICES["cell"], *installed))
+    return listed + (did_you_mean(value, (*_CHOICES[name], *installed)) if name in _CHOICES else "")
 
 
 _CHOICES = {
     "alphabet": ALPHABETS,
-    "documents": DOCUMENTS,
+    "documents": ("none", "files", "lines", "blank-lines", "column"),
     "cell": ("auto", *CELLS),
     "depth": tuple(DEPTHS),
-    "initial_state": INITIAL_STATES,
+    "initial_state": ("zero", "learned"),
     "order": ORDERS,
     "device": DEVICES,
     "precision": PRECISIONS,
@@ -358,10 +290,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
     "cell": (f"one of {', '.join(_CHOICES['cell'])}, or a cell that an installed package provides", _is_cell),
-    "encoding": (
-        "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
-        lambda name: len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS,
-    ),
+    "encoding": ("a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding),
     "split": (
         "two or three positive shares, such as 90/10",
         lambda shares: len(shares) in (2, 3) and all(share > 0 and math.isfinite(share) for share in shares),
@@ -393,34 +322,15 @@ def _kinds_of(hint: Any) -> tuple[Any, ...]:
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}
 
 
-def _is_of_kind(value: object, name: str) -> bool:
-    if isinstance(value, bool) or bool in _KINDS[name]:
-        return isinstance(value, bool) and bool in _KINDS[name]
-    if name in ("corpus", "split"):
-        inner: Any = str if name == "corpus" else (int, float)
-        return isinstance(value, tuple) and all(isinstance(v, inner) and not isinstance(v, bool) for v in value)
-    # An int is accepted as a float; `auto` and `one-hot` are the only strings accepted as numbers.
-    return any(
-        value in get_args(kind)
-        if kind in (Auto, OneHot)
-        else isinstance(value, (int, float) if kind is float else kind)
-        for kind in _KINDS[name]
-    )
-
-
 def _wanted(name: str) -> str:
     return _RANGES[name][0] if name == "split" else " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
-
-
-def _show(value: object) -> str:
-    # Lists are abbreviated: a few YAML aliases can expand to a list that fills the memory.
-    is_short = isinstance(value, str | int | float | None)
-    return repr((_format(value) if is_short else reprlib.repr(value))[:80])
 
 
 def _format(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 10_000:  # Python refuses to convert it to a string.
         return "a number of thousands of digits"
+    if isinstance(value, list | dict):  # Abbreviated: a few YAML aliases can expand to a list that fills the memory.
+        return reprlib.repr(value)
     text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
 
@@ -469,7 +379,10 @@ def parse_value(name: str, value: object) -> Any:
         if int in kinds or float in kinds:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError
-            return _whole_number(value) if int in kinds else float(value)
+            number = _whole_number(value) if int in kinds else float(value)
+            if isinstance(number, int) and abs(number) >= LARGEST_NUMBER:
+                raise ValueError
+            return number
         if str in kinds:
             if not isinstance(value, str):
                 raise ValueError
@@ -485,7 +398,7 @@ def parse_value(name: str, value: object) -> Any:
         return tuple(parts)
     except (ValueError, OverflowError, TypeError, KeyError):
         raise UsageError(
-            f"{named(name)} is {_show(value)}; it must be {_wanted(name)}{_EXAMPLES.get(name, '')}."
+            f"{named(name)} is {_format(value)[:80]!r}; it must be {_wanted(name)}{_EXAMPLES.get(name, '')}."
         ) from None
 
 

@@ -123,17 +123,9 @@ def _scan(group: str) -> list[metadata.EntryPoint]:
     try:
         return list(metadata.entry_points(group=group))
     except (TypeError, ValueError, OSError) as error:
-        damaged = next(filter(_is_damaged, metadata.distributions()), None)
-        package = "an installed package" if damaged is None else f"the package {damaged.name} {damaged.version}"
-        raise UsageError(f"Cannot read the entry points of {package}: {error}. Reinstall or remove it.") from None
-
-
-def _is_damaged(distribution: metadata.Distribution) -> bool:
-    try:
-        list(distribution.entry_points)
-    except (TypeError, ValueError, OSError):
-        return True
-    return False
+        raise UsageError(
+            f"Cannot read the entry points of an installed package: {error}. Reinstall or remove it."
+        ) from None
 
 
 def _plugin(kind: str, entry_point: metadata.EntryPoint) -> Plugin:

@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, CheckpointError
@@ -100,17 +102,12 @@ class FindingsCache:
         return entries if isinstance(entries, dict) else {}
 
     def _encode(self, entries: Mapping[str, JSON]) -> bytes:
-        encoded = {name: _to_json(value) for name, value in entries.items()}
-        kept: list[str] = []
-        num_left = MAX_BYTES - 1024  # for the text around the entries
-        for name, value in reversed(encoded.items()):
-            num_bytes = len(name) + len(value) + 4
-            if num_bytes <= MAX_ENTRY_BYTES:
-                num_left -= num_bytes
-                if num_left < 0:
-                    break
-                kept.append(f"{_to_json(name)}:{value}")
-        body = f'{{"format":{FORMAT_VERSION},"identity":"{self.identity}","entries":{{{",".join(reversed(kept))}}}}}'
+        encoded = [f"{_to_json(name)}:{_to_json(value)}" for name, value in entries.items()]
+        encoded = [entry for entry in encoded if len(entry) <= MAX_ENTRY_BYTES]
+        # As many of the newest as leave 1,024 bytes for the text around them.
+        sizes = list(accumulate(len(entry) + 1 for entry in reversed(encoded)))
+        kept = encoded[len(encoded) - bisect_right(sizes, MAX_BYTES - 1024) :]
+        body = f'{{"format":{FORMAT_VERSION},"identity":"{self.identity}","entries":{{{",".join(kept)}}}}}'
         data = body.encode("ascii")
         digest = hashlib.sha256(data).hexdigest().encode("ascii")
         return b'{"sha256":"' + digest + b'","findings":' + data + b"}\n"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import BUDGETS, FIELD_NAMES, REMOVED_FIELDS, WIDTHS, Config, check_field_name, parse_value
+from charrnn.config import BUDGETS, FIELD_NAMES, REMOVED_FIELDS, WIDTHS, Config, check_field_name
 from charrnn.errors import DataError, UsageError, did_you_mean, named
 
 
@@ -38,7 +38,8 @@ def merge_settings(
         parsed = {}
         for name, value in given.items():
             with _naming_source(origin, name):
-                parsed[name] = parse_value(name, value)
+                alone: dict[str, Any] = {check_field_name(name): value}
+                parsed[name] = getattr(Config(**alone), name)
         for exclusive in (BUDGETS, WIDTHS):
             if any(parsed.get(name) not in (None, "auto") for name in exclusive):
                 for name in exclusive:
@@ -46,9 +47,6 @@ def merge_settings(
                     origins[name] = "default"
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
-    for name, value in values.items():
-        with _naming_source(origins[name], name):
-            Config(**{name: value})
     if values.get("muon_scale") == 0:
         if values.get("optimizer") == "muon":
             raise UsageError(
@@ -72,9 +70,6 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
 
 MAX_YAML_LENGTH = 128 * 1024
 """Characters of a YAML file at most: more than `to_yaml` writes, and parsed in half a second."""
-
-MAX_NUMBER_LENGTH = 100
-"""Characters of an integer in YAML at most, because Python takes quadratic time to parse one."""
 _WORDS = r"(?:[\w./]|-\d)[\w./+-]*(?: [\w./+-]+)*"
 _FLAT = re.compile(rf"(?:(?:# [^\n]*|\w+:(?: (?:{_WORDS}|\[\]|'[^'\n]*'))?|- {_WORDS})\n)*", re.ASCII)
 """Matches YAML without nesting, as `to_yaml` writes it."""
@@ -108,12 +103,6 @@ def load_yaml(text: str, origin: str) -> Any:
                     raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
                 seen.add(key.value)
 
-    def whole_number(loader: Loader, node: Any) -> Any:
-        if len(str(node.value)) > MAX_NUMBER_LENGTH:
-            raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
-        return loader.construct_yaml_int(node)
-
-    Loader.add_constructor("tag:yaml.org,2002:int", whole_number)
     try:
         return yaml.load(text, Loader)
     # LookupError, TypeError and AttributeError: a tag whose value has another type, such as `!!int ""` or `!!bool x`.
@@ -165,6 +154,6 @@ def from_yaml(text: str, origin: str, absent: Mapping[str, object] | None = None
 
     Raises DataError or UsageError that names the field and `origin`.
     """
-    loaded = {**(absent or {}), **read_yaml(text, origin)}
+    loaded: dict[str, Any] = {**(absent or {}), **read_yaml(text, origin)}
     with _naming_source(origin, ""):
-        return Config(**{name: parse_value(name, value) for name, value in loaded.items()})
+        return Config(**loaded)
