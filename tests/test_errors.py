@@ -7,14 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
 import charrnn
 import charrnn.cli.app  # registers the commands, whose options messages name
 import charrnn.errors
-from charrnn.cli.flags import OTHER_NAMES, with_flags
-from charrnn.config import FIELD_NAMES
-from charrnn.errors import CharRNNError, Message, UsageError, counted, install_command, named
+from charrnn.cli.flags import with_flags
+from charrnn.errors import CharRNNError, Message, UsageError, named
 
 PACKAGE = Path(charrnn.__file__).parent
 
@@ -23,10 +21,7 @@ PACKAGE = Path(charrnn.__file__).parent
     ("text", "command", "shown"),
     [
         (named("temperature"), "sample", "--temp"),
-        (named("width", 8), "sample", "--beam 8"),
         (named("mode", "diverse"), "sample", "--beam-mode diverse"),
-        (named("alphabet", "byte"), "train", "--alphabet byte"),
-        (named("num_layers"), "train", "--layers"),
         (named("hidden_size", 8), None, "--hidden-size 8"),
         (named("min_count", 1), "train", "--set min_count=1"),
         (named("learning_rate"), "train", "learning_rate"),
@@ -56,12 +51,6 @@ def test_a_message_is_part_of_another_and_is_copied_with_its_parameters() -> Non
         assert (same, with_flags(same)) == (message, "--seed 1")
 
 
-def test_other_names_lead_to_options() -> None:
-    for name in OTHER_NAMES:
-        assert with_flags(Message(named(name))).startswith("--"), name
-        assert name not in FIELD_NAMES or with_flags(Message(named(name)), "train").startswith("--"), name
-
-
 STARTS_THE_COMMAND = ("scale/sweep/plan.py", "scale/sweep/sweep.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
@@ -72,6 +61,7 @@ COMMANDS_OF_ROOMS = (
     "apps/keyboard",
     "apps/write/",
     "lab/history.",
+    "lab/lines.",
     "lab/numbers.",
     "lab/patching.",
     "lab/spectrum.",
@@ -112,21 +102,3 @@ def test_the_docstring_shows_every_error_and_its_exit_code() -> None:
     documented = re.findall(r"(\w+Error) +(\d)  ", charrnn.errors.__doc__ or "")
     expected = [(error.__name__, str(error.exit_code)) for error in errors if issubclass(error, Exception)]
     assert sorted(documented) == sorted(expected)
-
-
-def test_a_number_has_its_noun_in_the_singular_or_the_plural() -> None:
-    counts = [counted(number, "character") for number in (0, 1, 12_345)]
-    assert counts == ["0 characters", "1 character", "12,345 characters"]
-
-
-def test_every_extra_is_installed_by_the_same_command() -> None:
-    """In messages and in the documentation, where only the extra differs."""
-    command = install_command("tui")
-    assert command == "pip install -c constraints.txt -e '.[tui]'" and (REPOSITORY / "constraints.txt").is_file()
-    texts = [
-        path.read_text(encoding="utf-8")
-        for folder, suffix in (("charrnn", "*.py"), ("docs", "*.md"))
-        for path in (REPOSITORY / folder).rglob(suffix)
-    ]
-    assert sum("pip install -c constraints.txt -e '.[" in text for text in texts) > 3
-    assert not any("pip install -e '.[" in text for text in texts)

@@ -110,8 +110,6 @@ def test_the_first_checkpoint_has_all_old_weights_bit_for_bit(command: Command, 
 
     assert command("train", "--resume", "new", "--steps", 6).code == 0
     assert json.loads(Path("new/vocab.json").read_text())["characters"] == characters
-    assert command("train", "new.txt", *options, "--steps", 6, "--out", "whole").code == 0
-    assert json.loads(Path("whole/vocab.json").read_text())["characters"] == characters
     ran = command("sample", "new", "--prime", "яé", "--length", 20, "--seed", 1)
     assert ran.code == 0, "both are known now"
     assert command("sample", "old", "--prime", "яé").code == 3

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch as real_torch
 from fake_packages import install
 
 import charrnn
 from charrnn import extensions
 from charrnn.api import Model
 from charrnn.errors import UsageError
-from charrnn.extensions import GROUP, ModelMethod, PackageFunction, commands, find_function, module_names, offered
-from charrnn.lazy import inference_mode, torch
+from charrnn.extensions import GROUP, PackageFunction, commands, find_function
 
 ROOM = """
 from charrnn.cli.analyses import Analysis, Option, Shown
@@ -92,12 +90,6 @@ def test_a_room_adds_a_command_an_analysis_a_method_and_a_function(
     assert model.num_units() == 7 and model.num_units.__doc__ == "Return the units of a layer."
 
 
-def test_the_own_rooms_come_first_and_offer_their_objects() -> None:
-    assert [name for name in commands() if name in ("explore", "predict", "sweep")] == ["explore", "predict", "sweep"]
-    assert "gates" in {method.name for method in offered(ModelMethod)}
-    assert "charrnn.lab.gates" in module_names("charrnn.lab", charrnn.lab.__path__)  # type: ignore[attr-defined]
-
-
 def test_a_room_that_fails_is_named_and_leaves_the_commands_of_the_core(
     offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,21 +125,3 @@ def test_torch_and_the_rooms_are_imported_at_their_first_use() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout == "set()\nFalse True\n"
-
-
-def test_the_stand_in_has_what_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert torch.Tensor is real_torch.Tensor and torch.nn.functional is real_torch.nn.functional
-    monkeypatch.setattr(real_torch, "zeros", len)
-    assert torch.zeros is len  # type: ignore[comparison-overlap]
-    with pytest.raises(AttributeError, match="zeroes"):
-        torch.zeroes  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_inference_mode_is_that_of_torch() -> None:
-    @inference_mode
-    def is_inference(sign: int) -> bool:
-        """Say whether it is on."""
-        return bool(torch.is_inference_mode_enabled()) and sign > 0
-
-    assert is_inference(1) and is_inference.__doc__ == "Say whether it is on."
-    assert not torch.is_inference_mode_enabled()

@@ -104,26 +104,15 @@ def test_no_import_points_up_or_sideways() -> None:
     ("file", "code", "is_wrong"),
     [
         ("model/cells.py", "from charrnn.text.vocab import Vocab", False),
-        ("model/cells.py", "import charrnn.model.device", False),
-        ("model/cells.py", "from charrnn import errors", False),
-        ("model/cells.py", "import charrnn.runs.writer", True),
-        ("model/cells.py", "from charrnn import api", True),
         ("model/cells.py", "from charrnn import __version__", True),
-        ("model/cells.py", "import os, charrnn", True),
         ("model/cells.py", "def f():\n    from charrnn.runs import reader", True),
         ("model/cells.py", "if TYPE_CHECKING:\n    from charrnn.runs import reader", True),
         ("model/cells.py", "import_module('charrnn.runs.writer')", True),
-        ("model/cells.py", "from . import device", False),
         ("model/cells.py", "from ..runs import reader", True),
         ("model/cells.py", "from .. import runs", True),
         ("cells/scores.py", "from charrnn.cells.trace import Trace", False),
         ("cells/scores.py", "from charrnn.evaluation.losses import bits", True),
-        ("training/loop.py", "from charrnn.views.visible import visible", True),
         ("training/loop.py", "from charrnn.evaluation.losses import bits", False),
-        ("detectors/prose.py", "from charrnn.text.vocab import Vocab", True),
-        ("detectors/prose.py", "from charrnn.model.network import CharRNN", True),
-        ("cells/scores.py", "from charrnn.detectors.detector import Detector", False),
-        ("config.py", "from charrnn.errors import UsageError", False),
         ("config.py", "from charrnn.text.vocab import Vocab", True),
         ("__init__.py", "from charrnn.api import load", False),
         ("__init__.py", "from charrnn.cli.app import main", True),
@@ -135,12 +124,6 @@ def test_an_import_that_points_up_or_sideways_is_found(file: str, code: str, is_
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
     assert bool(wrong_imports(tmp_path / "charrnn")) == is_wrong
-
-
-def test_a_new_part_needs_a_place(tmp_path: Path) -> None:
-    (tmp_path / "utils.py").write_text("", encoding="utf-8")
-    with pytest.raises(AssertionError, match=r"utils\.py: give this part a place"):
-        wrong_imports(tmp_path)
 
 
 def modules_in(part: str) -> list[str]:

@@ -19,10 +19,10 @@ from charrnn.model.reading import MAX_PIECE, Segments, cut
 from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
-SHAPES = [{"num_layers": 1}, {"num_layers": 2, "depth": "residual"}, {"num_layers": 3, "depth": "dilated"}]
 MODELS = [
     *({"cell": cell, "num_layers": 1} for cell in CELLS),
-    *({"cell": cell, **shape} for cell in ("lstm", "gru", "unitary") for shape in SHAPES[1:]),
+    {"cell": "unitary", "num_layers": 2, "depth": "residual"},
+    {"cell": "gru", "num_layers": 3, "depth": "dilated"},
     {"cell": "lstm", "num_layers": 2, "depth": "grid"},
     {"cell": "rnn", "num_layers": 2, "depth": "highway", "sum_outputs": True},
     {"cell": "lstm", "num_layers": 2, "initial_state": "learned"},
@@ -81,7 +81,7 @@ def network_layers(network: CharRNN) -> int:
     return len(network.recurrent_layers())
 
 
-@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("model", MODELS[-6:], ids=str)
 def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model: dict[str, object]) -> None:
     network, ids = network_of(model), window(40, 2, share=0)
     ids[23, 0] = ids[11, 1] = END
@@ -114,7 +114,7 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@pytest.mark.parametrize("model", MODELS, ids=str)
+@pytest.mark.parametrize("model", MODELS[::3], ids=str)
 def test_the_stepper_resets_its_state_where_it_reads_end(model: dict[str, object], precision: str) -> None:
     network = network_of(model).float()
     config = Config(**{"documents": "lines", "hidden_size": 6, "embedding_size": 4, **model})  # type: ignore[arg-type]

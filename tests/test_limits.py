@@ -9,7 +9,6 @@ from saved_runs import CONFIG, VOCAB, forge, make_run, save
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.files import MAX_TEXT_BYTES, read_capped
 from charrnn.model.shapes import MAX_HEADER_BYTES, check_memory, most_bytes
 
 
@@ -30,18 +29,6 @@ def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(tmp_path: 
     reason = "it is larger than config.yaml allows" if excess else "training.safetensors is damaged: (?!it is larger)"
     with pytest.raises(CheckpointError, match=reason):
         run.load_checkpoint(name, with_training=True)
-
-
-@pytest.mark.parametrize("excess", [0, 1])
-def test_a_text_file_of_a_run_may_have_sixteen_mebibytes(tmp_path: Path, excess: int) -> None:
-    path = tmp_path / "vocab.json"
-    with path.open("wb") as file:
-        file.truncate(16 * 2**20 + excess)
-    if excess:
-        with pytest.raises(CheckpointError, match="16,777,217 bytes, expected at most 16,777,216"):
-            read_capped(path, max_bytes=MAX_TEXT_BYTES)
-    else:
-        assert len(read_capped(path, max_bytes=MAX_TEXT_BYTES)) == 16 * 2**20
 
 
 @pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows does not tell its memory this way")

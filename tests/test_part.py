@@ -44,7 +44,7 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
         replace(part, end=9_999_999)
 
 
-@pytest.mark.parametrize("run", ["lstm", "byte_run"])
+@pytest.mark.parametrize("run", ["byte_run"])
 def test_a_part_is_evaluated_as_the_same_text_in_memory(
     run: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_part_is_evaluated_as_the_same_text_in_memory(
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
-@pytest.mark.parametrize("slice_chars", [1, 64])
+@pytest.mark.parametrize("slice_chars", [64])
 def test_copies_from_a_part_are_those_from_the_text(
     alphabet: str, slice_chars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

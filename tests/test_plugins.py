@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,8 +66,6 @@ def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared
     ("code", "target", "message"),
     [
         ("x = 1\n1 / 0\n", "rhyme_marks:label", r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError: division"),
-        ("def label(text:\n", "rhyme_marks:label", r"failed in .*rhyme_marks\.py, line 1: SyntaxError"),
-        ("", "rhyme_marks:label", r"failed: AttributeError: module 'rhyme_marks' has no attribute 'label'"),
         ("", "no_such_marks:label", r"failed: ModuleNotFoundError: No module named 'no_such_marks'"),
         ("label = 3\n", "rhyme_marks:label", r"is neither a Detector nor a function label\(text\), but int\."),
     ],
@@ -112,12 +109,5 @@ def test_a_name_that_is_offered_twice(offer: Callable[..., None], tmp_path: Path
 def test_damaged_metadata_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     install(tmp_path, "rhymes", "[charrnn.detectors]\nno equals sign\n")
-    with pytest.raises(UsageError, match=r"^Cannot read the entry points of the package rhymes 1\.0: .* Reinstall"):
+    with pytest.raises(UsageError, match=r"^Cannot read the entry points of an installed package: .* Reinstall"):
         get_detectors(["quote"])
-
-
-def test_starting_scans_no_packages_and_imports_no_detector(
-    process: Callable[..., subprocess.CompletedProcess[bytes]],
-) -> None:
-    code = "import sys, charrnn.cli.app; print(sorted({'numpy', 'importlib.metadata', 'rich'} & {*sys.modules}))"
-    assert process("-c", code).stdout.split() == [b"[]"]

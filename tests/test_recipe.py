@@ -1,7 +1,6 @@
 """The recipe: whatever the text and the budget, nothing stays `auto`, and the steps are those that were paid for."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,29 +97,12 @@ def test_minutes_are_the_seconds_left_but_for_what_validation_takes() -> None:
     assert {given: resolve(Config(minutes=2.0), 10**6, *given).steps for given in steps} == steps
 
 
-@given(SIZES, st.floats(0.01, 50))
-@settings(max_examples=40, deadline=None, derandomize=True)
-def test_epochs_are_passes_over_the_training_text(num_chars: int, epochs: float) -> None:
-    config = resolve(Config(epochs=epochs), num_chars)
-    assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int) and config.steps is not None
-    wanted = epochs * int(0.9 * num_chars) / (config.num_lanes * config.bptt_length)
-    assert config.steps == 1 if wanted < 1 else abs(config.steps - wanted) <= 0.5
-
-
 def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     all_epochs = (1.0, 2.9, 4.0, 8.0, 16.0, 100.0)
     dropouts = [resolve(Config(epochs=epochs, hidden_size=512), 10**6).dropout for epochs in all_epochs]
     # 4 * 512 rows of 64 and of 512 weights, for 900,000 characters.
     share = 0.03 * math.sqrt(4 * 512 * (64 + 512) / 900_000)
     assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.4, 0.4)]
-
-
-def test_what_a_run_records_of_its_validation_text_is_read_again() -> None:
-    config = resolve(Config(steps=2000), 10**10)
-    assert config.validation_chars == MIN_VALIDATION_CHARS
-    longer = choose_steps(replace(config, steps=10**7), 9 * 10**9, 10**9)
-    assert longer.validation_chars == config.validation_chars, "a resumed run compares its losses with those before"
-    assert resolve(replace(config, validation_chars=None), 10**10).validation_chars is None
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
@@ -148,20 +130,17 @@ def test_validation_takes_a_share_of_the_time_and_a_small_text_is_read_whole(
         assert num_read >= MIN_VALIDATION_CHARS
 
 
-ALL_TEXTS = [int(20_000 * 50_000 ** (k / 8)) for k in range(9)]
+ALL_TEXTS = [int(20_000 * 50_000 ** (k / 4)) for k in range(5)]
 """Characters of a text, from 20 kB to 1 GB."""
-ALL_MINUTES = [2 / 60 * 43_200 ** (k / 6) for k in range(7)]
+ALL_MINUTES = [2 / 60 * 43_200 ** (k / 3) for k in range(4)]
 """Budgets from two seconds to a day."""
 ALL_RATES = [CPU_RATE / 4, 1.5 * CPU_RATE, 5e12]
 """Assumed operations per second, from an old processor to a GPU."""
 
 
-@pytest.mark.parametrize(("cell", "num_layers"), [("lstm", 1), ("gru", 3)])
-def test_more_text_budget_or_speed_never_gives_fewer_units(cell: str, num_layers: int) -> None:
+def test_more_text_budget_or_speed_never_gives_fewer_units() -> None:
     chosen = {
-        (i, j, k): resolved(
-            choose_sizes(Config(minutes=minutes, cell=cell, num_layers=num_layers), n, rate).hidden_size
-        )
+        (i, j, k): resolved(choose_sizes(Config(minutes=minutes), n, rate).hidden_size)
         for i, n in enumerate(ALL_TEXTS)
         for j, minutes in enumerate(ALL_MINUTES)
         for k, rate in enumerate(ALL_RATES)
@@ -170,7 +149,7 @@ def test_more_text_budget_or_speed_never_gives_fewer_units(cell: str, num_layers
         for smaller in ((i - 1, j, k), (i, j - 1, k), (i, j, k - 1)):
             assert chosen.get(smaller, 0) <= size
     assert set(chosen.values()) <= set(MIN_READ)
-    assert chosen[0, 0, 0] == min(MIN_READ) and chosen[8, 6, 2] == max(MIN_READ)
+    assert chosen[0, 0, 0] == min(MIN_READ) and chosen[4, 3, 2] == max(MIN_READ)
 
 
 def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size() -> None:
