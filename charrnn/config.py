@@ -31,8 +31,6 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
-SMALL_NETWORK = 16
-"""Units per layer of a network whose every number can be listed, at most."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 WIDTHS = ("hidden_size", "parameters")

@@ -25,10 +25,10 @@ from torch import nn
 
 import charrnn
 from charrnn.cli.signals import Signals
-from charrnn.cli.training_view import TrainingView, _next_commands
+from charrnn.cli.training_view import TrainingView
 from charrnn.config import FIELD_NAMES
 from charrnn.errors import UsageError, named
-from charrnn.training.events import DoneEvent, StartEvent, WarningEvent
+from charrnn.training.events import DoneEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 
 Command = Callable[..., Ran]
@@ -316,12 +316,3 @@ def test_training_whose_reader_leaves_saves_and_stops(tmp_path: Path) -> None:
     run = tmp_path / "checkpoints" / "text-001"
     steps = [record["step"] for record in read_metrics(run)]
     assert (run / "latest").read_text() == f"step-{steps[-1]:08d}\n", "what was learned is saved"
-
-
-@pytest.mark.parametrize(("num_chars", "command"), [(2_000, "visualize"), (1_990, "visualize --text FILE")])
-def test_what_comes_next_is_a_command_that_works(num_chars: int, command: str) -> None:
-    """Of a text too short to score cells, another one is asked for."""
-    values: dict[str, Any] = dict.fromkeys(("num_parameters", "num_steps", "first_step", "vocab_size"), 9)
-    values |= {"num_chars": num_chars, "num_train_chars": num_chars * 8 // 10, "num_distinct_chars": 4}
-    start = StartEvent(run="run", corpus="", config={"split": (0.8, 0.1, 0.1)}, **values)
-    assert _next_commands("", start)[1] == f"charrnn {command}"

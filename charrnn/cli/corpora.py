@@ -9,13 +9,13 @@ import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, with_options
 from charrnn.cli.root import Command
-from charrnn.cli.streams import print_json, print_path, result_console, warn
+from charrnn.cli.streams import print_json, print_path, result_console
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import DataError, did_you_mean
 from charrnn.options import Option
 from charrnn.text.catalogue import find_entry, load_catalogue
 from charrnn.text.formal_languages import find_language, make_strings
-from charrnn.text.sources import fetch_to_train, read_instead
+from charrnn.text.sources import fetch_to_train
 
 app = typer.Typer(
     help="List, download and generate texts. They are those of a catalogue, and strings of formal languages.",
@@ -71,9 +71,6 @@ def fetch_corpus(
     if entry is None:
         names = [entry.name for entry in load_catalogue()]
         raise DataError(f"The catalogue has no {name!r}; it has {', '.join(names)}." + did_you_mean(name, names))
-    here = read_instead(entry)
-    if here is not None:
-        warn((f"`charrnn train {entry.name}` reads {here} of this folder, not the text of the catalogue",), quiet=quiet)
     path = str(fetch_to_train(entry))
     print_json({"name": entry.name, "path": path}) if json else print_path(path)
 

@@ -100,10 +100,15 @@ class Command(typer.core.TyperCommand):
         """Write the arguments, the options without a group, each group, and the options that every command has."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
-            record = help_record(parameter, ctx)
-            if record is None:
+            record = parameter.get_help_record(ctx)
+            if record is None:  # it is hidden
                 continue
-            is_argument = parameter.param_type_name == "argument"
+            name, text = record
+            if is_argument := parameter.param_type_name == "argument":
+                # As in the usage, without the braces of a required one: the record has the type of the annotation.
+                name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx)))
+            # A default that is given as a string has brackets.
+            record = name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
             panel = OTHER if parameter.name == "help" else getattr(parameter, "rich_help_panel", None) or "Options"
             groups.setdefault("Arguments" if is_argument else panel, []).append(record)
         others = groups.pop(OTHER)
@@ -115,19 +120,6 @@ class Command(typer.core.TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl([(name.ljust(width), text) for name, text in records])
-
-
-def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """Return the name of an argument or option and its help text; None if it is hidden."""
-    record = parameter.get_help_record(ctx)
-    if record is None:
-        return None
-    name, text = record
-    if parameter.param_type_name == "argument":
-        # As in the usage, without the braces of a required one: the record has the type of the annotation, too.
-        name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx)))
-    # A default that is given as a string has brackets.
-    return name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
 
 
 app = typer.Typer(

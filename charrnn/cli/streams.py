@@ -32,11 +32,6 @@ def result_console(*, stderr: bool = False) -> "Console":
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
-def message_console() -> "Console":
-    """Return a rich console on stderr."""
-    return result_console(stderr=True)
-
-
 def print_json(value: Any) -> None:
     """Print one JSON value on one line of stdout; numbers that are not finite become null."""
     sys.stdout.write(to_json(value) + "\n")

@@ -11,7 +11,7 @@ from typing import Any
 from charrnn.cli.flags import with_flags
 from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
+from charrnn.cli.streams import discard_output, print_json, print_path, printable, result_console
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import Progress, using
@@ -68,7 +68,7 @@ class TrainingView:
         self.signals = signals
         signals.is_quiet = self.quiet or launched.is_supervised
         self.show_as_json = show_as_json
-        self._console: Any = None if self.quiet or show_as_json else message_console()
+        self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
         self._is_stop_passed_on = False
         self._bar: Any = None
         self._start: StartEvent | None = None
@@ -209,7 +209,9 @@ class TrainingView:
                     self._print("Nothing was left to train: give a larger --steps, --epochs or --minutes to continue.")
                 self._print("Next:")
                 # The newest run in checkpoints/ need not be named.
-                self._print_commands(_next_commands("" if is_at_home else f" {run}", self._start))
+                named = "" if is_at_home else f" {run}"
+                lines = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}", f"evaluate{named}")
+                self._print_commands(f"charrnn {line}" for line in lines)
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
@@ -226,16 +228,3 @@ def _best_loss(event: DoneEvent) -> str:
         return ""
     best = f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
     return f"{best}." if event.best_step == event.step else f"{best},\nwhich every command uses."
-
-
-def _next_commands(run: str, start: StartEvent | None) -> list[str]:
-    """Return the commands that sample from a trained run, look inside it and evaluate it; `run` is its name, or ""."""
-    from charrnn.cells.scores import MIN_TEXT
-
-    look_inside = f"visualize{run}"
-    if start is not None:
-        _, validation, *test = start.config["split"]
-        # What is not for training, without a test text.
-        num_val_chars = int((start.num_chars - start.num_train_chars) * validation / (validation + sum(test)))
-        look_inside += " --text FILE" * (num_val_chars < MIN_TEXT)
-    return [f"charrnn {line}" for line in (f"sample{run} --temp {SAMPLE_TEMPERATURE}", look_inside, f"evaluate{run}")]

@@ -24,7 +24,7 @@ from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.cli.arguments import load_model, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
 from charrnn.cli.streams import print_json, result_console
-from charrnn.config import SMALL_NETWORK, Config, resolved
+from charrnn.config import Config, resolved
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, counted, named
 from charrnn.extensions import ModelMethod
@@ -37,7 +37,7 @@ from charrnn.model.walk import Architecture, Walk
 from charrnn.views.tables import predictions_table
 from charrnn.views.theme import all_visible, visible
 
-MAX_UNITS = SMALL_NETWORK
+MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
 MAX_STEPS = 1_000
 """Characters of the longest text."""

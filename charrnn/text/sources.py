@@ -130,11 +130,6 @@ def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
     return fetch(entry, found)
 
 
-def read_instead(entry: CatalogueEntry) -> Path | None:
-    """Return the file or folder in the current folder that is read where the name of the entry is given, or None."""
-    return _find_path(entry.name, [])
-
-
 def origin_at(location: str, order: Order) -> Origin | None:
     """Find what is at a recorded location: regular files only. Return None if nothing is there.
 

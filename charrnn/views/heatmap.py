@@ -16,7 +16,6 @@ from charrnn.views.theme import (
     ASCII_BLOCKS,
     BLOCKS,
     LINE_ENDS,
-    Palette,
     block,
     is_plain,
     palette_of,
@@ -255,14 +254,11 @@ class GuessMap:
                     break
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
                     text = _fit("".join(map(show, guess)) if guess != " " else space, cell_len(shown))
-                    yield Segment(text, None if plain else guess_style(probability, palette))
+                    # The more likely, the stronger; a guess that is not drawn has no background.
+                    share = FAINTEST + (1 - FAINTEST) * probability if probability else 0.0
+                    yield Segment(text, None if plain else palette.share("guess", share))
                 yield Segment.line()
             yield Segment.line()
-
-
-def guess_style(probability: float, palette: Palette) -> Style:
-    """Return the style of a guess: the more likely, the stronger the background. Probability 0 has none."""
-    return palette.share("guess", FAINTEST + (1 - FAINTEST) * probability if probability else 0.0)
 
 
 def _guess(guesses: Sequence[tuple[str, float]], rank: int) -> tuple[str, float]:

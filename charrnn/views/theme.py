@@ -165,14 +165,8 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     lightness, *_ = to_oklab(paper.paper)
     lightness += (paper.lightness - lightness) * share
     coloured = from_oklch(lightness, HUES[hue].chroma * share, HUES[hue].degrees)
-    return coloured, ink_on(coloured, paper.ink)
-
-
-def ink_on(paper: str, ink: str) -> str:
-    """Return `ink` if it has enough contrast with `paper`, or else black or white, whichever has more."""
-    if contrast(paper, ink) >= MIN_CONTRAST:
-        return ink
-    return max("#000000", "#ffffff", key=lambda colour: contrast(paper, colour))
+    inks = [ink for ink in (paper.ink,) if contrast(coloured, ink) >= MIN_CONTRAST] or ["#000000", "#ffffff"]
+    return coloured, max(inks, key=lambda ink: contrast(coloured, ink))
 
 
 def contrast(one: str, other: str) -> float:

@@ -15,7 +15,7 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import message_console, print_json, printable, result_console
+from charrnn.cli.streams import print_json, printable, result_console
 from charrnn.cli.train import LOG, RECIPE, SETTING_OPTIONS, parse_settings
 from charrnn.errors import Message, UsageError, counted
 from charrnn.options import Option
@@ -135,7 +135,7 @@ class SweepView:
     def __init__(self, signals: Signals, *, quiet: bool) -> None:
         self._signals = signals
         signals.is_quiet = quiet
-        self._console: Any = None if quiet else message_console()
+        self._console: Any = None if quiet else result_console(stderr=True)
         self._bar: Any = None
         self._shares: dict[str, float] = {}
         """How far each run has come, from 0 to 1."""
