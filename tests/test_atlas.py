@@ -9,7 +9,7 @@ import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
-from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, atlas_entries, place_cells, spread
+from charrnn.lab.atlas import ATLAS_VERSION, COLUMNS, Atlas, atlas_entries, place_cells
 from charrnn.views.page import Page, chars_on_page, to_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
@@ -31,21 +31,16 @@ def test_the_map_has_the_axes_of_classical_scaling() -> None:
     assert np.array_equal(found, place_cells(correlations.astype(np.float32)))
 
 
-def test_cells_that_carry_the_same_are_near_whatever_their_sign_and_do_not_overlap() -> None:
+def test_cells_that_carry_the_same_are_near_whatever_their_sign() -> None:
     draw = np.random.default_rng(2)
     values = draw.normal(size=(60, 300))
     values[41] = -values[5]
     places = place_cells(np.corrcoef(values).astype(np.float32))
     distances = np.linalg.norm(places[:, None] - places, axis=2) + 9 * np.eye(60)
-    assert distances.min() > 0.4 / 60**0.5
     assert distances[5, 41] < np.median(distances.min(axis=0)) * 2
     for num_cells in (1, 2, 3):  # constant cells have places, too
         places = place_cells(np.eye(num_cells, dtype=np.float32))
         assert places.shape == (num_cells, 2) and places.min() >= 0 and places.max() <= 1
-    places = np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1], [0.52, 0.5]])
-    moved = spread(places, 0.2)
-    assert (np.linalg.norm(moved[:, None] - moved, axis=2) + np.eye(4)).min() > 0.19
-    assert moved[2] == pytest.approx(places[2], abs=1e-3), "it is far from all others"
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +70,6 @@ def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas)
     for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
         # The values are kept in half precision.
         assert shown == pytest.approx(trace.cells[place.begin : place.end, 0, 3], abs=2e-3)
-        assert TEXT[place.begin - 1].isspace() or place.index - place.begin <= 49
         assert place.begin <= place.index < place.end <= place.begin + 90
 
 

@@ -5,8 +5,6 @@ Shapes: N characters, T time, B windows.
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from test_losses import make_ids, make_network, naive_nats
 
 from charrnn.errors import DataError
@@ -15,12 +13,8 @@ from charrnn.lab import breakdown
 from charrnn.lab.breakdown import (
     CLASSES,
     class_of,
-    classes_at,
-    classes_of_bytes,
     context_length,
-    group_of_position,
     num_read_since_end,
-    position_names,
     sums_by_class,
     sums_by_position,
 )
@@ -42,36 +36,11 @@ def test_every_character_has_the_class_of_its_unicode_category() -> None:
         "€+🙂": "symbols",
         "\x07\u200b": "other characters",
         "\0": "ends of documents",
-        "\udc80": "invalid bytes",
+        "\udc80": "other bytes",
     }
     for characters, name in expected.items():
         assert {CLASSES[class_of(character)] for character in characters} == {name}
     assert CLASSES[class_of("")] == "unknown"
-
-
-@given(st.text(max_size=60), st.binary(max_size=8))
-def test_a_byte_has_the_class_of_its_character(text: str, garbage: bytes) -> None:
-    try:
-        data = text.encode()
-    except UnicodeEncodeError:  # a surrogate has no UTF-8
-        return
-    expected = [class_of(character) for character in text for _ in character.encode()]
-    assert classes_of_bytes(data).tolist() == expected
-    mixed = classes_of_bytes(data + b"\n" + garbage)
-    assert len(mixed) == len(data) + 1 + len(garbage)
-    assert mixed[: len(data) + 1].tolist() == [*expected, class_of("\n")]
-
-
-@pytest.mark.parametrize("kind", ["char", "byte"])
-def test_classes_are_found_at_any_positions_block_by_block(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    vocab = Vocab.from_text(TEXT, min_count=1) if kind == "char" else Vocab.of_bytes()
-    ids = vocab.encode(TEXT * 3)
-    each = TEXT * 3 if kind == "char" else "".join(character * len(character.encode()) for character in TEXT * 3)
-    assert len(each) == len(ids)
-    positions = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < 0.6)
-    monkeypatch.setattr("charrnn.lab.breakdown._BLOCK", 7)
-    found = np.concatenate(list(classes_at(vocab, ids, positions)))
-    assert found.tolist() == [class_of(each[position]) for position in positions]
 
 
 def test_the_loss_by_class_is_that_of_a_loop() -> None:
@@ -94,6 +63,13 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     assert "unknown" in by_name
 
 
+def test_a_byte_above_127_has_a_class_of_its_own() -> None:
+    vocab = Vocab.of_bytes()
+    ids = vocab.encode("aé\n".encode() * 20)
+    groups = sums_by_class(CharLosses(np.arange(80), np.ones(80, np.float32)), vocab, ids).groups()
+    assert {one.name: one.num_chars for one in groups} == {"lower case": 20, "newlines": 20, "other bytes": 40}
+
+
 def test_a_class_in_few_places_has_no_interval() -> None:
     vocab = Vocab.from_text("ab7", min_count=1)
     ids = vocab.encode("ab" * 1000 + "7" * 100 + "ab" * 1000)
@@ -103,14 +79,6 @@ def test_a_class_in_few_places_has_no_interval() -> None:
     doubled = CharLosses(losses.positions, 2 * losses.nats)
     compared, _ = sums_by_class(doubled, vocab, ids).groups(sums_by_class(losses, vocab, ids))
     assert compared.difference is not None and compared.difference.mean == compared.difference.low == 1.0
-
-
-def test_groups_of_positions_are_powers_of_two() -> None:
-    names = position_names(32)
-    assert names == ("1", "2", "3-4", "5-8", "9-16", "17-32")
-    for position, group in enumerate(group_of_position(np.arange(1, 33)).tolist(), start=1):
-        low, _, high = names[group].partition("-")
-        assert int(low) <= position <= int(high or low)
 
 
 def test_the_state_holds_what_was_read_since_the_last_end() -> None:

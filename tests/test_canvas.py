@@ -1,11 +1,10 @@
 """Drawings in characters: each dot where it belongs, in braille and in ASCII."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from charrnn.views.charts import Canvas, part_widths
+from charrnn.views.charts import Canvas
 
 RED, BLUE = Style(color="red"), Style(color="blue")
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
@@ -67,17 +66,3 @@ def test_nothing_is_drawn_outside(
     assert [len(line) for line in lines] == [width] * height
     for place in ((x, y), (to_x, to_y)):
         assert lines[canvas.row(place[1])][canvas.column(place[0])] != " "
-
-
-@pytest.mark.parametrize(
-    ("shares", "width", "expected"),
-    [
-        ([0.5, 0.25, 0.125, 0.125], 80, [40, 20, 10, 10]),
-        ([1 / 3] * 3, 10, [3, 4, 3]),
-        ([0.0, 1.0], 7, [0, 7]),
-        ([0.0, 0.0], 7, [0, 0]),
-        ([], 7, []),
-    ],
-)
-def test_the_parts_of_a_bar_fill_its_width(shares: list[float], width: int, expected: list[int]) -> None:
-    assert part_widths(shares, width) == expected

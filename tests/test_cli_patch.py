@@ -62,12 +62,8 @@ def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, l
     ("arguments", "code", "message"),
     [
         (("--patch", "0"), 2, "A layer has no highest passage: give --from and --into, or patch a cell."),
-        (("--patch", "7"), 2, "There is no cell 7:0: layers go from 0 to 0"),
-        (("--patch", "0:1", "--from", ""), 3, "--from is empty: give at least one character."),
         (("--patch", "0:1", "--from", "a", "--into", "日"), 3, "--into has characters that are not in the vocabulary"),
         (("--patch", "0:1", "--from", "@-1"), 2, "--from @-1: a position is a number from 0 on"),
-        (("--patch", "0:1", "--into", "@" + 5000 * "9"), 2, f"--into @{39 * '9'}: a position is"),
-        (("--patch", "0:1", "--from", "@99999999"), 2, "--from is position 99,999,999 of a text of"),
         (("--patch", "0:1", "--from", "a", "--into", "b", "--text", "x"), 2, "--text does not apply to --patch with"),
     ],
 )

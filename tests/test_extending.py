@@ -7,13 +7,11 @@ import json
 import math
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from environment import clean_environment
 from fake_packages import install
 
 import charrnn
@@ -29,17 +27,6 @@ STEP = re.compile(
 )
 """A step of the page: where some code belongs, and the code."""
 TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (at all).\n" * 60
-DOCUMENTED = {
-    "README.md": [("| 9 kinds of RNN |", "| 10 kinds of RNN |")],
-    "docs/visualize.md": [("any text: `quote`", "any text: `parenthesis`,\n  `quote`")],
-    "docs/training.md": [("rnn and six more", "rnn and seven more")],
-    "docs/theory.md": [
-        ("| Arjovsky 2016 |\n", "| Arjovsky 2016 |\n| `ugrnn` | one gate, no separate memory | Collins 2017 |\n"),
-    ],
-}
-"""What the page asks to document: in each file, texts and what takes their place."""
-ADDED = "ugrnn or parenthesis or every_detector or every_cell or formats or registry or equations or any_text_has"
-"""For `pytest -k`: the parameters that the page adds, and the fast tests that go through a whole registry."""
 pytestmark = pytest.mark.docs
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -84,10 +71,8 @@ def steps() -> list[re.Match[str]]:
 def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the repository in which every step of the page but the plugins was followed."""
     copy = tmp_path_factory.mktemp("site")
-    folders = ("charrnn", "tests", "docs", "benchmarks", ".ci")
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     # Not copytree: it copies permissions too, and a checkout may be read-only.
-    for path in (*files, *ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.txt")):
+    for path in (path for folder in ("charrnn", "tests") for path in (ROOT / folder).rglob("*") if path.is_file()):
         if "__pycache__" not in path.parts:
             target = copy / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,27 +80,7 @@ def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -
     for step in steps:
         if not step["module"]:
             follow(step, copy)
-    for name, replaced in DOCUMENTED.items():
-        text = (copy / name).read_text(encoding="utf-8")
-        for old, new in replaced:
-            assert text.count(old) == 1, f"{name} has this once: {old}"
-            text = text.replace(old, new)
-        (copy / name).write_text(text, encoding="utf-8")
-    script = [sys.executable, str(copy / "docs" / "make_reference.py")]
-    subprocess.run(script, env=clean_environment(PYTHONPATH=str(copy)), check=True)
     return copy
-
-
-def run_tests(process: Process, site: Path, files: str, *options: str) -> int:
-    """Run test files of the copy in `site` against its package; return how many tests passed."""
-    paths = [site / "tests" / f"test_{name}.py" for name in files.split()]
-    settings = ("-n", 0, "-p", "no:cacheprovider", "-c", site / "pyproject.toml", "--rootdir", site)
-    ran = process("-m", "pytest", *settings, *options, *paths, PYTHONPATH=str(site))
-    out = ran.stdout.decode()
-    assert ran.returncode == 0, out[-4000:] + ran.stderr.decode()[-1000:]
-    passed = re.search(r"^(\d+) passed", out, re.MULTILINE)
-    assert passed is not None, out[-1000:]
-    return int(passed[1])
 
 
 @pytest.fixture
@@ -152,13 +117,6 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
     fences = re.findall(r"^```(\w*)\n.*?^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(steps) == sum(1 for language in fences if language in ("", "python"))
     assert sum(1 for step in steps if step["module"]) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.trained
-def test_the_tests_hold_for_what_the_page_adds(site: Path, process: Process) -> None:
-    files = "detectors cells compiled architectures readme"
-    assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 12
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ Shapes: K lags, L layers, S state vectors, H units, V characters.
 import numpy as np
 import pytest
 import torch
-from effects_networks import ARCHITECTURES, H, make_config, make_network, make_text
+from effects_networks import ARCHITECTURES, make_config, make_network, make_text
 from encoded_texts import as_text
 from progress_reports import reports
 from torch import Tensor
@@ -49,23 +49,6 @@ def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
     assert np.min(expected) > 1e-6  # far above what the tolerance could hide
 
 
-@pytest.mark.parametrize("factor", [0.9, 1.0, 1.3])
-def test_a_linear_recurrence_fades_or_grows_by_its_eigenvalue(factor: float) -> None:
-    """Where no unit is cut off, an irnn is linear: its Jacobian is its weight, a permutation times `factor`."""
-    network = make_network("irnn", num_layers=1)
-    (layer,) = network.recurrent_layers()
-    with torch.no_grad():
-        layer.weight("hh").copy_(factor * torch.eye(H, dtype=torch.float64).roll(1, dims=0))
-        layer.weight("ih").abs_()
-        network.embedding.weight.abs_()
-        for name in ("ih", "hh"):
-            layer.bias(name).fill_(0.01)
-        network.output.weight.mul_(1e-9)  # so that all of what grows stays far from one certain character
-    (norms,) = measure_reach(network, make_text(200), max_lag=40).norms
-    np.testing.assert_allclose(norms, norms[0] * factor ** np.arange(40.0), rtol=1e-6)
-    assert norms[0] > 0
-
-
 def test_losses_are_averaged_over_the_text() -> None:
     network, text = make_network("lstm", "residual", num_layers=2), make_text(40, 320)
     with reports() as done:
@@ -78,7 +61,7 @@ def test_losses_are_averaged_over_the_text() -> None:
     assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 
-@pytest.mark.parametrize(("num_chars", "num_context"), [(K + 2, 0), (2, K), (K + 3, 0), (2, 38)])
+@pytest.mark.parametrize(("num_chars", "num_context"), [(K + 2, 0), (2, K)])
 def test_the_shortest_texts_leave_the_network_as_it_was(num_chars: int, num_context: int) -> None:
     network = make_network("gru").float()
     reach = measure_reach(network, make_text(num_chars, num_context), max_lag=K)

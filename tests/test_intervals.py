@@ -56,17 +56,7 @@ def test_paired_differences_need_the_same_blocks() -> None:
         BlockSums.of(first) - BlockSums.of(second[1:])
 
 
-def test_blocks_with_more_values_count_for_more() -> None:
-    """As for the characters of a class, of which some passages have many: an interval of a ratio of sums."""
-    counts = np.where(np.arange(20) % 4 == 0, 400.0, 5.0)
-    sums = np.random.default_rng(4).normal(1.0, 0.2, 20) * counts
-    resampled = [(drawn * sums).sum() / (drawn * counts).sum() for drawn in draw_counts(20, 2000)]
-    low, high = BlockSums(sums, counts).interval() or (0, 0)
-    tail = np.mean(np.array(resampled) < low), np.mean(np.array(resampled) > high)
-    assert tail == pytest.approx((0.0159, 0.0159), abs=0.002)
-
-
-@pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9), (20_000, 0.95)])
+@pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9)])
 def test_the_interval_of_correlated_values_contains_the_mean(num_values: int, correlation: float) -> None:
     generator = np.random.default_rng(3)
     innovations = generator.normal(size=(num_values, 300))

@@ -16,9 +16,7 @@ from charrnn.evaluation import losses as loss_module
 from charrnn.evaluation.losses import (
     WINDOWED_LENGTH,
     CharLosses,
-    bits,
     char_losses,
-    consecutive_ranges,
     num_scored_chars,
     scored_positions,
     stateful_block_sums,
@@ -69,8 +67,7 @@ def naive_nats(network: CharRNN, ids: IdArray, first: int) -> NDArray[np.float64
     return np.array(losses[first - 1 :])
 
 
-@pytest.mark.parametrize("first", [1, 30, 99])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", 30), ("rnn", 99)])
 def test_the_losses_of_a_short_text_are_those_of_a_loop(cell: str, first: int) -> None:
     network, ids = make_network(cell), make_ids(100)
     losses, expected = char_losses(network, ids, first, precision="fp32"), naive_nats(network, ids, first)
@@ -79,7 +76,7 @@ def test_the_losses_of_a_short_text_are_those_of_a_loop(cell: str, first: int) -
     assert stateful_nats(network, ids, first, precision="fp32") == pytest.approx(expected.mean(), abs=NEAR / 10)
 
 
-@pytest.mark.parametrize("first", [1, 40, WARM_UP + 300])
+@pytest.mark.parametrize("first", [1, WARM_UP + 300])
 @pytest.mark.parametrize("max_chars", [None, 3 * 4 * WARM_UP - 30, 700])
 def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars: int | None, first: int) -> None:
     network = make_network()
@@ -127,12 +124,6 @@ def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> Non
     np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
 
 
-def test_consecutive_positions_are_one_range() -> None:
-    assert list(consecutive_ranges(np.array([3, 4, 5, 9, 11, 12]), 2)) == [(0, 2), (2, 3), (3, 4), (4, 6)]
-    assert list(consecutive_ranges(np.array([3, 4, 5, 9, 11, 12]))) == [(0, 3), (3, 4), (4, 6)]
-    assert list(consecutive_ranges(np.array([7]))) == [(0, 1)]
-
-
 @pytest.mark.parametrize(("num_chars", "first"), [(0, 1), (1, 1), (10, 0), (10, 10)])
 def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> None:
     for call in (stateful_nats, char_losses):
@@ -140,13 +131,6 @@ def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> 
             call(make_network(), make_ids(num_chars), first)
     with pytest.raises(ValueError, match="one shape"):
         CharLosses(np.arange(3), np.zeros(2, np.float32))
-
-
-def test_a_model_that_knows_nothing_loses_the_logarithm_of_its_alphabet() -> None:
-    network, ids = make_network(), make_ids(400)
-    torch.nn.init.zeros_(network.output.weight)
-    np.testing.assert_allclose(char_losses(network, ids, precision="fp32").nats, math.log(V), rtol=1e-6)
-    assert windowed_nats(network, ids) == pytest.approx(math.log(V), abs=NEAR)
 
 
 def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +162,3 @@ def test_bf16_is_asked_for_by_name_and_stays_near() -> None:
         exact, rounded = (measure(network, ids, precision=precision) for precision in ("fp32", "bf16"))
         # bf16 keeps 8 bits: a logit of 4 is off by 0.02 at most, and the errors of 400 characters have any sign.
         assert rounded != exact and rounded == pytest.approx(exact, abs=0.02)
-
-
-def test_bits_are_nats_over_the_logarithm_of_two() -> None:
-    assert bits(3 * math.log(2)) == pytest.approx(3.0, rel=1e-15)

@@ -93,7 +93,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
         ),
         "cell 0:1",
     ),
-    "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "<svg"),
+    "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
     "gradient": (REACHES[0], "<svg"),
     "coloured text": (COLOURED, "background-color"),
     "guesses": (
@@ -118,7 +118,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
             text_length=9,
             models=(example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind in KINDS)),),
         ),
-        "word start",
+        "memory-100",
     ),
     "long range": (
         example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)),
@@ -145,7 +145,6 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
                     matrix="W_hh",
                     gate="",
                     largest_singular_values=(2.0, 3.0),
-                    spectral_radii=(1.0, 1.5),
                 ),
             ),
             gradient_steps=(1, 2),

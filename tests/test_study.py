@@ -125,7 +125,7 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm
     assert [(one.detector, one.layer, one.unit) for one in histories] == [
         (one.detector, one.layer, one.unit) for one in scores
     ]
-    with pytest.raises(UsageError, match="alone was not loaded from a run"):
+    with pytest.raises(UsageError, match="alone is one step of a run"):
         Model(model.config, model.vocab, model.tensors, name="alone").history(text)
 
 

@@ -12,7 +12,6 @@ from test_notebook import OBJECTS
 from test_tables import WIDE_TABLES
 
 from charrnn.apps.notebook import pictures
-from charrnn.views.charts import StackedBar
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
 from charrnn.views.svg import Drawing
 
@@ -20,7 +19,6 @@ Colours = Literal["standard", "256", "truecolor"]
 PICTURES: dict[str, list[RenderableType]] = {
     **{name: list(pictures(value)) for name, (value, _) in OBJECTS.items()},
     **{f"table of {name}": [table] for name, table in WIDE_TABLES.items()},
-    "stacked bar": [StackedBar([("n-gram", 0.5), ("memory", 0.25), ("rare [b]word", 0.125), ("boost", 0.125)])],
     "legends": [Legend(underlined="where the detector is on (not for counts)"), SURPRISE_LEGEND],
 }
 SETS_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
