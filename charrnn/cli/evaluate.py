@@ -78,8 +78,8 @@ def evaluate(
     --by position shows how much of the context the model uses, --by class where it loses most. --per-line finds the
     lines that the model finds least likely for their length, such as misprints or another author's.
 
-    --errors shows what would have avoided each error, such as a longer memory or more text, and with several runs what
-    the others fix. --long-range shows how well brackets and quotes are closed, by their distance.
+    --errors shows what would have avoided each error, such as a longer memory or more text. --long-range shows how
+    well brackets and quotes are closed, by their distance.
 
     --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix RUN3.
 

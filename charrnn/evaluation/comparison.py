@@ -12,9 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from charrnn.config import Auto, Config
 from charrnn.errors import DataError, Message, UsageError, counted, named
 from charrnn.evaluation.losses import (
@@ -22,7 +19,6 @@ from charrnn.evaluation.losses import (
     WINDOWED,
     CharLosses,
     MeasuredText,
-    bits,
     block_difference,
     char_losses,
     paired_difference,
@@ -198,7 +194,7 @@ def evaluate_runs(
     """
     comparison = Comparison.of(models, text, part=part, context=context, precision=precision, max_chars=max_chars)
     comparison.add_mixtures(mixtures, context)
-    check_comparable(comparison.runs, comparison.max_chars)
+    check_comparable(comparison.runs)
     prepared = [
         rows.prepare(comparison, value) for rows in offered(ExtraRows) if (value := extra_rows.pop(rows.name, None))
     ]
@@ -336,13 +332,10 @@ class Comparison:
         self.add(blocks, run.text, difference, name=run.name, protocol=protocol, step=run.step, precision=precision)
 
     def _difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
-        """Return the difference to the first run: in bits per byte if one reads characters and the other bytes."""
+        """Return the difference to the first run; None for that itself, and if one of the two reads bytes."""
         first = self.runs[0]
-        if run is first:
-            return None
-        if run.text.unit == first.text.unit:
-            return paired_difference(losses, self.losses[0])
-        return byte_difference(losses, run.text, self.losses[0], first.text)
+        is_paired = run is not first and run.text.unit == first.text.unit
+        return paired_difference(losses, self.losses[0]) if is_paired else None
 
     def evaluation(self) -> Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the figures."""
@@ -452,22 +445,17 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
 
 def describe_alphabets(first: Vocab, other: Vocab) -> str:
     """Return how two alphabets differ, in words."""
-    size, other_size = (
+    sizes = [
         "256 bytes" if vocab.kind == "byte" else f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
         for vocab in (first, other)
-    )
-    if other_size != size:
-        return f"{size}; {other_size}"
-    if first.has_unknown_symbol != other.has_unknown_symbol:
-        with_first, with_other = ("with" if vocab.has_unknown_symbol else "without" for vocab in (first, other))
-        return f"{size} {with_first} an unknown symbol; {size} {with_other} one"
-    only_first = set(first.characters) - set(other.characters)
-    if not only_first:
-        return f"the same {size} in another order"
-    return f"{size} with {min(only_first)!r}; {size} with {min(set(other.characters) - set(first.characters))!r}"
+    ]
+    different = sorted(set(first.characters) ^ set(other.characters))
+    if sizes[0] != sizes[1]:
+        return "; ".join(sizes)
+    return f"{sizes[0]}, {different[-1]!r} in one of them only" if different else f"{sizes[0]}, in another order"
 
 
-def check_comparable(runs: Sequence[MeasuredRun], max_chars: int | None, *, needs_interval: bool = True) -> None:
+def check_comparable(runs: Sequence[MeasuredRun], *, needs_interval: bool = True) -> None:
     """Raise DataError, with the reason, if the losses of the runs over their texts cannot be compared.
 
     The texts must be the same for all of them; how each run reads it may differ.
@@ -488,39 +476,3 @@ def check_comparable(runs: Sequence[MeasuredRun], max_chars: int | None, *, need
                     f"them as one symbol, which is easier to predict.\nIts loss cannot be compared with that of "
                     f"{other.name}, which has another alphabet: give a text that both know."
                 )
-        whole = max(run.text.num_chars, first.text.num_chars)
-        if run.text.unit != first.text.unit and max_chars is not None and max_chars < whole:
-            raise UsageError(
-                f"{first.name} and {run.name} read {first.text.unit}s and {run.text.unit}s: they are compared over a "
-                f"whole text.\nGive a shorter text, or {named('max_chars', whole)}."
-            )
-
-
-def byte_difference(
-    losses: CharLosses, text: MeasuredText, reference: CharLosses, reference_text: MeasuredText
-) -> Difference | None:
-    """Compute the paired difference in bits per byte of two predictors of one whole text, of which one reads bytes.
-
-    The losses of a character's bytes are added up, so that both have one loss for each character. The first character
-    is left out. None if the text is too short for an interval.
-    """
-    nats, sizes = _by_character(losses, text)
-    others, other_sizes = _by_character(reference, reference_text)
-    sizes = other_sizes if sizes is None else sizes
-    assert sizes is not None, "one of the two reads bytes"
-    if not len(nats) == len(others) == len(sizes):
-        raise ValueError(f"{len(nats)} characters cannot be paired with {len(others)}")
-    differences = BlockSums.of(nats) - BlockSums.of(others)
-    blocks = BlockSums(bits(1) * differences.sums, BlockSums.of(sizes).sums)
-    interval = blocks.interval()
-    if interval is None:
-        return None
-    return Difference(mean=blocks.mean, low=interval[0], high=interval[1], unit="bits/byte")
-
-
-def _by_character(losses: CharLosses, text: MeasuredText) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    """Return the loss of each whole character of a text and, where it is read as bytes, how many bytes each has."""
-    if text.unit == "character":
-        return losses.nats, None
-    begins = np.flatnonzero((text.ids[losses.positions] & 0xC0) != 0x80)  # continuation bytes are 0b10xxxxxx
-    return np.add.reduceat(losses.nats, begins), np.diff(begins, append=len(losses))

@@ -1,7 +1,7 @@
 """Records of how well models predict a text."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from charrnn.display import Displayable
 
@@ -59,13 +59,6 @@ class Difference:
     """Lower end of the 95 % interval, by a paired block bootstrap."""
     high: float
     """Upper end of the interval."""
-    unit: Literal["nats/char", "bits/byte"] = "nats/char"
-    """`bits/byte` between a model of characters and one of bytes."""
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ Shapes: N characters, L layers, H units per layer, C cells.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -19,9 +18,9 @@ from numpy.typing import NDArray
 from charrnn.api import Model
 from charrnn.api import Text as TextOrIds
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
-from charrnn.cells.records import CellFindings, CellScore, CellValues, PassagePlace
+from charrnn.cells.records import CellFindings, CellScore, CellValues
 from charrnn.cells.trace import Activations
-from charrnn.cells.values import LARGEST_SNAP, correlate, measure_values
+from charrnn.cells.values import correlate, measure_values
 from charrnn.display import Displayable
 from charrnn.extensions import ModelMethod
 from charrnn.lab.descriptions import Description, DescriptionReport, descriptions
@@ -42,14 +41,6 @@ CHARS_AFTER = 30
 """Characters of a passage from that one on, at most."""
 NUM_DIGITS = 5
 """Significant digits of the numbers of a cell."""
-NUM_ITERATIONS = 200
-"""Steps of the subspace iteration that finds the two axes of the map."""
-SUBSPACE = 8
-"""Vectors of the subspace iteration: more than two, so that it converges although eigenvalues are close."""
-DISTANCE = 0.75
-"""Least distance of two cells on the map, in units of 1 / sqrt(C), which a grid of all cells would have."""
-NUM_SPREADS = 120
-"""Steps in which cells that are too close move apart."""
 COLUMNS = (
     CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
     CellColumn(name="description", about="the best rule of at most three conditions", is_number=False),
@@ -68,7 +59,7 @@ KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
 """How the kinds of passages are called on a page."""
 NOTES = (
     "All cells: click a column to sort by it. The filter takes words and comparisons: score>0.5, timescale>50.",
-    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r², spread out).",
+    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r²).",
     "Selection: a cell is on where its value is far enough above its mean over this text (high) or below it (low).",
 )
 """What a page with an atlas says of its parts."""
@@ -190,28 +181,22 @@ def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
     measured = measure_values(activations, None, correlations)
     cells = []
     for found, (x, y) in zip(measured, places.tolist(), strict=True):
-        kept = _shortened(found, activations.text.text)
+        kept = _shortened(found)
         values = activations.of(kept.layer, kept.unit)
         shown = tuple(values[one.begin : one.end] for one in kept.passages)
         cells.append(_rounded(AtlasCell(layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, in_passages=shown)))
     return tuple(cells)
 
 
-def _shortened(values: CellValues, text: str) -> CellValues:
+def _shortened(values: CellValues) -> CellValues:
     """Keep the characters that change the mean most, and the parts of the passages around what they show."""
     after = [one for one in values.after_characters if one.count >= MIN_AFTER]
     after.sort(key=lambda one: -abs(one.mean - values.mean))
-    passages = tuple(_cropped(one, text) for one in values.passages)
+    passages = tuple(
+        replace(one, begin=max(one.begin, one.index - CHARS_BEFORE), end=min(one.end, one.index + CHARS_AFTER))
+        for one in values.passages
+    )
     return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=passages)
-
-
-def _cropped(place: PassagePlace, text: str) -> PassagePlace:
-    """Shorten a passage, at its beginning to the next word if one begins within LARGEST_SNAP characters."""
-    begin = max(place.begin, place.index - CHARS_BEFORE)
-    if begin > place.begin:
-        space = re.search(r"\s", text[begin - 1 : min(begin + LARGEST_SNAP, place.index)])
-        begin += space.start() if space is not None else 0
-    return replace(place, begin=begin, end=min(place.end, place.index + CHARS_AFTER))
 
 
 def _rounded(value: Any) -> Any:
@@ -227,7 +212,7 @@ def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
     """Place cells with correlations (C, C) on a map: returns (C, 2) in [0, 1].
 
     Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a cell does not matter.
-    Then each axis is stretched halfway to equal spacing, and cells that overlap move apart.
+    Then each axis is stretched halfway to equal spacing.
     """
     num_cells = len(correlations)
     products = correlations.astype(np.float64) ** 2 / 2
@@ -237,7 +222,7 @@ def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
     ranks = np.argsort(np.argsort(axes, axis=0, kind="stable"), axis=0, kind="stable") / max(1, num_cells - 1)
     lengths = np.ptp(axes, axis=0)
     scaled = (axes - axes.min(axis=0)) / np.where(lengths > 0, lengths, 1)
-    return spread((ranks + scaled) / 2, DISTANCE / num_cells**0.5)
+    return np.asarray((ranks + scaled) / 2)
 
 
 def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -245,41 +230,12 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
 
     The largest entry of each is positive, so that the map of a model is always the same.
     """
-    size = min(SUBSPACE, len(products))
-    basis = np.random.default_rng(0).normal(size=(len(products), size))
-    for _ in range(NUM_ITERATIONS):
-        basis, _ = np.linalg.qr(products @ basis)
-    values, vectors = np.linalg.eigh(basis.T @ products @ basis)
+    values, vectors = np.linalg.eigh(products)
     axes = np.zeros((len(products), 2))
-    leading = basis @ vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
+    leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     axes[:, : leading.shape[1]] = leading
     signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
     return np.asarray(axes * np.where(signs == 0, 1, signs))
-
-
-def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
-    """Move places (C, 2) in [0, 1] apart until hardly any two are closer than `distance`."""
-    # Cells at the same place start in different directions.
-    angles = np.arange(len(places)) * np.pi * (3 - 5**0.5)
-    moved = places + 1e-3 * distance * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    moved = np.clip(moved, 0, 1)
-    for _ in range(NUM_SPREADS):
-        order = np.argsort(moved[:, 0], kind="stable")
-        ordered, pushes = moved[order], np.zeros_like(moved)
-        # Only cells near in the first coordinate can be near: each with the one after it, the second after it, …
-        for step in range(1, len(places)):
-            between = ordered[step:] - ordered[:-step]
-            if (between[:, 0] >= distance).all():
-                break
-            lengths = np.sqrt((between**2).sum(axis=1))
-            lacking = np.where((lengths > 0) & (lengths < distance), distance - lengths, 0)
-            push = between * (lacking / np.where(lengths > 0, lengths, 1) / 2)[:, None]
-            pushes[step:] += push
-            pushes[:-step] -= push
-        if not pushes.any():
-            break
-        moved[order] = np.clip(ordered + pushes, 0, 1)
-    return np.asarray(moved)
 
 
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:

@@ -8,7 +8,7 @@ Shapes: N characters, M scored characters, V vocabulary, K blocks, C groups, T t
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +43,11 @@ CLASSES = (
     "other characters",
     "ends of documents",
     "unknown",
-    "invalid bytes",
+    "other bytes",
 )
 """All classes, in the order in which they are listed. Each character belongs to one. `other letters` are those of
-scripts without case; `unknown` is the unknown symbol; `invalid bytes` are those of no character, in bytes that are not
-UTF-8."""
-
-_BLOCK = 1 << 20
-_LONGEST = 4
-"""Bytes of a character in UTF-8, at most."""
+scripts without case; `unknown` is the unknown symbol; `other bytes` are those above 127 of a byte alphabet, and those
+of no character in a text that is not UTF-8."""
 
 
 def class_of(character: str) -> int:
@@ -68,7 +64,7 @@ def _class_name(character: str) -> str:
         return "newlines"
     category = unicodedata.category(character)
     if category == "Cs":  # the "surrogateescape" of a byte that belongs to no character
-        return "invalid bytes"
+        return "other bytes"
     if character.isspace():
         return "spaces"
     if category in ("Lu", "Lt"):
@@ -77,44 +73,6 @@ def _class_name(character: str) -> str:
         return "lower case"
     groups = {"L": "other letters", "M": "combining marks", "N": "digits", "P": "punctuation", "S": "symbols"}
     return groups.get(category[0], "other characters")
-
-
-def classes_at(vocab: Vocab, ids: IdArray, positions: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the class of each character at `positions` (M,), ascending, block by block of up to a million.
-
-    The class of a byte is that of the character that it is a part of, whose other bytes may be at other positions.
-    """
-    if vocab.kind == "char":
-        table = np.array([class_of(character) for character in vocab.characters], np.uint8)
-        for begin in range(0, len(positions), _BLOCK):
-            yield table[ids[positions[begin : begin + _BLOCK]]]
-        return
-    for begin in range(0, len(positions), _BLOCK):
-        block = positions[begin : begin + _BLOCK]
-        # Each run of positions that follow each other is decoded at once.
-        for run in np.split(block, np.flatnonzero(np.diff(block) > 1) + 1):
-            first, last = max(0, int(run[0]) - _LONGEST), min(len(ids), int(run[-1]) + _LONGEST)
-            yield classes_of_bytes(ids[first:last].astype(np.uint8).tobytes())[run - first]
-
-
-def classes_of_bytes(data: bytes) -> NDArray[np.uint8]:
-    """Return the class of each byte (N,) of a text in UTF-8; a character that is cut at the ends is `invalid bytes`."""
-    points, sizes = decode_bytes(data)
-    distinct, index = np.unique(points, return_inverse=True)
-    classes = np.array([class_of(chr(point)) for point in distinct], np.uint8)
-    return np.repeat(classes[index], sizes)
-
-
-def decode_bytes(data: bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Decode bytes (N,) as UTF-8: the code point of each character, and how many bytes it has, N in all.
-
-    A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
-    """
-    text = data.decode("utf-8", "surrogateescape")
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    is_byte = (points >= 0xDC80) & (points <= 0xDCFF)
-    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    return points, np.where(is_byte, 1, sizes)
 
 
 MAX_CONTEXT = 1024
@@ -168,12 +126,11 @@ class GroupSums:
 
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
-    num_blocks, begin = num_blocks_of(len(losses)), 0
+    num_blocks = num_blocks_of(len(losses))
+    characters = [chr(byte) if byte < 128 else "\udcff" for byte in range(256)] if vocab.kind == "byte" else None
+    table = np.array([class_of(character) for character in characters or vocab.characters], np.uint8)
     found = GroupSums.zeros(CLASSES, num_blocks)
-    for classes in classes_at(vocab, ids, losses.positions):
-        rank = np.arange(begin, begin + len(classes))
-        found.add(losses.nats[rank], rank * num_blocks // len(losses), classes)
-        begin += len(classes)
+    found.add(losses.nats, np.arange(len(losses)) * num_blocks // len(losses), table[ids[losses.positions]])
     return found
 
 

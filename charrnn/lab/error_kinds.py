@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.display import Displayable
@@ -45,7 +45,6 @@ from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import IdArray, Vocab
-from charrnn.views.charts import StackedBar
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
 
@@ -60,26 +59,24 @@ RARE_COUNTS = (0, 1, 2, 3, 4, 5)
 """How often a rare word occurs in the training text, ascending."""
 BOOSTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """What the last oracles add to the probability of the character, ascending; 0.5 avoids every error."""
-ORACLES = {
-    "n-gram": ("n-gram",),
-    "memory": tuple(f"memory-{length}" for length in MEMORY_LENGTHS),
-    "rare word": tuple(f"rare-word-{count}" for count in RARE_COUNTS),
-    "word start": ("after-space", "after-newline"),
-    "punctuation": ("punctuation",),
-    "boost": tuple(f"boost-{boost}" for boost in BOOSTS),
-}
-"""The kinds of errors that each oracle removes. `after-space` is after a space or a quotation mark, `after-newline`
-after a line end and at the start of a document."""
-KINDS = tuple(kind for kinds in ORACLES.values() for kind in kinds)
-"""The kinds of errors, in the order in which errors are attributed to them."""
+KINDS = (
+    "n-gram",
+    *(f"memory-{length}" for length in MEMORY_LENGTHS),
+    *(f"rare-word-{count}" for count in RARE_COUNTS),
+    *("after-space", "after-newline", "punctuation"),
+    *(f"boost-{boost}" for boost in BOOSTS),
+)
+"""The kinds of errors, in the order in which errors are attributed to them. `after-space` is after a space or a
+quotation mark, `after-newline` after a line end and at the start of a document."""
 TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
-"""Stands above the bars."""
+"""Stands above all tables."""
 LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
 n-gram: an n-gram model of order 1 to 9 gives the character more than 0.5
 memory-N: inside a word that occurs in the last N characters
 rare-word-N: in a word that occurs N times in the training text
 after-space, after-newline, punctuation: where the error is
-boost-P: the probability plus P is 0.5 or more"""
+boost-P: the probability plus P is 0.5 or more
+share: of the errors; nats/char: what they add to the mean loss"""
 """What the kinds of the tables mean."""
 
 
@@ -94,10 +91,6 @@ class ErrorKind:
     """Of all errors of the model; 0 if it has none."""
     nats: float
     """The loss of these errors, divided by the number of all scored characters: what they add to its mean."""
-    num_fixed: int | None = None
-    """Errors of this kind that the first model has and this one has not; None for the first model."""
-    num_new: int | None = None
-    """Errors of this kind that this model has and the first one has not; None for the first model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,12 +106,6 @@ class ModelErrors:
     kinds: tuple[ErrorKind, ...]
     """One for each of `KINDS`, in that order. Their errors add up to `num_errors`."""
 
-    def by_group(self) -> dict[str, int]:
-        """Return the number of errors of each of `ORACLES`."""
-        return {
-            oracle: sum(one.num_errors for one in self.kinds if one.kind in kinds) for oracle, kinds in ORACLES.items()
-        }
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorReport(Displayable):
@@ -129,25 +116,20 @@ class ErrorReport(Displayable):
     text_length: int
     """Characters of the text: more than `num_chars` if only segments of it were scored."""
     models: tuple[ModelErrors, ...]
-    """The first is the one that the others are compared with."""
     protocol: str = "stateful"
 
     def view(self) -> Sequence[RenderableType]:
-        """Return a bar for each model, the table of the first, and the changes to the others."""
+        """Return a table for each model, and what the kinds mean."""
         pictures: list[RenderableType] = [Text(TITLE, style="bold")]
+        if self.num_chars + 1 < self.text_length:
+            share = 100 * self.num_chars / self.text_length
+            pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
         for model in self.models:
             num_errors, num_chars = counted(model.num_errors, "error"), counted(self.num_chars, "character")
             head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
             pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
-            shares = [(oracle, num / max(1, model.num_errors)) for oracle, num in model.by_group().items()]
-            pictures.append(StackedBar(shares))
-        if self.num_chars + 1 < self.text_length:
-            share = 100 * self.num_chars / self.text_length
-            pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
-        first, *others = self.models
-        pictures += [_table_of_one(first), Text(LEGEND, style="dim")]
-        pictures += [_changes(first, other) for other in others]
-        return pictures
+            pictures.append(_table_of(model))
+        return [*pictures, Text(LEGEND, style="dim")]
 
 
 DECODED_CHARS = 1 << 20
@@ -321,37 +303,19 @@ def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
     return kinds
 
 
-def summarize_errors(run: str, losses: CharLosses, kinds: Kinds, reference: Kinds | None = None) -> ModelErrors:
-    """Count the errors of a model by kind, and what it fixes of a reference model with the kinds `reference` (M,)."""
-    is_error = kinds != NO_ERROR
-    num_errors = int(is_error.sum())
-
-    def count(of: Kinds, where: NDArray[np.bool_], weights: NDArray[np.float32] | None = None) -> list[Any]:
-        weights = None if weights is None else weights[where].astype(np.float64)
-        counts: list[Any] = np.bincount(of[where], weights, minlength=len(KINDS)).tolist()
-        return counts
-
-    fixed: Sequence[int | None] = [None] * len(KINDS)
-    new = fixed
-    if reference is not None:
-        was_error = reference != NO_ERROR
-        fixed, new = count(reference, was_error & ~is_error), count(kinds, is_error & ~was_error)
-    columns = zip(KINDS, count(kinds, is_error), count(kinds, is_error, losses.nats), fixed, new, strict=True)
+def summarize_errors(run: str, losses: CharLosses, kinds: Kinds) -> ModelErrors:
+    """Count the errors of a model, whose characters have `kinds` (M,), and add up their losses."""
+    nums = np.bincount(kinds, minlength=NO_ERROR + 1)[:NO_ERROR].tolist()
+    nats = np.bincount(kinds, losses.nats.astype(np.float64), minlength=NO_ERROR + 1) / len(kinds)
+    num_errors = sum(nums)
     return ModelErrors(
         run=run,
         num_errors=num_errors,
         share=num_errors / len(kinds),
         nats_per_char=losses.mean,
         kinds=tuple(
-            ErrorKind(
-                kind=kind,
-                num_errors=num,
-                share=num / max(1, num_errors),
-                nats=nats / len(kinds),
-                num_fixed=num_fixed,
-                num_new=num_new,
-            )
-            for kind, num, nats, num_fixed, num_new in columns
+            ErrorKind(kind=kind, num_errors=num, share=num / max(1, num_errors), nats=of_kind)
+            for kind, num, of_kind in zip(KINDS, nums, nats[:NO_ERROR].tolist(), strict=True)
         ),
     )
 
@@ -386,7 +350,7 @@ def compare_with_training(
 
 
 def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> ErrorReport:
-    """Attribute the errors of one or several models to what would have avoided them, and count what the others fix.
+    """Attribute the errors of one or several models to what would have avoided them.
 
     The text is that of `evaluate_runs`, the training text is that of the first run, which is read again. Options and
     errors are those of `compare_with_training`.
@@ -401,13 +365,12 @@ def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **opti
         num_chars=len(losses[0]),
         text_length=first.text.num_chars,
         models=tuple(
-            summarize_errors(run.name, some, own, None if run is first else kinds[0])
-            for run, some, own in zip(comparison.runs, losses, kinds, strict=True)
+            summarize_errors(run.name, some, own) for run, some, own in zip(comparison.runs, losses, kinds, strict=True)
         ),
     )
 
 
-def _table_of_one(model: ModelErrors) -> RenderableType:
+def _table_of(model: ModelErrors) -> RenderableType:
     table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"))
     table.padding = (0, 1, 0, 0)
     for one in model.kinds:
@@ -415,32 +378,7 @@ def _table_of_one(model: ModelErrors) -> RenderableType:
             table.add_row(one.kind, f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}", Bar(one.share))
     total = sum(one.nats for one in model.kinds)
     table.add_row("all", f"{model.num_errors:,}", "", f"{total:.4f}", "", style="bold")
-    name = all_visible(model.run)
-    return Group(Text(f"\n{name}: share of its errors, and what they add to its mean loss in nats/char"), table)
-
-
-def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:
-    """Build the table of the errors of the first model that another one has not, and the reverse.
-
-    The last column divides what is fixed, less what is new, by the difference of the two models.
-    """
-    columns = ("errors", "fixed", "new", "errors now", "share")
-    table = plain_table("kind", *columns, right=columns)
-    table.padding = (0, 1, 0, 0)
-    difference = first.num_errors - other.num_errors
-    rows = [
-        (before.kind, before.num_errors, after.num_fixed or 0, after.num_new or 0, after.num_errors)
-        for before, after in zip(first.kinds, other.kinds, strict=True)
-    ]
-    for kind, before, fixed, new, after in rows:
-        if before or after:
-            share = f"{(fixed - new) / difference:.1%}".replace("-0.0%", "0.0%") if difference else ""
-            table.add_row(kind, f"{before:,}", f"{fixed:,}", f"{new:,}", f"{after:,}", share)
-    _, *totals = zip(*rows, strict=True)
-    table.add_row("all", *(f"{sum(column):,}" for column in totals), "", style="bold")
-    names = f"{all_visible(other.run)} in place of {all_visible(first.run)}"
-    change = "fewer errors" if difference >= 0 else "more errors"
-    return Group(Text(f"{names}: {abs(difference):,} {change}; share: of this difference"), table)
+    return table
 
 
 EXTENSIONS = (

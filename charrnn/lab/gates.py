@@ -15,19 +15,17 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.architectures import CELL_GROUP
 from charrnn.cells.gates import GATE_NAMES, GateCounter
 from charrnn.cells.records import GateUse
 from charrnn.cli.analyses import Analysis, Option, Shown
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
-from charrnn.extensions import ModelMethod, plugin_names
+from charrnn.extensions import ModelMethod
 from charrnn.lazy import inference_mode, torch
 from charrnn.model.cells import CELLS
 from charrnn.model.reading import read_in_lanes
 from charrnn.progress import task
 from charrnn.views.charts import Canvas
-from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dots, label, path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,12 +48,6 @@ GAP = 2
 """Columns between plots."""
 SCALE_WIDTH = 3
 """Columns of the scale on the left of a plot."""
-MAX_SIDE = 330.0
-"""Side of a plot in an exported picture, in pixels, at most."""
-PICTURE_GAP = 60.0
-"""Space on the left of each plot in an exported picture, in pixels."""
-DOT = 4.0
-"""Radius of a dot in an exported picture, in pixels."""
 ABOUT = "A dot is a unit; both axes are shares of the characters."
 """The line below the plots."""
 
@@ -93,9 +85,7 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
     cell_name, names = layers[0].cell_name, layers[0].cell.gates
     if not names:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
-        others = [name for name in plugin_names(CELL_GROUP) if name != cell_name]
-        installed = f" Installed packages provide {', '.join(others)}." if others else ""
-        raise UsageError(f"The cell {cell_name} has no gates. Built-in cell types with gates: {gated}.{installed}")
+        raise UsageError(f"The cell {cell_name} has no gates. Built-in cell types with gates: {gated}.")
     counter = GateCounter(network)
 
     def step(inputs: Tensor, state: Tensor) -> tuple[None, Tensor]:
@@ -121,44 +111,15 @@ class GateScatters:
     report: GateReport
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Text(self._title(*("x", "y") if options.ascii_only else ("→", "↑")), style="bold")
+        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
+        title = f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
+        yield Text(title, style="bold")
         for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
             uses = list(of_layer)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
             yield Text()
             yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
         yield Text(ABOUT, style="dim")
-
-    def _title(self, right: str, up: str) -> str:
-        return f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Draw the same plots as SVG; see `charrnn.views.svg.Drawing`."""
-        shapes = [label(0, 0.75 * LINE_HEIGHT, self._title("→", "↑"), bold=True)]
-        top = 2 * LINE_HEIGHT
-        for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
-            uses = list(of_layer)
-            side = min(MAX_SIDE, width / len(uses) - PICTURE_GAP)
-            for index, use in enumerate(uses):
-                shapes += _draw(use, index * (side + PICTURE_GAP) + PICTURE_GAP / 2, top, side)
-            top += side + 5 * LINE_HEIGHT
-        return top, [*shapes, label(0, top - LINE_HEIGHT, ABOUT, fill=INK)]
-
-
-def _draw(use: GateUse, left: float, top: float, side: float) -> Sequence[str]:
-    """Draw the plot of one gate as SVG: a square of `side` pixels, the name above, the means below."""
-    upper, lower = top + LINE_HEIGHT, top + LINE_HEIGHT + side
-    right, middle = left + side, left + side / 2
-    places = [(left + shut * side, lower - is_open * side) for shut, is_open in zip(use.left, use.right, strict=True)]
-    return (
-        label(left, top + 0.5 * LINE_HEIGHT, _name(use), bold=True),
-        path([(left, upper), (right, lower)], GRID),
-        path([(left, upper), (left, lower), (right, lower)], INK),
-        *(label(left - 8, y, number, anchor="end") for y, number in ((upper + 14, "1"), (lower, "0"))),
-        *(label(x, lower + LINE_HEIGHT, number, anchor="middle") for x, number in ((left, "0"), (right, "1"))),
-        dots(places, DOT, colour_of(STYLES.get(use.gate, OTHER_STYLE))),
-        label(middle, lower + LINE_HEIGHT, _means(use), anchor="middle"),
-    )
 
 
 def _name(use: GateUse) -> str:

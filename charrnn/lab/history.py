@@ -107,11 +107,9 @@ def model_history(
 
     The cells are those of `Model.survey`. Raises UsageError for a model that was not loaded from a run, and as that.
     """
-    if model.path is None:
-        raise UsageError(f"{model.name} was not loaded from a run: it has no checkpoints.")
+    networks = ((step.step, step.network) for step in load_steps(run_folder(model)))
     analysis = model.study(text, context=context, cached=cached)
     findings = analysis.findings(detectors)
-    networks = ((step.step, step.network) for step in load_steps(model.path))
     return RecordTuple(history(analysis, findings, networks, detectors))
 
 
@@ -151,10 +149,8 @@ class _Blocks:
 
 
 def _measure(subject: Subject) -> tuple[CellHistory, ...]:
-    steps = list(load_steps(run_folder(subject.model)))
-    findings = find_best_cells(subject)
-    networks = ((model.step, model.network) for model in steps)
-    return history(subject.study, findings, networks, subject.options.detectors)
+    steps = [(model.step, model.network) for model in load_steps(run_folder(subject.model))]
+    return history(subject.study, find_best_cells(subject), steps, subject.options.detectors)
 
 
 def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:

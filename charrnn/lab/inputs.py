@@ -221,23 +221,15 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     )
 
 
-def recurrent_weights(layer: RecurrentLayer, inputs: Tensor) -> dict[str, Tensor]:
+def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
     """Return for each gate the matrix (H, H) by which the layer's last outputs are multiplied in its pre-activation.
 
-    An mlstm's depends on the character: it is the mean over the layer's `inputs` (n, E) or (n, H). That of an
-    antisymmetric cell drives both of its gates.
+    That of an antisymmetric cell drives both of its gates. An mlstm's depends on the character, and a unitary cell
+    rotates its outputs: they have none.
     """
-    cell, size = layer.cell, layer.hidden_size
-    gates = _gates(layer)
-    if cell is Unitary:
-        extras = {name: getattr(layer, name) for name in cell.extras(size)}
-        eye = torch.eye(size, dtype=inputs.dtype, device=inputs.device)
-        return {"": torch.cat(Unitary.rotate(torch_ops(), eye, extras), dim=-1).T}
-    if cell is Mlstm:
-        products = torch.nn.functional.linear(inputs, layer.weight("ih"), layer.bias("ih"))
-        factors = products.chunk(cell.input_blocks, dim=-1)[-1].mean(0)
-        whole = (layer.weight("hh") * factors) @ layer.weight("mh")
-        return dict(zip(gates, whole.chunk(len(gates)), strict=True))
+    cell, size, gates = layer.cell, layer.hidden_size, _gates(layer)
+    if cell in (Mlstm, Unitary):
+        return {}
     if cell is Antisymmetric:
         weight = cell.effective_weight(layer.weight("hh"))
         weight = weight - Antisymmetric.DAMPING * torch.eye(size, dtype=weight.dtype, device=weight.device)
@@ -252,8 +244,6 @@ def recurrent_weights(layer: RecurrentLayer, inputs: Tensor) -> dict[str, Tensor
 
 def _gates(layer: RecurrentLayer) -> list[str]:
     """Return the letters of the gates; "" for the only one, and numbers for the blocks of another package's cell."""
-    if layer.cell is Mlstm:  # whose fifth block is a factor of the recurrent weights, not a gate of the cell
-        return list(INPUT_BLOCKS[layer.cell_name][:-1])
     num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
     return [""] if num_blocks == 1 else list(INPUT_BLOCKS.get(layer.cell_name, "")) or [*map(str, range(num_blocks))]
 
@@ -267,7 +257,7 @@ def _driving_weights(
     """
     found = states.network.recurrent_layers()[layer]
     last = states.previous_outputs(layer)
-    parts = {gate: [(weight, last)] for gate, weight in recurrent_weights(found, states.layer_inputs[layer]).items()}
+    parts = {gate: [(weight, last)] for gate, weight in recurrent_weights(found).items()}
     for gate, block in zip(_gates(found), found.weight("ih").chunk(found.cell.input_blocks), strict=False):
         for source, path in below.items():
             no_weight = torch.zeros_like(path)

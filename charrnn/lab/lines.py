@@ -8,9 +8,9 @@ from __future__ import annotations
 import heapq
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,6 @@ class CharLoss:
     nats: tuple[float, ...]
     """-ln p(character | all characters before it) of each run."""
 
-    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return a line of `evaluate --per-char`; `names` are those of the runs."""
-        return {
-            "index": self.index,
-            "line": self.line,
-            "character": self.character,
-            "nats": self.nats[0],
-            **_nats_by_run(names, self.nats),
-        }
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LineLoss:
@@ -85,22 +75,13 @@ class LineLoss:
     """How unlikely the first run finds the line, for its length: (nats - n m) / (s sqrt(n)) with the mean m and the
     standard deviation s of all scored characters."""
 
-    def to_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return a line of `evaluate --per-line`; `names` are those of the runs."""
-        return {
-            "line": self.line,
-            "index": self.index,
-            "text": self.text,
-            "num_chars": self.num_chars,
-            "nats": self.nats[0],
-            "nats_per_char": self.nats[0] / self.num_chars,
-            "excess": self.excess,
-            **_nats_by_run(names, self.nats),
-        }
 
-
-def _nats_by_run(names: Sequence[str], nats: Sequence[float]) -> dict[str, Any]:
-    return {"nats_by_run": dict(zip(names, nats, strict=True))} if len(names) > 1 else {}
+def to_json(loss: CharLoss | LineLoss, names: Sequence[str]) -> dict[str, Any]:
+    """Return a line of `evaluate --per-char` or `--per-line`; `names` are those of the runs."""
+    found = asdict(loss) | {"nats": loss.nats[0]}
+    if isinstance(loss, LineLoss):
+        found["nats_per_char"] = loss.nats[0] / loss.num_chars
+    return found | ({"nats_by_run": dict(zip(names, loss.nats, strict=True))} if len(names) > 1 else {})
 
 
 def losses_by_line(
@@ -130,7 +111,7 @@ def score_text(models: Sequence[ComparedModel], text: str | bytes | None = None,
     if len({model.vocab.kind for model in models}) > 1:
         raise UsageError("Some of the runs read characters and some bytes: their lines cannot be listed side by side.")
     comparison = Comparison.of(models, text, **options)
-    check_comparable(comparison.runs, comparison.max_chars, needs_interval=False)
+    check_comparable(comparison.runs, needs_interval=False)
     content, measured = comparison.contents[0], comparison.runs[0].text
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = content.encode("utf-8", "surrogatepass")
@@ -164,29 +145,22 @@ class ScoredText:
         positions = self.losses[0].positions
         if len(positions) >= self.num_chars - 1:  # nothing predicts the first character of a text
             return None
-        begins = [int(positions[begin]) - self.first for begin, _ in consecutive_ranges(positions)]
-        where = f"{counted(len(begins), 'segment')} of {len(positions) // len(begins):,}"
+        num_segments = sum(1 for _ in consecutive_ranges(positions))
+        where = f"{counted(num_segments, 'segment')} of {len(positions) // num_segments:,}"
         return Message(
-            f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread evenly over the text: "
-            f"the first begins at index {begins[0]:,}, the last at {begins[-1]:,}. Lines that they cut are left out. "
-            f"{named('max_chars', self.num_chars)} scores all."
+            f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread evenly over the text. "
+            f"Lines that they cut are left out. {named('max_chars', self.num_chars)} scores all."
         )
 
     def iter_chars(self) -> Iterator[CharLoss]:
         """Yield the loss of each scored character, in the order of the text."""
-        line = 1
-        for begin, content, is_end in self._blocks():
-            line_of = line + np.cumsum(is_end) - is_end
-            for rank in self._ranks(begin, begin + len(content)):
-                index = int(self.losses[0].positions[rank]) - self.first
-                place = index - begin
-                yield CharLoss(
-                    index=index,
-                    line=int(line_of[place]),
-                    character=_shown(content[place : place + 1]),
-                    nats=tuple(float(one.nats[rank]) for one in self.losses),
-                )
-            line += int(is_end.sum())
+        ends, positions = self._line_ends(), self.losses[0].positions - self.first
+        for begin, end in consecutive_ranges(positions, BLOCK):
+            content = self.content[int(positions[begin]) : int(positions[end - 1]) + 1]
+            lines = 1 + np.searchsorted(ends, positions[begin:end])
+            for offset, (index, line) in enumerate(zip(positions[begin:end].tolist(), lines.tolist(), strict=True)):
+                nats = tuple(float(one.nats[begin + offset]) for one in self.losses)
+                yield CharLoss(index=index, line=line, character=_shown(content[offset : offset + 1]), nats=nats)
 
     def iter_lines(self) -> Iterator[LineLoss]:
         """Yield the loss of each line that was scored from start to end, in the order of the text.
@@ -194,60 +168,37 @@ class ScoredText:
         The first character of a text without context cannot be scored; the line counts as complete without it. Lines
         that are cut by the ends of segments are left out.
         """
-        mean, spread = _moments(self.losses[0].nats)
-        first_scored = int(self.losses[0].positions[0]) - self.first
-        for line, (begin, end) in enumerate(self._line_bounds(), start=1):
-            ranks = self._ranks(begin, end)
-            is_whole = len(ranks) == end - max(begin, first_scored if first_scored == 1 else 0)
-            if not is_whole or not len(ranks):
+        nats, positions = self.losses[0].nats, self.losses[0].positions - self.first
+        mean, spread = (float(of(dtype=np.float64)) for of in (nats.mean, nats.std))
+        ends = self._line_ends().tolist()
+        bounds = [0, *(end + 1 for end in ends), *([self.num_chars] if self.num_chars - 1 not in ends[-1:] else [])]
+        for line, (begin, end) in enumerate(pairwise(bounds), start=1):
+            low, high = np.searchsorted(positions, (begin, end)).tolist()
+            is_whole = high - low == end - max(begin, int(positions[0] == 1))
+            if not is_whole or low == high:
                 continue
-            sums = tuple(float(one.nats[ranks.start : ranks.stop].sum(dtype=np.float64)) for one in self.losses)
-            text = self.content[begin : min(end, begin + MAX_LINE_TEXT)]
+            sums = tuple(float(one.nats[low:high].sum(dtype=np.float64)) for one in self.losses)
+            num = high - low
             yield LineLoss(
                 line=line,
                 index=begin,
-                text=_decoded(text).rstrip("".join(self.ends)),
-                num_chars=len(ranks),
+                text=_decoded(self.content[begin : min(end, begin + MAX_LINE_TEXT)]).rstrip("".join(self.ends)),
+                num_chars=num,
                 nats=sums,
-                excess=(sums[0] - len(ranks) * mean) / (spread * len(ranks) ** 0.5) if spread else 0.0,
+                excess=(sums[0] - num * mean) / (spread * num**0.5) if spread else 0.0,
             )
 
-    def _line_bounds(self) -> Iterator[tuple[int, int]]:
-        """Yield begin and end of each line, with its end character."""
-        line_begin = 0
-        for begin, _, is_end in self._blocks():
-            for end in (begin + 1 + np.flatnonzero(is_end)).tolist():
-                yield line_begin, end
-                line_begin = end
-        if line_begin < self.num_chars:
-            yield line_begin, self.num_chars
-
-    def _blocks(self) -> Iterator[tuple[int, str | bytes, NDArray[np.bool_]]]:
-        """Yield the start, the content and whether each character ends a line, block by block."""
-        points = [ord(end) for end in self.ends]
+    def _line_ends(self) -> NDArray[np.int64]:
+        """Return the ascending indices of the characters that end a line, which are found block by block."""
+        points, found = [ord(end) for end in self.ends], [np.zeros(0, np.int64)]
         for begin in range(0, self.num_chars, BLOCK):
             content = self.content[begin : begin + BLOCK]
             if isinstance(content, str):
-                values = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4")
-                yield begin, content, np.isin(values, points)
+                values = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), np.uint32)
             else:
-                yield begin, content, np.isin(np.frombuffer(content, np.uint8), points)
-
-    def _ranks(self, begin: int, end: int) -> range:
-        """Return the indices among the M scored characters of those in [begin, end) of the text."""
-        bounds = np.array((begin, end)) + self.first
-        return range(*np.searchsorted(self.losses[0].positions, bounds).tolist())
-
-
-def _moments(nats: NDArray[np.float32]) -> tuple[float, float]:
-    """Return mean and standard deviation, block by block in float64."""
-    total = squares = 0.0
-    for begin in range(0, len(nats), BLOCK):
-        block = nats[begin : begin + BLOCK].astype(np.float64)
-        total += float(block.sum())
-        squares += float(np.square(block).sum())
-    mean = total / len(nats)
-    return mean, max(0.0, squares / len(nats) - mean * mean) ** 0.5
+                values = np.frombuffer(content, np.uint8).astype(np.uint32)
+            found.append(begin + np.flatnonzero(np.isin(values, points)))
+        return np.concatenate(found)
 
 
 def _shown(character: str | bytes) -> str:
@@ -289,7 +240,7 @@ def _show(
         sys.stderr.write(f"{with_flags(scored.note)}\n")
     if as_json or not by_line or not sys.stdout.isatty():
         for loss in scored.iter_lines() if by_line else scored.iter_chars():
-            print_json(loss.to_json(names))
+            print_json(to_json(loss, names))
         return
     num_lines = count()
     # Each line takes one number, so that the next number is how many lines there are.

@@ -8,7 +8,6 @@ Shapes: N characters, M scored characters, P pairs.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,9 +30,7 @@ from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import IdArray, Vocab
-from charrnn.views.charts import Line, LineChart, Tick
 from charrnn.views.tables import plain_table
-from charrnn.views.theme import all_visible
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -83,7 +80,7 @@ class LongRangeReport(Displayable):
     """Characters of the text."""
 
     def view(self) -> Sequence[RenderableType]:
-        """Return a chart of the most frequent closing character, and a table of each."""
+        """Return a table for each closing character."""
         return [*_closing_pictures(self)]
 
 
@@ -234,8 +231,6 @@ def long_range(models: Sequence[Model], text: str | bytes | None = None, **optio
 
 MIN_PAIRS = 20
 """A closing character with fewer pairs has no table of its own."""
-MIN_PAIRS_OF_A_BIN = 10
-"""Distances with fewer pairs are not drawn: their means say little. As few have no interval, either."""
 NO_CLOSING = "The scored text has no pair of brackets or quotation marks."
 """Shown where nothing is closed."""
 
@@ -245,36 +240,8 @@ def _closing_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
         yield Text(NO_CLOSING)
         return
     shown = [one for one in report.closings if one.num_pairs >= MIN_PAIRS] or report.closings[:1]
-    yield _chart_of_closing(shown[0], report.predictors)
     for closing in shown:
         yield _table_of_closing(closing, report)
-    others = [f"{one.closing} {one.num_pairs:,}" for one in report.closings if one not in shown]
-    if others:
-        yield Text(f"Fewer than {MIN_PAIRS} pairs: {', '.join(others)}")
-
-
-def _chart_of_closing(closing: ClosingReport, predictors: Sequence[str]) -> RenderableType:
-    """Draw the probability against the distance: each bin at its middle, on a logarithmic axis."""
-    drawn = [one for one in closing.bins if one.num_pairs >= MIN_PAIRS_OF_A_BIN]
-    lines = []
-    for number, name in enumerate(predictors):
-        points = [(math.log2(math.sqrt(one.low * one.high)), one.probabilities[number].mean) for one in drawn]
-        lines.append(Line(all_visible(name), [points], number))
-    highest = int(math.log2(MAX_DISTANCE))
-
-    def ticks(num_ticks: int) -> list[Tick]:
-        step = max(1, math.ceil(highest / max(1, num_ticks - 1)))
-        return [(float(power), f"{2**power:,}") for power in range(0, highest + 1, step)]
-
-    return LineChart(
-        title=f"Mean probability of the closing {closing.closing}, by distance to the opening one",
-        lines=lines,
-        across=(0.0, float(highest)),
-        across_label="characters, on a logarithmic scale",
-        across_ticks=ticks,
-        up_ticks=[(tenths / 10, f"{tenths / 10:.1f}") for tenths in range(0, 11, 2)],
-        empty_notice=NO_CLOSING,
-    )
 
 
 def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:

@@ -6,7 +6,6 @@ Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,11 +56,6 @@ class SampledStates:
         used = self.before[layer, : found.cell.num_states * found.dilation]
         # Output first; the oldest of the D latest states is the next to be continued.
         return used.view(found.cell.num_states, found.dilation, len(self), -1)[0, 0]
-
-    @cached_property
-    def layer_inputs(self) -> list[Tensor]:
-        """What each layer reads at the positions, (n, E) or (n, H)."""
-        return [one[0] for one in self.network.layer_inputs(self.ids, self.outputs[None])]
 
 
 @no_grad

@@ -1,4 +1,4 @@
-"""`visualize --spectrum`: the largest singular value and the spectral radius of recurrent matrices during training.
+"""`visualize --spectrum`: the largest singular value of recurrent matrices during training.
 
 A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh' <= 1, it vanishes
 if the largest singular value of W_hh is below 1; that it is above 1 is necessary for it to explode (Pascanu, Mikolov &
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import load_steps, open_folder
@@ -37,7 +36,6 @@ from charrnn.progress import task
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.views.charts import Line, LineChart, Point, Tick, round_step, ticks_from_zero
-from charrnn.views.tables import plain_table
 
 MAX_NORMS = 1_000
 """Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
@@ -55,7 +53,7 @@ NO_NORM = "No gradient norm is logged."
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatrixSpectrum:
-    """The largest singular value and the spectral radius of one recurrent matrix (H, H) at every checkpoint."""
+    """The largest singular value of one recurrent matrix (H, H) at every checkpoint."""
 
     layer: int
     matrix: str
@@ -63,8 +61,6 @@ class MatrixSpectrum:
     gate: str
     """The letter of the gate or candidate whose block of rows it is; "" for a cell type without gates."""
     largest_singular_values: tuple[float, ...] = field(repr=False)
-    spectral_radii: tuple[float, ...] = field(repr=False)
-    """The largest absolute eigenvalues."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,14 +127,12 @@ def measure_spectrum(
 ) -> TrainingSpectrum:
     """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the run."""
     steps: list[int] = []
-    found: dict[Place, tuple[list[float], list[float]]] = {}
+    found: dict[Place, list[float]] = {}
     with task("singular values", unit="matrices") as advance:
         for step, tensors in checkpoints:
             steps.append(step)
             for place, matrix in recurrent_matrices(config, tensors):
-                singular_values, radii = found.setdefault(place, ([], []))
-                singular_values.append(float(np.linalg.norm(matrix, 2)))
-                radii.append(float(np.abs(np.linalg.eigvals(matrix)).max()))
+                found.setdefault(place, []).append(float(np.linalg.norm(matrix, 2)))
                 advance()
     gradient_steps, norms = gradient_norms(log)
     return TrainingSpectrum(
@@ -147,14 +141,8 @@ def measure_spectrum(
         clip_norm=config.clip_norm,
         steps=tuple(steps),
         matrices=tuple(
-            MatrixSpectrum(
-                layer=layer,
-                matrix=matrix_name,
-                gate=gate,
-                largest_singular_values=tuple(singular_values),
-                spectral_radii=tuple(radii),
-            )
-            for (layer, matrix_name, gate), (singular_values, radii) in found.items()
+            MatrixSpectrum(layer=layer, matrix=matrix_name, gate=gate, largest_singular_values=tuple(values))
+            for (layer, matrix_name, gate), values in found.items()
         ),
         gradient_steps=gradient_steps,
         gradient_norms=norms,
@@ -205,39 +193,21 @@ def _chart(
     empty_notice: str,
 ) -> LineChart:
     """Draw named curves against the step."""
-    last = max([1.0, *(step for _, points in curves for step, _ in points)])
+    last = max([1, *(step for _, points in curves for step, _ in points)])
     lines = [Line(name, [points], number) for number, (name, points) in enumerate(curves)]
+
+    def ticks(most: int) -> list[Tick]:
+        return [(tick, f"{tick:,}") for tick in range(0, math.floor(last) + 1, max(1, round(round_step(last, most))))]
+
     return LineChart(
         title=title,
         lines=lines,
         across=(0, last),
         across_label="step",
-        across_ticks=lambda most: _step_ticks(last, most),
+        across_ticks=ticks,
         up_ticks=up_ticks(lines),
         empty_notice=empty_notice,
     )
-
-
-def _step_ticks(last: float, most: int) -> Iterator[Tick]:
-    step = max(1, round(round_step(last, most)))
-    return ((tick, f"{tick:,}") for tick in range(0, math.floor(last) + 1, step))
-
-
-def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
-    """Build the table of recurrent matrices at the first and the last checkpoint of each run."""
-    numbers = ("σ first", "σ last", "ρ first", "ρ last")
-    table = plain_table("run", "matrix", *numbers, right=numbers)
-    for spectrum in spectra:
-        for matrix in spectrum.matrices:
-            layer = f"{matrix.layer}: " if any(other.layer for other in spectrum.matrices) else ""
-            values = matrix.largest_singular_values, matrix.spectral_radii
-            table.add_row(
-                spectrum.name,
-                f"{layer}{matrix.matrix} {matrix.gate}".rstrip(),
-                *(f"{series[place]:.3f}" for series in values for place in (0, -1)),
-            )
-    table.caption = "σ: largest singular value, ρ: largest absolute eigenvalue, at the first and the last checkpoint"
-    return table
 
 
 def _measure(subject: Subject) -> list[TrainingSpectrum]:
@@ -246,7 +216,7 @@ def _measure(subject: Subject) -> list[TrainingSpectrum]:
 
 def _show(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
     """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
-    pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra), spectra_table(spectra)]
+    pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
     if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
         pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
     return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])

@@ -5,7 +5,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
-from charrnn.views.theme import all_visible, is_plain, short_number
+from charrnn.views.theme import all_visible, short_number
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
@@ -385,44 +384,6 @@ def _legend(entries: Sequence[tuple[str, Style]], width: int) -> Iterator[Text]:
             line = Text(overflow="fold")
         line.append("   " if line else "").append(name, style)
     yield line
-
-
-MAX_WIDTH = 80
-"""Columns of a bar, at most."""
-FILLS = "█▓▒░▞·"
-"""What the parts consist of, in turn, on a console without colours."""
-ASCII_FILLS = "#+=:x."
-"""The same for streams that carry ASCII only."""
-
-
-@dataclass(frozen=True)
-class StackedBar:
-    """A renderable of shares that add up to 1: a bar as wide as the console, and a legend with the percentages.
-
-    Parts differ in colour or, on a console without colours, in what they consist of.
-    """
-
-    parts: Sequence[tuple[str, float]]
-    """The name and the share of each part."""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        plain = is_plain(console)
-        fills = ASCII_FILLS if options.ascii_only else FILLS if plain else "█"
-        bar = Text(no_wrap=True, overflow="crop")
-        entries: list[tuple[str, Style]] = []
-        widths = part_widths([share for _, share in self.parts], min(MAX_WIDTH, options.max_width))
-        for number, ((name, share), width) in enumerate(zip(self.parts, widths, strict=True)):
-            style, fill = Style() if plain else _style(number), fills[number % len(fills)]
-            bar.append(fill * width, style)
-            entries.append((f"{fill} {name} {share:.1%}", style))
-        yield bar
-        yield from _legend(entries, options.max_width)
-
-
-def part_widths(shares: Sequence[float], width: int) -> list[int]:
-    """Divide `width` columns among shares that add up to 1 (or are all 0): every edge is at its nearest column."""
-    edges = [round(width * min(1.0, total)) for total in accumulate(shares, initial=0.0)]
-    return [end - begin for begin, end in pairwise(edges)]
 
 
 TITLE = "Validation loss (nats per character)"

@@ -115,8 +115,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     table.padding = (0, 1, 0, 0)
     for row in rows:
         loss, difference = row.loss, row.difference
-        unit = "" if difference is None or difference.unit == "nats/char" else f" {difference.unit}"
-        shown = "" if difference is None else f"{difference.mean:+.4f}{unit}"
+        shown = "" if difference is None else f"{difference.mean:+.4f}"
         values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
         table.add_row(row.name, loss.protocol, *map(_four, values), shown)
         ends = "" if difference is None else _difference_ends(difference)

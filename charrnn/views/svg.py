@@ -170,14 +170,6 @@ def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = ""
     return f'<path d="{_through(outline)}z" fill="{fill}"{edge}/>'
 
 
-def dots(centres: Sequence[tuple[float, float]], radius: float, fill: str) -> str:
-    """Return translucent dots, which are darker where they overlap."""
-    turn = f"a{radius:g} {radius:g} 0 1 0 {2 * radius:g} 0a{radius:g} {radius:g} 0 1 0 {-2 * radius:g} 0"
-    return "".join(
-        f'<path d="M{_number(x - radius)} {_number(y)}{turn}z" fill="{fill}" fill-opacity="0.55"/>' for x, y in centres
-    )
-
-
 def colour_of(style: Style) -> str:
     """Return the text colour of a style on light paper, as #rrggbb."""
     return _ink(style).hex

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, counted, named
-from charrnn.lab.breakdown import decode_bytes
 from charrnn.text.encoded import EncodedText, undo_decode_each
 
 Flags = NDArray[np.bool_]
@@ -150,6 +149,18 @@ def _code_points(text: EncodedText) -> NDArray[np.uint32]:
         # "surrogatepass": a text may contain lone surrogates.
         return np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
     return np.repeat(*decode_bytes(whole))
+
+
+def decode_bytes(data: bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Decode bytes (N,) as UTF-8: the code point of each character, and how many bytes it has, N in all.
+
+    A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    is_byte = (points >= 0xDC80) & (points <= 0xDCFF)
+    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+    return points, np.where(is_byte, 1, sizes)
 
 
 def _category(*initials: str) -> Callable[[str], bool]:
