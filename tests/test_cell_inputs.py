@@ -19,11 +19,9 @@ from charrnn.lab.inputs import (
     mean_vector,
     measure_earlier,
     rank_drivers,
-    recurrent_weights,
     strong_positions,
 )
 from charrnn.lab.sampled_states import SampledStates, sample_states
-from charrnn.model.cells import Antisymmetric
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 
@@ -56,31 +54,7 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
     assert {one.layer for drivers in drivers_of(states, 0, 4).values() for one in drivers} == {0}
 
 
-@torch.no_grad()
-def pre_activations(states: SampledStates, layer: int, last: Tensor) -> Tensor:
-    """The mean, over the positions, of the recurrent products (G * H,) of a layer from outputs `last` (n, H)."""
-    found = states.network.recurrent_layers()[layer]
-    product = last @ found.cell.effective_weight(found.weight("hh")).T
-    if found.cell_name == "antisymmetric":
-        product = (product - Antisymmetric.DAMPING * last).repeat(1, 2)
-    return product.mean(0)
-
-
-@pytest.mark.parametrize(("cell", "depth"), [one for one in ARCHITECTURES if one[0] not in ("mlstm", "unitary")])
-def test_recurrent_weights_are_derivatives_of_the_pre_activations(cell: str, depth: str) -> None:
-    states = sample_states(make_network(cell, depth), make_text(300), 40)
-    for layer in range(3):
-        last = states.previous_outputs(layer)
-        found = recurrent_weights(states.network.recurrent_layers()[layer])
-        base = pre_activations(states, layer, last)
-        for unit in range(H):
-            # The products are linear, so a difference of 1 is exact but for rounding.
-            moved = pre_activations(states, layer, last + torch.eye(H, dtype=torch.float64)[unit])
-            column = torch.cat([weight[:, unit] for weight in found.values()])
-            np.testing.assert_allclose((moved - base).detach(), column.detach(), atol=1e-12)
-
-
-@pytest.mark.parametrize("depth", ["stacked", "residual", "highway", "dilated", "grid"])
+@pytest.mark.parametrize("depth", ["residual", "highway", "dilated"])
 def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
     """Against differences of the top layer's input when the outputs of one layer are moved."""
     states = sample_states(make_network("lstm", depth), make_text(300), 40)
@@ -117,7 +91,7 @@ def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, u
 @pytest.mark.parametrize(
     ("cell", "depth", "embedding_size"),
     [
-        *((cell, depth, 4) for cell, depth in ARCHITECTURES),
+        *((cell, depth, 4) for cell, depth in ARCHITECTURES[::2]),
         ("lstm", "stacked", "one-hot"),
         ("mlstm", "grid", "one-hot"),
     ],

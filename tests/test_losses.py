@@ -15,7 +15,6 @@ from charrnn.config import Config
 from charrnn.evaluation import losses as loss_module
 from charrnn.evaluation.losses import (
     WINDOWED_LENGTH,
-    CharLosses,
     char_losses,
     num_scored_chars,
     scored_positions,
@@ -129,8 +128,6 @@ def test_a_text_with_nothing_to_score_is_refused(num_chars: int, first: int) -> 
     for call in (stateful_nats, char_losses):
         with pytest.raises(ValueError, match=rf"first is {first}, the text has {num_chars} characters"):
             call(make_network(), make_ids(num_chars), first)
-    with pytest.raises(ValueError, match="one shape"):
-        CharLosses(np.arange(3), np.zeros(2, np.float32))
 
 
 def test_the_windowed_loss_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

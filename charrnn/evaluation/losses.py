@@ -44,19 +44,12 @@ NUM_WINDOWS = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CharLosses:
-    """The losses of M characters of a text, in the order of the text.
-
-    Raises ValueError unless there is one loss for each position.
-    """
+    """The losses of M characters of a text, in the order of the text."""
 
     positions: NDArray[np.int64] = field(repr=False)
     """(M,): ascending indices of the scored characters in the ids of context and text."""
     nats: NDArray[np.float32] = field(repr=False)
     """(M,): -ln p(character | all characters before it)."""
-
-    def __post_init__(self) -> None:
-        if self.positions.shape != self.nats.shape or self.positions.ndim != 1:
-            raise ValueError(f"positions {self.positions.shape} and nats {self.nats.shape} must have one shape (M,)")
 
     def __len__(self) -> int:
         """Return M."""
