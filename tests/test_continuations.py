@@ -136,10 +136,10 @@ def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytes
     """Whatever was read before, the state is that of the whole text; little is read again."""
     monkeypatch.setattr("charrnn.apps.write.assistant.SPACING", 128)
     stepper, vocab = model.generator.int8_stepper, model.vocab
-    text = ("The lamp is lit. " * 60)[:1_000]
+    text = ("The lamp is lit. " * 30)[:500]
     reader = DraftReader(stepper, vocab)
-    changes = [(text, 1_000), (text, 0), (text + "W", 1), (text + "We", 1), (text + "W", 106)]
-    changes += [(text[:500] + "is " + text[500:], 700), (text[:500] + "is ", 200), ("is " + text, 1_003)]
+    changes = [(text, 500), (text, 0), (text + "W", 1), (text + "We", 1), (text + "W", 117)]
+    changes += [(text[:300] + "is " + text[300:], 247), (text[:300] + "is ", 47), ("is " + text, 503)]
     for changed, most in changes:
         ids, read = vocab.encode(changed), list[int]()
         primed, expected = reader.state_after(ids, read.append), prime_model(stepper, ids)
