@@ -64,8 +64,8 @@ def _ignore(num_chars: int) -> None:
 class DraftReader:
     """Reads the ids of a text up to any place; what was read before is used as far as the text is still the same.
 
-    A state for every `SPACING` ids is kept, and the last one. The results do not depend on what was read before, if the
-    stepper's sums are exact (int8).
+    A state for every `SPACING` ids is kept, the last one, and those where a change began. The results do not depend on
+    what was read before, if the stepper's sums are exact (int8).
     """
 
     def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
