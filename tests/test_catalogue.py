@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from charrnn.errors import DataError
-from charrnn.progress import CallbackProgress, Task, using
+from charrnn.progress import CallbackProgress, using
 from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
@@ -120,15 +120,6 @@ def test_a_redirect_to_an_address_that_is_not_allowed_is_refused(
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: resolve("127.0.0.1", *rest, **more))
     with pytest.raises(DataError, match=r"redirected to http://localhost\.localdomain"):
         fetch(entry_at(library, "/elsewhere"), tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_interrupted_download_leaves_nothing(library: ThreadingHTTPServer, tmp_path: Path) -> None:
-    def interrupt(received: Task) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), using(CallbackProgress(interrupt)):
-        fetch(entry_at(library, "/good"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

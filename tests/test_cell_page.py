@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 from conftest import TrainedRun, copy_run
-from drawn import lines
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console
 from synthetic import make_corpus
 
 import charrnn
@@ -21,8 +20,7 @@ from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellPage, CellPassage
 from charrnn.errors import UsageError
-from charrnn.progress import CallbackProgress, Task, using
-from charrnn.views.cell_page import PassageList, clipped, page_pictures, timescale_text, values_pictures
+from charrnn.views.cell_page import PassageList, clipped, page_pictures, timescale_text
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
 HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
@@ -78,15 +76,6 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, 
     assert drawn(page_pictures(page), 80)
 
 
-def test_every_long_part_of_a_page_can_be_stopped(model: Model, part: str = "searching rules") -> None:
-    def stop(task: Task) -> None:
-        if task.label == part:
-            raise InterruptedError(part)
-
-    with pytest.raises(InterruptedError, match=part), using(CallbackProgress(stop)):
-        model.study(TEXT).page(0, 7)
-
-
 def test_the_second_page_is_read_from_the_run(
     lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,12 +105,6 @@ def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, widt
     if color_system:
         assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
         assert any("█" in line for line in bare[found[1] : found[2]])
-
-
-def test_ascii_terminals_get_ascii_only(page: CellPage) -> None:
-    shown = lines(Group(*values_pictures(page.values)), 80, "ascii")
-    assert any("#" in line for line in shown)
-    assert not any("\\u25" in line for line in shown), "a block of a bar is escaped"
 
 
 def test_a_passage_is_clipped_around_its_character() -> None:

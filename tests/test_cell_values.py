@@ -181,11 +181,6 @@ def check_passages(passages: list[PassagePlace], values: NDArray[np.float16], te
 QUIET = "a plain line of words\n"
 
 
-def alike(part: slice) -> float:
-    """The agreement where every passage is as good as another."""
-    return 0.5
-
-
 def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
     # One span of half a passage has the largest variance; three short ones show more.
     text = "0123456789" * 4 + "\n"

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text import catalogue
 from charrnn.text.corpus import corpus_name, read_corpus
 from charrnn.text.sources import SORTED
 
@@ -43,14 +42,6 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
     assert corpus.sources == ("b.txt", "a.txt", "b.txt")
     assert (corpus.name, corpus.notes) == ("b-and-2-more", ())
     assert corpus.digest == hashlib.sha256(str(corpus.content).encode()).hexdigest()
-
-
-def test_bytes_are_taken_exactly_as_they_are() -> None:
-    data = b"\xef\xbb\xbfnot text\r\n\0\xff\xfe and more"
-    corpus = read_corpus([write("a.bin", data), write("b.bin", b"tail")], alphabet="byte")
-    assert corpus.content == data + b"tail"
-    assert corpus.digest == hashlib.sha256(data + b"tail").hexdigest()
-    assert corpus.notes == ()
 
 
 def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
@@ -131,21 +122,6 @@ def test_nothing_means_the_standard_library() -> None:
     assert "def dataclass(" in corpus.content and len(corpus.content) > 1_000_000
     assert corpus.content.startswith(Path(sysconfig.get_paths()["stdlib"], "__future__.py").read_text())
     assert "build_time_vars = {" not in corpus.content  # what _sysconfigdata*, with this machine's paths, begins with
-
-
-def test_a_catalogue_name_is_fetched_into_the_corpora_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[str] = []
-
-    def fetch(entry: catalogue.CatalogueEntry, folder: Path) -> Path:
-        asked.append(entry.name)
-        return Path(write(str(folder / entry.file)))
-
-    # The download itself is tested against a real server in test_catalogue.
-    monkeypatch.setattr("charrnn.text.sources.fetch", fetch)
-    for _ in range(2):
-        corpus = read_corpus(["shakespeare.txt"], corpora_dir=tmp_path / "cache")
-        assert (corpus.name, corpus.content) == ("shakespeare", TEXT)
-    assert asked == ["shakespeare"]
 
 
 def refusal(source: str) -> str:

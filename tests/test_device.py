@@ -112,14 +112,6 @@ def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch: pytest.MonkeyP
         autocast(CPU, "bf16")
 
 
-TRAIN = """
-import sys
-from charrnn.cli.app import run
-open("text.txt", "w").write("the lamp is lit\\n" * 90)
-sys.exit(run(["train", "text.txt", "--steps", "2", "--set", "hidden_size=8", "--set", "num_lanes=2", "--quiet"]))
-"""
-
-
 def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:
     before, computed, closed = torch.get_num_threads(), [], []
 

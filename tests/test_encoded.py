@@ -5,7 +5,7 @@ import pytest
 from encoded_texts import as_text
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.encoded import EncodedText, encode_text, undo_decode_each
+from charrnn.text.encoded import EncodedText, encode_text
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.from_text("abcd")
@@ -18,14 +18,6 @@ def ids_of(text: EncodedText) -> list[int]:
 def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such() -> None:
     text = encode_text(VOCAB, "cÄa", "ab")
     assert (ids_of(text), text.first, text.text, text.kind, len(text)) == ([1, 2, 3, 0, 1], 2, "c\ufffda", "char", 3)
-
-
-@pytest.mark.parametrize("given", ["é!", "é!".encode()])
-def test_a_byte_is_one_character(given: str | bytes) -> None:
-    text = encode_text(Vocab.of_bytes(), given, b"\x00")
-    assert (ids_of(text), text.first, text.text, text.kind) == ([0, 0xC3, 0xA9, ord("!")], 1, "\xc3\xa9!", "byte")
-    assert undo_decode_each(text.text, text.kind) == b"\xc3\xa9!"
-    assert undo_decode_each("é!", "char") == "é!"
 
 
 @pytest.mark.parametrize(

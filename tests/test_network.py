@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError
 from charrnn.model.layer import Noise
-from charrnn.model.network import CharRNN, load_network
+from charrnn.model.network import CharRNN
 
 T, B, V, E, H = 12, 3, 7, 4, 5
 
@@ -67,22 +66,3 @@ def test_the_generator_of_the_noise_alone_decides_what_is_dropped_and_the_carrie
     assert not torch.equal(read_with_masks(dropping, ids, seed=4)[0], dropped)
     for network, seed in ((dropping.train(), None), (plain, 3)):
         assert torch.equal(read_with_masks(network, ids, seed=seed)[0], whole)
-
-
-def test_the_seed_alone_decides_the_weights() -> None:
-    before = torch.get_rng_state()
-    first = make_network(seed=5).state_dict()
-    assert torch.equal(torch.get_rng_state(), before), "nothing is drawn from torch's own generator"
-    torch.manual_seed(2)
-    assert all(torch.equal(value, first[name]) for name, value in make_network(seed=5).state_dict().items())
-    for seed in (1, 2**31):
-        other = make_network(seed=seed).state_dict()
-        assert all(torch.equal(value, other[name]) == ("bias" in name) for name, value in first.items())
-
-
-def test_saved_weights_load_into_the_same_network_and_no_other() -> None:
-    saved = make_network(seed=5).state_dict()
-    loaded = load_network(make_config(seed=6), V, saved).state_dict()
-    assert all(torch.equal(value, saved[name]) for name, value in loaded.items())
-    with pytest.raises(CheckpointError, match="not contain the gru model"):
-        load_network(make_config(cell="gru"), V, saved)

@@ -6,13 +6,12 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, Ran
+from conftest import SMALL_RUN
 from synthetic import make_corpus
 
 import charrnn
@@ -21,7 +20,6 @@ from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus, state_of_corpus
 
-Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=3_000).text
 OTHER = TEXT.upper()
 
@@ -105,17 +103,6 @@ def test_what_is_gone_is_named_with_the_place_where_it_was(
     )
 
 
-def test_what_became_no_text_says_that_it_cannot_be_read_again() -> None:
-    recorded = record("novel.txt")
-    Path("novel.txt").write_bytes(b"good so far\0 and bad")
-    with pytest.raises(DataError, match=r"^The text of novel-001 cannot be read again: /.*/novel\.txt has a NUL"):
-        recorded.read()
-    Path("novel.txt").unlink()
-    os.mkfifo("novel.txt")
-    with pytest.raises(DataError, match=r"cannot be read again: /.*/novel\.txt is not a regular file"):
-        recorded.read()
-
-
 def test_standard_input_is_read_once_beside_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("-", "novel.txt", stdin=OTHER.encode())
     assert recorded.locations == (None, os.path.abspath("novel.txt"))
@@ -155,6 +142,3 @@ def train(out: str, **settings: Any) -> Path:
     """A run of one step in `project`."""
     list(charrnn.train(Config(**{"corpus": ("novel.txt",), **SMALL_RUN, "steps": 1, **settings}), out=Path(out)))
     return Path(out).absolute()
-
-
-LINES_THAT_READ_ITS_TEXT = ("evaluate {} --json", "sample {} --seed 0 --novelty --json")

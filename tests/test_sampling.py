@@ -182,17 +182,6 @@ def test_ids_of_no_character_are_never_drawn_and_end_by_models_of_documents_alon
     assert start_ids(vocab, end_id).tolist() == [end_id]
 
 
-def test_pieces_of_drawn_bytes_join_to_their_text() -> None:
-    vocab = Vocab.of_bytes()
-    stepper = forgetful_stepper([1 / 256] * 256)  # mostly broken UTF-8
-    pieces = pieces_of(stepper, vocab, Shaping(), seed=3, length=2000)
-    expected = drawn(stepper, start_ids(vocab), Shaping(), seed=3, length=2000)
-    text = "".join(piece.text for piece in pieces)
-    assert text == bytes(char for char, _ in expected).decode("utf-8", "replace")
-    assert text.encode("utf-8"), "a lone surrogate has no UTF-8"
-    assert [piece.logprob for piece in pieces] == [logprob for _, logprob in expected]
-
-
 def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
     vocab = Vocab.of_bytes()
     first, second, third = "€".encode()

@@ -12,10 +12,8 @@ from labelled import characters, check_marks, rows
 
 from charrnn.detectors.source import Region, looks_like_source, scan_source
 
-EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
 PYTHON = "import os\nimport sys\n" * 3
 C = "int a;\nint b;\n" * 3
-PIECES = ["'", '"', "'''", '"""', "\\", "#", "//", "/*", "*/", "(", ")", "[", "]", "{", "}", "\n", "x", ";", "\ud800"]
 PYTHON_REGIONS = (
     r'''
 lamp = 'lit' + "low"¶

@@ -22,7 +22,6 @@ from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.text.encoded import EncodedText
 
-CELLS = ["lstm", "gru", "rnn"]
 ROUNDING = 1e-5
 """Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do not amplify it."""
 Ids = NDArray[np.uint16]
