@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN
 from synthetic import make_corpus
 
-import charrnn
 from charrnn.config import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
@@ -136,9 +134,3 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: objec
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
 def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -> None:
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None
-
-
-def train(out: str, **settings: Any) -> Path:
-    """A run of one step in `project`."""
-    list(charrnn.train(Config(**{"corpus": ("novel.txt",), **SMALL_RUN, "steps": 1, **settings}), out=Path(out)))
-    return Path(out).absolute()

@@ -132,7 +132,7 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm
 def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each expression of its table, on a text as its introduction makes it."""
     model = load(gru.path)
-    text = model.encode(make_corpus(num_chars=1_000, seed=3).text)
+    text = model.encode(make_corpus(num_chars=2_000, seed=3).text)
     study = model.study(text)
     monkeypatch.setattr(charrnn, "load", lambda name: load(rnn.path))
     monkeypatch.setattr("charrnn.lab.gradients.NUM_LOSSES", 4)
