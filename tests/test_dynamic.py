@@ -181,7 +181,6 @@ def test_fewer_characters_of_several_runs_are_scored_beside_their_own_static_los
         assert static.loss.num_chars == row.loss.num_chars == 1_000
         assert row.difference is not None
         assert row.difference.mean == pytest.approx(row.loss.nats_per_char - expected.mean, abs=1e-6)
-    assert "The differences of dynamic are to the stateful loss of the same run." in evaluation.notes
     monkeypatch.setattr(dynamic, "MAX_DYNAMIC", 1_100)
     row_of(evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
 

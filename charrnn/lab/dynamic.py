@@ -269,8 +269,6 @@ def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
         ):
             part = content if isinstance(content, CorpusPart) else None
             _add_row(comparison, run, gradient_scale(cast("Model", model), part))
-        if num_runs > 1:  # the other differences of the table are to the first run
-            comparison.notes.append("The differences of dynamic are to the stateful loss of the same run.")
 
     return add_rows
 

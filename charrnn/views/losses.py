@@ -13,8 +13,6 @@ SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn, and the best one; a record and --json have all."""
 _TO_FIRST_RUN = ("stateful", "windowed-256")
 """Protocols whose differences are to the first run by the same protocol."""
-_TO_OWN_RUN = ("dynamic",)
-"""Protocols whose differences are to the stateful loss of the same run."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte")
 
 
@@ -76,10 +74,10 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
         notes.append("Below a figure: its 95 % interval.")
     compared = [row for row in rows if row.difference is not None]
     first = all_visible(rows[0].name)
-    own = [protocol for protocol in _TO_OWN_RUN if any(row.loss.protocol == protocol for row in compared)]
     references = [f"to {first} by the same protocol"] * any(row.loss.protocol in _TO_FIRST_RUN for row in compared)
     references += [f"of n-grams, to {first}, stateful"] * any(row.name == NGRAM for row in compared)
-    references += [f"of {' and '.join(own)}, to the stateful loss of the same run"] * bool(own)
+    is_dynamic = any(row.loss.protocol == "dynamic" for row in compared)
+    references += ["of dynamic, to the stateful loss of the same run"] * is_dynamic
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
     if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
