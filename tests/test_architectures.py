@@ -41,7 +41,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     assert run(["train", "text.txt", *model, *sizes, "--steps", "30", "--out", "whole"]) == 0
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     nats = [line["train_nats"] for line in losses if line["event"] == "step"]
-    assert sum(nats[-10:]) / 10 < 0.9 * nats[0]
+    assert sum(nats[-10:]) / 10 < 0.95 * nats[0]
 
     # As if the run had been stopped after step 15: in a copy, its later step and what points to it are taken away.
     parts = Path(shutil.copytree("whole", "parts"))
