@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 from effects_networks import CHARACTERS, make_config, make_network, make_text, step_through, tensors_of
-from encoded_texts import as_text
 from progress_reports import reports
 
 from charrnn.cells.ablation import ablate_cells, ablate_text, mean_change
@@ -87,18 +86,6 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str) -> None:
         # A product of several rows adds up in another order.
         assert (alone.value, alone.change) == pytest.approx((value, changes.mean()), abs=1e-5)
         assert len(changes) == 49 and np.abs(changes).max() > 0.001
-
-
-def test_a_detector_with_too_little_to_see_says_so() -> None:
-    detectors = get_detectors(["quote", "string", "line-position"])
-    text = as_text(np.zeros(300, np.uint16), 0, 300 * "a")
-    result = ablate_text(make_network("rnn"), text, detectors, layer=0, unit=0)
-    assert result.effects == ()
-    assert [(skipped.detector, skipped.reason) for skipped in result.skipped] == [
-        ("quote", "there are none in this text"),
-        ("string", "there are none in this text"),
-        ("line-position", "too few: 1 span, 299 characters inside"),
-    ]
 
 
 def test_the_interval_is_a_bootstrap_over_blocks() -> None:

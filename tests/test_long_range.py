@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from charrnn.lab import long_range
-from charrnn.lab.long_range import DISTANCES, MAX_DISTANCE, find_pairs, report_closings
+from charrnn.lab.long_range import MAX_DISTANCE, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 
@@ -115,13 +115,3 @@ def test_probabilities_are_averaged_by_character_and_distance() -> None:
     ]
     assert round_ones.probabilities[0].mean == pytest.approx(0.875 / 3)
     assert round_ones.probabilities[0].low is None, "three pairs have no interval"
-
-
-def test_every_distance_has_its_bin() -> None:
-    distances = [*DISTANCES, *(low - 1 for low in DISTANCES[1:]), MAX_DISTANCE]
-    pairs = long_range.Pairs(")" * len(distances), np.zeros(len(distances), np.int64), np.array(distances))
-    (report,) = report_closings(pairs, [np.ones(len(distances))])
-    assert sum(one.num_pairs for one in report.bins) == len(distances)
-    assert [one.low for one in report.bins] == list(DISTANCES)
-    assert report.bins[-1].high == MAX_DISTANCE
-    assert all(one.num_pairs == sum(one.low <= place <= one.high for place in distances) for one in report.bins)

@@ -9,7 +9,7 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from torch import Tensor
 
-from charrnn.lab.patching import CHARS_READ, NUM_WRITTEN, PassageIds, Patch, patch_cells
+from charrnn.lab.patching import NUM_WRITTEN, PassageIds, Patch, patch_cells
 from charrnn.model.network import CharRNN
 
 ALL = [(layer, unit) for layer in range(3) for unit in range(H)]
@@ -107,14 +107,6 @@ def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
         assert one.after == pytest.approx(float(after[CHARACTERS.index(one.character)]), abs=1e-12)
     (cell,) = found.cells
     assert (cell.source, cell.target) == pytest.approx((float(from_c[3].tanh()), float(c[3].tanh())), abs=1e-12)
-
-
-def test_passages_at_either_end_of_a_text() -> None:
-    network = make_network("lstm")
-    first, last = patch(network, [(0, 0)], 119, 0), patch(network, [(0, 0)], 0, 119)
-    assert (first.target.text, first.target.position) == (make_text(1).text, 0) and len(last.target.text) == 60
-    long = PassageIds.in_text(np.zeros(5_000, np.uint16), 4_000, 4_000, "a" * 5_000)
-    assert len(long.ids) == CHARS_READ
 
 
 def test_a_continuation_ends_at_an_end() -> None:
