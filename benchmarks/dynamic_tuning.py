@@ -29,12 +29,7 @@ DAMPINGS = (0.1, 0.3, 1.0)
 def combinations() -> list[DynamicSettings]:
     """List all combinations, those that differ least from the defaults first."""
     usual = asdict(DynamicSettings())
-    axes = {
-        "segment_length": SEGMENT_LENGTHS,
-        "learning_rate": LEARNING_RATES,
-        "decay": DECAYS,
-        "damping": DAMPINGS,
-    }
+    axes = {"segment_length": SEGMENT_LENGTHS, "learning_rate": LEARNING_RATES, "decay": DECAYS, "damping": DAMPINGS}
     found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     found.sort(key=lambda settings: sum(settings[name] != usual[name] for name in axes))
     return [DynamicSettings(**settings) for settings in found]

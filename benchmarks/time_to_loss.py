@@ -26,17 +26,7 @@ def main() -> None:
     left = sorted(arguments.targets, reverse=True)
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
-        command = [
-            sys.executable,
-            "-m",
-            "charrnn",
-            "train",
-            arguments.corpus,
-            "--json",
-            "--out",
-            run,
-            *options,
-        ]
+        command = [sys.executable, "-m", "charrnn", "train", arguments.corpus, "--json", "--out", run, *options]
         print(f"{platform.machine()}: charrnn train {arguments.corpus} {' '.join(options)}")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None

@@ -47,9 +47,7 @@ COMMANDS = (
 THEME = {
     "fg": "#e6e6ea",
     "bg": "#17181c",
-    "palette": ":".join(
-        ("#17181c #f08080 #6cc98a #d6a843 #82aaff #d59ad8 #5cc4d0 #c8c8cc " * 2).split(),
-    ),
+    "palette": ":".join(("#17181c #f08080 #6cc98a #d6a843 #82aaff #d59ad8 #5cc4d0 #c8c8cc " * 2).split()),
 }
 """Colours of the terminal: those of dark pictures of charrnn."""
 FONT_SIZE = 13.29

@@ -86,13 +86,7 @@ def test_log_probabilities_are_those_of_the_network(model: charrnn.Model) -> Non
     assert model.trace(prime + sample.text).logprobs[1:] == pytest.approx(expected.numpy(), abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"mode": "stochastic", "seed": 3},
-        {"stops": ("\n", ". "), "keep_stop": True},
-    ],
-)
+@pytest.mark.parametrize("options", [{"mode": "stochastic", "seed": 3}, {"stops": ("\n", ". "), "keep_stop": True}])
 def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str, Any]) -> None:
     search = model.search(width=6, length=40, prime="jora ", **options)
     pieces = list(search)

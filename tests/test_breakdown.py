@@ -10,14 +10,7 @@ from test_losses import make_ids, make_network, naive_nats
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import breakdown
-from charrnn.lab.breakdown import (
-    CLASSES,
-    class_of,
-    context_length,
-    num_read_since_end,
-    sums_by_class,
-    sums_by_position,
-)
+from charrnn.lab.breakdown import CLASSES, class_of, context_length, num_read_since_end, sums_by_class, sums_by_position
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"

@@ -12,15 +12,7 @@ from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make
 from torch import Tensor
 
 from charrnn.cells.trace import trace_text
-from charrnn.lab.inputs import (
-    NUM_STRONG,
-    Driver,
-    erase,
-    mean_vector,
-    measure_earlier,
-    rank_drivers,
-    strong_positions,
-)
+from charrnn.lab.inputs import NUM_STRONG, Driver, erase, mean_vector, measure_earlier, rank_drivers, strong_positions
 from charrnn.lab.sampled_states import SampledStates, sample_states
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN

@@ -177,8 +177,7 @@ def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, o
     network = make_network(cell, depth, **options)
     ids, state = make_inputs(network)
     stepper = Stepper(
-        make_config(cell, depth, **options),
-        {name: value.numpy() for name, value in network.state_dict().items()},
+        make_config(cell, depth, **options), {name: value.numpy() for name, value in network.state_dict().items()}
     )
     with torch.no_grad():
         expected, _ = network(ids, state)

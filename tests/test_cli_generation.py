@@ -54,11 +54,7 @@ def seed_of(ran: Ran) -> int:
 
 @pytest.mark.parametrize(
     "options",
-    [
-        (),
-        ("--count", 3, "--json"),
-        ("--beam", 4, "--beam-mode", "stochastic"),
-    ],
+    [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")],
     ids=lambda options: " ".join(map(str, options)),
 )
 def test_without_a_seed_each_call_draws_one_and_names_it(

@@ -136,8 +136,7 @@ def test_colours_take_the_place_of_the_blocks(
 
 
 @pytest.mark.parametrize(
-    ("options", "needed"),
-    [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)],
+    ("options", "needed"), [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)]
 )
 @pytest.mark.parametrize("text", ["z", "zib fo"])
 def test_a_text_to_look_at_may_be_of_a_few_characters(

@@ -47,10 +47,7 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
 def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
     corpus = read_corpus([write("dos.txt", b"\xef\xbb\xbfone line\r\nanother line\r\nlone \r stays")])
     assert corpus.content == "one line\nanother line\nlone \r stays"
-    assert corpus.notes == (
-        "removed a byte-order mark from dos.txt",
-        "turned 2 CRLF line ends of dos.txt into LF",
-    )
+    assert corpus.notes == ("removed a byte-order mark from dos.txt", "turned 2 CRLF line ends of dos.txt into LF")
 
 
 def test_standard_input_once() -> None:

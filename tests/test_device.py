@@ -11,13 +11,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.model.device import (
-    autocast,
-    computed_on_threads,
-    exact_arithmetic,
-    has_fast_bf16,
-    pick_device,
-)
+from charrnn.model.device import autocast, computed_on_threads, exact_arithmetic, has_fast_bf16, pick_device
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import FUNCTIONS

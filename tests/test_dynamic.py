@@ -26,11 +26,7 @@ from charrnn.evaluation.comparison import evaluate, evaluate_runs
 from charrnn.evaluation.losses import char_losses
 from charrnn.evaluation.records import Evaluation, EvaluationRow
 from charrnn.lab import dynamic
-from charrnn.lab.dynamic import (
-    DynamicSettings,
-    adapt,
-    root_mean_square_gradients,
-)
+from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import IdArray, Vocab
 

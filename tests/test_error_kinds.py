@@ -78,10 +78,7 @@ def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missi
 
 @pytest.mark.parametrize(
     ("distance", "expected"),
-    [
-        *((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")),
-        (5001, "rare-word-0"),
-    ],
+    [*((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")), (5001, "rare-word-0")],
 )
 def test_a_word_that_occurred_before_is_in_the_shortest_memory_that_holds_all_of_it(
     distance: int, expected: str
@@ -224,7 +221,7 @@ def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() ->
     assert words_of(text, vocab_of(text)) == words
     # Of bytes, all above 127 are part of words.
     assert words_of("It's a naïve ‘word’, 'so'".encode(), Vocab.of_bytes()) == [
-        *("It's", "a", "naÃ¯ve", "â\x80\x98wordâ\x80\x99", "so"),
+        *("It's", "a", "naÃ¯ve", "â\x80\x98wordâ\x80\x99", "so")
     ]
     assert words_of("naïve at", vocab_of("nave t")) == ["na\ufffdve", "at"], "with the unknown symbol"
 

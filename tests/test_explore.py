@@ -583,10 +583,7 @@ def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [
-        ("explore", ("follows quote", "Enter page")),
-        ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert")),
-    ],
+    [("explore", ("follows quote", "Enter page")), ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert"))],
 )
 def test_the_pictures_of_the_documentation_show_them(
     model: Model, monkeypatch: pytest.MonkeyPatch, name: str, words: tuple[str, ...]

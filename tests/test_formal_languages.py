@@ -10,14 +10,7 @@ from hypothesis import strategies as st
 from test_detectors import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
-from charrnn.text.formal_languages import (
-    BRACKETS,
-    END,
-    FORMAL_LANGUAGES,
-    FormalString,
-    find_language,
-    make_strings,
-)
+from charrnn.text.formal_languages import BRACKETS, END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
 
 Command = Callable[..., Ran]
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)

@@ -49,8 +49,7 @@ def check(report: GateReport, gates: list[dict[str, NDArray[Any]]], first: int) 
 
 
 @pytest.mark.parametrize(
-    ("cell", "depth"),
-    [*((cell, "dilated") for cell in GATED), *((cell, "residual") for cell in PRODUCTS)],
+    ("cell", "depth"), [*((cell, "dilated") for cell in GATED), *((cell, "residual") for cell in PRODUCTS)]
 )
 def test_shares_are_those_of_gates_one_by_one(cell: str, depth: str) -> None:
     network, text = make_network(cell, depth, scale=SCALE), make_text(150, 3)  # no multiple of 4, the largest dilation

@@ -44,10 +44,7 @@ def background(segment: Segment) -> tuple[int, int, int] | None:
 
 
 def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
-    assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == [
-        "lamps on↵",
-        "▁▂▃▄▅▆▇██",
-    ]
+    assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == ["lamps on↵", "▁▂▃▄▅▆▇██"]
 
 
 def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
@@ -158,10 +155,7 @@ GUESSES = [[("b", 0.7), (" ", 0.2), ("x", 0.05)], [("c", 0.9)], [("\n", 0.5), ("
 
 @pytest.mark.parametrize(
     ("width", "expected"),
-    [
-        (60, ["ab語d", "bc↵  ", "␣ 語 ", "x    ", ""]),
-        (2, ["ab", "bc", "␣ ", "x ", "", "語", "↵ ", "語", "", "d", ""]),
-    ],
+    [(60, ["ab語d", "bc↵  ", "␣ 語 ", "x    ", ""]), (2, ["ab", "bc", "␣ ", "x ", "", "語", "↵ ", "語", "", "d", ""])],
 )
 def test_each_guess_stands_under_its_character_unless_it_is_unlikely(width: int, expected: list[str]) -> None:
     assert plain(GuessMap("ab語d", [0.0] * 4, GUESSES), width) == expected

@@ -109,8 +109,7 @@ def test_minutes_take_the_threads_that_measure_fastest(
 
 
 @pytest.mark.parametrize(
-    ("asked", "units", "expected"),
-    [("auto", 12, 1), ("auto", 64, 2), ("auto", 512, 4), (3, 12, 3)],
+    ("asked", "units", "expected"), [("auto", 12, 1), ("auto", 64, 2), ("auto", 512, 4), (3, 12, 3)]
 )
 def test_steps_take_a_thread_for_every_32_units(four_threads: None, asked: Any, units: int, expected: int) -> None:
     assert choose_threads(make_config(threads=asked, hidden_size=units)) == expected

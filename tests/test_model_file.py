@@ -89,12 +89,7 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
     assert command("export", alphabet_run, target, "--force").code == 0
     assert charrnn.load(target).step == 1
     (tmp_path / "folder.zip").mkdir()
-    for name, word in (
-        ("folder.zip", "exists"),
-        ("model.pt", ".pt"),
-        ("model", "end in"),
-        ("no/m.zip", "no folder"),
-    ):
+    for name, word in (("folder.zip", "exists"), ("model.pt", ".pt"), ("model", "end in"), ("no/m.zip", "no folder")):
         refused = command("export", alphabet_run, tmp_path / name, "--force")
         assert refused.code == 2 and word in refused.err, refused.err
     assert command("export", "a", "b", "c.zip").code == 2

@@ -120,10 +120,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
         ),
         "memory-100",
     ),
-    "long range": (
-        example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)),
-        "closing )",
-    ),
+    "long range": (example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)), "closing )"),
     "sweep": (
         example(
             SweepReport,
@@ -139,14 +136,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
             TrainingSpectrum,
             cell="rnn",
             steps=(0, 5),
-            matrices=(
-                example(
-                    MatrixSpectrum,
-                    matrix="W_hh",
-                    gate="",
-                    largest_singular_values=(2.0, 3.0),
-                ),
-            ),
+            matrices=(example(MatrixSpectrum, matrix="W_hh", gate="", largest_singular_values=(2.0, 3.0)),),
             gradient_steps=(1, 2),
             gradient_norms=(0.5, 3.0),
         ),

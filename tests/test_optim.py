@@ -62,12 +62,7 @@ def test_the_rate_rises_linearly_to_its_peak_and_falls_to_its_final_share(
 
 @pytest.mark.parametrize(
     ("optimizer", "classes"),
-    [
-        ("muon", [Muon, AdamW, AdamW]),
-        ("adamw", [AdamW, AdamW]),
-        ("rmsprop", [RMSProp, RMSProp]),
-        ("sgd", [SGD, SGD]),
-    ],
+    [("muon", [Muon, AdamW, AdamW]), ("adamw", [AdamW, AdamW]), ("rmsprop", [RMSProp, RMSProp]), ("sgd", [SGD, SGD])],
 )
 def test_weight_decay_acts_on_matrices_only(optimizer: str, classes: list[type]) -> None:
     config = make_config(weight_decay=0.5, optimizer=optimizer, precision="fp32", initial_state="learned")

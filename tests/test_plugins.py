@@ -95,8 +95,7 @@ def test_a_plugin_that_cannot_label_names_its_package(offer: Callable[..., None]
 def test_a_name_that_is_offered_twice(offer: Callable[..., None], tmp_path: Path) -> None:
     offer("quote", FUNCTION)
     with pytest.raises(
-        UsageError,
-        match=r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n",
+        UsageError, match=r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n"
     ):
         get_detectors(["quote"])
     assert get_detectors(["digit"]) == [DETECTORS["digit"]], "only the name that is asked for"

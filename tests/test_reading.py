@@ -13,14 +13,7 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import (
-    MAX_LANES,
-    WARM_UP,
-    WINDOW,
-    read_in_lanes,
-    read_segments,
-    segments_of,
-)
+from charrnn.model.reading import MAX_LANES, WARM_UP, WINDOW, read_in_lanes, read_segments, segments_of
 from charrnn.text.vocab import IdArray
 
 V = 5

@@ -60,10 +60,7 @@ class Wrong:
 
 @pytest.mark.parametrize(
     "operators",
-    [
-        SimpleNamespace(),
-        SimpleNamespace(_reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=Wrong()),
-    ],
+    [SimpleNamespace(), SimpleNamespace(_reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=Wrong())],
     ids=["missing", "computes something else"],
 )
 def test_without_the_packed_operators_plain_products_are_taken(

@@ -182,10 +182,7 @@ EPOCHS: dict[str, Any] = {"zoneout": 0.1, "weight_drop": 0.1, "steps": 2 * EPOCH
 )
 @pytest.mark.parametrize(
     "changes",
-    [
-        {},
-        {"cell": "gru", "initial_state": "learned", "weight_average": 0.0, "optimizer": "rmsprop"},
-    ],
+    [{}, {"cell": "gru", "initial_state": "learned", "weight_average": 0.0, "optimizer": "rmsprop"}],
     ids=["lstm", "gru rmsprop"],
 )
 def test_resuming_at_any_step_equals_the_uninterrupted_run(

@@ -30,13 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED) -> Origin:
-    return find_origin(
-        source,
-        stdin=None,
-        corpora_dir=Path("corpora"),
-        is_named_by_run=is_named_by_run,
-        order=order,
-    )
+    return find_origin(source, stdin=None, corpora_dir=Path("corpora"), is_named_by_run=is_named_by_run, order=order)
 
 
 @pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])

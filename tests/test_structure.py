@@ -26,14 +26,7 @@ CEILING = {
     "options": 110,
 }
 """The package may not grow beyond this: a feature pays for itself with a deletion."""
-NO_CODE = (
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-    tokenize.ENDMARKER,
-)
+NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 MAX_LINES = 60
 """Lines of a function without its signature; a longer one states its reason."""
 REASON = "# Long because "

@@ -263,8 +263,7 @@ def test_rows_are_best_first_with_their_interval_and_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "sizes"),
-    [({"cell": ["gru", "lstm"]}, {}), ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90})],
+    ("axes", "sizes"), [({"cell": ["gru", "lstm"]}, {}), ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90})]
 )
 def test_settings_with_other_weights_are_not_compared_in_pairs(axes: dict[str, Any], sizes: dict[Any, int]) -> None:
     worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]

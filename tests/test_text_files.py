@@ -57,9 +57,7 @@ def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, T
 
 
 @given(
-    st.lists(st.sampled_from(PARTS), max_size=12).map(b"".join),
-    st.sampled_from((*ENCODINGS, None)),
-    st.integers(4, 40),
+    st.lists(st.sampled_from(PARTS), max_size=12).map(b"".join), st.sampled_from((*ENCODINGS, None)), st.integers(4, 40)
 )
 @settings(max_examples=250)
 @example(b"abc\r\ndefg\r", "utf-8", 4)

@@ -36,12 +36,7 @@ from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
 from charrnn.views.losses import evaluation_view, losses_table
 from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
-from charrnn.views.tables import (
-    ablation_table,
-    plain_table,
-    predictions_table,
-    runs_view,
-)
+from charrnn.views.tables import ablation_table, plain_table, predictions_table, runs_view
 from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000

@@ -237,13 +237,7 @@ class _Walk(Walk[Value]):
         self.after.append(latest)
 
     def step_cell(
-        self,
-        cell: type[Cell],
-        prefix: str,
-        ops: Ops[Value],
-        x: Value,
-        state: State[Value],
-        extras: Mapping[str, Value],
+        self, cell: type[Cell], prefix: str, ops: Ops[Value], x: Value, state: State[Value], extras: Mapping[str, Value]
     ) -> State[Value]:
         """Record the cell's equations. Raises UsageError where those of another package use more than `Ops` has."""
         try:

@@ -180,11 +180,7 @@ class CellAnalysis:
         return cast(Result, self._shared[name])
 
     def findings(
-        self,
-        detectors: Sequence[str | Detector] | None = None,
-        *,
-        untrained: bool = True,
-        ablations: bool = False,
+        self, detectors: Sequence[str | Detector] | None = None, *, untrained: bool = True, ablations: bool = False
     ) -> CellFindings:
         """Find the best cell for each detector (all, if none is named), as `score_cells` does.
 

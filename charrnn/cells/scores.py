@@ -151,11 +151,7 @@ def num_read(num_chars: int, *, has_baseline: bool) -> int:
 
 
 def score_cells(
-    text: str,
-    read: Read,
-    num_units: int,
-    detectors: list[Detector],
-    read_untrained: Read | None = None,
+    text: str, read: Read, num_units: int, detectors: list[Detector], read_untrained: Read | None = None
 ) -> CellFindings:
     """Find the best cell for each detector, strongest first: chosen on the first half, scored on the second.
 

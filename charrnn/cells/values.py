@@ -67,9 +67,7 @@ MIN_CONTRAST = 0.5
 
 
 def measure_values(
-    activations: Activations,
-    cells: Sequence[tuple[int, int]] | None = None,
-    correlations: Float32Array | None = None,
+    activations: Activations, cells: Sequence[tuple[int, int]] | None = None, correlations: Float32Array | None = None
 ) -> tuple[CellValues, ...]:
     """Measure the cells (layer, unit), all by default, in their order.
 

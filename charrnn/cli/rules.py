@@ -51,10 +51,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--mix-mode", without="--mix"),
         Rule("--errors --long-range --per-line --per-char", beside="--mix"),
     ),
-    "runs": (
-        Rule("--json", beside="--export"),
-        Rule("--against --training --export", without="--plot"),
-    ),
+    "runs": (Rule("--json", beside="--export"), Rule("--against --training --export", without="--plot")),
 }
 """The rules of each command, in the order in which they are checked."""
 

@@ -28,10 +28,7 @@ FIELD_OPTIONS = tuple(
 )
 """The options that set a field of the configuration; each value but that of a flag is a text."""
 RECIPE = Option(
-    "--recipe",
-    "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
-    "NAME",
-    SETTINGS,
+    "--recipe", "Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.", "NAME", SETTINGS
 )
 SET = Option(
     "--set",
@@ -41,13 +38,7 @@ SET = Option(
     name="set_",
     repeatable=True,
 )
-LOG = Option(
-    "--log",
-    "Follow the run in tensorboard or wandb, too (repeatable).",
-    "TRACKER",
-    FOLDER,
-    repeatable=True,
-)
+LOG = Option("--log", "Follow the run in tensorboard or wandb, too (repeatable).", "TRACKER", FOLDER, repeatable=True)
 SETTING_OPTIONS = (*FIELD_OPTIONS, RECIPE, SET, LOG)
 """The options about the settings of a run."""
 OPTIONS = (

@@ -249,11 +249,7 @@ class Generator:
 
     def _text_stream(self, options: SampleOptions) -> TextStream:
         return TextStream(
-            self.vocab,
-            options.stops,
-            keeps_stop=options.keep_stop,
-            end_id=self.config.end_id,
-            on_cut=options.on_cut,
+            self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=self.config.end_id, on_cut=options.on_cut
         )
 
     def _groups(

@@ -227,12 +227,7 @@ def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[A
 
 
 def _compiled_blocks(
-    compiled: ModuleType,
-    stepper: Stepper,
-    streams: Streams,
-    drawing: Any,
-    length: int,
-    cell: tuple[int, int] | None,
+    compiled: ModuleType, stepper: Stepper, streams: Streams, drawing: Any, length: int, cell: tuple[int, int] | None
 ) -> Iterator[Block]:
     weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
     num_streams = len(streams.generators)

@@ -118,10 +118,7 @@ def adapted(
         step=model.step,
         recorded_corpus=model.recorded_corpus,
         adaptation=Adaptation(
-            num_chars=len(static),
-            text_length=len(encoded),
-            static_nats=static.mean,
-            dynamic_nats=learned.losses.mean,
+            num_chars=len(static), text_length=len(encoded), static_nats=static.mean, dynamic_nats=learned.losses.mean
         ),
     )
 

@@ -374,11 +374,7 @@ def _step(network: CharRNN, ids: Tensor, vectors: Tensor, state: Tensor) -> tupl
 
 
 def _summarize(
-    text: EncodedText,
-    values: Float32Array,
-    indices: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    effects: NDArray[Any],
+    text: EncodedText, values: Float32Array, indices: NDArray[np.int64], ids: NDArray[np.int64], effects: NDArray[Any]
 ) -> EarlierCharacters:
     """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
     written = characters_of(text)

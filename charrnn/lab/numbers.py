@@ -401,8 +401,7 @@ def predict(
         typer.Argument(metavar="[RUN] TEXT", help="The text before the character; before it, optionally, a run."),
     ],
     top: Annotated[
-        int | None,
-        typer.Option("--top", help="Number of characters.", metavar="N", show_default=str(DEFAULT_TOP)),
+        int | None, typer.Option("--top", help="Number of characters.", metavar="N", show_default=str(DEFAULT_TOP))
     ] = None,
     numbers: Annotated[
         bool,

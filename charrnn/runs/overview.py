@@ -308,10 +308,7 @@ def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINT
 
 
 def run_summaries(
-    runs: Sequence[str | Path] = (),
-    *,
-    sort: str | None = None,
-    checkpoints: Path = CHECKPOINTS,
+    runs: Sequence[str | Path] = (), *, sort: str | None = None, checkpoints: Path = CHECKPOINTS
 ) -> RunSummaries:
     """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`, the smallest first.
 
@@ -350,11 +347,7 @@ def select_runs(
 
 
 def learning_curves(
-    runs: Sequence[str | Path] = (),
-    *,
-    against: str = "steps",
-    training: bool = False,
-    checkpoints: Path = CHECKPOINTS,
+    runs: Sequence[str | Path] = (), *, against: str = "steps", training: bool = False, checkpoints: Path = CHECKPOINTS
 ) -> LearningCurves:
     """Read the learning curves of the named runs, or of all in a folder, oldest first.
 

@@ -51,12 +51,7 @@ def find_entry(name: str) -> CatalogueEntry | None:
     return next((entry for entry in load_catalogue() if name in (entry.name, entry.file, f"{entry.name}.txt")), None)
 
 
-def fetch(
-    entry: CatalogueEntry,
-    folder: Path,
-    *,
-    timeout_seconds: float = 20.0,
-) -> Path:
+def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0) -> Path:
     """Return the entry's file in `folder`; download it if it does not exist. Its digest is checked in both cases.
 
     `timeout_seconds` limits each wait for the server, not the whole download. A download appears under its name only

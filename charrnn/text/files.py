@@ -18,10 +18,7 @@ BYTE_ORDER_MARK = codecs.BOM_UTF8
 """The byte-order mark that some editors write at the start of UTF-8 files."""
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Encodings by byte-order mark. UTF-32 first, because its mark begins with that of UTF-16."""
-_MARKS_OF = {
-    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
-    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
-}
+_MARKS_OF = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)}
 _BLOCK_BYTES = 4 * 1024 * 1024
 """Bytes that are read at a time, at least the four of a byte-order mark."""
 _MEMORY_PER_BYTE = 8

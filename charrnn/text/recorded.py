@@ -34,12 +34,7 @@ class RecordedCorpus:
     """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
 
     def read(
-        self,
-        *,
-        vocab: Vocab | None = None,
-        stdin: BinaryIO | None = None,
-        instead: str = "",
-        reason: str = "",
+        self, *, vocab: Vocab | None = None, stdin: BinaryIO | None = None, instead: str = "", reason: str = ""
     ) -> Corpus:
         """Read the text from its recorded location or, if that fails, from where its name leads now.
 

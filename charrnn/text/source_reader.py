@@ -8,15 +8,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
-from charrnn.errors import (
-    CharRNNError,
-    DataError,
-    Message,
-    NotHereError,
-    TextChangedError,
-    counted,
-    named,
-)
+from charrnn.errors import CharRNNError, DataError, Message, NotHereError, TextChangedError, counted, named
 from charrnn.progress import Task, task
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, check_memory, file_blocks, stream_blocks, title

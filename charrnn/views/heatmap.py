@@ -12,16 +12,7 @@ from rich.style import Style
 from rich.text import Text
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.theme import (
-    ASCII_BLOCKS,
-    BLOCKS,
-    LINE_ENDS,
-    block,
-    is_plain,
-    palette_of,
-    visible,
-    visible_in_ascii,
-)
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, block, is_plain, palette_of, visible, visible_in_ascii
 
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""

@@ -86,9 +86,7 @@ HUES: Mapping[str, Hue] = {
         ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 163)},
     ),
     "guess": Hue(
-        degrees=58,
-        chroma=0.13,
-        ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)},
+        degrees=58, chroma=0.13, ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)}
     ),
 }
 """The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are sequential."""

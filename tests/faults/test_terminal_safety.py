@@ -18,16 +18,7 @@ import pytest
 import typer
 from conftest import SMALL_RUN, Ran, TrainedRun
 from hostile_files import assert_is_safe, damaged
-from terminals import (
-    COLOUR,
-    HOSTILE,
-    IN_A_NAME,
-    IN_A_TEXT,
-    IN_AN_ARGUMENT,
-    Screen,
-    screens,
-    steering,
-)
+from terminals import COLOUR, HOSTILE, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, screens, steering
 
 import charrnn
 from charrnn.cli.app import app

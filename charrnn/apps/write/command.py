@@ -38,8 +38,7 @@ def write(
         ),
     ] = None,
     until: Annotated[
-        str,
-        typer.Option("--until", help="Continue to the end of a word, a line or a sentence.", metavar="WORD"),
+        str, typer.Option("--until", help="Continue to the end of a word, a line or a sentence.", metavar="WORD")
     ] = "word",
     temp: Annotated[
         float,

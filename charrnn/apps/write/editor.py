@@ -69,12 +69,7 @@ MAX_UNDO = 1000
 class Editor(TextArea):
     """A text with line ends "\\n" that is edited."""
 
-    def __init__(
-        self,
-        text: str,
-        press: Callable[[str], bool],
-        refuse: Callable[[str], object],
-    ) -> None:
+    def __init__(self, text: str, press: Callable[[str], bool], refuse: Callable[[str], object]) -> None:
         """Edit a text.
 
         `press` is called with OFFER_KEYS and returns whether the key is not to be typed, `refuse` with the reason why a

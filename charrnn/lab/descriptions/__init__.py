@@ -401,11 +401,7 @@ def describe_cells(
 
 
 def _search_all(
-    halves: _Halves,
-    activations: Activations,
-    columns: Sequence[int],
-    num_shifts: int,
-    advance: Callable[[int], object],
+    halves: _Halves, activations: Activations, columns: Sequence[int], num_shifts: int, advance: Callable[[int], object]
 ) -> tuple[list[_Scored], list[list[float]]]:
     """Return the scored rule of every cell, and the scores of the rules for its values shifted `num_shifts` times."""
     scored: list[_Scored] = []
