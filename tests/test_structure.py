@@ -19,9 +19,9 @@ from charrnn.cli.app import app
 PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("lab", "apps", "scale")
 CEILING = {
-    "lines of code": 28_400,
-    "lines of the core": 17_400,
-    "modules": 175,
+    "lines of code": 26_000,
+    "lines of the core": 16_000,
+    "modules": 180,
     "words of documentation": 40_000,
     "options": 110,
 }
