@@ -1,6 +1,5 @@
 """Define the configuration of a run: one frozen dataclass, every value checked on construction."""
 
-import codecs
 import math
 import os
 import re
@@ -60,12 +59,20 @@ class Config:
 
     corpus: tuple[str, ...] = ()
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
-    alphabet: str = option("char", "--alphabet KIND", "char (rare characters become one symbol), exact or byte.")
+    alphabet: str = option(
+        "char", "--alphabet KIND", "char (rare ones become one symbol), exact (all that occur) or byte."
+    )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters that occur, without an
     unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = option("utf-8", "--encoding NAME", "Encoding of the text: utf-8, latin-1, utf-16, …", TEXT)
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    order: str = option("shuffled", "--order HOW", "Files of a folder: shuffled or sorted.", TEXT, is_hidden=True)
+    order: str = option(
+        "shuffled",
+        "--order HOW",
+        "Join the files of a folder in shuffled order (the default) or sorted.",
+        TEXT,
+        is_hidden=True,
+    )
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
     by path."""
     order_seed: int = 0
@@ -75,7 +82,12 @@ class Config:
     alphabet `exact` keeps all."""
     split: tuple[float, ...] = option((0.9, 0.1), "--split A/B", "Training/validation[/test]; default: 90/10.", TEXT)
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
-    documents: str = option("none", "--documents KIND", "Many short texts: files, lines or blank-lines.", TEXT)
+    documents: str = option(
+        "none",
+        "--documents KIND",
+        "Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
+        TEXT,
+    )
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between blank lines) or
     column (the values of `column`); the state is reset between them, so `reset_probability` has no effect."""
     column: str | None = option(None, "--column NAME", "CSV files: each value of this column is a document.", TEXT)
@@ -91,12 +103,18 @@ class Config:
     """Number of recurrent layers."""
     hidden_size: int | Auto = option("auto", "--hidden-size H", "Units per layer.")
     """Units per layer."""
-    parameters: int | None = option(None, "--parameters N", "Instead of --hidden-size: N weights (300k).", MODEL)
+    parameters: int | None = option(
+        None, "--parameters N", "Instead of --hidden-size: at most N weights (300k, 1.5M).", MODEL
+    )
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
     size, and null here."""
-    embedding_size: int | Auto | OneHot = option("auto", "--embedding-size E", "Size, or one-hot for none.", MODEL)
+    embedding_size: int | Auto | OneHot = option(
+        "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
+    )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
-    dropout: float | Auto = option("auto", "--dropout P", "Share of units dropped.", TRAINING, is_hidden=True)
+    dropout: float | Auto = option(
+        "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
+    )
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
     """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
@@ -106,9 +124,16 @@ class Config:
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
     initial_state: str = "zero"
     """Initial state of a text: zero, or learned with the weights."""
-    init_from: str | None = option(None, "--init-from RUN", "Start with the weights of a run or .zip.", MODEL)
+    init_from: str | None = option(
+        None,
+        "--init-from RUN",
+        "Start a new run from this run's best weights, or from a .zip of charrnn export.",
+        MODEL,
+    )
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
-    extend_alphabet: bool = option(False, "--extend-alphabet", "With --init-from: add new characters.", MODEL)
+    extend_alphabet: bool = option(
+        False, "--extend-alphabet", "With --init-from: learn the new characters of the text, too.", MODEL
+    )
     """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
     forget_bias: float = 1.0
     """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
@@ -150,16 +175,25 @@ class Config:
     """Seed of the initial weights, the dropout and the samples."""
     device: str = option("auto", "--device DEVICE", "auto, cpu, cuda or mps.", MACHINE)
     """auto, cpu, cuda or mps."""
-    precision: str = option("auto", "--precision P", "auto, fp32, bf16 or fp16.", MACHINE)
+    precision: str = option(
+        "auto",
+        "--precision P",
+        "auto, fp32, bf16 or fp16; auto: bf16 from 128 units on where the processor has it.",
+        MACHINE,
+    )
     """fp32, bf16 or fp16 (autocast); auto: bf16 from 128 units on if the processor has instructions for it."""
     threads: int | Auto = "auto"
     """Processor threads; auto: one per 32 units, at most all; for a budget in minutes the number that measures
     fastest (fewer if other processes use the cores)."""
-    evaluate_every: int | Auto = option("auto", "--evaluate-every N", "Steps per validation.", TRAINING, is_hidden=True)
+    evaluate_every: int | Auto = option(
+        "auto", "--evaluate-every N", "Validate every N steps; default: about eight times.", TRAINING, is_hidden=True
+    )
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"
     """Characters of the validation text that each validation reads, in segments spread evenly over it; null: all."""
-    save_every: int | Auto = option("auto", "--save-every N", "Save every N steps; default: as validated.", FOLDER)
+    save_every: int | Auto = option(
+        "auto", "--save-every N", "Save every N steps; default: at every validation.", FOLDER
+    )
     """Steps between two checkpoints."""
     keep: int = option(2, "--keep N", "Checkpoints to keep besides best and latest.", FOLDER)
     """Number of checkpoints to keep besides `best` and `latest`."""
@@ -219,12 +253,21 @@ def resolved(value: int | Auto | OneHot) -> int:
     return value
 
 
+# Python lists these as encodings, but they do not decode bytes to text.
+_NO_TEXT = {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
+_ENCODINGS = {
+    *(name for pair in aliases.items() if pair[1] not in _NO_TEXT for name in pair if re.fullmatch("[a-z0-9_]+", name)),
+    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
+}
+
+
+def _plain_encoding(name: str) -> str:
+    return re.sub("[ _-]+", "_", name[:40].lower())
+
+
 def _is_encoding(name: str) -> bool:
-    try:
-        # `undefined` is an encoding of Python that fails for any text.
-        return name.isascii() and codecs.lookup(name)._is_text_encoding and name != "undefined"
-    except (LookupError, ValueError):  # ValueError: a NUL in the name
-        return False
+    # Asking Python's codecs would import a module of that name.
+    return len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS
 
 
 def _is_cell(name: str) -> bool:
@@ -241,8 +284,7 @@ def _installed_cells() -> list[str]:
 def _hint(name: str, value: Any) -> str:
     """Return the end of a message about a value out of range: what is close to it, "" if nothing is."""
     if name == "encoding":
-        text_encodings = sorted(filter(_is_encoding, {*aliases, *aliases.values()}))
-        return did_you_mean(value[:40].replace("-", "_"), text_encodings).replace("_", "-")
+        return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
     installed = _installed_cells() if name == "cell" else []
     listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
     return listed + (did_you_mean(value, (*_CHOICES[name], *installed)) if name in _CHOICES else "")

@@ -34,7 +34,7 @@ BAD_LINES: list[tuple[str, int, tuple[str, ...]]] = [
     ("train good.txt --init-from folder --steps 1", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
     ("train good.txt --parameters 3 --steps 1", USAGE, ("--parameters is 3", "must be between", "1 layer of cell")),
     ("train --resume lstm-001 --parameters 9k", USAGE, ("--resume cannot change --parameters",)),
-    ("train good.txt --documents lines --column a", USAGE, ("--documents is lines", "give --column alone")),
+    ("train good.txt --documents lines --column a", USAGE, ("--column is a", "leave --documents lines out")),
     ("train good.txt --processes two", USAGE, ("--processes is two", "must be a whole number")),
     ("train good.txt --recipe nosuch.yaml", USAGE, ("'nosuch.yaml'", "No such file")),
     ("train good.txt --recipe broken.yaml", DATA, ("broken.yaml is not YAML",)),

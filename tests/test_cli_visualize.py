@@ -199,7 +199,10 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: 
     Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
     ran = command("visualize", "--text", "wide.txt", "--cell", "0:1")
     assert ran.code == 0 and "200 of 800 characters are unknown to" in ran.err
-    assert "600 bytes are parts" in command("visualize", byte_run.path, "--text", "wide.txt", "--cell", "0:1").err
+    assert (
+        "600 bytes of longer characters"
+        in command("visualize", byte_run.path, "--text", "wide.txt", "--cell", "0:1").err
+    )
     assert command("visualize", "--text", "wide.txt", "--cell", "0:1", "-q").err == ""
 
 
