@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
 import math
 import os
@@ -157,30 +155,14 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
-def shown_by_view(capsys: pytest.CaptureFixture[str], *events: Any) -> str:
-    """What train prints of these events on stderr."""
-    view = TrainingView(Signals(), show_as_json=False, quiet=False)
-    assert view.show(event for event in events) == 0
-    return capsys.readouterr().err
-
-
-BEST = "Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step"
-
-
-@pytest.mark.parametrize(
-    ("values", "lines"),
-    [
-        ({}, [f"{BEST} 1,057,", "which every command uses.", "Next:"]),
-        ({"best_step": 3_200}, [f"{BEST} 3,200.", "Next:"]),
-        ({"best_nats": None, "best_step": 0}, ["Done: 3,200 steps.", "Next:"]),
-    ],
-)
-def test_the_last_lines_name_the_step_that_commands_use(
-    capsys: pytest.CaptureFixture[str], values: dict[str, Any], lines: list[str]
-) -> None:
-    given = {"step": 3_200, "seconds": 1.0, "val_nats": 1.2775, "best_nats": 1.146, "best_step": 1_057}
-    event = DoneEvent(**(given | {"run": "checkpoints/a", "is_complete": True} | values))
-    assert shown_by_view(capsys, event).splitlines()[: len(lines)] == lines
+def test_the_last_lines_name_the_step_that_commands_use(capsys: pytest.CaptureFixture[str]) -> None:
+    for best_step, line in ((1_057, "1,057,"), (3_200, "3,200.")):
+        done: dict[str, Any] = {"step": 3_200, "seconds": 1.0, "val_nats": 1.2775, "best_nats": 1.146}
+        events = [DoneEvent(**done, best_step=best_step, run="checkpoints/a", is_complete=True)]
+        assert TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in events) == 0
+        first, second, *_ = capsys.readouterr().err.splitlines()
+        assert first == f"Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step {line}"
+        assert second == ("which every command uses." if best_step < 3_200 else "Next:")
 
 
 def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
@@ -244,29 +226,6 @@ def test_an_error_removes_the_bar_before_its_message(
     *drawn, message = ran.err.split("\r")
     assert ran.code == 2 and any("0/3" in bar for bar in drawn)
     assert message.startswith("error: the weights are not finite")
-
-
-def learn(command: Command, *sources: str, stdin: bytes = b"") -> dict[str, Any]:
-    """Train one step on the sources; return the start event and the corpus's digest."""
-    ran = command("train", *sources, "--steps", 1, "--json", *SMALL, stdin=stdin)
-    assert ran.code == 0, ran.err
-    start: dict[str, Any] = json_lines(ran.out)[0]
-    state = json.loads(Path(start["run"], "step-00000001", "training.json").read_text())
-    return start | {"digest": state["corpus_digest"]}
-
-
-def test_the_text_may_be_a_folder_packed_or_a_pipe(command: Command, tmp_path: Path) -> None:
-    half = TEXT.index("\n", len(TEXT) // 2) + 1
-    (tmp_path / "novel").mkdir()
-    (tmp_path / "novel" / "one.txt").write_bytes(TEXT[:half].encode())
-    (tmp_path / "novel" / "two.txt").write_bytes(TEXT[half:].encode())
-    (tmp_path / "novel" / "cover.jpg").write_bytes(b"\xff\xd8\0" * 9)
-    (tmp_path / "text.txt.gz").write_bytes(gzip.compress(TEXT.encode(), mtime=0))
-    starts = [learn(command, source, "--order", "sorted") for source in ("novel", "text.txt.gz")]
-    starts.append(learn(command, "-", stdin=TEXT.encode()))
-    assert {start["digest"] for start in starts} == {hashlib.sha256(TEXT.encode()).hexdigest()}
-    assert [Path(start["run"]).name for start in starts] == ["novel-001", "text-001", "stdin-001"]
-    assert any("skipped 1 file" in note for note in starts[0]["notes"])
 
 
 def test_the_different_characters_are_those_of_the_text(command: Command, tmp_path: Path, loop_run: Path) -> None:

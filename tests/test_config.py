@@ -123,10 +123,8 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
         ("epochs", "", None),
         ("steps", "999999999", 999_999_999),  # exact: not by way of a float
         ("split", "90/10", (90.0, 10.0)),
-        ("split", "80,10, 10", (80.0, 10.0, 10.0)),
         ("split", [0.5, 1], (0.5, 1.0)),
         ("corpus", os.pathsep.join(["poems.txt", "letters"]), ("poems.txt", "letters")),
-        ("corpus", ["poems.txt", " letters "], ("poems.txt", " letters ")),
         ("sum_outputs", "true", True),
     ],
 )
@@ -140,18 +138,14 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: ob
     ("name", "given", "wanted"),
     [
         ("num_layers", 2.5, "a whole number or auto"),
-        ("num_layers", None, "a whole number or auto"),
         ("num_layers", True, "a whole number or auto"),
-        ("steps", math.inf, "a whole number or null"),
         ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
         ("minutes", 10**400, "a number or null"),  # larger than any float
         ("dropout", {"p": 1}, "a number or auto"),
-        ("steps", 10**100, "a whole number or null"),
         ("cell", 3, "a word"),
         ("split", [0.9, True], "two or three positive shares, such as 90/10"),
         ("corpus", [1], "a list"),
         ("sum_outputs", "yes", "true or false"),
-        ("sum_outputs", None, "true or false"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
@@ -329,12 +323,9 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cell": "unitary", "hidden_size": 7}, "`hidden_size` is 7; a unitary cell needs an even one"),
         ({"initial_state": "learned", "reset_probability": 0.0}, "`reset_probability` is 0.0; `initial_state=learned`"),
         ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
         ({"alphabet": "byte", "encoding": "latin-1"}, "`encoding` is latin-1; the byte alphabet takes bytes as they"),
-        ({"depth": "dilated", "num_layers": 13}, "`num_layers` is 13; dilated layers may be at most 12"),
-        ({"minutes": 1, "epochs": 2}, "one budget only"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -63,9 +63,7 @@ def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
         ({"MASTER_PORT": "65536"}, "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535"),
         ({"RANK": ""}, "WORLD_SIZE is 2, but RANK is not set"),
         ({"RANK": "2"}, "RANK is '2'; it must be a whole number from 0 to 1"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),
         ({"LOCAL_WORLD_SIZE": "3"}, "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
-        ({"LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
         ({"TORCHELASTIC_RESTART_COUNT": "1"}, "torchrun has started the processes again"),
     ],
 )
@@ -123,7 +121,6 @@ def test_the_processes_of_a_host_share_its_cores(
     [
         ({}, 0, 0),
         ({0: 143, 1: 3}, 0, 3),
-        ({0: -15, 1: 2}, 0, 2),
         ({0: 130, 1: 130}, 2, 130),
         ({0: 143}, 0, 143),
         ({0: -9, 1: -9}, 2, 130),

@@ -195,22 +195,6 @@ def test_the_command_prints_the_table_and_the_way_on(
     assert "without torchrun" in command("sweep", "text.txt").err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--search", "x"], "Invalid value for '--search'"),
-        (["--set", "learnin_rate=1,2"], "--set learnin_rate=1,2: There is no configuration field 'learnin_rate'. Did"),
-        (["--json", "--csv"], "give one of them"),
-    ],
-)
-def test_a_bad_command_line_has_one_clear_error(command: Command, arguments: list[str], message: str) -> None:
-    ran = command("sweep", "text.txt", *arguments)
-    assert ran.code == 2
-    assert message in ran.err
-    assert len(ran.err.splitlines()) <= 3
-    assert not Path("checkpoints").exists()
-
-
 def test_a_process_ended_by_a_signal_saves_and_its_error_is_kept(config: Config) -> None:
     events: list[dict[str, Any] | None] = []
 
