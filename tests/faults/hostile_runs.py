@@ -91,16 +91,6 @@ def change_bias(run: Path, change: Callable[[Any], Any]) -> None:
     put(run, WEIGHTS, safetensors.numpy.save({name: value for name, value in changed.items() if value is not None}))
 
 
-def set_header(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the header of a file of tensors, which their library would not write so."""
-    data = (step_of(run) / WEIGHTS).read_bytes()
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:end])
-    change(header)
-    text = json.dumps(header).encode()
-    put(run, WEIGHTS, len(text).to_bytes(8, "little") + text + data[end:])
-
-
 def move_out(path: Path, outside: Path) -> None:
     """Leave a link to a good copy outside in the place of a file or folder."""
     target = outside / path.name
@@ -135,28 +125,10 @@ class Payload:
         return os.system, (f"touch {self.outside}/was-run",)
 
 
-def alias_bomb(field: str) -> str:
-    lists = [f"- &l{level} [{', '.join([f'*l{level - 1}' if level else 'lamp'] * 9)}]" for level in range(12)]
-    return "\n".join([f"{field}:", *lists])
-
-
-def twice_in_manifest(run: Path, key: str) -> None:
-    """Give a key a second time, with the same value."""
-    path = step_of(run) / "manifest.json"
-    text = path.read_text()
-    again = f"{text.rstrip().removesuffix('}')}, {json.dumps(key)}: {json.dumps(json.loads(text)[key])}"
-    path.write_bytes(seal_manifest(again.encode() + b"\n}\n"))
-
-
 def steal(run: Path, corpus: object, digest: str | None = None) -> None:
     """Name another file as the text, and no digest that could be compared, or a wrong one."""
     set_config(run, corpus=[str(corpus)])
     set_state(run, corpus_digest=digest)
-
-
-def add_character(run: Path) -> None:
-    characters = json.loads((run / "vocab.json").read_text())["characters"]
-    put(run, "vocab.json", json.dumps({"kind": "char", "characters": [*characters, "語"]}))
 
 
 def append(path: Path, text: str) -> None:
@@ -165,7 +137,6 @@ def append(path: Path, text: str) -> None:
 
 
 NESTED = "[" * 100_000
-DIGITS = "9" * 100_000
 WANTS_TEXT = ("visualize", "evaluate", "resume")
 WRONG = "0" * 64
 TEXTS: dict[str, Callable[[Path, Path], object]] = {
@@ -190,17 +161,10 @@ REFUSED: dict[str, Callable[[Path, Path], object]] = {
     "training state of 300 MB": lambda run, _: enlarge(run, "training.safetensors", 3 * 10**8),
     "10^9 units": lambda run, _: set_config(run, hidden_size=10**9),
     "fewer units than the weights are for": lambda run, _: set_config(run, hidden_size=5),
-    "a key twice in the manifest": lambda run, _: twice_in_manifest(run, "files"),
     "a weight that is NaN": lambda run, _: change_bias(run, lambda bias: bias * np.float32("nan")),
-    "an alphabet of other characters": lambda run, _: add_character(run),
     "deep JSON in vocab.json": lambda run, _: put(run, "vocab.json", NESTED),
     "deep YAML": lambda run, _: add_to_config(run, "split", f"split: {NESTED}"),
-    "an alias bomb": lambda run, _: add_to_config(run, "corpus", alias_bomb("corpus")),
-    "a huge hexadecimal number in YAML": lambda run, _: add_to_config(run, "hidden_size", f"hidden_size: 0x{DIGITS}"),
     "a pipe in the place of the weights": lambda run, _: pipe(step_of(run) / WEIGHTS),
-    "tensors that overlap": lambda run, _: set_header(
-        run, lambda h: h["output.bias"].update(data_offsets=h["output.weight"]["data_offsets"])
-    ),
     "a tensor too few": lambda run, _: change_bias(run, lambda bias: None),
     "a text in an encoding that is a module": lambda run, _: set_config(run, encoding="antigravity"),
 }
