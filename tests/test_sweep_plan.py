@@ -39,11 +39,9 @@ def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
     [
         ("cell", " lstm , gru ", ("lstm", "gru")),
         ("learning_rate", "3e-3,auto", (3e-3, "auto")),
-        ("parameters", "300k,1.5M", (300_000, 1_500_000)),
         ("split", "80/10/10,90/10", ((80.0, 10.0, 10.0), (90.0, 10.0))),
         ("column", 'a "b",none', ('a "b"', None)),
         ("init_from", "../a..b,c", ("../a..b", "c")),
-        ("extend_alphabet", "true,false", (True, False)),
         ("learning_rate", "1e-3..1e-1", Range(1e-3, 1e-1)),
         ("hidden_size", "64..512", Range(64, 512)),
         ("dropout", "0..0.5", Range(0, 0.5)),
@@ -60,7 +58,6 @@ def test_values_are_parsed_as_train_parses_them(name: str, text: str, axis: obje
     ("name", "text", "message"),
     [
         ("cell", "lstm,,gru", "empty value"),
-        ("cell", "lstm,gur", "Did you mean gru"),
         ("learning_rate", "1e-3,0.001", "has the value 0.001 twice"),
         ("hidden_size", "64..64", "begins with its lower end"),
         ("hidden_size", "64..1e9", "between 1 and"),
@@ -120,7 +117,6 @@ def test_a_search_draws_different_settings_and_more_trials_continue_it() -> None
         ({"learning_rate": "1e-3..1e-1"}, {}, "only a search can draw from"),
         ({"cell": "unitary,lstm", "hidden_size": "33,34"}, {}, "cell=unitary, hidden_size=33: .*needs an even one"),
         ({}, {"num_trials": 3}, "nothing to search"),
-        ({}, {"num_seeds": 0}, "`seeds` is 0; it must be between 1 and 1,000"),
         ({"cell": "lstm,gru"}, {"num_trials": 0}, "`search` is 0; it must be between 1 and 10,000"),
         ({"hidden_size": list(range(1, 2000)), "warmup_steps": list(range(9))}, {}, "at most 10,000"),
         ({}, {"config": Config(corpus=("-",))}, "standard input only once"),
@@ -133,16 +129,8 @@ def test_what_cannot_be_swept_is_refused(axes: dict[str, Any], options: dict[str
 
 
 def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
-    config = Config(
-        corpus=("text.txt",),
-        split=(1 / 3, 1 / 3, 1 / 3),
-        learning_rate=0.1 + 0.2,
-        column="a,b",
-        sum_outputs=True,
-        validation_chars=None,
-        steps=7,
-        threads=2,
-    )
+    given: dict[str, Any] = {"learning_rate": 0.1 + 0.2, "column": "a,b", "sum_outputs": True, "validation_chars": None}
+    config = Config(corpus=("text.txt",), split=(1 / 3, 1 / 3, 1 / 3), steps=7, threads=2, **given)
     arguments = setting_arguments(config)
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
     parsed = dict(argument.split("=", 1) for argument in arguments[1::2])
@@ -184,9 +172,7 @@ def test_another_sweep_is_refused_with_the_difference(tmp_path: Path, other: Swe
     ("change", "message"),
     [
         ({"format": 2}, "newer version"),
-        ({"settings": None}, "an entry is missing"),
         ({"num_trials": "x"}, "an entry is missing"),
-        ({"axes": {"cell": ["lstm", "gur"]}}, "is damaged: .*cell"),
         ({"settings": {"stepz": 1}}, "is damaged: .*stepz"),
     ],
 )
@@ -204,7 +190,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, change: dict[str, Any], message
         (grid(cell="lstm,gru"), ""),
         (grid(Config(), steps="10,20"), ""),
         (grid(alphabet="char,byte"), "other characters"),
-        (grid(Config(minutes=1), cell="lstm,gru"), "budget in minutes"),
         (grid(Config(), cell="lstm,gru"), "budget in minutes"),
     ],
 )
@@ -213,19 +198,13 @@ def test_limits_of_the_comparison_are_noted(plan: SweepPlan, note: str) -> None:
     assert bool(note) == bool([*plan.notes()])
 
 
-def test_an_interval_is_the_mean_and_t_standard_errors() -> None:
+def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> None:
     estimate = mean_interval([1.0, 2.0, 6.0])
     half = 4.302653 * math.sqrt(7.0) / math.sqrt(3)
-    assert estimate.mean == 3.0
-    assert (estimate.low, estimate.high) == (pytest.approx(3 - half, rel=1e-6), pytest.approx(3 + half, rel=1e-6))
-
-
-def test_welch_takes_the_degrees_of_freedom_of_the_more_variable_group() -> None:
+    assert (estimate.mean, estimate.low) == (3.0, pytest.approx(3 - half, rel=1e-6))
+    assert estimate.low is not None and estimate.high == pytest.approx(3 + half, rel=1e-6)
     exact = [1.0, 1.0, 1.0]
-    estimate = welch_difference([2.0, 3.0, 7.0], exact)
-    alone = mean_interval([2.0, 3.0, 7.0])
-    assert estimate.low is not None and alone.low is not None
-    assert estimate.low == pytest.approx(alone.low - 1)
+    assert welch_difference([1.0, 2.0, 6.0], exact).low == pytest.approx(estimate.low - 1)
     assert welch_difference(exact, exact).high == 0
     assert mean_interval([2.0]).low is welch_difference([2.0], [1.0, 1.5]).high is None
 
@@ -234,14 +213,10 @@ def made_report(axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float |
     plan = plan_sweep(Config(steps=1), axes, num_seeds=3, num_trials=None)
     runs = []
     for run in plan.runs():
-        loss = losses[tuple(run.values.values())][run.seed]
-        status = FINISHED if loss is not None else FAILED
-        size = changes.get("sizes", {}).get(tuple(run.values.values()), 100)
-        runs.append(
-            SweepRun(
-                name=run.name, values=run.values, seed=run.seed, status=status, nats_per_char=loss, num_parameters=size
-            )
-        )
+        key = tuple(run.values.values())
+        size, loss = changes.get("sizes", {}).get(key, 100), losses[key][run.seed]
+        found: dict[str, Any] = {"status": FAILED if loss is None else FINISHED, "nats_per_char": loss}
+        runs.append(SweepRun(name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found))
     return report_sweep(plan, Path("sweep"), runs)
 
 
@@ -250,12 +225,8 @@ def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     report = made_report({"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better})
     first, second = report.rows
     estimate = mean_interval(better)
-    assert (first.values, first.mean, first.low, first.high) == (
-        {"learning_rate": 1e-2},
-        estimate.mean,
-        estimate.low,
-        estimate.high,
-    )
+    assert (first.values, first.mean) == ({"learning_rate": 1e-2}, estimate.mean)
+    assert (first.low, first.high) == (estimate.low, estimate.high)
     assert first.spread == pytest.approx(0.1527525)
     assert first.difference is None
     paired = mean_interval([low - high for low, high in zip(worse, better, strict=True)])
