@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from effects_networks import tensors_of
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,6 +44,12 @@ def make_network(cell: str, depth: str = "stacked", **changes: Any) -> CharRNN:
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     return network
+
+
+def make_layer(cell: str, **noise: float) -> RecurrentLayer:
+    layer = RecurrentLayer(cell, I, H, **noise).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    return layer
 
 
 def make_inputs(network: CharRNN) -> tuple[Tensor, Tensor]:
@@ -127,9 +134,7 @@ def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[flo
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_layer_equals_a_naive_loop(cell: str) -> None:
-    layer = RecurrentLayer(cell, I, H).double()
-    generator = torch.Generator().manual_seed(0)
-    layer.draw_weights(generator, 1.0)
+    layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in layer.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
@@ -176,9 +181,7 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth
 def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, options: dict[str, Any]) -> None:
     network = make_network(cell, depth, **options)
     ids, state = make_inputs(network)
-    stepper = Stepper(
-        make_config(cell, depth, **options), {name: value.numpy() for name, value in network.state_dict().items()}
-    )
+    stepper = Stepper(make_config(cell, depth, **options), tensors_of(network))
     with torch.no_grad():
         expected, _ = network(ids, state)
     current = state.numpy().astype(np.float32)
@@ -228,8 +231,7 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) -> None:
     network = make_network("mlstm", "dilated", initial_state=initial_state)
-    config = make_config("mlstm", "dilated", initial_state=initial_state)
-    stepper = Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()})
+    stepper = Stepper(make_config("mlstm", "dilated", initial_state=initial_state), tensors_of(network))
     start = network.initial_state(B)
     assert start.shape == (L, 2 * 4, B, H) and bool(start.any()) == (initial_state == "learned")
     np.testing.assert_array_equal(stepper.initial_state(B), start.detach().numpy().astype(np.float32))
@@ -246,10 +248,7 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) ->
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) -> None:
-    layer = RecurrentLayer(cell, I, H, zoneout=0.3).double()
-    plain = RecurrentLayer(cell, I, H).double()
-    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
-    plain.load_state_dict(layer.state_dict())
+    layer, plain = make_layer(cell, zoneout=0.3), make_layer(cell)
     inputs = torch.randn(1, 400, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
     state = 0.5 * torch.randn(layer.cell.num_states, 400, H, generator=generator, dtype=torch.float64)
@@ -266,23 +265,18 @@ def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) ->
 
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if CELLS[cell].products])
 def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: str) -> None:
-    layer = RecurrentLayer(cell, I, H, weight_drop=0.5).double()
-    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    layer, masked = make_layer(cell, weight_drop=0.5), make_layer(cell)
     inputs = torch.randn(T, 2, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     state = torch.zeros(layer.cell.num_states, 2, H, dtype=torch.float64)
     with torch.no_grad():
+        quiet = masked(inputs, state)[0]
         noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 2))[0]
-        again = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 2))[0]
         noise = torch.Generator().manual_seed(3)
-        masked = RecurrentLayer(cell, I, H).double()
-        masked.load_state_dict(layer.state_dict())
         for name in layer.cell.products:
             weight = masked.weight(name)
             weight.mul_(2 * torch.empty(weight.shape).bernoulli_(0.5, generator=noise).double())
-        expected = masked(inputs, state)[0]
-        quiet = layer(inputs, state)[0]
-    assert torch.equal(noisy, again)
-    torch.testing.assert_close(noisy, expected, **EXACT)
+    torch.testing.assert_close(noisy, masked(inputs, state)[0], **EXACT)
+    torch.testing.assert_close(quiet, layer(inputs, state)[0], **EXACT)
     assert not torch.allclose(noisy, quiet)
 
 

@@ -42,30 +42,20 @@ MARKS = "abpqrstuc z"
 """a opens and b closes a span; p and q, r and s, t and u switch a disturbance each on and off; z ends all of them.
 
 c is only inside."""
-SPANS = Detector("span", "between a and b", lambda text: _inside(text))
-
-
-def make_direction(cells: list[tuple[int, int]], weights: list[float], intercept: float = 0.0) -> Direction:
-    return Direction(
-        detector="quote",
-        cells=tuple(cells),
-        weights=tuple(weights),
-        means=(0.0,) * len(cells),
-        deviations=tuple(0.1 * (1 + index) for index in range(len(cells))),
-        intercept=intercept,
-        is_yes_no=True,
-        score=0.9,
-        ci=(0.8, 1.0),
-        cell_score=0.7,
-        gain_ci=(0.1, 0.3),
-        low=-0.2,
-        high=0.2,
-        num_chars=100,
-    )
 
 
 def _inside(text: str) -> Any:
     return np.cumsum([(character == "a") - (character == "b") for character in text]) > 0
+
+
+SPANS = Detector("span", "between a and b", _inside)
+
+
+def make_direction(cells: list[tuple[int, int]], weights: list[float], intercept: float = 0.0) -> Direction:
+    scores = {"score": 0.9, "ci": (0.8, 1.0), "cell_score": 0.7, "gain_ci": (0.1, 0.3), "low": -0.2, "high": 0.2}
+    scales = {"means": (0.0,) * len(cells), "deviations": tuple(0.1 * (1 + index) for index in range(len(cells)))}
+    measured: dict[str, Any] = {"detector": "quote", "is_yes_no": True, "num_chars": 100, **scores, **scales}
+    return Direction(cells=tuple(cells), weights=tuple(weights), intercept=intercept, **measured)
 
 
 @cache
@@ -115,20 +105,15 @@ def plant() -> CharRNN:
     return network
 
 
-def study_of(network: CharRNN, text: EncodedText, cache: FindingsCache | None = None) -> Study:
-    return Study(
-        text=text,
-        num_layers=len(network.recurrent_layers()),
-        num_units=network.hidden_size,
-        network=lambda: network,
-        untrained_baseline=lambda: network,
-        cache=cache or FindingsCache(None),
-    )
+def study_of(cache: FindingsCache) -> Study:
+    network = plant()
+    networks = {"network": lambda: network, "untrained_baseline": lambda: network}
+    return Study(text=planted_text(), num_layers=1, num_units=SIZE, cache=cache, **networks)
 
 
 @pytest.fixture
 def study() -> Study:
-    return study_of(plant(), planted_text())
+    return study_of(FindingsCache(None))
 
 
 def test_a_planted_direction_is_found_and_better_than_any_cell(study: Study) -> None:
@@ -247,7 +232,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
 
 def test_a_direction_is_measured_once_and_again_if_what_is_saved_is_damaged(tmp_path: Path) -> None:
     caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]
-    first = study_of(plant(), planted_text(), caches[0])
+    first = study_of(caches[0])
     direction = first.direction(SPANS, 3)
     found = first.ablate_direction(direction, [SPANS])
 
@@ -257,12 +242,7 @@ def test_a_direction_is_measured_once_and_again_if_what_is_saved_is_damaged(tmp_
     again = replace(first, cache=caches[1], network=refuse, untrained_baseline=refuse)
     assert (again.direction(SPANS, 3), again.ablate_direction(direction, [SPANS])) == (direction, found)
     (name,) = (name for name in first.cache._read() if name.startswith("direction ") and "ablation" not in name)
-    damages: list[dict[str, Any]] = [
-        {"weights": (1.0,)},
-        {"cells": ((0, 0), (0, 99), (0, 1))},
-        {"deviations": (1.0, 0.0, 1.0)},
-        {"score": "high"},
-    ]
+    damages: list[dict[str, Any]] = [{"weights": (1.0,)}, {"deviations": (1.0, 0.0, 1.0)}, {"score": "high"}]
     for damage in damages:
         first.cache._new[name] = encode(replace(direction, **damage))
         assert first.direction(SPANS, 3) == direction

@@ -122,9 +122,8 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm
     assert [history.steps for history in histories] == [tuple(step.step for step in steps)] * 2
     assert done["reading"] == len(steps) * num_scored
     scores = model.survey(text, detectors=["quote", "line-position"], untrained=True).scores
-    assert [(one.detector, one.layer, one.unit) for one in histories] == [
-        (one.detector, one.layer, one.unit) for one in scores
-    ]
+    followed, best = ([(one.detector, one.layer, one.unit) for one in found] for found in (histories, scores))
+    assert followed == best
     with pytest.raises(UsageError, match="alone is one step of a run"):
         Model(model.config, model.vocab, model.tensors, name="alone").history(text)
 

@@ -31,13 +31,6 @@ def make_ids(num_chars: int) -> Ids:
     return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
 
 
-def watch_lanes(network: CharRNN) -> set[int]:
-    """The numbers of lanes B that the network reads from now on."""
-    lanes: set[int] = set()
-    network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
-    return lanes
-
-
 @torch.inference_mode()
 def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]:
     """Cells (N, L, H) and the log-probabilities (N, V) after each character, from one step per character."""
@@ -50,32 +43,31 @@ def step_through(network: CharRNN, cell: str, ids: Ids) -> tuple[Tensor, Tensor]
     return torch.stack(cells), torch.stack(logprobs)
 
 
-@pytest.mark.parametrize(("cell", "num_chars"), [("lstm", 1), ("gru", 600), ("rnn", 257)])  # windows hold 256
-def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num_chars: int) -> None:
+def check_logprobs(found: NDArray[np.float32], logprobs: Tensor, ids: Ids, first: int) -> None:
+    """Compare with the log-probabilities (N, V) after each character; nothing comes before the first of all."""
+    expected = np.r_[np.float32(np.nan), logprobs.numpy()[np.arange(len(ids) - 1), ids[1:]]][first:]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize(
+    ("cell", "num_chars", "first"),  # windows hold 256
+    [
+        *(("lstm", 1, 0), ("gru", 600, 0), ("rnn", 257, 0)),
+        *(("lstm", 61, 1), ("gru", WARM_UP + 148, WARM_UP + 88), ("rnn", WARM_UP + 60, WARM_UP)),
+    ],
+)
+def test_cells_and_logprobs_are_those_of_one_step_after_the_other(cell: str, num_chars: int, first: int) -> None:
     network, ids = random_network(cell), make_ids(num_chars)
-    trace = trace_text(network, as_text(ids))
-    cells, logprobs = step_through(network, cell, ids)
-    assert trace.cells.shape == (num_chars, L, H) and trace.cells.dtype == np.float32
-    assert np.abs(trace.cells - cells.numpy()).max() < ROUNDING
-    assert trace.logprobs.shape == (num_chars,)
-    assert np.isnan(trace.logprobs[0])  # nothing came before it
-    expected = logprobs.numpy()[np.arange(num_chars - 1), ids[1:]]
-    assert np.abs(trace.logprobs[1:] - expected).max(initial=0) < ROUNDING
-    assert np.array_equal(trace.ids, ids) and trace.text == "x" * num_chars
-
-
-@pytest.mark.parametrize(("cell", "first"), [("lstm", 1), ("gru", WARM_UP + 88), ("rnn", WARM_UP)])
-def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> None:
-    network, ids = random_network(cell), make_ids(first + 60)
     trace = trace_text(network, as_text(ids, first))
     cells, logprobs = step_through(network, cell, ids)
-    assert np.array_equal(trace.ids, ids[first:])
+    assert trace.cells.shape == (num_chars - first, L, H) and trace.cells.dtype == np.float32
     # Context beyond WARM_UP characters is not read; these small networks have forgotten it by then.
     assert np.abs(trace.cells - cells.numpy()[first:]).max() < ROUNDING
-    expected = logprobs.numpy()[np.arange(first - 1, first + 59), ids[first:]]
-    assert np.abs(trace.logprobs - expected).max() < ROUNDING  # the first one has a value, too
-    without = trace_text(network, as_text(ids[first:]))
-    assert np.abs(trace.cells[0] - without.cells[0]).max() > 0.01
+    check_logprobs(trace.logprobs, logprobs, ids, first)
+    assert np.array_equal(trace.ids, ids[first:]) and trace.text == "x" * (num_chars - first)
+    if first:
+        without = trace_text(network, as_text(ids[first:]))
+        assert np.abs(trace.cells[0] - without.cells[0]).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -87,7 +79,8 @@ def test_what_came_before_is_read_first_and_left_out(cell: str, first: int) -> N
 )
 def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars: int, first: int) -> None:
     network, ids = random_network(cell), make_ids(num_chars)
-    lanes = watch_lanes(network)
+    lanes: set[int] = set()
+    network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
     with reports() as done:
         trace = trace_text(network, as_text(ids, first))
     assert lanes == {3}
@@ -98,24 +91,7 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars:
     # A lane starts WARM_UP characters early from a zero state; what it would have remembered from further back has
     # decayed far below rounding in networks of this size.
     assert np.abs(trace.cells - cells[first:, 0].numpy()).max() < ROUNDING
-    scores = logits[:-1, 0].log_softmax(-1).numpy()[np.arange(num_chars - 1), ids[1:]]
-    expected = np.r_[np.float32(np.nan), scores][first:]
-    assert np.array_equal(np.isnan(trace.logprobs), np.isnan(expected))
-    assert np.nanmax(np.abs(trace.logprobs - expected)) < ROUNDING
-
-
-@pytest.mark.parametrize("bias", [0.0, -12.0])  # -12: output gates under 1e-6, whose h / o would be off by 1e-4
-def test_cells_of_a_closed_output_gate_are_as_right_as_others(bias: float) -> None:
-    network = random_network("lstm")
-    with torch.no_grad():
-        for layer in network.recurrent_layers():
-            layer.bias("ih")[-layer.hidden_size :] += bias
-    ids = torch.from_numpy(make_ids(300).astype(np.int64))[:, None]
-    with torch.inference_mode():
-        _, cells, _, _ = network.trace(ids, network.initial_state(1))
-        exact = network.double()
-        _, expected, _, _ = exact.trace(ids, exact.initial_state(1))
-    assert (cells - expected).abs().max() < ROUNDING
+    check_logprobs(trace.logprobs, logits[:, 0].log_softmax(-1), ids, first)
 
 
 LONG = 5_000
