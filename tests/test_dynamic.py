@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from built_runs import CYCLE, build_chain, chain_text
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -51,12 +50,6 @@ def make_config(cell: str = "lstm", depth: str = "stacked", **settings: Any) -> 
 
 def make_ids(num_chars: int, *, seed: int = 1) -> IdArray:
     return np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
-
-
-def dynamic_nats(network: CharRNN, ids: IdArray, first: int, **options: Any) -> NDArray[np.float32]:
-    """The losses of ids[first:]; the scale is by default that of the context."""
-    scale = options.pop("scale", None) or root_mean_square_gradients(network, make_ids(100), 20)
-    return adapt(network, ids, first, scale=scale, **options).losses.nats
 
 
 def naive_adaptation(
@@ -143,17 +136,14 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monk
 
 def test_divergence_is_an_error() -> None:
     network, ids = make_network(make_config("irnn")).float(), make_ids(400)
+    scale = root_mean_square_gradients(network, make_ids(100), 20)
     with pytest.raises(NonFiniteError, match=r"diverged after .* characters: lower `learning_rate`, now 1e\+30"):
-        dynamic_nats(network, ids, 100, settings=DynamicSettings(learning_rate=1e30))
+        adapt(network, ids, 100, scale=scale, settings=DynamicSettings(learning_rate=1e30))
 
 
 def test_a_setting_out_of_range_is_refused() -> None:
-    with pytest.raises(UsageError, match="`segment_length` is 0; it must be at least 1"):
-        DynamicSettings(segment_length=0)
     with pytest.raises(UsageError, match="`learning_rate` is nan; it must be 0 or more"):
         DynamicSettings(learning_rate=float("nan"))
-    with pytest.raises(UsageError, match="it must be above 0"):
-        DynamicSettings(damping=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -249,10 +239,7 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
             model.adapted(text)
 
 
-def test_the_command_reads_the_text_of_a_file_or_standard_input(chain_run: Path, command: Command) -> None:
-    Path("style.txt").write_bytes(b"abcd\xff" * 20)
-    found = command("sample", chain_run, "--adapt", "style.txt")
-    assert found.code == 3 and "UTF-8" in found.err and found.out == ""
+def test_the_command_reads_the_text_of_standard_input(chain_run: Path, command: Command) -> None:
     found = command("sample", chain_run, "--adapt", "-", "--prime-file", "-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
     read = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from built_runs import build_chain
-from numpy.typing import NDArray
 
 import charrnn
 from charrnn.evaluation.losses import CharLosses
@@ -41,25 +40,12 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!
 VOCAB = Vocab("char", ("", *sorted(ALPHABET)))
 
 
-def attribute(
-    text: str,
-    probability: float | NDArray[np.float64] = 0.25,
-    *,
-    training: str = "",
-    ngram: float | NDArray[np.float64] = 0.1,
-    first: int = 1,
-) -> list[str]:
+def attribute(text: str, probability: float = 0.25, *, training: str = "", ngram: float = 0.1, first: int) -> list[str]:
     """Return the kinds of the characters text[first:], whose probabilities are given; "" for no error."""
-    num = len(text) - first
-    positions = np.arange(first, len(text))
-    nats = -np.log(np.broadcast_to(probability, num)).astype(np.float32)
-    ngram_nats = -np.log(np.broadcast_to(ngram, num)).astype(np.float32)
-    losses = CharLosses(positions, nats)
-    (kinds,) = attribute_errors(VOCAB.encode(text), VOCAB, [losses], ngram_nats, VOCAB.encode(training))
+    losses, ngram_nats = (-np.log(np.full(len(text) - first, some)).astype(np.float32) for some in (probability, ngram))
+    scored = [CharLosses(np.arange(first, len(text)), losses)]
+    (kinds,) = attribute_errors(VOCAB.encode(text), VOCAB, scored, ngram_nats, VOCAB.encode(training))
     return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
-
-
-COMMON = "word " * 6
 
 
 @pytest.mark.parametrize(
@@ -73,7 +59,7 @@ def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missi
     probability: float, ngram: float, expected: str
 ) -> None:
     # The d of a common word that was not in the text before: nothing but an n-gram or a boost explains it.
-    assert attribute("word", probability, training=COMMON, ngram=ngram, first=3) == [expected]
+    assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -152,18 +138,15 @@ def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
     perfect = summarize_errors("perfect", CharLosses(np.arange(3), np.zeros(3, np.float32)), np.full(3, NO_ERROR))
     assert (perfect.num_errors, perfect.share, {one.share for one in perfect.kinds}) == (0, 0.0, {0.0})
     generator = np.random.default_rng(6)
-    probs = generator.uniform(0.01, 0.99, (2, 500))
-    losses = [CharLosses(np.arange(500), -np.log(some).astype(np.float32)) for some in probs]
-    kinds = [np.where(some < 0.5, generator.integers(0, len(KINDS), 500), NO_ERROR).astype(np.int8) for some in probs]
-    first = summarize_errors("first", losses[0], kinds[0])
-    second = summarize_errors("second", losses[1], kinds[1])
-    for report, some in zip((first, second), probs, strict=True):
-        assert [one.kind for one in report.kinds] == list(KINDS)
-        assert sum(one.num_errors for one in report.kinds) == report.num_errors == int((some < 0.5).sum())
-        assert math.fsum(one.share for one in report.kinds) == pytest.approx(1)
-        # Losses rounded to float32: relative errors of 1e-7.
-        assert sum(one.nats for one in report.kinds) == pytest.approx(-np.log(some[some < 0.5]).sum() / 500, rel=1e-6)
-        assert report.nats_per_char == pytest.approx(-np.log(some).mean(), rel=1e-6)
+    probs = generator.uniform(0.01, 0.99, 500)
+    kinds = np.where(probs < 0.5, generator.integers(0, len(KINDS), 500), NO_ERROR).astype(np.int8)
+    report = summarize_errors("model", CharLosses(np.arange(500), -np.log(probs).astype(np.float32)), kinds)
+    assert [one.kind for one in report.kinds] == list(KINDS)
+    assert sum(one.num_errors for one in report.kinds) == report.num_errors == int((probs < 0.5).sum())
+    assert math.fsum(one.share for one in report.kinds) == pytest.approx(1)
+    # Losses rounded to float32: relative errors of 1e-7.
+    assert sum(one.nats for one in report.kinds) == pytest.approx(-np.log(probs[probs < 0.5]).sum() / 500, rel=1e-6)
+    assert report.nats_per_char == pytest.approx(-np.log(probs).mean(), rel=1e-6)
 
 
 def test_the_best_n_gram_is_that_of_any_order() -> None:
