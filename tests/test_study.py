@@ -137,6 +137,7 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     monkeypatch.setattr("charrnn.lab.gradients.NUM_LOSSES", 4)
     monkeypatch.setattr("charrnn.lab.directions.CHARS_OF_DIRECTION", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
+    monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 100)
     scope = {
         "charrnn": charrnn,
         "model": model,
