@@ -272,8 +272,6 @@ def test_beams_without_a_finite_score_are_dropped_and_the_others_go_on(mode: str
         beams = find(broken, width=width, length=3, mode=mode, groups=1 if mode == "diverse" else None)
         assert {beam.ids for beam in beams} <= every
         assert len(beams) == min(width, len(every))
-    tensors["output.bias"][2] = np.nan
-    assert [beam.ids for beam in find(Stepper(config_of("lstm"), tensors), width=3, length=5, mode=mode)] == [()]
 
 
 @pytest.mark.parametrize(("groups", "size"), [(1, 1), (1, 2), (1, 5), (2, 2)])

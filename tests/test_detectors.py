@@ -168,15 +168,15 @@ if a:¶ f(b)¶c
 QQQQQQQQQQQ..  its condition and its body
 """,
 }
-HEADERS = {**dict.fromkeys(("string", "comment", "bracket-depth", "if-statement"), SOURCE), "latex-math": LATEX}
-HEADERS["speaker"] = PLAY
+OF_SOURCE = ("string", "comment", "bracket-depth", "if-statement")
+HEADERS = {**dict.fromkeys(OF_SOURCE, SOURCE), "latex-math": LATEX, "speaker": PLAY}
 """What a text begins with that is of the kind of a detector."""
 FORMAL = ("a-minus-b", "b-minus-c", "dyck-depth", "parity", "copy-position")
 NOT_EVERYWHERE = {
-    **dict.fromkeys(("string", "comment", "bracket-depth", "if-statement"), "this text is not source code"),
+    **dict.fromkeys(OF_SOURCE, "this text is not source code"),
+    **dict.fromkeys(FORMAL, "this text is not of that formal language"),
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
-    **dict.fromkeys(FORMAL, "this text is not of that formal language"),
 }
 COUNTS = {"line-position", "line-length", "indentation", "word-position", "bracket-depth", *FORMAL} - {"parity"}
 

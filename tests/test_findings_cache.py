@@ -292,22 +292,15 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     assert [one.detector for one in charrnn.load(lab).found_cells] == ["word-position"]
 
 
-GOOD_CELL = ["quote", 1, 2, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("value", "names"),
-    [
-        ([GOOD_CELL], ["quote"]),
-        ([GOOD_CELL, ["comment", 0, 0, 0.75]], ["comment", "quote"]),
-        ([GOOD_CELL, ["<script>", 0, 0, 0.75]], ["quote"]),
-        ([GOOD_CELL, GOOD_CELL], ["quote"]),
-        *((value, []) for value in (None, "quote", [GOOD_CELL[:3]], [[*GOOD_CELL, 1]])),
+def test_only_built_in_detectors_and_cells_of_the_model_are_read_as_found() -> None:
+    good = ["quote", 1, 2, 0.5]
+    values: list[tuple[Any, list[str]]] = [
+        ([good, ["comment", 0, 0, 0.75]], ["comment", "quote"]),
+        *(([good, other], ["quote"]) for other in (good, ["<script>", 0, 0, 0.75])),
+        *((value, []) for value in (None, "quote", [good[:3]], [[*good, 1]])),
         *(([["quote", *rest]], []) for rest in ((2, 0, 0.5), (-1, 0, 0.5), (0, True, 0.5), (0, 0, 1.5))),
-    ],
-)
-def test_only_built_in_detectors_and_cells_of_the_model_are_read_as_found(value: Any, names: list[str]) -> None:
-    cache = FindingsCache(None)
-    cache.put(FOUND_CELLS, {}, value)
-    found = found_cells(cache, 2, 4)
-    assert [one.detector for one in found] == names
+    ]
+    for value, names in values:
+        cache = FindingsCache(None)
+        cache.put(FOUND_CELLS, {}, value)
+        assert [one.detector for one in found_cells(cache, 2, 4)] == names, value

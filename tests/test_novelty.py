@@ -113,11 +113,9 @@ def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too() -> None:
-    found = find_copies("xabcdefgh", "abcdef\n cdefgh", min_length=3)
-    copies = Copy(start=1, length=6, source=0, source_line=1), Copy(start=3, length=6, source=8, source_line=2)
-    assert found.copies == copies and found.copies[1].stop == 9
-    data = found.to_json()
-    assert (data["num_copied"], data["share_copied"], data["longest"]) == (8, 8 / 9, data["copies"][0])
+    data = find_copies("xabcdefgh", "abcdef\n cdefgh", min_length=3).to_json()
+    assert (len(data["copies"]), data["num_copied"], data["share_copied"]) == (2, 8, 8 / 9)
+    assert data["longest"] == data["copies"][0]
     (copy,) = find_copies("Annabel", "Tom\0Two\nlines\0Annabel\0", min_length=5).copies
     assert copy.source_line == 4, "each document is a line"
 
