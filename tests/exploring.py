@@ -35,18 +35,8 @@ FRESH = make_corpus(num_chars=8_000, seed=1).text[:8_000]
 def play(
     model: Model, script: Script, text: str | bytes = FRESH, size: tuple[int, int] = (80, 24), num_shown: int = 2_000
 ) -> Explorer:
-    """Run a script in the interface, at that size; what ended it, if anything did, is raised."""
-
-    async def run() -> Explorer:
-        app = Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            await script(app, pilot)
-        return app
-
-    app = asyncio.run(run())
-    app.finish()
-    return app
+    """Run a script in the explorer, as `play_in` does."""
+    return play_in(Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000), script, size)
 
 
 def play_writer(
@@ -55,17 +45,20 @@ def play_writer(
     script: Callable[[Writer, Pilot[bool]], Awaitable[None]],
     size: tuple[int, int] = (80, 24),
 ) -> Writer:
-    """Run a script in the editor; what ended it, if anything did, is raised."""
+    """Run a script in the editor, as `play_in` does."""
+    draft = Draft() if path is None else read_draft(path)
+    return play_in(Writer(model, draft, ContinuationOptions(seed=3)), script, size)
 
-    async def run() -> Writer:
-        draft = Draft() if path is None else read_draft(path)
-        app = Writer(model, draft, ContinuationOptions(seed=3))
+
+def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple[int, int]) -> Any:
+    """Run a script in an interface of that size; what ended it, if anything did, is raised."""
+
+    async def run() -> None:
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             await script(app, pilot)
-        return app
 
-    app = asyncio.run(run())
+    asyncio.run(run())
     app.finish()
     return app
 
@@ -158,7 +151,5 @@ def illegible(app: Any) -> list[str]:
 def colours_on(theme: TerminalTheme, style: Style) -> list[str]:
     """The colours of text and background in a terminal with these colours."""
     default = Color.default()
-    return [
-        (color or default).get_truecolor(theme, foreground=is_text).hex
-        for color, is_text in ((style.color, True), (style.bgcolor, False))
-    ]
+    pairs = ((style.color, True), (style.bgcolor, False))
+    return [(color or default).get_truecolor(theme, foreground=is_text).hex for color, is_text in pairs]

@@ -1,6 +1,5 @@
 """Pictures for others: self-contained, well-formed, and no text in them becomes code."""
 
-import re
 import struct
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -10,7 +9,6 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.records import ColouredText
@@ -74,7 +72,6 @@ def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
     svg = to_svg([Text("A lamp <b>"), heat_map(HOSTILE)], "Cells of {braces} <b>&\x1b")
     root = ElementTree.fromstring(svg)
     assert (root[0].tag, root[0].text) == (f"{{{SVG_NAMESPACE}}}title", "Cells of {braces} <b>&␛"), "it names it"
-    assert root.tag == f"{{{SVG_NAMESPACE}}}svg"
     names = {element.tag.removeprefix(f"{{{SVG_NAMESPACE}}}") for element in root.iter()}
     assert names == {"svg", "title", "style", "rect", "g", "text", "tspan"}
     assert svg_lines(svg) == ["A lamp <b>", HOSTILE]
@@ -118,9 +115,7 @@ def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
 
 def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
     html = to_html([heat_map("low", -1.0), heat_map("faint", 0.2)], "a {title} <style>")
-    styles = re.search(r"<style>(.*)</style>", html, re.DOTALL)
-    assert styles is not None
-    usual, dark = styles[1].split("@media (prefers-color-scheme: dark)")
+    usual, dark = html.split("@media (prefers-color-scheme: dark)")
     for value in (-1.0, 0.2):
         at = NUM_SHADES + round(NUM_SHADES * value)
         assert steps(dark=False)[at][0] in usual and steps(dark=True)[at][0] in dark
@@ -159,22 +154,18 @@ def test_what_looks_like_markup_is_a_name(to_picture: Callable[..., str], name: 
     # In a table, as names of detectors are, and as a line.
     table = plain_table("detector")
     table.add_row(name)
-    plain = Table("detector")
-    plain.add_row(name)
-    picture = to_picture([table, plain, name])
-    assert picture.count(name) == 3 and "href" not in picture
+    picture = to_picture([table, name])
+    assert picture.count(name) == 2 and "href" not in picture
 
 
 @given(TEXTS)
 @EXAMPLES
 def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
-    shown = "".join(map(visible, text)).replace(" ", "")
-    html = to_html([heat_map(text)])
-    assert Page(html).code.replace("\n", "").replace(" ", "") == shown.replace(" ", "")
-    html.encode("utf-8")  # a lone surrogate would not be writable
-    picture = to_svg([heat_map(text)])
-    assert "".join("".join(svg_lines(picture)).split()) == "".join(shown.split()), "without white space"
-    picture.encode("utf-8")
+    shown = "".join("".join(map(visible, text)).split())
+    html, picture = to_html([heat_map(text)]), to_svg([heat_map(text)])
+    for drawn in (Page(html).code, "".join(svg_lines(picture))):
+        assert "".join(drawn.split()) == shown, "without white space"
+    (html + picture).encode("utf-8")  # a lone surrogate would not be writable
 
 
 def test_every_format_is_listed_in_the_help_and_in_the_error() -> None:

@@ -67,17 +67,15 @@ def value_of(hint: Any) -> Any:
 
 LOSS = example(LossReport, protocol="stateful", nats_per_char=1.0, bpc=bits(1.0), precision="fp32")
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
+ERRORS = example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind in KINDS))
+ROW = example(SweepRow, values={"dropout": 0.25}, num_failed=0)
+MATRIX = example(MatrixSpectrum, matrix="W_hh", gate="", largest_singular_values=(2.0, 3.0))
 DESCRIBED = example(Description, kind="rule", conditions=("after a space", HOSTILE), polarity=-1)
-DIRECTION = example(
-    Direction,
-    cells=((0, 1), (1, 2)),
-    weights=(3.0, -4.0),
-    means=(0.0, 0.0),
-    deviations=(0.2, 0.1),
-    ci=(0.8, 1.0),
-    gain_ci=(0.1, 0.3),
-)
+NUMBERS: dict[str, Any] = {"weights": (3.0, -4.0), "means": (0.0, 0.0), "deviations": (0.2, 0.1)}
+DIRECTION = example(Direction, cells=((0, 1), (1, 2)), ci=(0.8, 1.0), gain_ci=(0.1, 0.3), **NUMBERS)
+NORMS: dict[str, Any] = {"gradient_steps": (1, 2), "gradient_norms": (0.5, 3.0)}
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
+COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION, "random": (CONTRIBUTION,)}
 REACHES = RecordTuple([example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"])
 OBJECTS: dict[str, tuple[Displayable, str]] = {
     "findings": (FINDINGS, "bracket-depth"),
@@ -87,12 +85,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "ablation": (example(Ablation, at="zero", value=0.0, ci=(0.2, 0.3)), "clamped at 0"),
     "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
     "direction text": (DirectionText(direction=DIRECTION, coloured=COLOURED), "background-color"),
-    "direction ablation": (
-        DirectionContribution(
-            direction=DIRECTION, ablation=CONTRIBUTION, best_cell=CONTRIBUTION, random=(CONTRIBUTION,)
-        ),
-        "cell 0:1",
-    ),
+    "direction ablation": (DirectionContribution(direction=DIRECTION, **COSTS), "cell 0:1"),
     "gates": (example(GateReport, cell="gru", gates=(example(GateUse, gate="z"),)), "shut"),
     "gradient": (REACHES[0], "<svg"),
     "coloured text": (COLOURED, "background-color"),
@@ -112,36 +105,10 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "gradients": (REACHES, ">b</text>"),
     "loss": (LOSS, "stateful"),
     "evaluation": (Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None), "Loss over this text"),
-    "errors": (
-        ErrorReport(
-            num_chars=9,
-            text_length=9,
-            models=(example(ModelErrors, kinds=tuple(example(ErrorKind, kind=kind) for kind in KINDS)),),
-        ),
-        "memory-100",
-    ),
+    "errors": (ErrorReport(num_chars=9, text_length=9, models=(ERRORS,)), "memory-100"),
     "long range": (example(LongRangeReport, closings=(example(ClosingReport, closing=")"),)), "closing )"),
-    "sweep": (
-        example(
-            SweepReport,
-            fields=("dropout",),
-            rows=(example(SweepRow, values={"dropout": 0.25}, num_failed=0),),
-            runs=(),
-            notes=("few seeds",),
-        ),
-        "0.25",
-    ),
-    "spectrum": (
-        example(
-            TrainingSpectrum,
-            cell="rnn",
-            steps=(0, 5),
-            matrices=(example(MatrixSpectrum, matrix="W_hh", gate="", largest_singular_values=(2.0, 3.0)),),
-            gradient_steps=(1, 2),
-            gradient_norms=(0.5, 3.0),
-        ),
-        "<svg",
-    ),
+    "sweep": (example(SweepReport, fields=("dropout",), rows=(ROW,), runs=(), notes=("few seeds",)), "0.25"),
+    "spectrum": (example(TrainingSpectrum, cell="rnn", steps=(0, 5), matrices=(MATRIX,), **NORMS), "<svg"),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
     "model": (example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567), "1,234,567"),

@@ -70,54 +70,36 @@ def test_the_page_holds_what_the_cells_did() -> None:
     assert data["breaks"] == [14, 17]
     assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"], "each cell once"
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
-    rows = [(row["cell"], row["detector"]) for row in data["rows"]]
-    assert rows == [(0, "quote"), (1, "line-position"), (0, "string")]
+    assert [row["cell"] for row in data["rows"]] == [0, 1, 0]
     assert data["bits"][:2] == [None, 1.25]
     guesses = data["guesses"][0]
     assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"] and guesses[1::2] == [500, 250, 10]
     assert [bool(value) for value in unpack(data["labels"]["quote"])] == page.labels["quote"].tolist()
 
 
-HOSTILE_SECTIONS = (
-    PagePart(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
-    PagePart(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
-    PagePart(
-        title="y", draw_as="passages", content=[ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))]
-    ),
-)
-HOSTILE_ENTRIES = (
-    CellEntry(cell=(1, 2), shown=(HOSTILE,), label=HOSTILE, found=HOSTILE, place=(0.5, 0.5), sections=HOSTILE_SECTIONS),
-    CellEntry(cell=(0, 0), shown=(None,)),
-)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"text": HOSTILE},
-        {"title": HOSTILE, "rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")]},
-        {"guesses": [[(character, 0.5)] for character in HOSTILE[:18]]},
-        {
-            "entries": HOSTILE_ENTRIES,
-            "source": HOSTILE,
-            "cell_columns": [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
-        },
-    ],
-    ids=lambda changes: next(iter(changes)),
-)
-def test_no_text_becomes_markup_script_or_a_control_character(changes: dict[str, Any]) -> None:
-    usual, spelled = Reader(to_page(make_page())), to_page(make_page(**changes))
+def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_asked_of_the_network() -> None:
+    passage = ShownPassage(title=HOSTILE, begin=0, values=np.ones(9, np.float32))
+    sections = (
+        PagePart(title=HOSTILE, draw_as="text", content=HOSTILE, about=HOSTILE),
+        PagePart(title="x", draw_as="figures", content=[(HOSTILE, HOSTILE)]),
+        PagePart(title="y", draw_as="passages", content=[passage]),
+    )
+    whole = CellEntry(cell=(1, 2), shown=(HOSTILE,), label=HOSTILE, found=HOSTILE, place=(0.5, 0.5), sections=sections)
+    changes: dict[str, Any] = {
+        "title": HOSTILE,
+        "rows": [PageRow(shown=(HOSTILE,), cell=(0, 0), detector="")],
+        "guesses": [[(character, 0.5)] for character in HOSTILE],
+        "entries": (whole, CellEntry(cell=(0, 0), shown=(None,))),
+        "source": HOSTILE,
+        "cell_columns": [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
+    }
+    usual, spelled = Reader(to_page(make_page())), to_page(make_page(HOSTILE, **changes))
     page = Reader(spelled)
     assert page.tags == usual.tags, "not one element more"
     assert page.data is not None
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", spelled)
     spelled.encode("utf-8")
     assert not re.search(r"[\x00-\x1f\u202e]", json.dumps(page.data, ensure_ascii=False))
-
-
-def test_it_asks_the_network_for_nothing() -> None:
-    spelled = to_page(make_page())
-    page = Reader(spelled)
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
     assert not {"src", "href"} & {name for name, _ in page.attributes}
     assert not re.search(r"https?:|//[a-z]|@import|url\(|fetch\(|XMLHttpRequest", spelled)
@@ -180,30 +162,22 @@ def make_atlas(**changes: Any) -> Page:
     cells[:, 40 * PLANTED[0] + PLANTED[1]] = np.where(is_quoted, 0.9, -0.8)
     cells[:, 3] = np.where(is_quoted, 0.1, 0.4)
     names = [divmod(cell, 40) for cell in range(NUM_CELLS)]
-    entries = [
-        CellEntry(
-            cell=cell,
-            shown=(
-                "high inside quotations" if cell == PLANTED else "no rule explains it",
-                None if index % 9 else index / 80,
-            ),
-            label="inside quotations" if cell == PLANTED else "",
-            found="quote" if cell == PLANTED else "",
-            place=(index % 9 / 9, index // 9 / 9),
-            sections=(
-                PagePart(title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]),
-                PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, [1, 5, 2])),
-                PagePart(title="After", draw_as="bars", content=[("e", 0.5), ("\n", -0.25)]),
-                PagePart(title="Correlated", draw_as="cells", content=[((0, 3), 0.5), ((9, 9), 0.1)]),
-                PagePart(
-                    title="Highest",
-                    draw_as="passages",
-                    content=[ShownPassage(title="1", begin=9, values=cells[9:30, index])],
-                ),
-            ),
+    entries = []
+    for index, cell in enumerate(names):
+        passage = ShownPassage(title="1", begin=9, values=cells[9:30, index])
+        sections = (
+            PagePart(title="Values", draw_as="figures", content=[("mean", 0.25), ("gate", "open 4 %")]),
+            PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, [1, 5, 2])),
+            PagePart(title="After", draw_as="bars", content=[("e", 0.5), ("\n", -0.25)]),
+            PagePart(title="Correlated", draw_as="cells", content=[((0, 3), 0.5), ((9, 9), 0.1)]),
+            PagePart(title="Highest", draw_as="passages", content=[passage]),
         )
-        for index, cell in enumerate(names)
-    ]
+        words = ("inside quotations", "quote") if cell == PLANTED else ("", "")
+        shown = (words[0] or "no rule explains it", None if index % 9 else index / 80)
+        place = (index % 9 / 9, index // 9 / 9)
+        entries.append(
+            CellEntry(cell=cell, shown=shown, label=words[0], found=words[1], place=place, sections=sections)
+        )
     settings: dict[str, Any] = {
         "text": text,
         "cells": cells.reshape(len(text), 2, 40),
@@ -287,10 +261,8 @@ def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width
             element.dispatchEvent(new KeyboardEvent("keydown", {key, shiftKey, bubbles: true, cancelable: true}));
         const overflow = document.documentElement.scrollWidth - window.innerWidth;
         const found = {top: spans[0].getBoundingClientRect().top, overflow};
-        const boxes = spans.map(span => span.getClientRects()[0]), gaps = [];
-        boxes.forEach((box, i) => {
-            if (i && box.top > boxes[i - 1].top) gaps.push(box.top - boxes[i - 1].bottom);
-        });
+        const boxes = spans.map(span => span.getClientRects()[0]);
+        const gaps = boxes.slice(1).map((box, i) => box.top > boxes[i].top ? box.top - boxes[i].bottom : 0);
         found.stripes = Math.max(...gaps);
         byId("text").focus();
         for (let i = 0; i < 10; i++) press(byId("text"), "ArrowRight");
@@ -322,7 +294,6 @@ def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width
         const controls = document.querySelectorAll("button, input, select, [role=tab], [role=grid], [tabindex='0']");
         const isNamed = one => one.textContent.trim() || one.getAttribute("aria-label") || one.labels?.length;
         found.unnamed = [...controls].filter(one => !isNamed(one)).map(one => one.outerHTML);
-        found.tall = byId("text").getBoundingClientRect().height;
         byId("larger").click();
         found.size = getComputedStyle(spans[0]).fontSize;
         return found;"""
