@@ -477,6 +477,7 @@ def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
 
     def endless(job: Job) -> None:
         begun.set()
+        assert go_on.wait(600)  # else the job runs the one that replaces it, if that starts while it pauses
         try:
             while True:
                 job.pause()
@@ -497,9 +498,11 @@ def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
     show_first()
     assert done == ["third", "second", "first"], "what a stopped job has found is not shown"
     begun.clear()
+    go_on.clear()
     work.start("one", endless)
     assert begun.wait(600)
     work.start("one", endless)
+    go_on.set()
     assert ended.wait(600)
     work.close()
     work.start("late", lambda job: done.append("late"))
