@@ -4,7 +4,7 @@ The first source that sets a field decides: flag, environment (`CHARRNN_SEED=7`)
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -111,8 +111,8 @@ def load_yaml(text: str, origin: str) -> Any:
         raise DataError(f"{origin} is not YAML: {reason}") from None
 
 
-def read_yaml(text: str, origin: str) -> dict[str, object]:
-    """Parse YAML `text` into field values, before merging.
+def read_yaml(text: str, origin: str, ignored: Collection[str] = ()) -> dict[str, object]:
+    """Parse YAML `text` into field values, before merging. The fields in `ignored` are left out.
 
     Raises DataError if it is no YAML mapping, UsageError for an unknown field.
     """
@@ -122,7 +122,7 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
     if not isinstance(loaded, dict):
         raise DataError(f"{origin} must contain `field: value` lines, not a {type(loaded).__name__}.")
     with _naming_source(origin, ""):
-        return {check_field_name(str(name)): value for name, value in loaded.items() if name not in REMOVED_FIELDS}
+        return {check_field_name(str(name)): value for name, value in loaded.items() if name not in ignored}
 
 
 def read_recipe(name: str) -> dict[str, object]:
@@ -154,6 +154,6 @@ def from_yaml(text: str, origin: str, absent: Mapping[str, object] | None = None
 
     Raises DataError or UsageError that names the field and `origin`.
     """
-    loaded: dict[str, Any] = {**(absent or {}), **read_yaml(text, origin)}
+    loaded: dict[str, Any] = {**(absent or {}), **read_yaml(text, origin, REMOVED_FIELDS)}
     with _naming_source(origin, ""):
         return Config(**loaded)

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from saved_runs import FILES, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
+from saved_runs import CONFIG, FILES, VOCAB, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs.checkpoint import FORMAT_VERSION, Checkpoint, read_checkpoint
@@ -269,3 +270,10 @@ def test_what_matches_its_hash_and_has_another_content_is_damage(
     for data in contents:
         forge(run, "step-00000200", name, data)
         expect_fall_back(run, name)
+
+
+def test_a_checkpoint_of_another_run_is_named(run: RunWriter) -> None:
+    save(run, 1)
+    run.write_description(Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
+    (warning,) = run.load_checkpoint("latest", with_training=False).warnings
+    assert "saved with another seed than" in warning

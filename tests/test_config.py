@@ -308,6 +308,10 @@ def test_a_recipe_is_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pyte
     for name in ("missing.yaml", "folder.yaml", "latin.yaml"):
         with pytest.raises(UsageError, match=f"^No recipe '.*{name}'"):
             read_recipe(str(tmp_path / name))
+    (tmp_path / "older.yaml").write_text("omega: 1\n", encoding="utf-8")
+    assert from_yaml("omega: 1\n", "a run") == Config(), "a run of an earlier version is read"
+    with pytest.raises(UsageError, match="omega"):
+        read_recipe(str(tmp_path / "older.yaml"))
     with pytest.raises(DataError, match=r"torn\.yaml is not YAML"):
         read_recipe(str(tmp_path / "torn.yaml"))
 

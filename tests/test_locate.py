@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,33 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None
     assert open_run_to_read(None, checkpoints) == (RunReader(validated.path), None)
     assert open_run(None, checkpoints) == RunReader(abandoned.path), "which is what --resume goes on with"
     assert open_run_to_read("c-001", checkpoints) == (RunReader(abandoned.path), None)
+
+
+def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse the status of every path that contains `part`, to root too."""
+    real = os.stat
+
+    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
+        if part in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("os.stat", refuse)
+    if sys.version_info < (3, 11):  # whose pathlib has kept the function
+        monkeypatch.setattr("pathlib._NormalAccessor.stat", staticmethod(refuse))
+
+
+def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's refusal is played, for root may look into everything."""
+    checkpoints = tmp_path / "checkpoints"
+    for name in ("open-001", "locked-001"):
+        commit(make_run(checkpoints / name), 1, best_step=1)
+    refuse_to_look_into("locked-001/", monkeypatch)
+    for name in ("locked-001", str(checkpoints / "locked-001")):
+        with pytest.raises(CheckpointError, match=r"^cannot read .*locked-001: Permission denied\ncheck"):
+            open_run(name, checkpoints)
+    assert [run.path.name for run in list_runs(checkpoints)] == ["locked-001", "open-001"], "so that it is shown"
+    assert open_run_to_read(None, checkpoints)[0].path.name == "open-001"
 
 
 def test_a_run_not_found_names_the_near_and_the_newest(run: RunWriter) -> None:

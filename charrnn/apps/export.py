@@ -85,6 +85,7 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
     from charrnn.files import behind_links, write_atomically
 
     data, check = check_model_target(path, is_replaced=force).write(model, path)
+    check_model_target(path, is_replaced=force)  # again: a file can appear while a large model is converted
     write_atomically(behind_links(path), data)
     return data, check
 

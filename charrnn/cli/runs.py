@@ -58,7 +58,7 @@ runs.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def _list(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet: bool) -> None:
-    """Print the summaries of the runs as a table, CSV or JSON."""
+    """Print the summaries of the runs as a table or JSON."""
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 

@@ -210,7 +210,8 @@ class TrainingView:
                 self._print("Next:")
                 # The newest run in checkpoints/ need not be named.
                 named = "" if is_at_home else f" {run}"
-                lines = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}", f"evaluate{named}")
+                text = " --text FILE" if self._start is not None and is_too_short_to_score(self._start) else ""
+                lines = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}{text}", f"evaluate{named}")
                 self._print_commands(f"charrnn {line}" for line in lines)
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
@@ -228,3 +229,12 @@ def _best_loss(event: DoneEvent) -> str:
         return ""
     best = f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
     return f"{best}." if event.best_step == event.step else f"{best},\nwhich every command uses."
+
+
+def is_too_short_to_score(start: "StartEvent") -> bool:
+    """Return whether the validation text has too few characters for `visualize` to score cells."""
+    from charrnn.cells.scores import MIN_TEXT
+
+    _, validation, *test = start.config["split"]
+    num_chars = (start.num_chars - start.num_train_chars) * validation / (validation + sum(test))
+    return bool(num_chars < MIN_TEXT)

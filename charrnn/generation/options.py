@@ -79,9 +79,9 @@ class Shaping:
     """Ids that are never drawn."""
 
     def __post_init__(self) -> None:
-        is_finite = math.isfinite(self.temperature) and self.temperature >= 0
-        most = f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}."
-        _check("temperature", self.temperature, is_finite, most)
+        is_right = math.isfinite(self.temperature) and self.temperature >= 0
+        wanted = f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}."
+        _check("temperature", self.temperature, is_right, wanted)
         _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1.")
         _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1.")
         _check("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "between 0 and 1.")
@@ -169,7 +169,7 @@ class SampleOptions(TextOptions):
     """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others; `fp32`: weights as
     they are."""
     on_warning: OnWarning = warn
-    """Called with a message if compiled code on disk is damaged, or none can be kept. Default: a Python warning."""
+    """Called with a message if compiled code cannot be kept on disk. Default: a Python warning."""
     on_compile: OnCompile = lambda: None
     """Called before the loop for long texts or long primes is compiled: about 10 seconds, once on a machine."""
     on_cut: Callable[[], object] = lambda: None

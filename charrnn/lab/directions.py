@@ -60,11 +60,6 @@ PERCENTILES = (2, 98)
 """Percentiles of the output that are its `low` and `high`."""
 MOST_CELLS = 8
 """Cells of a direction whose weights are shown, those with the largest."""
-ABOUT_DIRECTIONS = (
-    "A direction is a weighted sum of cells that predicts the label, fitted on the first half of the text and scored "
-    "on the second. Weights are per standard deviation, as a share of all"
-)
-"""What stands under directions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -72,24 +72,20 @@ def validate_cell_type(what: str, cell: type[Cell], call: Call) -> None:
 
 
 def _check_attributes(cell: type[Cell]) -> None:
-    has_memory = _is_count(cell.num_states) and cell.num_states > 1
-    rules = (
-        ("input_blocks", _is_count(cell.input_blocks), "be an integer, at least 1"),
-        ("num_states", _is_count(cell.num_states), "be an integer, at least 1"),
-        ("products", _are_products(cell.products), "map names other than 'ih' to integers, at least 1"),
-        ("gates", _are_names(cell.gates), "be a tuple of strings, such as ('z', 'r')"),
-        ("keeping_gate", cell.keeping_gate in (None, *cell.gates), "be None or one of `gates`"),
-        ("forget_block", cell.forget_block in (None, *range(cell.input_blocks)), "be None or below `input_blocks`"),
-        ("units_multiple", cell.units_multiple in (1, 2, 4, 8), "be 1, 2, 4 or 8"),
-        (
-            "shows",
-            cell.shows in (("tanh(c)",) if has_memory else ("h", "tanh(h)")),
-            "be tanh(c) if there is a memory c, as `num_states` says, else h or tanh(h)",
-        ),
-    )
-    for name, is_right, wanted in rules:
+    def check(name: str, is_right: bool, wanted: str) -> None:
         if not is_right:
             raise _BrokenPromise(f"`{name}` is {getattr(cell, name)!r}; it must {wanted}.")
+
+    # In this order: a later check relies on the ones before it.
+    check("input_blocks", _is_count(cell.input_blocks), "be an integer, at least 1")
+    check("num_states", _is_count(cell.num_states), "be an integer, at least 1")
+    check("products", _are_products(cell.products), "map names other than 'ih' to integers, at least 1")
+    check("gates", _are_names(cell.gates), "be a tuple of strings, such as ('z', 'r')")
+    check("keeping_gate", cell.keeping_gate in (None, *cell.gates), "be None or one of `gates`")
+    check("forget_block", cell.forget_block in (None, *range(cell.input_blocks)), "be None or below `input_blocks`")
+    check("units_multiple", cell.units_multiple in (1, 2, 4, 8), "be 1, 2, 4 or 8")
+    shown = ("tanh(c)",) if cell.num_states > 1 else ("h", "tanh(h)")
+    check("shows", cell.shows in shown, "be tanh(c) if there is a memory c, as `num_states` says, else h or tanh(h)")
 
 
 def _is_count(value: object) -> bool:
@@ -114,9 +110,10 @@ class _Trial:
         self.multiplied: set[str] = set()
         """Names of the recurrent weights that were used."""
         self.random = np.random.default_rng(0)
-        self.extras = {
-            name: self._draw_extra(name, *parameter) for name, parameter in call(cell.extras, HIDDEN_SIZE).items()
-        }
+        extras = call(cell.extras, HIDDEN_SIZE)
+        if not isinstance(extras, Mapping):
+            raise _BrokenPromise(f"`extras` returns a {type(extras).__name__}; it must be a dictionary.")
+        self.extras = {name: self._draw_extra(name, parameter) for name, parameter in extras.items()}
         self.weights = {
             name: call(cell.effective_weight, self._draw((num_blocks * HIDDEN_SIZE, HIDDEN_SIZE)))
             for name, num_blocks in cell.products.items()
@@ -125,7 +122,10 @@ class _Trial:
     def _draw(self, shape: tuple[int, ...]) -> Float32Array:
         return self.random.uniform(-0.1, 0.1, shape).astype(np.float32)
 
-    def _draw_extra(self, name: str, shape: tuple[int, ...], kind: str) -> Any:
+    def _draw_extra(self, name: str, parameter: Any) -> Any:
+        if not (isinstance(parameter, tuple) and len(parameter) == 2 and isinstance(parameter[0], tuple)):
+            raise _BrokenPromise(f"`extras` gives {name!r} as {parameter!r}; it must be (shape, initial values).")
+        shape, kind = parameter
         if kind not in INITIAL_VALUES:
             allowed = ", ".join(INITIAL_VALUES)
             raise _BrokenPromise(f"`extras` gives {name!r} the initial values {kind!r}; they are {allowed}.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    return _oldest_first([RunReader(entry) for entry in entries if not _missing_from(entry)])
+    return _oldest_first([RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)])
 
 
 def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
@@ -127,6 +128,8 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     """
     places = [Path(run), checkpoints / run]
     for place in places:
+        if run and _is_unreadable(place):
+            raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
             return RunReader(place)
         if run and os.path.isfile(place):
@@ -155,6 +158,15 @@ def _about_file(path: Path) -> str:
 def _missing_from(path: Path) -> list[str]:
     # Not Path.is_file, which raises for folders without permission and for names with a NUL.
     return [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
+
+
+def _is_unreadable(path: Path) -> bool:
+    """Return whether a folder exists and permissions forbid looking into it."""
+    try:
+        os.stat(path / CONFIG)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return isinstance(error, PermissionError)
+    return False
 
 
 def _last_change(path: Path) -> int:

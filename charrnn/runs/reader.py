@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config import Config
+from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError
 from charrnn.files import JSON, MAX_TEXT_BYTES, read_capped
 from charrnn.runs.checkpoint import (
@@ -33,6 +33,8 @@ from charrnn.runs.description import (
     parse_config,
 )
 
+FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
+"""Settings that are the same in all checkpoints of a run."""
 CHECKPOINTS = Path("checkpoints")
 """The folder of new runs without a path of their own."""
 SWEEP = "sweep.json"
@@ -165,7 +167,12 @@ class RunReader:
         """List what is wrong with the run's own two files, given those of a verified checkpoint."""
         problems = []
         try:
-            self.read_config()
+            own, saved = self.read_config(), description.config()
+            if other := [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]:
+                problems.append(
+                    f"{description.folder} was saved with another {other[0]} than {self.path / CONFIG} gives: "
+                    "it may belong to another run"
+                )
         except CheckpointError as error:
             problems.append(str(error))
         try:
