@@ -19,10 +19,9 @@ from pathlib import Path
 from recipe_charts import BOTTOM, DOCS, FONT, LEFT, PANEL, RIGHT, THEMES, TOP, Theme, text_at
 
 import charrnn
-from charrnn.api import training_spectrum
 from charrnn.errors import CharRNNError
 from charrnn.lab.gradients import GradientReach
-from charrnn.lab.spectrum import TrainingSpectrum
+from charrnn.lab.spectrum import TrainingSpectrum, training_spectrum
 
 CELLS = ("rnn", "irnn", "lstm", "gru", "unitary")
 """Cell types that are compared."""

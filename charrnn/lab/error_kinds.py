@@ -181,7 +181,8 @@ def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArra
             block = ids[begin : begin + DECODED_CHARS]
             text = rest + decode_each(vocab, block)
             is_last = begin + len(block) == len(ids)
-            end = len(text) if is_last else 1 + max(text.rfind(" "), text.rfind("\n")) or len(text)
+            after_space = 1 + max(text.rfind(" "), text.rfind("\n"))
+            end = after_space if after_space and not is_last else len(text)
             for match in pattern.finditer(text, 0, end):
                 if (index := wanted.get(match.group())) is not None:
                     counts[index] += 1

@@ -422,7 +422,7 @@ def learning_chart(curves: LearningCurves) -> LineChart:
         across_ticks=lambda most: _multiples(furthest, most),
         up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
         empty_notice=EMPTY_NOTICE,
-        notes=(*[f"{TRAINING_NOTE}{means}."] * (size > 0), *curves.notes),
+        notes=(*([f"{TRAINING_NOTE}{means}."] if size else ()), *curves.notes),
     )
 
 

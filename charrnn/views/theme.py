@@ -163,8 +163,9 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     lightness, *_ = to_oklab(paper.paper)
     lightness += (paper.lightness - lightness) * share
     coloured = from_oklch(lightness, HUES[hue].chroma * share, HUES[hue].degrees)
-    inks = [ink for ink in (paper.ink,) if contrast(coloured, ink) >= MIN_CONTRAST] or ["#000000", "#ffffff"]
-    return coloured, max(inks, key=lambda ink: contrast(coloured, ink))
+    if contrast(coloured, paper.ink) >= MIN_CONTRAST:
+        return coloured, paper.ink
+    return coloured, max("#000000", "#ffffff", key=lambda ink: contrast(coloured, ink))
 
 
 def contrast(one: str, other: str) -> float:

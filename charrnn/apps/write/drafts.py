@@ -154,7 +154,9 @@ def describe_reading(substitutions: Mapping[str, str], name: str) -> str:
     for char, other in substitutions.items():
         fate = f" (read as {_shown(other)})" if other else " (left out)"
         listed.append(f"{_shown(char)}{'' if other == char else fate}")
-    return f"{name} does not know {', '.join(listed[:_LISTED])}{', …' * (len(listed) > _LISTED)}" if listed else ""
+    if len(listed) > _LISTED:
+        listed = [*listed[:_LISTED], "…"]
+    return f"{name} does not know {', '.join(listed)}" if listed else ""
 
 
 def _shown(text: str) -> str:
