@@ -65,7 +65,8 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
     assert len({text.text for text in drawn}) == len({text.seed for text in drawn}) == 3
     assert model.sample(**options, seed=drawn[0].seed) == drawn[0]
     several = model.samples(3, **options)
-    assert len({text.seed for text in several}) == 1 and len({text.text for text in several}) == 3
+    assert [model.sample(**options, seed=text.seed) for text in several] == several
+    assert len({text.text for text in several}) == 3
     assert model.samples(3, **options, seed=several[0].seed) == several
     assert "".join(model.write(**options)) != "".join(model.write(**options))
     first, second = (model.beam(width=3, length=20, mode="stochastic") for _ in range(2))

@@ -69,7 +69,10 @@ def test_without_a_seed_each_call_draws_one_and_names_it(
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert text_of(command(*options, "--seed", seeds[0])) == drawn[0].out
     if "--json" in options:
-        assert [json.loads(line)["seed"] for line in drawn[1].out.splitlines()] == [seeds[1]] * 3
+        for number, one in enumerate(map(json.loads, drawn[1].out.splitlines())):
+            assert one["seed"] == seeds[1] + number * 2**32
+            again = command(*options[:-3], "--json", "--seed", one["seed"])
+            assert json.loads(again.out) == one, "each record has the seed that draws it alone"
     quiet = command(*options, "--quiet")
     assert (quiet.code, quiet.err) == (0, "") and quiet.out not in {ran.out for ran in drawn}
 

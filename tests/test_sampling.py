@@ -91,6 +91,8 @@ def test_the_seed_decides_the_text() -> None:
     for prime, seed in (([3, 4], 8), ([3], 7)):
         assert drawn(stepper, prime, shaping, seed=seed, length=80) != first
     numbers = [generator_of(5, stream).random(4).tolist() for stream in range(3)]
+    assert [generator_of(5 + stream * 2**32, 0).random(4).tolist() for stream in range(3)] == numbers
+    assert generator_of(5 + 2**32, 1).random(4).tolist() == numbers[2]
     assert numbers[0] == np.random.Generator(np.random.PCG64(5)).random(4).tolist()
     assert len({number for row in numbers for number in row}) == 12, "streams are independent"
 

@@ -103,7 +103,7 @@ def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
 def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: int, stops: Sequence[str]) -> None:
     texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
     together = write_texts(
-        iter(blocks_of(texts, vocab, size)), [TextStream(vocab, stops, keeps_stop=False) for _ in texts]
+        iter(blocks_of(texts, vocab, size)), [TextStream(vocab, stops, keeps_stop=False) for _ in texts], range(3)
     )
     for text, found in zip(texts, together, strict=True):
         blocks = blocks_of([text], vocab, size)
@@ -127,7 +127,7 @@ def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
     def stream() -> TextStream:
         return TextStream(CHARS, ("bb",), keeps_stop=False)
 
-    list(write_texts(blocks("abbc", "cabb"), [stream(), stream()]))
+    list(write_texts(blocks("abbc", "cabb"), [stream(), stream()], (0, 0)))
     assert len(drawn) == 2
     for write in (write_text, write_chunks):
         list(write(blocks("cabb"), stream()))

@@ -27,7 +27,16 @@ from charrnn.generation.options import (
     check_word,
 )
 from charrnn.generation.records import GeneratedText, Prediction
-from charrnn.generation.sampling import Block, Ids, PrimedState, prime_model, sample_ids, start_ids, undrawable_ids
+from charrnn.generation.sampling import (
+    NUM_SEEDS,
+    Block,
+    Ids,
+    PrimedState,
+    prime_model,
+    sample_ids,
+    start_ids,
+    undrawable_ids,
+)
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
@@ -47,7 +56,7 @@ Options = TypeVar("Options", bound=TextOptions)
 Fields = ParamSpec("Fields")
 Result = TypeVar("Result")
 Variant = tuple[float, int]
-"""What distinguishes a text from the others of one call: its temperature and the number of its random stream."""
+"""What distinguishes a text from the others of one call: its temperature and its seed."""
 
 
 def fresh_seed() -> int:
@@ -166,13 +175,12 @@ class Generator:
     ) -> Iterator[GeneratedText]:
         """Yield `count` texts one after the other, keeping about `GROUP_CHARS` characters, or one text.
 
-        Text i is the same however many there are, and the first is that of `sample`. With `temperatures`, yield a text
-        for each of them instead, all by the same random numbers. Raises UsageError for a `count` out of range, when the
-        first text is asked for.
+        Text i is the same however many there are: that which `sample` draws with its `seed`, which is the `seed` of the
+        options plus i * 2^32. With `temperatures`, yield a text for each of them instead, all by the same random
+        numbers. Raises UsageError for a `count` out of range, when the first text is asked for.
         """
-        options = _with_seed(options)
-        for blocks, streams in self._groups(_variants(count, options, temperatures), options):
-            yield from write_texts(blocks, streams, options.seed)
+        for blocks, streams, seeds in self._groups(_variants(count, _with_seed(options), temperatures), options):
+            yield from write_texts(blocks, streams, seeds)
 
     def draw_ids(self, options: SampleOptions) -> Ids:
         """Draw the ids (length,) of one text; after the END of a document another one begins."""
@@ -184,12 +192,11 @@ class Generator:
         A text that is longer than `GROUP_CHARS` is drawn by itself, chunk by chunk; use up its chunks before asking for
         the next text.
         """
-        options = _with_seed(options)
-        for blocks, streams in self._groups(_variants(count, options), options):
+        for blocks, streams, seeds in self._groups(_variants(count, _with_seed(options)), options):
             if len(streams) == 1:
                 yield write_chunks(blocks, streams[0])
             else:
-                yield from (iter((record.text,)) for record in write_texts(blocks, streams))
+                yield from (iter((record.text,)) for record in write_texts(blocks, streams, seeds))
 
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
@@ -254,15 +261,15 @@ class Generator:
 
     def _groups(
         self, variants: Sequence[Variant], options: SampleOptions
-    ) -> Iterator[tuple[Iterator[Block], list[TextStream]]]:
-        """Yield the blocks of as many texts as are drawn together, with a text stream for each, group by group."""
+    ) -> Iterator[tuple[Iterator[Block], list[TextStream], list[int]]]:
+        """Yield the blocks of as many texts as are drawn together, and the text stream and the seed of each."""
         size = max(1, GROUP_CHARS // max(1, options.length))
         for first in range(0, len(variants), size):
             group = variants[first : first + size]
-            yield self._draw(group, options), [self._text_stream(options) for _ in group]
+            yield self._draw(group, options), [self._text_stream(options) for _ in group], [seed for _, seed in group]
 
     def _draw_one(self, options: SampleOptions) -> Iterator[Block]:
-        return self._draw([(options.temperature, 0)], _with_seed(options))
+        return self._draw(_variants(1, _with_seed(options)), options)
 
     def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
         """Check the options against the model, read the prime, and return an iterator over the blocks."""
@@ -276,12 +283,11 @@ class Generator:
         if options.max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
             raise UsageError(f"{named('max_line')} needs a newline, which this model cannot generate.")
         shapings = [options.shaping(temperature, banned) for temperature, _ in variants]
-        assert options.seed is not None, "whoever draws has chosen a seed"
         blocks = sample_ids(
             stepper,
             self._read_prime(stepper, options),
             shapings,
-            [(options.seed, stream) for _, stream in variants],
+            [(seed, 0) for _, seed in variants],
             length=options.length,
             max_line=options.max_line,
             newline=newline,
@@ -333,12 +339,13 @@ def by_fields(
 
 
 def _variants(count: int, options: SampleOptions, temperatures: Sequence[float] = ()) -> list[Variant]:
-    """Return what distinguishes several texts: a temperature each, or a random stream each."""
+    """Return what distinguishes several texts: a temperature each, or a seed each."""
+    assert options.seed is not None, "whoever draws has chosen a seed"
     if temperatures:
-        return [(temperature, 0) for temperature in temperatures]
+        return [(temperature, options.seed) for temperature in temperatures]
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_COUNT}.")
-    return [(options.temperature, stream) for stream in range(count)]
+    return [(options.temperature, options.seed + stream * NUM_SEEDS) for stream in range(count)]
 
 
 def _with_seed(options: Options) -> Options:
@@ -367,7 +374,7 @@ class Generating:
     def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
         """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers; see `sample`.
 
-        Text i is the same however many there are, and the first is that of `sample`. All texts share one seed.
+        Text i is the same however many there are: that which `sample` draws with its `seed`.
         """
         return RecordList(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
 

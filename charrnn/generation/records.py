@@ -18,7 +18,8 @@ and 3.2 % in common in passages of 25, 0.1 and 0.6 % in passages of 30. So 30 ch
 class GeneratedText(Displayable):
     """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
 
-    `seed` is the seed it was drawn with, `score` what a beam search ranks by, `stop` the string that ended it, or "".
+    `seed` is the seed that draws it, of several samples this one alone, `score` what a beam search ranks by, `stop` the
+    string that ended it, or "".
     `has_ended` is None without documents; else whether the document has reached its END, whose log-probability is then
     the last of `logprobs`, or was cut.
     """

@@ -109,8 +109,14 @@ def prime_model(
     return PrimedState(logits, state)
 
 
+NUM_SEEDS = 1 << 32
+"""Seeds of first streams: stream i of `seed` is the first one of `seed + i * NUM_SEEDS`, which JSON keeps exactly."""
+
+
 def generator_of(seed: int, stream: int) -> np.random.Generator:
     """Return the random generator of one stream. It is the same however many streams there are."""
+    earlier, seed = divmod(seed, NUM_SEEDS)
+    stream += earlier
     sequence = np.random.SeedSequence(seed, spawn_key=(stream,)) if stream else np.random.SeedSequence(seed)
     return np.random.Generator(np.random.PCG64(sequence))
 

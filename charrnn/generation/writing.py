@@ -143,9 +143,9 @@ def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
 
 
 def write_texts(
-    blocks: Iterator[Block], streams: Sequence[TextStream], seed: int | None = None
+    blocks: Iterator[Block], streams: Sequence[TextStream], seeds: Sequence[int]
 ) -> Iterator[GeneratedText]:
-    """Yield the whole text of every stream of `blocks`, drawn with `seed`; stops drawing when all are done.
+    """Yield the whole text of every stream of `blocks`, drawn with its seed; stops drawing when all are done.
 
     Until its text is yielded, a log-probability takes 8 bytes.
     """
@@ -172,7 +172,7 @@ def write_texts(
     for index, stream in enumerate(streams):
         if not stream.is_done:
             keep(index, stream.finish())
-    for text, values, stream in zip(texts, logprobs, streams, strict=True):
+    for text, values, stream, seed in zip(texts, logprobs, streams, seeds, strict=True):
         yield GeneratedText(text=text.getvalue(), logprobs=tuple(values), seed=seed, has_ended=stream.has_ended)
 
 

@@ -239,11 +239,12 @@ class Network {
 }
 
 // Uniform numbers in [0, 1) as numpy.random.default_rng(seed).random() draws them: PCG64 (O'Neill 2014), whose state
-// comes from a SeedSequence.
+// comes from a SeedSequence; what is above 32 bits of the seed is its spawn key, which follows four words.
 class Random {
   constructor(seed) {
     const words = [], pool = [];
     for (let rest = BigInt(seed); rest > 0n; rest >>= 32n) words.push(Number(rest & 0xffffffffn));
+    if (words.length > 1) words.splice(1, 0, 0, 0, 0);
     let constant = 0x43b0d7e5;
     const hash = word => {
       word ^= constant;
