@@ -31,8 +31,6 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     cell: str, depth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # A tenth of what is written otherwise after each evaluation, which would take half of the time.
-    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("shown.txt").write_text(TEXT[:500], encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()

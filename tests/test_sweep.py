@@ -81,7 +81,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
-    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)
     return Config(corpus=("text.txt",), steps=4, evaluate_every=2, **SMALL_RUN, threads=1)
 
 

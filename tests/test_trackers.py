@@ -170,10 +170,7 @@ def test_unknown_repeated_and_missing_trackers_are_refused(wandb: MagicMock, mon
 SMALL = [part for name, value in {**SMALL_RUN, "threads": 1}.items() for part in ("--set", f"{name}={value}")]
 
 
-def test_train_logs_to_the_trackers_it_is_given(
-    command: Callable[..., Ran], wandb: MagicMock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)
+def test_train_logs_to_the_trackers_it_is_given(command: Callable[..., Ran], wandb: MagicMock, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
     ran = command("train", "text.txt", "--steps", 3, "--log", "wandb", *SMALL)
     assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")

@@ -13,7 +13,8 @@ import pytest
 @pytest.mark.parametrize(
     "group", [pytest.param(name, marks=pytest.mark.trained if name == "train" else ()) for name in locked.PORTABLE]
 )
-def test_it_does_what_it_did(group: str) -> None:
+def test_it_does_what_it_did(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 240)
     said = []
     with locked.new_laboratory() as folder:
         for line, old in locked.read_record(group).items():
