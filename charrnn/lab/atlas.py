@@ -39,6 +39,10 @@ CHARS_BEFORE = 60
 """Characters of a passage that are kept before the one it was chosen for, at most."""
 CHARS_AFTER = 30
 """Characters of a passage from that one on, at most."""
+CELLS_EXACT = 1_024
+"""Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long that takes."""
+NUM_KRYLOV = 64
+"""Vectors that span the space in which the leading eigenvectors of more cells are searched."""
 NUM_DIGITS = 5
 """Significant digits of the numbers of a cell."""
 COLUMNS = (
@@ -230,12 +234,33 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
 
     The largest entry of each is positive, so that the map of a model is always the same.
     """
-    values, vectors = np.linalg.eigh(products)
+    if len(products) <= CELLS_EXACT:
+        values, vectors = np.linalg.eigh(products)
+    else:
+        basis = _krylov_basis(products)
+        values, within = np.linalg.eigh(basis.T @ products @ basis)
+        vectors = basis @ within
     axes = np.zeros((len(products), 2))
     leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
     axes[:, : leading.shape[1]] = leading
     signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
     return np.asarray(axes * np.where(signs == 0, 1, signs))
+
+
+def _krylov_basis(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return orthonormal columns (C, NUM_KRYLOV) that span powers of a matrix (C, C) times a random vector.
+
+    They nearly contain its leading eigenvectors (Lanczos 1950).
+    """
+    basis = np.zeros((len(products), NUM_KRYLOV))
+    vector = np.random.default_rng(0).normal(size=len(products))
+    for step in range(NUM_KRYLOV):
+        # Twice, because the first time leaves rounding errors along the columns (Parlett 1980).
+        for _ in range(2):
+            vector = vector - basis @ (basis.T @ vector)
+        basis[:, step] = vector / max(float(np.linalg.norm(vector)), 1e-300)
+        vector = products @ basis[:, step]
+    return basis
 
 
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:
