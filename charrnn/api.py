@@ -165,8 +165,9 @@ class Model(Generating, Displayable):
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
-        unknown = f"{num_unknown:,} of {counted(len(text), 'character')} are unknown to {self.name}"
-        return (f"{unknown}, which reads all of them as the unknown symbol.",)
+        is_or_are, it_or_each = ("is", "it") if num_unknown == 1 else ("are", "each of them")
+        unknown = f"{num_unknown:,} of {counted(len(text), 'character')} {is_or_are} unknown to {self.name}"
+        return (f"{unknown}, which reads {it_or_each} as the unknown symbol.",)
 
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return the run's `validation` or `test` text in its corpus, which is read in blocks however large it is.

@@ -16,8 +16,10 @@ from conftest import Ran, TrainedRun
 
 from charrnn import api
 from charrnn.evaluation import comparison
+from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.lab.error_kinds import KINDS, error_kinds
 from charrnn.lab.long_range import long_range
+from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
     from synthetic import SyntheticCorpus
@@ -96,6 +98,12 @@ def test_runs_with_other_alphabets_and_without_their_text_are_refused(
         ran = command("evaluate", alphabet_run, option, "--text", "like.txt")
         assert ran.code == 3 and "alphabet-001 does not record the digest of its text" in ran.err
         assert "training text." in ran.err
+
+
+def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:
+    known, exact = (Vocab.from_text("ab", is_exact=is_exact) for is_exact in (False, True))
+    assert describe_alphabets(known, exact) == "2 characters, the unknown symbol in one of them only"
+    assert describe_alphabets(exact, Vocab.from_text("ac", is_exact=True)).endswith("'c' in one of them only")
 
 
 def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:

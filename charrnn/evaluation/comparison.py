@@ -452,7 +452,11 @@ def describe_alphabets(first: Vocab, other: Vocab) -> str:
     different = sorted(set(first.characters) ^ set(other.characters))
     if sizes[0] != sizes[1]:
         return "; ".join(sizes)
-    return f"{sizes[0]}, {different[-1]!r} in one of them only" if different else f"{sizes[0]}, in another order"
+    if not different:
+        return f"{sizes[0]}, in another order"
+    # The unknown symbol is the empty string, which sorts before all characters.
+    name = repr(different[-1]) if different[-1] else "the unknown symbol"
+    return f"{sizes[0]}, {name} in one of them only"
 
 
 def check_comparable(runs: Sequence[MeasuredRun], *, needs_interval: bool = True) -> None:
