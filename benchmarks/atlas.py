@@ -23,7 +23,8 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.scores import label_by_name
-from charrnn.cli.modes import FoundCells, show_findings
+from charrnn.cli.analyses import Options, Subject
+from charrnn.cli.modes import FoundCells, analyses
 from charrnn.config import Config
 from charrnn.findings_cache import FindingsCache
 from charrnn.model.network import CharRNN
@@ -64,6 +65,18 @@ def start_study(model: Model, text: EncodedText, folder: Path) -> Study:
         untrained_baseline=study.untrained_baseline,
         cache=cache,
     )
+
+
+def export(model: Model, text: EncodedText, found: FoundCells, suffix: str) -> int:
+    """Return the bytes of the file that `visualize --export` writes."""
+    findings = analyses()[0]
+    values = dict.fromkeys((*findings.applying, "--find", "--json"))
+    file = Path("atlas").with_suffix(suffix)
+    options = Options(
+        values=values, runs=(), ignores_saved=False, detectors=[], num_listed=None, export=file, quiet=True
+    )
+    subject = Subject(model=model, content="", context="", text=text, num_available=len(text), options=options)
+    return len(FORMATS[suffix].write(findings.show(subject, found)))
 
 
 def peak_gib() -> float:
@@ -116,7 +129,7 @@ def main() -> None:
     found = FoundCells(atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas)
     for suffix, shows in ((".html", found), (".json", replace(found, trace=None))):
         begin = time.perf_counter(), time.process_time()
-        size = len(FORMATS[suffix].write(show_findings(model, shows, [], num_available=len(text))))
+        size = export(model, text, shows, suffix)
         report.add(part=suffix, **since(begin), megabytes=size / 1e6)
     report.close()
 
