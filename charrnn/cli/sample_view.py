@@ -209,7 +209,8 @@ def _begun(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 def _heading(index: int, name: str) -> str:
-    return f"{'' if index == 0 else chr(10)}--- {name} ---\n"
+    heading = f"--- {name} ---\n"
+    return heading if index == 0 else "\n" + heading
 
 
 def separator(documents: str, index: int, count: int) -> str:

@@ -413,7 +413,10 @@ def learning_chart(curves: LearningCurves) -> LineChart:
     furthest = max((x for x, _ in points), default=0.0)
     furthest = furthest if furthest >= MIN_ACROSS else 1.0
     size = math.ceil(max((len(curve.training.steps) for curve in curves), default=0) / MAX_POINTS)
-    means = f", each point the mean of up to {size} steps" if size > 1 else ""
+    notes = [*curves.notes]
+    if size > 0:
+        means = f", each point the mean of up to {size} steps" if size > 1 else ""
+        notes.insert(0, f"{TRAINING_NOTE}{means}.")
     return LineChart(
         title=TITLE,
         lines=lines,
@@ -422,7 +425,7 @@ def learning_chart(curves: LearningCurves) -> LineChart:
         across_ticks=lambda most: _multiples(furthest, most),
         up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
         empty_notice=EMPTY_NOTICE,
-        notes=(*([f"{TRAINING_NOTE}{means}."] if size else ()), *curves.notes),
+        notes=notes,
     )
 
 

@@ -159,13 +159,14 @@ def dark_colours() -> dict[str, str]:
 @cache
 def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH from the paper."""
-    paper, share = PAPERS[background], step / NUM_SHADES
-    lightness, *_ = to_oklab(paper.paper)
-    lightness += (paper.lightness - lightness) * share
-    coloured = from_oklch(lightness, HUES[hue].chroma * share, HUES[hue].degrees)
+    paper, full_hue, share = PAPERS[background], HUES[hue], step / NUM_SHADES
+    begin, _, _ = to_oklab(paper.paper)
+    lightness = begin + (paper.lightness - begin) * share
+    coloured = from_oklch(lightness, full_hue.chroma * share, full_hue.degrees)
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
         return coloured, paper.ink
-    return coloured, max("#000000", "#ffffff", key=lambda ink: contrast(coloured, ink))
+    is_dark = contrast(coloured, "#ffffff") > contrast(coloured, "#000000")
+    return coloured, "#ffffff" if is_dark else "#000000"
 
 
 def contrast(one: str, other: str) -> float:
