@@ -184,7 +184,7 @@ class Model(Generating, Displayable):
                 f"{self.name} has no test text: it was trained without {named('split', '80/10/10')}. "
                 f"Leave {named('part')} out."
             )
-        return self.read_parts(instead=f" or give {named('text')}")[index]
+        return self.read_parts(instead=f" or give {named('text', 'FILE')}")[index]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
         """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its context).
@@ -208,7 +208,8 @@ class Model(Generating, Displayable):
         """Read the parts of the run's text. Raises DataError if it is missing or changed; see `RecordedCorpus.read`."""
         otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:
-            raise DataError(f"{self.name} learned from standard input, which is gone{otherwise}.{reason}")
+            remedy = ": train on a file instead"
+            raise DataError(f"{self.name} learned from standard input, which is gone{otherwise or remedy}.{reason}")
         if self.recorded_corpus is None:  # of a stranger's run, which could name any file of this disk
             raise DataError(f"{self.name} does not record the digest of its text{otherwise}.{reason}")
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)

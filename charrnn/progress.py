@@ -49,6 +49,9 @@ class Progress:
         """Return a new task, which is closed by `task`."""
         return Task(label, total, unit)
 
+    def tell(self, news: object) -> None:
+        """Show what is known before the work is done: a message, or facts that a command knows how to show."""
+
 
 class CallbackProgress(Progress):
     """Calls `function` with a task after each amount of it; the function may raise Cancelled."""
@@ -78,6 +81,11 @@ def using(progress: Progress) -> Iterator[None]:
 def current() -> Progress:
     """Return where reports go now: for `using` in another thread."""
     return _current.get()
+
+
+def tell(news: object) -> None:
+    """Report what is known before the work is done. See `Progress.tell`."""
+    _current.get().tell(news)
 
 
 @contextmanager

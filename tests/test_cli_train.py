@@ -197,6 +197,10 @@ def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command,
     for number in (1, 2):
         ran = command("train", "text.txt", "--steps", 1, "--quiet", *SMALL)
         assert ran == Ran(0, f"checkpoints/text-00{number}\n", "")
+    # Only a run can be continued.
+    for taken in ("text.txt", "a"):
+        ran = command("train", "text.txt", "--steps", 1, "--out", taken, *SMALL)
+        assert ran == Ran(2, "", f"error: {taken} exists already and is no run\n       give --out another name\n")
 
 
 def test_the_commands_it_suggests_work_wherever_the_run_is(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -16,11 +19,14 @@ from saved_runs import FILES
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.cli.progress import TerminalProgress
 from charrnn.errors import UsageError
 from charrnn.model.device import cpu_computes_bf16
+from charrnn.progress import using
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
+from charrnn.text.corpus import read_corpus
 from charrnn.training import plan
 from charrnn.training.loop import CHANGEABLE
 
@@ -36,6 +42,13 @@ SETTINGS: dict[str, Any] = {
     "save_every": 4,
 }
 CLOCKS = ("seconds", "chars_per_second")
+
+
+class Keyboard(io.BytesIO):
+    """Standard input that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -127,6 +140,33 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
     same = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT.encode())
     assert same.code == 0
     assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
+    Path("other.txt").write_text(TEXT[:500])
+    for options, remedy in (((), "give --text FILE"), (("--text", "other.txt", "--errors"), "train on a file instead")):
+        gone = command("evaluate", "stdin-001", *options)
+        assert gone.code == 3 and f"learned from standard input, which is gone: {remedy}." in gone.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True)
+    writer.start()
+    flags = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
+    ran = command("train", "pipe", "--steps", 1, "--out", "piped", *flags)
+    assert ran.code == 0 and ran.err.startswith("Waiting for a program that writes a text into the pipe pipe ...\n")
+    again = command("evaluate", "piped")
+    assert again.code == 3 and again.err.rstrip().endswith(
+        "put a file with the same text in its place or give --text FILE"
+    )
+
+
+def test_it_says_that_it_waits_for_the_keyboard(capsys: pytest.CaptureFixture[str]) -> None:
+    keyboard = Keyboard(TEXT.encode())
+    for quiet, expected in ((False, "Waiting for a text on standard input; Ctrl-D ends it ...\n"), (True, "")):
+        keyboard.seek(0)
+        with using(TerminalProgress(quiet=quiet)):
+            read_corpus(["-"], stdin=keyboard)
+        assert capsys.readouterr().err == expected
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import can_animate
+from charrnn.cli.streams import can_animate, printable
 from charrnn.progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ class TerminalProgress(Progress):
         if self.quiet or not can_animate(sys.stderr):
             return super().start(label, total, unit)
         return _Bar(label, total, unit)
+
+    def tell(self, news: object) -> None:
+        """Print a message on stderr."""
+        if isinstance(news, str) and not self.quiet:
+            sys.stderr.write(f"{printable(news)}\n")
 
 
 class _Bar(Task):

@@ -112,10 +112,11 @@ class RunWriter(RunReader):
                 make_folder(path)
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
-                    raise UsageError(
-                        f"{path} exists already\n"
-                        f"continue it with {named('resume', path)}, or give {named('out')} another name"
-                    ) from None
+                    other = f"give {named('out')} another name"
+                    if not (path / CONFIG).exists():
+                        raise UsageError(f"{path} exists already and is no run\n{other}") from None
+                    remedy = f"continue it with {named('resume', path)}, or {other}"
+                    raise UsageError(f"{path} exists already\n{remedy}") from None
         return cls(path)
 
     def write_description(self, description: Description) -> None:

@@ -93,7 +93,7 @@ def file_blocks(path: Path, encoding: str | None, tally: Tally, *, needs_regular
 
     try:
         if needs_regular and not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path} is not a regular file: give the text itself")
+            raise DataError(f"{path} is a pipe or a device: put a file with the same text in its place")
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             before = os.fstat(file.fileno())
             yield from clean_blocks(str(path), file, encoding, tally)

@@ -63,7 +63,7 @@ class RecordedCorpus:
             except NotHereError as error:
                 faults.append(error)
             except DataError as error:
-                faults.append(DataError(f"The text of {self.run} cannot be read again: {error.marked}"))
+                faults.append(DataError(f"The text of {self.run} cannot be read again: {error.marked}{instead}"))
         fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
         if isinstance(fault, NotHereError):
             raise DataError(self._not_here(fault.source, instead, reason)) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from charrnn.errors import CharRNNError, DataError, Message, NotHereError, TextChangedError, counted, named
-from charrnn.progress import Task, task
+from charrnn.progress import Task, task, tell
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, check_memory, file_blocks, stream_blocks, title
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
@@ -149,10 +149,14 @@ class SourceReader:
         Raises DataError for an unusable file that must be usable, TextChangedError for one that changes meanwhile.
         """
         if origin.stream is not None:
+            if origin.stream.isatty():
+                tell("Waiting for a text on standard input; Ctrl-D ends it ...")
             yield self._documents_in(stream_blocks(origin.label, origin.stream, self._encoding, tally), origin.label)
         fault: DataError | None = None
         for path in origin.paths:
             if not origin.skips_unusable:
+                if path.is_fifo() and not origin.needs_regular:
+                    tell(f"Waiting for a program that writes a text into the pipe {path} ...")
                 yield self._file(path, origin, tally)
                 continue
             seen = Tally()
