@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_RUN, Ran, TrainedRun
+from rich.console import Console
 from safetensors.torch import load_file
 from saved_runs import FILES
 from synthetic import SyntheticCorpus, make_corpus
@@ -216,6 +219,44 @@ def test_the_commands_it_suggests_work_wherever_the_run_is(
     assert len(suggested) == 2
     for line in suggested:
         assert command(*line.split()).code == 0, line
+
+
+def test_the_last_command_trains_the_same_weights_again(command: Command, text_file: Path) -> None:
+    """After a budget in minutes, too, whose steps, threads and learning rate depend on how fast the machine was."""
+    ran = command("train", "text.txt", "--minutes", 0.002, "--seed", 7, "--set", "hidden_size=12")
+    assert "seed: 7" in ran.err
+    (line,) = re.findall(r"(?m)^The same weights again, on this machine:\n  charrnn (train --recipe.*)$", ran.err)
+    again = command(*line.split())
+    folders = [Path(out.strip(), Path(out.strip(), "latest").read_text().strip()) for out in (ran.out, again.out)]
+    assert folders[0] != folders[1] and folders[0].name == folders[1].name
+    for name in ("model.safetensors", "training.safetensors", "config.yaml"):
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+    # A run that was continued has more than one schedule.
+    assert "--recipe" not in command("train", "--resume", "--minutes", 0.002).err
+
+
+def test_the_text_and_the_model_are_shown_before_the_machine_is_measured(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise UsageError("measured")
+
+    monkeypatch.setattr("charrnn.training.plan.measure_step", interrupt)
+    err = command("train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=12").err.splitlines()
+    assert [line.split()[0] for line in err] == ["Text", "Model", "error:"] and "gru 1×12" in err[1]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_samples_of_the_first_steps_are_one_line_on_a_terminal(
+    lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
+    monkeypatch.setattr("charrnn.cli.training_view.result_console", lambda stderr: console)
+    long = [replace(event, text="a b\n" * 60) if event.event == "sample" else event for event in lstm.events]
+    TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in long)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = [re.match(r"(?:a b.*\n)*", part)[0].count("\n") for part in re.split(r"sample at step .*\n", shown)[1:]]  # type: ignore[index]
+    assert lines == ([1, 1, 1, 8, 8] if is_terminal else [8] * 5)
 
 
 def test_an_error_removes_the_bar_before_its_message(

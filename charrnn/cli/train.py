@@ -157,9 +157,9 @@ def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: P
 
     if out is not None and view.is_first:
         clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
-    from charrnn.training import loop
-
     view.announce("Reading the text and measuring the machine ...")
+    from charrnn.training import loop  # Imports torch, too.
+
     events = loop.train(config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
     return view.show(_tracked(events, trackers, view))
 
@@ -172,9 +172,9 @@ def _resume(view: TrainingView, trackers: tuple[str, ...], run: str | None, chan
     if view.is_first:
         with lock_folder(open_run(run).path):
             pass  # An error about a run in use should appear at once, too.
+    view.announce("Reading the text and the checkpoint ...")
     from charrnn.training import loop
 
-    view.announce("Reading the text and the checkpoint ...")
     events = loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
     return view.show(_tracked(events, trackers, view))
 

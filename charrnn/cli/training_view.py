@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.cli.flags import with_flags
-from charrnn.cli.progress import training_bar
+from charrnn.cli.progress import TerminalProgress, training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, print_json, print_path, printable, result_console
 from charrnn.errors import counted
@@ -31,11 +31,13 @@ FACTS = {
     "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different",
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {num_lanes} batch rows × {bptt_length} characters = {epochs} epochs",
-    "Computing": "{precision}, {processes}threads: {threads}{each}",
-    "Losses": "train and val in nats per character, bpc in bits per character",
+    "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
+    "Columns": "train, val: nats/character; bpc: bits; time: from the command's start",
     "Saved in": "{run}",
 }
 """What is said of a run before it starts."""
+PLANNED_FACTS = 2
+"""How many of them are known before the steps of a budget in minutes are measured."""
 COLUMNS = {
     "step": (9, "{step:,}"),
     "epoch": (6, "{epochs}"),
@@ -52,6 +54,22 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining
 """The progress bar, in the format of tqdm."""
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
+EARLY_SHARE = 0.2
+"""Share of the steps whose samples are shown as one line on a terminal, where they would push the header away."""
+
+
+class _Planning(TerminalProgress):
+    """Shows what is known of a run before it starts."""
+
+    def __init__(self, view: "TrainingView") -> None:
+        super().__init__(quiet=view.quiet)
+        self._view = view
+
+    def tell(self, news: object) -> None:
+        """Print the first facts about a run, or a message."""
+        if isinstance(news, dict):
+            self._view.show_facts(news, PLANNED_FACTS)
+        super().tell(news)
 
 
 class TrainingView:
@@ -76,6 +94,7 @@ class TrainingView:
         self._losses: list[float] = []
         self._rate = 0.0
         self._has_header = False
+        self._num_facts = 0
 
     def announce(self, message: str) -> None:
         """Print that something slow starts, if stderr is a terminal."""
@@ -98,6 +117,7 @@ class TrainingView:
         # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes temporary files.
         with ExitStack() as last, closing(events), ExitStack() as stack:
             last.callback(self._close_bar)
+            stack.enter_context(using(_Planning(self)))
             for event in events:
                 # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
                 self.signals.defers = True
@@ -149,15 +169,22 @@ class TrainingView:
             self._seconds_before = max((loss.seconds for loss in losses), default=0.0)
         several = self._launched.size > 1
         values = config | asdict(event) | {"steps": counted(event.num_steps, "step")}
-        values |= {"unit": "bytes" if config["alphabet"] == "byte" else "characters"}
         values |= {"processes": f"processes: {self._launched.size}, " if several else "", "each": " each" * several}
         values |= {"epochs": self._epochs(event.num_steps)}
-        for name, fact in FACTS.items():
-            self._print(f"{name:9} {printable(fact.format_map(values))}")
+        self.show_facts(values, len(FACTS))
         for note in event.notes:
             self._print(f"Note      {printable(note)}", style="yellow")
         self._print()
         self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
+
+    def show_facts(self, values: dict[str, Any], num_facts: int) -> None:
+        """Print the first `num_facts` of FACTS that were not printed before."""
+        if self._console is None:
+            return
+        values = values | {"unit": "bytes" if values["alphabet"] == "byte" else "characters"}
+        for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
+            self._print(f"{name:9} {printable(fact.format_map(values))}")
+        self._num_facts = num_facts
 
     def _epochs(self, num_steps: int) -> str:
         """Return how often the training text is read in as many steps."""
@@ -190,6 +217,11 @@ class TrainingView:
 
     def _show_sample(self, event: SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
+        is_early = self._start is not None and event.step < EARLY_SHARE * self._start.num_steps
+        if is_early and self._console.is_terminal:
+            line = printable(" ".join(event.text.split()))
+            self._print(line, style="cyan", no_wrap=True, overflow="ellipsis")
+            return
         self._print("\n".join(printable(event.text).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
 
@@ -201,6 +233,7 @@ class TrainingView:
         self._close_bar()
         if self._console is not None:
             folder = Path(event.run)
+            piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
             is_at_home = folder.parent == Path("checkpoints")
             run = shlex.quote(printable(folder.name if is_at_home else event.run))
             if event.is_complete:
@@ -213,9 +246,13 @@ class TrainingView:
                 text = " --text FILE" if self._start is not None and is_too_short_to_score(self._start) else ""
                 lines = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}{text}", f"evaluate{named}")
                 self._print_commands(f"charrnn {line}" for line in lines)
+                if event.recipe is not None:
+                    several = f" --processes {self._launched.size}" if self._launched.size > 1 else ""
+                    self._print("The same weights again, on this machine:")
+                    again = f"{piped}charrnn train --recipe {shlex.quote(printable(event.recipe))}{several}"
+                    self._print_commands([again])
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
-                piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print_commands([f"{piped}charrnn train --resume {run}"])
         print_path(event.run)
 

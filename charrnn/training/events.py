@@ -104,6 +104,8 @@ class DoneEvent(Event):
     best_step: int
     run: str
     is_complete: bool
+    recipe: str | None = None
+    """The file whose settings train the same weights again; None if a run was stopped, resumed or went back a step."""
 
 
 TrainEvent = StartEvent | StepEvent | EvaluationEvent | SampleEvent | SavedEvent | WarningEvent | DoneEvent

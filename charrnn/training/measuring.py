@@ -13,6 +13,7 @@ import torch
 
 from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
+from charrnn.progress import task
 from charrnn.text.batches import BatchRows
 from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
@@ -96,19 +97,22 @@ def measure_step(
         alone = operations / assumed_rate(replace(config, threads=1), device)
         # Fewer threads are not tried for a model that is too large for them.
         times |= {count: [] for count in (most - 1, 1) if 1 <= count < most and alone / count <= seconds}
-    with on_threads(min(times)):  # On several, a step takes any time while other processes use the cores.
-        for _ in range(2):  # The first one chooses its kernels.
-            trainer.take_step()
-    begin, is_over = time.perf_counter(), False
-    while not is_over:
-        for num_threads, taken in times.items():
-            with on_threads(num_threads):
-                step_begin = time.perf_counter()
+    with task("measuring", unit="steps") as advance:
+        with on_threads(min(times)):  # On several, a step takes any time while other processes use the cores.
+            for _ in range(2):  # The first one chooses its kernels.
                 trainer.take_step()
-                taken.append(time.perf_counter() - step_begin)
-        # Up to twice as long, for three steps on each number of threads.
-        least = seconds if len(times[most]) >= 3 else 2 * seconds
-        is_over = group.any(time.perf_counter() - begin >= least)[0]
+                advance()
+        begin, is_over = time.perf_counter(), False
+        while not is_over:
+            for num_threads, taken in times.items():
+                with on_threads(num_threads):
+                    step_begin = time.perf_counter()
+                    trainer.take_step()
+                    taken.append(time.perf_counter() - step_begin)
+                advance()
+            # Up to twice as long, for three steps on each number of threads.
+            least = seconds if len(times[most]) >= 3 else 2 * seconds
+            is_over = group.any(time.perf_counter() - begin >= least)[0]
     chosen = min(times, key=lambda num_threads: np.median(times[num_threads]))
     if np.median(times[chosen]) * MIN_SPEEDUP >= np.median(times[most]):
         chosen = most

@@ -1,7 +1,7 @@
 """Decide everything before the first step: the text and its parts, the model, the steps, the threads."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,7 +10,8 @@ import torch
 
 from charrnn.config import MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
-from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
+from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters, num_parameters
+from charrnn.progress import tell
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run_to_read
 from charrnn.text.batches import BatchRows
@@ -63,6 +64,17 @@ class Text:
     def ids(self) -> IdArray:
         """The whole text (N,), which may be mapped from a file."""
         return self.corpus.ids
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of a `StartEvent` about the text."""
+        return {
+            "corpus": ", ".join(self.corpus.sources),
+            "num_chars": len(self.ids),
+            "num_train_chars": self.num_train,
+            "num_distinct_chars": len(self.corpus.counted.code_points),
+            "vocab_size": len(self.vocab),
+        }
 
 
 def plan_run(
@@ -201,6 +213,8 @@ def plan_steps(
     if config.minutes is None:
         planned = choose_steps(config, text.num_train, num_val)
         return group.share_config(replace(planned, threads=choose_threads(planned)))
+    # Measuring takes seconds, in which a reader can look at what is trained.
+    tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))

@@ -19,7 +19,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.process import seconds_since_start
 from charrnn.progress import CallbackProgress, Task, using
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
-from charrnn.runs.description import Description
+from charrnn.runs.description import CONFIG, Description
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded import state_of_corpus
@@ -159,6 +159,7 @@ class TrainingSession:
                 yield self.save()
         if state.saved_step != trainer.step:
             yield self.save()
+        changed = self.loaded is not None or state.has_gone_back or state.is_stopped
         yield DoneEvent(
             step=trainer.step,
             seconds=seconds_since_start(),
@@ -167,6 +168,8 @@ class TrainingSession:
             best_step=state.best_step,
             run=str(self.run.path),
             is_complete=not state.is_stopped,
+            # One schedule, from the first step to the last, with the settings that are saved.
+            recipe=None if changed else str(self.run.path / CONFIG),
         )
 
     def _is_requested(self, request: int) -> bool:
@@ -184,12 +187,8 @@ class TrainingSession:
             num_steps=self.num_steps,
             first_step=trainer.step,
             config=asdict(trainer.config),
-            corpus=", ".join(text.corpus.sources),
-            num_chars=len(text.ids),
-            num_train_chars=text.num_train,
-            num_distinct_chars=len(text.corpus.counted.code_points),
-            vocab_size=len(text.vocab),
             notes=notes,
+            **text.facts,
         )
         for message in loaded.warnings if loaded is not None else ():
             yield WarningEvent(message=message)
