@@ -53,7 +53,7 @@ class Trainer:
         self.stop_after: int | None = None
         """Events of the next run after which a signal stops it."""
 
-    def __call__(self, folder: Path, config: Config, on_event: Callable[[Any], object], *rest: Any) -> Any:
+    def __call__(self, folder: Path, config: Config, on_event: Callable[[Any], object], *rest: Any, **_: Any) -> Any:
         self.trackers, _ = rest
         self.started.append(folder.name)
         code, messages = 0, ""
@@ -202,12 +202,16 @@ def test_a_process_ended_by_a_signal_saves_and_its_error_is_kept(config: Config)
         if event is not None and event["event"] == "step" and event["step"] == 2:
             process.send(signal.SIGTERM)
 
-    process = RunProcess(Path("run"), replace(config, steps=100_000), receive)
+    process = RunProcess(
+        Path("run"), replace(config, steps=100_000, hidden_size=64, threads="auto"), receive, threads=3
+    )
     code, _ = process.wait()
     process.close()
     assert code == 128 + signal.SIGTERM
     assert [event["event"] for event in events[:1] + events[-2:-1] if event is not None] == ["start", "done"]
     assert events[-1] is None
+    # By the rule of `charrnn train` for 64 units: a run of a sweep has the weights of the same command.
+    assert events[0] is not None and events[0]["config"]["threads"] == 2
     assert (Path("run") / "latest").exists()
     Path("text.txt").unlink()
     broken = RunProcess(Path("run"), config, events.append)
@@ -235,7 +239,7 @@ def test_a_run_is_finished_when_its_last_validation_is_done(
         path=tmp_path,
         checkpoints=lambda: ["step-00000004"],
         load_checkpoint=lambda name, with_training: SimpleNamespace(step=4, state=state, model={}),
-        read_config=lambda: plan.config_of(run.values, 0, 1),
+        read_config=lambda: plan.config_of(run.values, 0),
     )
     monkeypatch.setattr("charrnn.scale.sweep.sweep.RunReader", lambda folder: reader)
     found = run_state(tmp_path, plan, run)

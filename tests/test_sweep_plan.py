@@ -76,8 +76,7 @@ def test_every_setting_is_run_with_the_first_seed_first() -> None:
     # In the order of the configuration, whatever that of the command is.
     assert runs[0].values == {"cell": "lstm", "learning_rate": 3e-3}
     assert [run.name for run in runs[:2]] == ["lstm_0.003_seed-5", "lstm_0.006_seed-5"]
-    config = plan.config_of(runs[5].values, 6, threads=2)
-    assert config == Config(steps=10, seed=6, threads=2, cell="lstm", learning_rate=6e-3)
+    assert plan.config_of(runs[5].values, 6) == Config(steps=10, seed=6, cell="lstm", learning_rate=6e-3)
     assert grid(batch_size="8,16") == grid(num_lanes="8,16")
     assert [run.name for run in grid(seeds=2).runs()] == ["seed-0", "seed-1"]
 

@@ -132,13 +132,9 @@ class SweepPlan:
             for setting in self.settings()
         ]
 
-    def config_of(self, setting: Mapping[str, Any], seed: int, threads: int) -> Config:
-        """Return the configuration of a run on so many threads, unless the sweep sets their number.
-
-        Raises UsageError if its values exclude each other.
-        """
-        config = replace(self.config, seed=seed, **setting)
-        return replace(config, threads=threads) if config.threads == "auto" else config
+    def config_of(self, setting: Mapping[str, Any], seed: int) -> Config:
+        """Return the configuration of a run. Raises UsageError if its values exclude each other."""
+        return replace(self.config, seed=seed, **setting)
 
     def notes(self) -> Iterator[str]:
         """Yield what limits the comparison of the settings."""
@@ -187,7 +183,7 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
     plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds, num_trials=num_trials)
     for setting in plan.settings():
         try:
-            plan.config_of(setting, config.seed, 1)
+            plan.config_of(setting, config.seed)
         except UsageError as error:
             together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
             raise UsageError(f"{together}: {error.marked}") from None

@@ -57,7 +57,7 @@ class SweepStartEvent:
     """Runs that an earlier start of the sweep has finished."""
     jobs: int
     threads: int
-    """Processor threads of each run."""
+    """Processor threads of each run, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,9 +173,12 @@ class RunProcess(ChildProcess):
         on_event: Callable[[dict[str, Any] | None], object],
         trackers: Sequence[str] = (),
         locked: int | None = None,
+        *,
+        threads: int = 1,
     ) -> None:
         """Start the run in `folder`, or resume what is saved there; `trackers` follow it (`scale.trackers`).
 
+        It chooses its threads as `charrnn train` does where there are only so many `threads`.
         `on_event` is called in another thread with each event as a JSON object, and at the end with None.
         """
         followed = [part for tracker in trackers for part in ("--log", tracker)]
@@ -187,7 +190,7 @@ class RunProcess(ChildProcess):
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         super().__init__(
             ["train", "--json", *followed, *arguments],
-            run_environment(os.environ),
+            run_environment(os.environ) | {"OMP_NUM_THREADS": str(threads)},
             output=subprocess.PIPE,
             messages=self._messages,
             locked=locked,
@@ -288,12 +291,13 @@ class _Sweeping:
                 process.send(number if number in ENDING_SIGNALS else signal.SIGTERM)
 
     def _start(self, run: SweepRun) -> None:
-        config = self.plan.config_of(run.values, run.seed, self.threads)
+        config = self.plan.config_of(run.values, run.seed)
 
         def receive(event: dict[str, Any] | None) -> None:
             self.received.put((run.name, event))
 
-        self.active[run.name] = RunProcess(self.folder / run.name, config, receive, self.trackers, self.lock)
+        path = self.folder / run.name
+        self.active[run.name] = RunProcess(path, config, receive, self.trackers, self.lock, threads=self.threads)
 
     def _next_event(self) -> Iterator[AnySweepEvent]:
         """Wait a moment for an event of any run; yield what it means for the sweep."""
@@ -348,7 +352,7 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
         return replace(run, status=STOPPED)
     if not isinstance(best, float) or not math.isfinite(best):
         return replace(run, status=FAILED, message="no validation gave a finite loss")
-    asked, message = plan.config_of(run.values, run.seed, 1).learning_rate, None
+    asked, message = plan.config_of(run.values, run.seed).learning_rate, None
     if isinstance(asked, float) and config.learning_rate != asked:
         message = f"diverged once and continued with a learning rate of {config.learning_rate:g}"
     best_step = cast("int | None", loaded.state.get("best_step"))
