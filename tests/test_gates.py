@@ -12,9 +12,9 @@ from progress_reports import reports
 from charrnn.cells.gates import PRODUCTS, GateCounter, _recording
 from charrnn.errors import UsageError
 from charrnn.lab.gates import GateReport, count_gates
+from charrnn.model import reading
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import WARM_UP
 
 L, SCALE = 3, 0.5
 """Weights and biases large enough to saturate some gates."""
@@ -58,8 +58,9 @@ def test_shares_are_those_of_gates_one_by_one(cell: str, depth: str) -> None:
     check(report, gates_in_order(network, text.ids), 3)
 
 
-@pytest.mark.parametrize("num_chars", [8 * WARM_UP + 51, 12 * WARM_UP + 1])
-def test_lanes_count_every_character_once_and_no_padding(num_chars: int) -> None:
+@pytest.mark.parametrize("num_chars", [8 * 128 + 51, 12 * 128 + 1])
+def test_lanes_count_every_character_once_and_no_padding(num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "WARM_UP", 128)
     network, text = make_network("lstm", scale=SCALE), make_text(num_chars, 30)
     with reports() as done:
         report = count_gates(network, text)

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.architectures import CELLS
 from charrnn.config import Config
+from charrnn.model import reading
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_PIECE, Segments, cut
@@ -63,8 +64,11 @@ def read_by_hand(network: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_a_window_of_documents_equals_single_steps_with_resets(model: dict[str, object]) -> None:
-    network, ids = network_of(model), window(2 * MAX_PIECE + 9, 3)
+def test_a_window_of_documents_equals_single_steps_with_resets(
+    model: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_PIECE", 16)
+    network, ids = network_of(model), window(2 * 16 + 9, 3)
     state = some_state(network, 3)
     logits, last = network(ids, state)
     expected, expected_last = read_by_hand(network, ids, state)

@@ -9,10 +9,16 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from torch import Tensor
 
-from charrnn.lab.patching import NUM_WRITTEN, PassageIds, Patch, patch_cells
+from charrnn.lab import patching
+from charrnn.lab.patching import PassageIds, Patch, patch_cells
 from charrnn.model.network import CharRNN
 
 ALL = [(layer, unit) for layer in range(3) for unit in range(H)]
+
+
+@pytest.fixture(autouse=True)
+def short_continuations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patching, "NUM_WRITTEN", 16)
 
 
 def patch(network: CharRNN, cells: list[tuple[int, int]], source: int, target: int, num_chars: int = 120) -> Patch:
@@ -34,10 +40,10 @@ def assert_nothing_changed(found: Patch) -> None:
 @pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES[::2])
 def test_a_patch_from_the_same_passage_changes_nothing(cell: str, depth: str) -> None:
     network = make_network(cell, depth, zoneout=0.2)
-    found = patch(network, ALL, 50, 50)
+    found = patch(network, ALL, 20, 20)
     assert_nothing_changed(found)
     assert all(one.source == one.target for one in found.cells) and len(found.cells) == 3 * H
-    other = patch(network, ALL, 51, 50)
+    other = patch(network, ALL, 21, 20)
     assert other.divergence > 0
     assert any(one.source != one.target for one in other.cells)
 
@@ -52,8 +58,8 @@ def test_a_cell_that_nothing_reads_changes_nothing(cell: str) -> None:
             layer.weight("ih")[:, 4] = 0
         network.output.weight[:, 4] = 0
     for layer in range(3):
-        assert_nothing_changed(patch(network, [(layer, 4)], 30, 60))
-        assert patch(network, [(layer, 3)], 30, 60).divergence > 0
+        assert_nothing_changed(patch(network, [(layer, 4)], 20, 30))
+        assert patch(network, [(layer, 3)], 20, 30).divergence > 0
 
 
 @torch.no_grad()
@@ -88,7 +94,7 @@ def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
     }
     for name, first, start in (("before", before[-1], free), ("after", after, state)):
         written, logprobs, state_now = "", first, start
-        for _ in range(NUM_WRITTEN):
+        for _ in range(patching.NUM_WRITTEN):
             id = int(logprobs.argmax())
             written += CHARACTERS[id]
             (logprobs,), state_now = read_slowly(network, np.array([id]), state_now)
