@@ -39,7 +39,9 @@ MAX_LAG = 200
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
 NUM_AT_ONCE = 16
-"""B: windows that are differentiated at once; each keeps the activations of all its K steps."""
+"""B: windows that are differentiated at once, at least; more while their states are within MAX_KEPT_STATES."""
+MAX_KEPT_STATES = 2**21
+"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for the gradient."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
 EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
@@ -135,8 +137,10 @@ def measure_reach(
     chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
     exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+    # A step of a small network costs the same for more windows.
+    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // (max_lag * network.initial_state(1).numel()))
     with task("gradients", len(chosen), unit="losses") as advance:
-        for some in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
+        for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
             windows = windows_before(ids, some + 1, warm_up + max_lag + 1)
             with torch.no_grad():
                 _, state = network(windows[:warm_up], network.initial_state(len(some)))
