@@ -29,7 +29,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 @pytest.fixture(scope="session")
 def fresh() -> SyntheticCorpus:
     """A text like the corpus that no model has seen."""
-    return make_corpus(num_chars=8_000, seed=1)
+    return make_corpus(num_chars=4_000, seed=1)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_by_itself_it_shows_the_table_and_the_three_best_cells(
 
 
 def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Command, lab: Path, tmp_path: Path) -> None:
-    (tmp_path / "plain.txt").write_bytes(make_corpus(num_chars=4_000, with_quotes=False).text.encode())
+    (tmp_path / "plain.txt").write_bytes(make_corpus(num_chars=2_000, with_quotes=False).text.encode())
     ran = command("visualize", "--detector", "quote", "--text", "plain.txt")
     assert (ran.code, ran.out) == (3, "") and len(ran.err.splitlines()) <= 3
     assert "quote: there are none in this text" in ran.err
@@ -104,7 +104,7 @@ def test_a_cell_is_shown_over_the_text(
     begin = int(0.9 * len(corpus.text))
     found = find(command, "--cell", "0:7", "--chars", 100)
     assert found["text"] == corpus.text[begin : begin + 100]
-    expected = model.trace(corpus.text[: begin + 100]).cells[begin:, 0, 7]
+    expected = model.trace(corpus.text[begin - 1_000 : begin + 100]).cells[1_000:, 0, 7]
     assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
 
 

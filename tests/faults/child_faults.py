@@ -158,3 +158,13 @@ def die_within_a_line(number: int) -> None:
 def read_pipe(path: str) -> None:
     """Use the pipe at `path` as standard input."""
     os.dup2(os.open(path, os.O_RDONLY), 0)
+
+
+def close_input() -> None:
+    """Close standard input, as the process that starts a command may."""
+    os.close(0)
+
+
+def write_pipe(path: str) -> None:
+    """Use the pipe at `path` as standard output."""
+    os.dup2(os.open(path, os.O_WRONLY), 1)

@@ -1,6 +1,6 @@
-"""A server process that imports torch once and forks a child for each command, because importing torch takes seconds.
+"""A server process that imports torch and the rest once and forks a child for each command: imports take seconds.
 
-Forking is safe here: nothing has been computed yet, so there is one thread and no lock that a child could inherit in a
+Forking is safe here: torch has computed nothing yet, so there is one thread and no lock that a child could inherit in a
 locked state. As a script it reads one JSON object per line: the answer to {"spawn": [arguments], ...} is the child's
 process id, to {"wait": id} its exit code (-N: ended by signal N).
 """
@@ -8,7 +8,9 @@ process id, to {"wait": id} its exit code (-N: ended by signal N).
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
+import io
 import json
 import os
 import subprocess
@@ -117,7 +119,9 @@ def become(request: dict[str, Any]) -> None:
         module, _, function = request["prepare"].partition(":")
         getattr(importlib.import_module(module), function)(**request["details"])
     # Python's stream objects cache properties of the server's streams: whether they can seek or are a terminal.
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = None, open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    with contextlib.suppress(OSError):  # a fault has closed it
+        sys.stdin = open(0)  # noqa: SIM115
 
 
 if __name__ == "__main__":
@@ -129,9 +133,16 @@ if __name__ == "__main__":
     import charrnn.training.loop
     import charrnn.training.session
     from charrnn.__main__ import main
+    from charrnn.cli.app import run
 
     assert torch.get_num_threads() == 1
     charrnn.training.session.SAMPLE_LENGTH = 24  # A tenth of the usual length: the tests' runs are short.
+    os.fsync = lambda descriptor: None  # What survives kill -9 was written, synced or not.
+    with contextlib.suppress(ImportError):  # without the extra `tui`
+        import charrnn.apps.explore.app
+        import charrnn.apps.write.editor
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert run(["train", "--show-config"]) == 0  # imports what reads a command line
     # Otherwise garbage collection in each child would copy most of torch's memory.
     gc.collect()
     gc.freeze()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
+import os
+import pty
 import re
+import signal
+import struct
 import sys
+import termios
 import unicodedata
 from collections.abc import Callable
 
 import pytest
 from conftest import Ran
+from fork_server import ForkServer
 
 SEQUENCES = (
     "\x1b[2J\x1b[31m",  # CSI: clears the screen, then paints
@@ -98,3 +106,41 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> Screen:
         return Ran(code, *(stream.text() for stream in streams))
 
     return call
+
+
+class Terminal:
+    """A terminal of 24 lines that a command runs on, and all that it has shown: each newline as CR LF."""
+
+    def __init__(self, fork_server: ForkServer, *arguments: object, width: int = 80) -> None:
+        self.master, self.slave = pty.openpty()
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        path = os.ttyname(self.slave)
+        self.child = fork_server.spawn(*arguments, prepare="child_faults:take_terminal", path=path)
+        self.seen = b""
+
+    def read_until(self, text: bytes) -> None:
+        while text not in self.seen:
+            self.seen += os.read(self.master, 65536)
+
+    def close(self) -> int:
+        """Close the terminal; return the exit code."""
+        os.close(self.slave)
+        os.close(self.master)
+        return self.child.wait()
+
+    def terminate(self) -> int:
+        """Send SIGTERM, and read what is shown until the usual screen is back and all is said."""
+        os.kill(self.child.pid, signal.SIGTERM)
+        self.read_until(b"\x1b[?1049l")
+        return self.read_to_the_end()
+
+    def read_to_the_end(self) -> int:
+        """Read what is shown until nobody writes to the terminal any more; return the exit code."""
+        while not self.seen:  # the command has opened the terminal
+            self.seen += os.read(self.master, 65536)
+        os.close(self.slave)
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while more := os.read(self.master, 65536):
+                self.seen += more
+        os.close(self.master)
+        return self.child.wait()

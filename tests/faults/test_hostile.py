@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import TrainedRun, clean_environment
 from hostile_runs import HOSTILE, READERS, SECRET, TEXTS, set_config
+from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CheckpointError
@@ -29,7 +30,7 @@ GENEROUS_SECONDS = 60
 Lines = list[tuple[str, list[str]]]
 
 
-def lines_for(corpus_file: Path, case: str, index: int) -> Lines:
+def lines_for(text_file: Path, case: str, index: int) -> Lines:
     """Return the commands of a case: all for the honest run, else one of those that must refuse it, in turn."""
     run = "checkpoints/evil-001"
     lines = [
@@ -39,7 +40,7 @@ def lines_for(corpus_file: Path, case: str, index: int) -> Lines:
         ("evaluate", ["evaluate", run]),
         ("load", [run]),
         ("runs", ["runs"]),
-        ("init-from", ["train", str(corpus_file), "--init-from", run, "--steps", "1", "--out", "new"]),
+        ("init-from", ["train", str(text_file), "--init-from", run, "--steps", "1", "--out", "new"]),
         ("resume", ["train", "--resume", run, "--steps", "3"]),
     ]
     if case == "honest":
@@ -49,9 +50,9 @@ def lines_for(corpus_file: Path, case: str, index: int) -> Lines:
     return [able[index % len(able)]]
 
 
-def watch(jobs: list[tuple[str, Path, Lines]], corpus_file: Path, root: Path) -> list[dict[str, Any]]:
+def watch(jobs: list[tuple[str, Path, Lines]], text_file: Path, root: Path) -> list[dict[str, Any]]:
     """Run commands on the run in each folder, the first an honest one, in one process; return what each did."""
-    allowed = [root / "cases", corpus_file.parent, Path(charrnn.__file__).parent, sys.prefix, sys.base_prefix]
+    allowed = [root / "cases", text_file.parent, Path(charrnn.__file__).parent, sys.prefix, sys.base_prefix]
     allowed += [*sysconfig.get_paths().values(), "/dev/null", "/dev/urandom"]
     job = {
         "allowed": sorted({str(Path(path).resolve()) for path in allowed} | {"/proc/", "/sys/"}),
@@ -71,9 +72,17 @@ def watch(jobs: list[tuple[str, Path, Lines]], corpus_file: Path, root: Path) ->
 
 
 @pytest.fixture(scope="session")
-def base(train_run: Callable[..., TrainedRun]) -> Path:
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text as short as every command can do with, alone in its folder."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_bytes(make_corpus(num_chars=4_000).text.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def base(train_run: Callable[..., TrainedRun], text_file: Path) -> Path:
     """A real run with one saved step, so that there is no other to fall back to."""
-    return train_run("evil-001", steps=2, keep=0).path
+    return train_run("evil-001", corpus=(str(text_file),), steps=2, keep=0).path
 
 
 def prepare(case: str, base: Path, root: Path) -> Path:
@@ -94,12 +103,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reported(base: Path, root: Path, corpus_file: Path) -> list[dict[str, Any]]:
+def reported(base: Path, root: Path, text_file: Path) -> list[dict[str, Any]]:
     """What one command did with each hostile run, and all with an honest one before them."""
     (root / "cases").mkdir()
     cases = enumerate(("honest", *HOSTILE))
-    jobs = [(case, prepare(case, base, root), lines_for(corpus_file, case, index)) for index, case in cases]
-    return watch(jobs, corpus_file, root)
+    jobs = [(case, prepare(case, base, root), lines_for(text_file, case, index)) for index, case in cases]
+    return watch(jobs, text_file, root)
 
 
 def check(did: dict[str, Any]) -> None:

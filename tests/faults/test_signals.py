@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import random
 import signal
-import struct
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 from fork_server import ForkServer
 from small_runs import SETTINGS, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
 from synthetic import make_corpus
+from terminals import Terminal
 
 import charrnn
 
@@ -123,38 +119,6 @@ def test_sigusr1_saves_and_training_continues(
     assert_same(run, uninterrupted.path)
 
 
-class Terminal:
-    """A terminal of 24 lines of 80 columns that a command runs on, and all that it has shown."""
-
-    def __init__(self, fork_server: ForkServer, *arguments: object) -> None:
-        self.master, self.slave = pty.openpty()
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        path = os.ttyname(self.slave)
-        self.child = fork_server.spawn(*arguments, prepare="child_faults:take_terminal", path=path)
-        self.seen = b""
-
-    def read_until(self, text: bytes) -> None:
-        while text not in self.seen:
-            self.seen += os.read(self.master, 65536)
-
-    def close(self) -> int:
-        """Close the terminal; return the exit code."""
-        os.close(self.slave)
-        os.close(self.master)
-        return self.child.wait()
-
-    def terminate(self) -> int:
-        """Send SIGTERM, and read what is shown until the usual screen is back and all is said."""
-        os.kill(self.child.pid, signal.SIGTERM)
-        self.read_until(b"\x1b[?1049l")
-        os.close(self.slave)
-        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
-            while more := os.read(self.master, 65536):
-                self.seen += more
-        os.close(self.master)
-        return self.child.wait()
-
-
 def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> None:
     run = tmp_path / "run"
     endless = [argument for argument in train(run, steps=10**6, evaluate_every=10**6) if argument != "--json"]
@@ -205,6 +169,17 @@ def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: 
     assert (child.wait(), child.out, child.err) == (143, "", "")
     os.close(writer)
     assert not run.exists()
+
+
+def test_training_whose_reader_leaves_saves_and_stops(fork_server: ForkServer, tmp_path: Path) -> None:
+    pipe, run = tmp_path / "pipe", tmp_path / "run"
+    os.mkfifo(pipe)
+    child = fork_server.spawn(*train(run, steps=10**6), prepare="child_faults:write_pipe", path=str(pipe))
+    with pipe.open() as reader:
+        for _ in range(8):
+            reader.readline()
+    assert (child.wait(), child.err) == (128 + signal.SIGPIPE, "")
+    assert latest_step(run) == last_logged(run) > 0, "what was learned is saved"
 
 
 def test_an_interrupted_validation_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import charrnn
 from charrnn.cli.app import run
 from charrnn.errors import CharRNNError
+from charrnn.training import session
 
 NEVER = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.", "socket.", "pickle.")
 NEVER += ("urllib.", "http.", "ftplib.", "webbrowser.", "ctypes.dlopen", "code.", "sys.addaudithook")
@@ -71,6 +72,7 @@ def main() -> None:
     global is_watching, allowed
     job = json.load(sys.stdin)
     allowed = tuple(job["allowed"])
+    session.SAMPLE_LENGTH = 24
     sys.addaudithook(hook)
     signal.signal(signal.SIGALRM, too_long)
     honest: set[str] = set()
