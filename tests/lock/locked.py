@@ -219,12 +219,16 @@ def _normalised(text: str, folder: Path) -> str:
 
 def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
     stamps = {}
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in IGNORED]
-        for name in names:
-            path = Path(root, name)
-            status = path.lstat()
-            stamps[path.relative_to(folder).as_posix()] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    folders = [""]
+    while folders:
+        within = folders.pop()
+        for entry in os.scandir(folder / within):
+            name = f"{within}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                folders += [f"{name}/"] if entry.name not in IGNORED else []
+            else:
+                status = entry.stat(follow_symlinks=False)
+                stamps[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
     return stamps
 
 
