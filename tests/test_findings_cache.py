@@ -30,7 +30,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.findings_cache import MAX_BYTES, FindingsCache, findings_path
 
 Command = Callable[..., Ran]
-TEXT = make_corpus(num_chars=4_000, seed=2).text
+TEXT = make_corpus(num_chars=2_000, seed=2).text
 QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
 
 

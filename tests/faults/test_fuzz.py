@@ -219,7 +219,7 @@ def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int
 
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
-    num_tries = 6 if name in SLOW else 30
+    num_tries = 4 if name in SLOW else 20
     assert sum(fuzz(bench, name, random.Random(name), lambda tried: tried >= num_tries)) == num_tries
 
 
