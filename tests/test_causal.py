@@ -13,8 +13,8 @@ from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.config import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
+from charrnn.model import reading
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import WARM_UP
 from charrnn.model.stepper import Stepper
 from charrnn.text.encoded import EncodedText
 
@@ -32,12 +32,18 @@ def ablate(network: CharRNN, text: EncodedText, layer: int, unit: int, at: str =
     return ablate_text(network, text, detectors, layer=layer, unit=unit, at=at)
 
 
-def held_slowly(config: Config, network: CharRNN, text: EncodedText, cell: tuple[int, int], at: str) -> tuple[Any, Any]:
+def read_freely(config: Config, network: CharRNN, text: EncodedText) -> tuple[Any, Any]:
+    """The log-probabilities (N - 1, V) and the cell values (N, L, H) in a loop."""
+    return step_through(Stepper(config, tensors_of(network)), text.ids)
+
+
+def held_slowly(
+    config: Config, network: CharRNN, text: EncodedText, cell: tuple[int, int], at: str, free: tuple[Any, Any]
+) -> tuple[Any, Any]:
     """The changes (N - 1,) of the losses in nats while a cell is clamped in a loop, and the value it is clamped at."""
-    layer, unit = cell
+    (layer, unit), (logprobs, values) = cell, free
     following = text.ids[1:].astype(np.int64)[:, None]
-    free, held = Stepper(config, tensors_of(network)), Stepper(config, tensors_of(network))
-    logprobs, values = step_through(free, text.ids)
+    held = Stepper(config, tensors_of(network))
     value = float(values[text.first :, layer, unit].mean()) if at == "mean" else 0.0
     held.clamp(layer, unit, value)
     clamped, _ = step_through(held, text.ids)
@@ -48,8 +54,9 @@ def held_slowly(config: Config, network: CharRNN, text: EncodedText, cell: tuple
 def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str, at: str) -> None:
     config = make_config(cell, depth, num_layers=2, zoneout=0.1)
     network, text = make_network(cell, depth, num_layers=2, zoneout=0.1).float(), make_text(300)
+    free = read_freely(config, network, text)
     for layer, unit in ((0, 3), (1, 5)):
-        changes, value = held_slowly(config, network, text, (layer, unit), at)
+        changes, value = held_slowly(config, network, text, (layer, unit), at, free)
         result = ablate(network, text, layer, unit, at)
         # Both sides are float32, and add up their products in another order.
         assert result.value == pytest.approx(value, abs=1e-5)
@@ -66,12 +73,15 @@ def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, dep
         assert np.abs(changes).max() > 0.005
 
 
-def test_a_long_text_is_read_in_lanes_and_after_its_context() -> None:
-    """Reading without lanes is the same but for what is forgotten in 512 characters."""
-    network, text = make_network("gru", num_layers=2).float(), make_text(8 * WARM_UP + 50, 30)
+def test_a_long_text_is_read_in_lanes_and_after_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading without lanes is the same but for what is forgotten in 128 characters."""
+    monkeypatch.setattr(reading, "WARM_UP", 128)
+    network, text = make_network("gru", num_layers=2).float(), make_text(8 * 128 + 50, 30)
     with reports() as done:
         result = ablate(network, text, 0, 2)
-    changes, value = held_slowly(make_config("gru", num_layers=2), network, text, (0, 2), "mean")
+    config = make_config("gru", num_layers=2)
+    free = read_freely(config, network, text)
+    changes, value = held_slowly(config, network, text, (0, 2), "mean", free)
     assert (result.change, result.value) == pytest.approx((changes[30:].mean(), value), abs=1e-5)
     assert done == {"ablating": 2 * len(text)}
 

@@ -87,7 +87,7 @@ JOINTLY = {name: st.sampled_from(good) for name, (good, _) in IN_AND_OUT.items()
 
 
 @given(st.fixed_dictionaries(JOINTLY), st.sampled_from([None, *BUDGETS]))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 def test_any_configuration_comes_back_from_its_yaml(values: dict[str, Any], budget: str | None) -> None:
     try:
         config = Config(**values, **({} if budget is None else {budget: IN_AND_OUT[budget][0][-1]}))
@@ -260,7 +260,7 @@ def test_what_is_no_yaml_mapping_is_refused_with_the_name_of_the_file(text: str)
 
 
 @given(st.from_regex(_FLAT, fullmatch=True))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @example("a: 2001-12-31\nb: 0x1F\nc: 1_0\nd: .inf\ne: no\nf: 'a b'\ng: []\nh:\n- -1\n- a b - c\n")
 @example("# b\nb: 012\nc:\nd: 2001-99-99\n")
 def test_the_fast_parser_of_flat_yaml_returns_what_the_other_one_does(text: str) -> None:

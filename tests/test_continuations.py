@@ -112,12 +112,12 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run
 
 def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was read before, the state is that of the whole text; little is read again."""
-    monkeypatch.setattr("charrnn.apps.write.assistant.SPACING", 128)
+    monkeypatch.setattr("charrnn.apps.write.assistant.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
-    text = ("The lamp is lit. " * 30)[:500]
+    text = ("The lamp is lit. " * 15)[:250]
     reader = DraftReader(stepper, vocab)
-    changes = [(text, 500), (text, 0), (text + "W", 1), (text + "We", 1), (text + "W", 117)]
-    changes += [(text[:300] + "is " + text[300:], 247), (text[:300] + "is ", 47), ("is " + text, 503)]
+    changes = [(text, 250), (text, 0), (text + "W", 1), (text + "We", 1), (text + "W", 59)]
+    changes += [(text[:150] + "is " + text[150:], 125), (text[:150] + "is ", 25), ("is " + text, 253)]
     for changed, most in changes:
         ids, read = vocab.encode(changed), list[int]()
         primed, expected = reader.state_after(ids, read.append), prime_model(stepper, ids)

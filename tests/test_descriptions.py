@@ -42,7 +42,7 @@ def smooth_noise(generator: np.random.Generator, num_chars: int, width: int) -> 
     return np.convolve(noise, np.ones(width) / width**0.5, "valid")
 
 
-TEXT = make_text(8_000)
+TEXT = make_text(5_000)
 
 
 def test_planted_rule_is_described_by_exactly_that_rule() -> None:

@@ -244,7 +244,7 @@ def test_a_detector_that_is_named_labels_any_kind_of_text(name: str, text: str, 
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
-@settings(EXAMPLES, max_examples=20)  # of all detectors each
+@settings(EXAMPLES, max_examples=10)  # of all detectors each
 def test_any_text_has_labels_of_its_length_which_are_the_same_if_the_detector_is_named(text: str, header: str) -> None:
     for name, detector in DETECTORS.items():
         (named,) = get_detectors([name])

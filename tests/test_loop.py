@@ -151,20 +151,20 @@ def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note_and_without
 
 
 def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read() -> None:
-    Path("text.txt").write_text(TEXT * 4, encoding="utf-8")
-    settings = {**SETTINGS, "validation_chars": 640}
+    Path("text.txt").write_text(TEXT * 2, encoding="utf-8")
+    settings = {**SETTINGS, "validation_chars": 324}
 
     def evaluations(events: Any) -> list[Any]:
         return [(event.step, event.val_nats, event.num_chars) for event in events if event.event == "evaluation"]
 
     whole = list(charrnn.train(charrnn.Config(**settings), out=Path("whole")))
     start = whole[0]
-    num_val = len(TEXT) * 4 - start.num_train_chars
-    note = f"validation reads 640 of {num_val:,} characters (50 %), in segments spread evenly over the validation text"
+    num_val = len(TEXT) * 2 - start.num_train_chars
+    note = f"validation reads 324 of {num_val:,} characters (51 %), in segments spread evenly over the validation text"
     assert note in start.notes
-    assert [num for _, _, num in evaluations(whole)] == [640, 640, 640]
+    assert [num for _, _, num in evaluations(whole)] == [324, 324, 324]
     logged = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
-    assert {line["num_chars"] for line in logged if line["event"] == "evaluation"} == {640}
+    assert {line["num_chars"] for line in logged if line["event"] == "evaluation"} == {324}
     list(charrnn.train(charrnn.Config(**{**settings, "steps": 12}), out=Path("part"), should_stop=stop_at(5)))
     resumed = list(charrnn.resume("part"))
     assert note in resumed[0].notes

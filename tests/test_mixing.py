@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +51,19 @@ def naive_nats(
     models: tuple[Model, ...], weights: tuple[float, ...], mode: str, text: str, characters: Sequence[str]
 ) -> float:
     """The mean loss of text[1:], character by character, from the definition, in float64."""
+    predictions = []  # of each model (N - 1, C)
+    for model in models:
+        known = model.vocab.characters
+        ids = torch.tensor([[known.index(character)] for character in text[:-1]])
+        with torch.no_grad():
+            logits, _ = model.network(ids, model.network.initial_state(1))
+        shared = [known.index(character) for character in characters]
+        predictions.append(logits[:, 0].double()[:, shared].softmax(-1).numpy())
     total = 0.0
-    states = [model.network.initial_state(1) for model in models]
-    for before, after in pairwise(text):
+    for place, after in enumerate(text[1:]):
         mixed = np.full(len(characters), 0.0 if mode == "mixture" else 1.0)
-        for index, (model, weight) in enumerate(zip(models, weights, strict=True)):
-            known = model.vocab.characters
-            with torch.no_grad():
-                logits, states[index] = model.network(torch.tensor([[known.index(before)]]), states[index])
-            shared = [known.index(character) for character in characters]
-            probs = logits[0, 0].double()[shared].softmax(-1).numpy()
-            mixed = mixed + weight * probs if mode == "mixture" else mixed * probs**weight
+        for probs, weight in zip(predictions, weights, strict=True):
+            mixed = mixed + weight * probs[place] if mode == "mixture" else mixed * probs[place] ** weight
         total -= math.log(mixed[characters.index(after)] / mixed.sum())
     return total / (len(text) - 1)
 

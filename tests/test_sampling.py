@@ -123,7 +123,7 @@ def critical_value(num_free: int) -> float:
     return num_free * (1 - 2 / (9 * num_free) + z * math.sqrt(2 / (9 * num_free))) ** 3
 
 
-NUM_DRAWS = 10_000
+NUM_DRAWS = 5_000
 
 
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
