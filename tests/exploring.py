@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 Script = Callable[[Explorer, "Pilot[None]"], Awaitable[None]]
-FRESH = make_corpus(num_chars=8_000, seed=1).text[:8_000]
+FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]
 
 
 def play(
@@ -58,9 +58,21 @@ def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple
             await pilot.pause()
             await script(app, pilot)
 
-    asyncio.run(run())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("textual.app", "textual.pilot"):
+            patch.setattr(f"{module}.wait_for_idle", process_messages, raising=False)
+        asyncio.run(run())
     app.finish()
     return app
+
+
+async def process_messages(*_: float) -> None:
+    """Give every task so many turns that all messages are processed.
+
+    Textual itself waits after each key until the process is idle, for up to a second while a thread computes.
+    """
+    for _ in range(100):
+        await asyncio.sleep(0)
 
 
 async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
