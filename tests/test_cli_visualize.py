@@ -28,21 +28,13 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 @pytest.fixture(scope="session")
 def fresh() -> SyntheticCorpus:
     """A text like the corpus that no model has seen."""
-    return make_corpus(num_chars=4_000, seed=1)
+    return make_corpus(num_chars=2_000, seed=1)
 
 
 @pytest.fixture
 def fresh_file(fresh: SyntheticCorpus, lab: Path, tmp_path: Path) -> Path:
     path = tmp_path / "fresh.txt"
     path.write_bytes(fresh.text.encode())
-    return path
-
-
-@pytest.fixture
-def short_file(fresh: SyntheticCorpus, lab: Path, tmp_path: Path) -> Path:
-    """Write the first 1,000 characters, for what shows them and does not score cells."""
-    path = tmp_path / "short.txt"
-    path.write_bytes(fresh.text[:1_000].encode())
     return path
 
 
@@ -101,9 +93,9 @@ def text_above_page(out: str) -> list[str]:
 
 
 def test_a_cell_is_shown_over_the_text(
-    command: Command, short_file: Path, lab: Path, fresh: SyntheticCorpus, corpus: SyntheticCorpus
+    command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus, corpus: SyntheticCorpus
 ) -> None:
-    arguments = ("--cell", "0:7", "--text", short_file, "--chars", 300)
+    arguments = ("--cell", "0:7", "--text", fresh_file, "--chars", 300)
     found, model = find(command, *arguments), charrnn.load(lab)
     assert (found["run"], found["layer"], found["unit"], found["text"]) == ("lstm-001", 0, 7, fresh.text[:300])
     assert found["values"] == pytest.approx(model.trace(fresh.text[:300]).cells[:, 0, 7].tolist(), abs=1e-6)
@@ -125,9 +117,9 @@ def test_without_the_extra_a_png_gives_the_commands_that_make_one(
 
 
 def test_colours_take_the_place_of_the_blocks(
-    command: Command, short_file: Path, fresh: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
+    command: Command, fresh_file: Path, fresh: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ("visualize", "--cell", "0:7", "--text", short_file, "--chars", 200)
+    arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 200)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     coloured = command(*arguments).out
@@ -156,8 +148,8 @@ def test_a_text_to_look_at_may_be_of_a_few_characters(
     assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
 
 
-def test_guesses_are_those_of_predict(command: Command, lab: Path, short_file: Path) -> None:
-    found, model = find(command, "--text", short_file, "--chars", 120, "--cell", "0:3", "--guesses"), charrnn.load(lab)
+def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: Path) -> None:
+    found, model = find(command, "--text", fresh_file, "--chars", 120, "--cell", "0:3", "--guesses"), charrnn.load(lab)
     assert len(found["guesses"]) == len(found["text"]) == 120
     # `predict` leaves the unknown symbol out and shares its part among the others.
     predicted = model.predict(found["text"][:78], top=3)
@@ -182,23 +174,24 @@ def test_arrays_are_the_trace_and_say_where_cells_were_scored(
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
 
 
-def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path, fresh_file: Path) -> None:
+def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path) -> None:
+    Path("long.txt").write_bytes(make_corpus(num_chars=4_000, seed=1).text.encode())
     Path("mine.py").write_text("def label(text):\n    return [c in 'zm' for c in text]\n")
-    scores = [find(command, "--text", fresh_file, "--find", "--detect", spec)[0] for spec in ("[zm]", "mine.py")]
+    scores = [find(command, "--text", "long.txt", "--find", "--detect", spec)[0] for spec in ("[zm]", "mine.py")]
     assert [score["detector"] for score in scores] == ["[zm]", "mine.py"]
     assert scores[0]["auc"] == scores[1]["auc"] > 0.7
-    shown = command("visualize", "--text", fresh_file, "--detect", "[zm]", "--top", 1).out
+    shown = command("visualize", "--text", "long.txt", "--detect", "[zm]", "--top", 1).out
     assert "follows [zm]" in shown, "the passage is marked, and nothing taken for markup"
     assert "inside matches of" not in shown, "the name of a pattern without a name says it all"
 
 
-def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, short_file: Path) -> None:
-    whole = short_file.read_bytes()
-    ran = command("visualize", "--text", short_file, "--surprise", "--export", "./short.txt")
+def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, fresh_file: Path) -> None:
+    whole = fresh_file.read_bytes()
+    ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "./fresh.txt")
     assert (ran.code, ran.out) == (2, "") and "that is the text" in ran.err
-    assert short_file.read_bytes() == whole
-    short_file.with_suffix(".svg").write_text("an older picture")
-    assert command("visualize", "--text", short_file, "--surprise", "--export", "short.svg").code == 0
+    assert fresh_file.read_bytes() == whole
+    fresh_file.with_suffix(".svg").write_text("an older picture")
+    assert command("visualize", "--text", fresh_file, "--surprise", "--export", "fresh.svg").code == 0
 
 
 def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: Path, byte_run: TrainedRun) -> None:
@@ -228,7 +221,7 @@ def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_sa
 
 
 def test_an_export_that_fails_leaves_the_older_one(
-    command: Command, lab: Path, short_file: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill(path: Path, data: bytes) -> None:
         path.write_bytes(data[: len(data) // 2])
@@ -237,6 +230,6 @@ def test_an_export_that_fails_leaves_the_older_one(
     monkeypatch.setattr("charrnn.files.write_synced", fill)
     Path("a.svg").write_text("the older one")
     before = sorted(Path().iterdir())
-    ran = command("visualize", "--text", short_file, "--surprise", "--export", "a.svg")
+    ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "a.svg")
     assert (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
     assert Path("a.svg").read_text() == "the older one" and sorted(Path().iterdir()) == before

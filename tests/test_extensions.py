@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from environment import clean_environment, python_path
 from fake_packages import install
 
 import charrnn
@@ -118,15 +117,11 @@ def test_unknown_names_are_no_attributes() -> None:
             getattr(model, name)
 
 
-def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path) -> None:
+def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path, process: Callable[..., Any]) -> None:
     (tmp_path / "torch.py").write_text("zeros = list.__mul__")  # the real one takes seconds to import
     code = (
         "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.lab.gates', 'torch'})\n"
         "from charrnn.lazy import torch; import charrnn.lab.gates; before = 'torch' in sys.modules; "
         "torch.zeros([], 1); print(before, 'torch' in sys.modules)"
     )
-    environment = clean_environment(PYTHONPATH=python_path(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=600
-    )
-    assert done.stdout == "set()\nFalse True\n"
+    assert process("-c", code).stdout == b"set()\nFalse True\n"

@@ -155,16 +155,11 @@ def die_within_a_line(number: int) -> None:
     MetricsLog.append = append_or_die  # type: ignore[method-assign]
 
 
-def read_pipe(path: str) -> None:
-    """Use the pipe at `path` as standard input."""
-    os.dup2(os.open(path, os.O_RDONLY), 0)
+def use_pipe(path: str, stream: int) -> None:
+    """Use the pipe at `path` as standard input (0) or output (1)."""
+    os.dup2(os.open(path, os.O_WRONLY if stream else os.O_RDONLY), stream)
 
 
 def close_input() -> None:
     """Close standard input, as the process that starts a command may."""
     os.close(0)
-
-
-def write_pipe(path: str) -> None:
-    """Use the pipe at `path` as standard output."""
-    os.dup2(os.open(path, os.O_WRONLY), 1)

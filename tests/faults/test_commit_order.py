@@ -85,7 +85,7 @@ def history(run: RunWriter, keep: int) -> None:
             commit(run, step, best_step=best_step, keep=keep)
 
 
-@pytest.mark.parametrize("stride", [37, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("stride", [53, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("power", ["stays", "is cut"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(

@@ -161,7 +161,7 @@ def test_the_editor_ends_and_says_what_is_lost(
 def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
-    child = fork_server.spawn("train", "-", "--out", run, prepare="child_faults:read_pipe", path=str(pipe))
+    child = fork_server.spawn("train", "-", "--out", run, prepare="child_faults:use_pipe", path=str(pipe), stream=0)
     writer = os.open(pipe, os.O_WRONLY)
     os.write(writer, b"some of it\n" * 100_000)  # more than a pipe holds: this waits until it is being read
     until(lambda: "pipe" in Path(f"/proc/{child.pid}/wchan").read_text())  # it waits for more
@@ -174,7 +174,7 @@ def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: 
 def test_training_whose_reader_leaves_saves_and_stops(fork_server: ForkServer, tmp_path: Path) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
-    child = fork_server.spawn(*train(run, steps=10**6), prepare="child_faults:write_pipe", path=str(pipe))
+    child = fork_server.spawn(*train(run, steps=10**6), prepare="child_faults:use_pipe", path=str(pipe), stream=1)
     with pipe.open() as reader:
         for _ in range(8):
             reader.readline()

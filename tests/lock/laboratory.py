@@ -10,11 +10,11 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
@@ -211,7 +211,7 @@ def _save_run(
     machine = {"device": "cpu", "precision": "fp32", "threads": 1}
     times = {"evaluate_every": 10, "validation_chars": None, "save_every": 10}
     config = {"corpus": [], "alphabet": "char", "cell": "rnn", **sizes, **fixed, **machine, **times, **settings}
-    body = "".join(_yaml_lines(config)).encode()
+    body = yaml.safe_dump(config, sort_keys=False).encode()
     digest = hashlib.sha256(body).hexdigest()
     seal = f"# SHA-256 of what follows: {digest}. Read it, but change settings by the options of "
     vocab = json.dumps({"kind": "char", "characters": ["", *sorted(characters)]})
@@ -239,15 +239,6 @@ def _save_run(
     (run / "best").write_bytes(b"step-00000030\n")
     if losses:
         (run / "metrics.jsonl").write_text("".join(_metrics(losses)), encoding="utf-8")
-
-
-def _yaml_lines(config: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of a configuration as charrnn writes them."""
-    for name, value in config.items():
-        if isinstance(value, list) and value:
-            yield f"{name}:\n" + "".join(f"- {item}\n" for item in value)
-        else:
-            yield f"{name}: {value if isinstance(value, str) else json.dumps(value)}\n"
 
 
 def _sealed(manifest: str) -> bytes:
