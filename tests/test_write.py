@@ -17,6 +17,7 @@ from charrnn.api import Model
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
 from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
+from textual import events
 
 from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write import drafts
@@ -131,6 +132,17 @@ def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
         assert app.draft_screen.file.path == taken
 
     play_writer(model, None, script)
+
+
+def test_keys_that_arrive_together_are_obeyed_in_their_order(model: Model, tmp_path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        editor = app.draft_screen.editor
+        for key in ("a", "b", "backspace", "ctrl+s", "c", "tab", "d", "left", "e", "ctrl+q"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        assert editor.draft == "aced" and (tmp_path / "new.txt").read_text() == "a", "and it asks before it quits"
+
+    play_writer(model, tmp_path / "new.txt", script)
 
 
 def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> None:
@@ -296,7 +308,12 @@ def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, op
     assert (ran.code, ran.out, opened[0].draft_screen.file.text) == (0, "", TEXT)
     options = opened[0].draft_screen.options
     assert (options.until, options.temperature, options.seed) == ("line", 0.5, 7)
-    assert command("write", "--run", lab).code == 0 and opened[1].draft_screen.file.path is None
+    for arguments in (("--run", lab), ("--model", lab), (lab, path)):  # as `predict [RUN] TEXT`; --run needs no draft
+        assert command("write", *arguments).code == 0 and opened[-1].draft_screen.model.name == lab.name
+        assert opened[-1].draft_screen.file.path == (path if path in arguments else None)
+    for arguments, message in (((lab, path, "x"), "not 3 words"), ((lab, path, "--run", lab), "is given twice")):
+        ran = command("write", *arguments)
+        assert ran.code == 2 and message in ran.err
 
 
 @pytest.mark.parametrize(

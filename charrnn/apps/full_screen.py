@@ -36,9 +36,9 @@ def bind(actions: Mapping[str, str], *, priority: bool = False) -> list[BindingT
     return [Binding(keys, action, show=False, priority=priority) for keys, action in actions.items()]
 
 
-def bind_all(rows: Sequence[Keys], *, priority: bool = False) -> list[BindingType]:
+def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
     """Return the bindings of all keys that a help lists."""
-    return [binding for _, _, actions in rows for binding in bind(actions, priority=priority)]
+    return [binding for _, _, actions in rows for binding in bind(actions)]
 
 
 class Stopped(Exception):

@@ -12,6 +12,7 @@ from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import check_full_screen, warn
+from charrnn.errors import UsageError
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
@@ -25,15 +26,20 @@ GRACE_SECONDS = 3.0
 
 def write(
     context: typer.Context,
-    draft: Annotated[
-        str | None, typer.Argument(metavar="DRAFT", help="A text file, which need not exist yet. Default: a new text.")
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] DRAFT",
+            help="A text file, which need not exist yet; before it, optionally, a run. Default: a new text.",
+        ),
     ] = None,
     run: Annotated[
         str | None,
         typer.Option(
             "--run",
-            help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run "
-            "there or in this folder.",
+            "--model",
+            help="The run, also without a draft: a run folder, its name under checkpoints/, or a .zip of charrnn "
+            "export. Default: the newest run there or in this folder.",
             metavar="RUN",
         ),
     ] = None,
@@ -58,6 +64,11 @@ def write(
     Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved unasked: Ctrl-S saves, F5
     saves under another name. F1 lists the keys.
     """
+    *runs, draft = arguments or (None,)
+    if len(runs) > 1:
+        raise UsageError(f"write takes [RUN] DRAFT, not {len(runs) + 1} words. Put quotes around names with spaces.")
+    if runs and run is not None:
+        raise UsageError(f"The run is given twice, as {runs[0]} and by --run {run}. Leave one of them out.")
     check_full_screen("charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one.")
     from charrnn.apps.write.continuations import ContinuationOptions
     from charrnn.apps.write.drafts import Draft, read_draft
@@ -66,7 +77,7 @@ def write(
     # Checked before a large draft is read.
     options = ContinuationOptions(until=until, temperature=temp, seed=fresh_seed() if seed is None else seed)
     read = Draft() if draft is None else read_draft(Path(draft))
-    model = load_model(run, quiet=quiet)
+    model = load_model(runs[0] if runs else run, quiet=quiet)
 
     from charrnn.apps.write.screen import Writer
 

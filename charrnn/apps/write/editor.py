@@ -1,7 +1,7 @@
 """The text that is edited, without characters that a terminal would interpret."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from rich.text import Text
 from textual import events
@@ -69,11 +69,11 @@ MAX_UNDO = 1000
 class Editor(TextArea):
     """A text with line ends "\\n" that is edited."""
 
-    def __init__(self, text: str, press: Callable[[str], bool], refuse: Callable[[str], object]) -> None:
+    def __init__(self, text: str, press: Callable[[str], Awaitable[bool]], refuse: Callable[[str], object]) -> None:
         """Edit a text.
 
-        `press` is called with OFFER_KEYS and returns whether the key is not to be typed, `refuse` with the reason why a
-        change is not made.
+        `press` is called with a key and returns whether it was obeyed, `refuse` with the reason why a change is not
+        made.
         """
         self._text: str | None = None
         self._draft: str | None = None
@@ -160,7 +160,12 @@ class Editor(TextArea):
         self.history.checkpoint()
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key in OFFER_KEYS and self._press(event.key):
+        # Keys may arrive together with text. Textual obeys a binding with priority before the letters typed ahead of
+        # it are inserted, and any other one after letters typed behind it: here each has its turn.
+        is_obeyed = await self._press(event.key)
+        if not is_obeyed and not event.is_printable and (bound := self.screen.active_bindings.get(event.key)):
+            is_obeyed = await self.app.run_action(bound.binding.action, bound.node)
+        if is_obeyed:
             event.stop()
             event.prevent_default()
 

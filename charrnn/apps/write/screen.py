@@ -3,19 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.screen import Screen
 from textual.widgets import Static
 
 from charrnn.api import Model
-from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, bind_all, one_line
+from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, one_line
 from charrnn.apps.write.assistant import continue_text, read_as_known, reader_of, substitutions
 from charrnn.apps.write.continuations import MAX_CHARS, Continuation, ContinuationOptions, Continuations
 from charrnn.apps.write.drafts import (
@@ -26,7 +25,7 @@ from charrnn.apps.write.drafts import (
     shown_continuation,
     source_of,
 )
-from charrnn.apps.write.editor import Editor, reveal
+from charrnn.apps.write.editor import OFFER_KEYS, Editor, reveal
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import task
@@ -44,6 +43,8 @@ KEYS: tuple[Keys, ...] = (
     ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
 )
 """The keys; those without an action are the editor's own, or handled where they are typed."""
+ACTIONS = {key: action for _, _, actions in KEYS for keys, action in actions.items() for key in keys.split(",")}
+"""The action of each key by its Textual name."""
 TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
 """Temperatures that Ctrl-T goes through."""
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
@@ -59,7 +60,6 @@ LOOKING = "looking for continuations ..."
 class DraftScreen(Screen[None]):
     """The draft, five continuations of it, and the keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind_all(KEYS, priority=True)
     app: "Writer"
 
     def __init__(self, model: Model, draft: Draft, options: ContinuationOptions) -> None:
@@ -162,7 +162,13 @@ class DraftScreen(Screen[None]):
         self.is_looking, self.offered, self._continuations = False, [], None
         self._show()
 
-    def _press(self, key: str) -> bool:
+    async def _press(self, key: str) -> bool:
+        """Obey a key; return False if it has nothing to do with continuations, nor with the screen."""
+        if key in OFFER_KEYS and self._answer(key):
+            return True
+        return key in ACTIONS and await self.app.run_action(ACTIONS[key], self)
+
+    def _answer(self, key: str) -> bool:
         """Insert a continuation by its number, or dismiss them all; return False if there are none."""
         offered = self.offered
         if not offered and not self.is_looking:
@@ -337,4 +343,4 @@ class Writer(FullScreenApp[bool]):
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
         if not isinstance(self.screen, Choice):
-            self.draft_screen.action_leave()
+            self.draft_screen.editor.call_later(self.draft_screen.action_leave)  # after the keys typed before
