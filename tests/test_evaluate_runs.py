@@ -1,5 +1,6 @@
 """evaluate with several runs, --by, --per-line and --per-char: what is compared, and what is refused."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.api import Model
+from charrnn.cli.arguments import read_text
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
-from charrnn.evaluation.comparison import evaluate_runs
+from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
 from charrnn.lab.lines import losses_by_line
 from charrnn.model.network import CharRNN
+from charrnn.text.corpus import read_corpus
+from charrnn.text.documents import Documents
+from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
 
 CYCLE = "abcdé\n"
@@ -94,12 +99,41 @@ def test_models_of_characters_and_of_bytes_have_no_difference() -> None:
     assert all(group.difference is None for group in found.breakdowns[1].groups)
 
 
+def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is() -> None:
+    text, models = TEXT + "Qdé" * 500, [small_model(CYCLE), small_model(CYCLE + "Q", 2), small_model(None, 3)]
+    found = evaluate_runs(models, text, precision="fp32")
+    alone = [charrnn.evaluate(model, text, precision="fp32").nats_per_char for model in models]
+    escape = math.log(0x110000 - 0x800 - len(CYCLE)) * 500 / (len(text) - 1)
+    nats = [row.loss.nats_per_char for row in found.rows[:3]]
+    assert nats == pytest.approx([alone[0] + escape, *alone[1:]], rel=1e-6), "float32 losses of single characters"
+    [difference] = [row.difference for row in found.rows[:3] if row.difference is not None]
+    assert difference.mean == pytest.approx(nats[1] - nats[0], rel=1e-6), "which knows Q is better by what Q costs"
+    windowed = charrnn.evaluate(models[0], text, protocol="windowed-256", precision="fp32").nats_per_char
+    share = (found.rows[3].loss.nats_per_char - windowed) / escape
+    assert 0.5 < share < 2, "windows are drawn all over the text"
+    assert "model-1 does not know 500 characters of this text, each of which costs 13.92 nats" in found.notes[0]
+    assert "model-1 reads characters and model-3 bytes: compare bits/byte." in found.notes
+    described = describe_alphabets(models[0].vocab, models[1].vocab)
+    assert described == "6 characters and 7 characters, without the unknown symbol for rare ones"
+
+
+def test_a_text_that_a_run_was_trained_on_is_named(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    own = json.loads(command("evaluate", "one", "three", "--text", "text.txt", "--json").out)
+    assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] * 2 and own["trained_share"] == 0.9
+    assert own["notes"] == ["one was trained on 90 % of this text. Leave --text out for the loss of the rest."]
+    config = Config(documents="lines", corpus=("text.txt",))
+    state = state_of_corpus(read_corpus(config.corpus, documents=Documents.of(config)))
+    recorded, text = recorded_corpus("lines", config, state), read_text("text.txt", config)
+    assert recorded is not None and recorded.is_whole(text), "whatever the order of its documents"
+    assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: ([], TEXT), UsageError, "give at least one"),
         (lambda: ([small_model(CYCLE), small_model(CYCLE, 2)], TEXT[:1000]), DataError, "1,000 characters; comparing"),
-        (lambda: ([small_model(CYCLE), small_model(None, 2)], TEXT + "Q"), DataError, "model-1 does not know 1 char"),
         (lambda: ([small_model(CYCLE), small_model(CYCLE, 2, documents="lines")], TEXT), UsageError, "into documents"),
     ],
 )
@@ -110,6 +144,8 @@ def test_what_cannot_be_compared_is_refused(make: Any, error: type[CharRNNError]
     models = [small_model(CYCLE), small_model(None, 2)]
     with pytest.raises(UsageError, match="some bytes"):
         losses_by_line(models, TEXT)
+    with pytest.raises(DataError, match="model-1 does not know 1 char"):
+        evaluate_runs(models, TEXT + "Q", by=("class",))
     with pytest.raises(UsageError, match="`by` is 'word'; use position or class"):
         evaluate_runs(models[:1], TEXT, by=("word",))
     assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"

@@ -106,11 +106,11 @@ def evaluate(
         settings |= {rows.name: rows.value or values[_flag(rows)] for rows in offered(ExtraRows) if values[_flag(rows)]}
         settings["mixtures"] = (load_mixture(models[0], mix, values["--mix-mode"], quiet=quiet),) if mix else ()
         evaluation = evaluate_runs(models, content, max_chars=num_chars or "auto", **settings)
+        evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
         if (unknown := evaluation.first.num_unknown) and not json:  # JSON has the number
             what = f"{counted(unknown, 'character')} of this text {'is' if unknown == 1 else 'are'}"
             warn((f"{what} unknown to the model and read as one symbol",), quiet=quiet)
-        view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))
-        shown = Shown(evaluation.rows[0].name, [view], evaluation.to_json())
+        shown = Shown(evaluation.rows[0].name, [evaluation_view(evaluation)], evaluation.to_json())
     print_json(shown.data) if json else deliver(shown, export)
 
 

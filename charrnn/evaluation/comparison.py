@@ -8,9 +8,12 @@ Shapes: M scored characters, K blocks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from charrnn.config import Auto, Config
 from charrnn.errors import DataError, Message, UsageError, counted, named
@@ -39,11 +42,14 @@ from charrnn.intervals import MIN_VALUES, BlockSums
 from charrnn.model.device import chosen_precision
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.encoded import EncodedText
+from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
     from charrnn.model.network import Predictor
 
+NUM_UNICODE = 0x110000 - 0x800
+"""Characters of Unicode: the code points that are no surrogates."""
 Content = str | bytes | CorpusPart
 """A text, or a part of the corpus of a run."""
 
@@ -68,6 +74,7 @@ class ComparedModel(MeasuredModel, Protocol):
 
     path: Any
     step: int
+    recorded_corpus: RecordedCorpus | None
 
     def held_out(self, part: str = "validation") -> CorpusPart:
         """Return the validation or test text of the run."""
@@ -189,12 +196,18 @@ def evaluate_runs(
     Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The held-out texts of its
     models must be those of the runs.
 
+    Of runs with different alphabets, one that does not know all characters of a `text` is charged for saying which they
+    are (`Comparison.count_escapes`), but not beside mixtures and `extra_rows`.
+
     Raises UsageError for no model, for one that is named twice, for runs whose own texts or alphabets differ and for an
-    unknown `by`; DataError for a text too short, or with characters that are unknown to some of several alphabets.
+    unknown `by`; DataError for a text too short, or with unknown characters that are not charged for.
     """
     comparison = Comparison.of(models, text, part=part, context=context, precision=precision, max_chars=max_chars)
     comparison.add_mixtures(mixtures, context)
-    check_comparable(comparison.runs)
+    has_runs_only = not mixtures and not any(extra_rows.values())
+    check_comparable(comparison.runs, has_escapes=has_runs_only)
+    if has_runs_only:
+        comparison.count_escapes()
     prepared = [
         rows.prepare(comparison, value) for rows in offered(ExtraRows) if (value := extra_rows.pop(rows.name, None))
     ]
@@ -219,6 +232,10 @@ class MeasuredRun:
     network: Predictor
     text: MeasuredText
     """The text as this run reads it."""
+    trained_share: float | None = None
+    """As in `EvaluationRow`."""
+    escape_nats: float = 0.0
+    """What an unknown character costs beside the unknown symbol: to say which one it is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -262,7 +279,8 @@ class Comparison:
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context)
             measured.check_stateful(limit)
-            runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured))
+            share = None if text is None else _trained_share(model, text)
+            runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured, share))
         return cls(
             models=models,
             contents=contents,
@@ -285,10 +303,29 @@ class Comparison:
             measured = measured_text(mixture, content, context)
             self.runs.append(MeasuredRun(mixture.name, None, mixture.vocab, mixture.network, measured))
 
+    def count_escapes(self) -> None:
+        """Make the losses of runs with different alphabets code lengths of the same text.
+
+        A run that reads characters as its unknown symbol is charged ln N for each, to say which of the N characters of
+        Unicode outside its alphabet it is.
+        """
+        for place, run in enumerate(self.runs):
+            if run.text.num_unknown and any(other.vocab != run.vocab for other in self.runs):
+                escape_nats = math.log(NUM_UNICODE - (len(run.vocab) - 1))
+                self.runs[place] = replace(run, escape_nats=escape_nats)
+                what = counted(run.text.num_unknown, "character")
+                self.notes.append(
+                    f"{run.name} does not know {what} of this text, each of which costs {escape_nats:.2f} nats beside "
+                    "the unknown symbol, to say which one it is."
+                )
+
     def losses_of(self, run: MeasuredRun) -> CharLosses:
         """Measure the stateful losses of a run."""
         ids, first = run.text.ids, run.text.first_scored
-        return char_losses(run.network, ids, first, precision=self.precision, max_chars=self.max_chars)
+        losses = char_losses(run.network, ids, first, precision=self.precision, max_chars=self.max_chars)
+        if run.escape_nats:
+            losses.nats[ids[losses.positions] == 0] += np.float32(run.escape_nats)
+        return losses
 
     def training_text(self, instead: str = "") -> CorpusPart:
         """Return the training text of the first model; `instead` and the errors are those of `Model.training_text`."""
@@ -308,7 +345,8 @@ class Comparison:
     ) -> None:
         """Add the row of a predictor: its losses of the characters of a text, and the difference to another one."""
         report = text.report(blocks, protocol=protocol, precision=precision)
-        self.rows.append(EvaluationRow(name=name, step=step, loss=report, difference=difference))
+        share = next((run.trained_share for run in self.runs if (run.name, run.step) == (name, step)), None)
+        self.rows.append(EvaluationRow(name=name, step=step, loss=report, difference=difference, trained_share=share))
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
@@ -321,7 +359,8 @@ class Comparison:
             if (reason := run.text.why_not_windowed()) is not None:
                 self.skipped.append(SkippedRow(protocol=WINDOWED, reason=reason))
                 continue
-            blocks = windowed_block_sums(run.network, run.text.ids[run.text.first :], precision=self.precision)
+            ids = run.text.ids[run.text.first :]
+            blocks = windowed_block_sums(run.network, ids, precision=self.precision, escape_nats=run.escape_nats)
             # Windows of characters and of bytes are not the same ones.
             is_paired = first is not None and first[0].text.unit == run.text.unit
             self._add_run(run, WINDOWED, blocks, block_difference(blocks, first[1]) if first and is_paired else None)
@@ -341,6 +380,16 @@ class Comparison:
         """Return the record of all rows and breakdowns, with what a reader must know of the figures."""
         text, scored = self.runs[0].text, self.rows[0].loss.num_chars
         notes = [*self.notes]
+        for run in self.runs:
+            if run.trained_share is not None:
+                share = f"{100 * run.trained_share:.0f} % of this text"
+                notes.append(
+                    Message(f"{run.name} was trained on {share}. Leave {named('text')} out for the loss of the rest.")
+                )
+        if other := next((run for run in self.runs if run.text.unit != text.unit), None):
+            notes.append(
+                f"{self.runs[0].name} reads {text.unit}s and {other.name} {other.text.unit}s: compare bits/byte."
+            )
         if self.max_chars is not None and scored < text.num_chars - 1:
             notes.append(
                 f"stateful: {scored:,} of {counted(text.num_chars, text.unit)} ({100 * scored / text.num_chars:.2g} %),"
@@ -361,6 +410,13 @@ class Comparison:
             notes=tuple(notes),
             breakdowns=tuple(self.breakdowns),
         )
+
+
+def _trained_share(model: ComparedModel, text: str | bytes) -> float | None:
+    """Return `EvaluationRow.trained_share` of a text that was given."""
+    if model.recorded_corpus is None or not model.recorded_corpus.is_whole(text):
+        return None
+    return model.config.split[0] / math.fsum(model.config.split)
 
 
 def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> MeasuredText:
@@ -439,7 +495,7 @@ def _check_same_alphabet(first: ComparedModel, other: ComparedModel) -> None:
         raise UsageError(
             f"{first.name} and {other.name} have different alphabets "
             f"({describe_alphabets(first.vocab, other.vocab)}).\n"
-            f"Compare them on {named('text')}, a file that both can read and on which neither was trained."
+            f"Compare them on {named('text')}, a file on which neither was trained."
         )
 
 
@@ -451,7 +507,7 @@ def describe_alphabets(first: Vocab, other: Vocab) -> str:
     ]
     different = sorted(set(first.characters) ^ set(other.characters))
     if sizes[0] != sizes[1]:
-        return "; ".join(sizes)
+        return f"{' and '.join(sizes)}, without the unknown symbol for rare ones"
     if not different:
         return f"{sizes[0]}, in another order"
     # The unknown symbol is the empty string, which sorts before all characters.
@@ -459,10 +515,11 @@ def describe_alphabets(first: Vocab, other: Vocab) -> str:
     return f"{sizes[0]}, {name} in one of them only"
 
 
-def check_comparable(runs: Sequence[MeasuredRun], *, needs_interval: bool = True) -> None:
+def check_comparable(runs: Sequence[MeasuredRun], *, needs_interval: bool = True, has_escapes: bool = False) -> None:
     """Raise DataError, with the reason, if the losses of the runs over their texts cannot be compared.
 
-    The texts must be the same for all of them; how each run reads it may differ.
+    The texts must be the same for all of them; how each run reads it may differ. `has_escapes` says that which
+    character an unknown one is has its price (`Comparison.count_escapes`).
     """
     first = runs[0]
     if needs_interval and len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
@@ -471,12 +528,12 @@ def check_comparable(runs: Sequence[MeasuredRun], *, needs_interval: bool = True
             f"{MIN_VALUES + 1:,}, because the difference is nothing without its interval."
         )
     for run in runs[1:]:
-        if run.vocab == first.vocab:
+        if run.vocab == first.vocab or has_escapes:
             continue
         for one, other in ((first, run), (run, first)):
             if one.text.num_unknown:
                 raise DataError(
                     f"{one.name} does not know {counted(one.text.num_unknown, 'character')} of this text and reads "
-                    f"them as one symbol, which is easier to predict.\nIts loss cannot be compared with that of "
-                    f"{other.name}, which has another alphabet: give a text that both know."
+                    f"them as one symbol, which is easier to predict.\nThese figures of it cannot be compared with "
+                    f"those of {other.name}, which has another alphabet: give a text that both know."
                 )

@@ -193,11 +193,13 @@ def _check_first(num_ids: int, first: int) -> None:
         raise ValueError(f"nothing to score: first is {first}, the text has {num_ids} characters")
 
 
-def windowed_block_sums(network: Predictor, ids: IdArray, *, precision: str = "auto") -> BlockSums:
+def windowed_block_sums(
+    network: Predictor, ids: IdArray, *, precision: str = "auto", escape_nats: float = 0.0
+) -> BlockSums:
     """Compute the losses of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters from a zero state.
 
-    They are summed by the blocks of the text in which the characters are. Raises ValueError if the text is shorter than
-    one window and its targets.
+    They are summed by the blocks of the text in which the characters are; a character with the id 0 costs `escape_nats`
+    more. Raises ValueError if the text is shorter than one window and its targets.
     """
     if len(ids) <= WINDOWED_LENGTH:
         raise ValueError(f"{WINDOWED} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
@@ -207,7 +209,8 @@ def windowed_block_sums(network: Predictor, ids: IdArray, *, precision: str = "a
     with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
         for starts in np.split(drawn, NUM_WINDOWS // 64):
             targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-            found.add(losses_from_start(network, ids, targets, precision), targets * num_blocks // len(ids))
+            nats = losses_from_start(network, ids, targets, precision) + np.float32(escape_nats) * (ids[targets] == 0)
+            found.add(nats, targets * num_blocks // len(ids))
             advance(targets.size)
     return found
 

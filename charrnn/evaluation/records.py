@@ -72,6 +72,12 @@ class EvaluationRow:
     loss: LossReport
     difference: Difference | None = None
     """To the first row whose protocol can be compared with this one; None for that row itself."""
+    trained_share: float | None = None
+    """Share of the text that the run was trained on; None unless the text is known to be the run's own."""
+
+    def origin(self) -> dict[str, float]:
+        """Return `trained_share` for JSON, if it is known."""
+        return {} if self.trained_share is None else {"trained_share": self.trained_share}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,10 +115,11 @@ class Evaluation(Displayable):
             "step": first.step,
             **({} if self.part is None else {"part": self.part}),
             **asdict(first.loss),
+            **first.origin(),
             **({} if windowed is None else {"windowed_256": asdict(windowed.loss)}),
             "skipped": [asdict(row) for row in self.skipped],
             "rows": [
-                {"name": row.name, "step": row.step, **asdict(row.loss)}
+                {"name": row.name, "step": row.step, **asdict(row.loss), **row.origin()}
                 | ({} if row.difference is None else {"difference": asdict(row.difference)})
                 for row in self.rows
             ],

@@ -1,5 +1,6 @@
 """Finds the text of a run again, by recorded location or by name, and checks its digest."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -32,6 +33,12 @@ class RecordedCorpus:
     """SHA-256 of the text (`Corpus.digest`)."""
     model_file: str = ""
     """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
+
+    def is_whole(self, text: str | bytes) -> bool:
+        """Return whether a text, read as a corpus is, with its documents in the order of the files, is all of this."""
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text).hexdigest()
+        documents = Documents.of(self.config)
+        return self.digest == (digest if documents is None else documents.digest(digest))
 
     def read(
         self, *, vocab: Vocab | None = None, stdin: BinaryIO | None = None, instead: str = "", reason: str = ""
