@@ -50,6 +50,18 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
     assert ran.stdout.count(b"Usage: charrnn") == len(COMMANDS) + 1
 
 
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("sample", "--length --temp --seed --prime"), ("visualize", "--cell --detector --export")],
+)
+def test_the_first_screen_of_the_help_has_what_everybody_uses(
+    name: str, first: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = command(name, "--help").out.splitlines()
+    assert all(any(line.startswith(f"  {flag}") for line in lines[:23]) for flag in first.split()), lines[:23]
+
+
 def test_the_version(command: Command) -> None:
     ran = command("--version")
     assert (ran.code, ran.out, ran.err) == (0, f"charrnn {charrnn.__version__}\n", "")

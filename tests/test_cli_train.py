@@ -293,6 +293,7 @@ def test_notes_and_warnings_name_options_in_the_terminal_and_as_json(
     for options in ((), ("--json",)):
         ran = command("train", "rare.txt", "--steps", 1, *options, *SMALL)
         assert note in (" ".join(json_lines(ran.out)[0]["notes"]) if options else " ".join(ran.err.split()))
+        assert options or re.search(r"3\d\d different, \d\d in the alphabet", " ".join(ran.err.split()))
     event = WarningEvent(message=f"Resume it with {named('minutes', '1.5')}.")
     TrainingView(Signals(), show_as_json=True, quiet=False).show(event for event in [event])
     assert json_lines(capsys.readouterr().out) == [{"event": "warning", "message": "Resume it with --minutes 1.5."}]

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -77,10 +77,26 @@ def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return with_flags(error.message, _command_name(arguments)), error.exit_code
     if isinstance(error, typer.TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "charrnn")
-        return f"{error.format_message()}\nTry '{command} --help'.", error.exit_code
+        return f"{_refused_value(error) or error.format_message()}\nTry '{command} --help'.", error.exit_code
     # Typer takes an EOFError for a closed prompt. No command prompts: it is of a damaged file, or a bug.
     cause = error.__cause__ if isinstance(error, typer.Abort) else error
     return describe_unexpected(cause or error), 1
+
+
+def _refused_value(error: typer.TyperException) -> str:
+    """Return why typer refuses the value of an option, in the words of all other messages; "" for anything else."""
+    details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()  # of pydantic
+    parameter = getattr(error, "param", None)
+    if not details or parameter is None or parameter.param_type_name != "option":
+        return ""
+    kind, bounds = details[0]["type"], details[0].get("ctx", {})
+    wanted = {
+        "int_parsing": "a whole number",
+        "float_parsing": "a number",
+        "greater_than_equal": f"at least {bounds.get('ge')}",
+    }
+    value = details[0]["input"]
+    return f"{parameter.opts[0]} is {value}; it must be {wanted[kind]}." if kind in wanted else ""
 
 
 def _launched() -> LaunchedProcess:

@@ -67,7 +67,7 @@ def _load(entry: CommandEntry) -> Any:
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     if hasattr(function, "further_options"):
         function = with_options(function, function.further_options(), entry.name)
-    alone.command(entry.name, cls=Command)(function)
+    alone.command(entry.name, cls=Command, epilog=getattr(function, "epilog", None))(function)
     return typer.main.get_command(alone)
 
 

@@ -275,8 +275,8 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
         return cell, value
     detector, size = parse_direction("--clamp", what)
     try:
-        output = None if number in ("high", "low") else float(number)
+        output = 0.0 if number in ("high", "low") else float(number)
     except ValueError:
         raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
     direction = model.direction(detector, size)
-    return direction, getattr(direction, number) if output is None else output
+    return direction, {"high": direction.high, "low": direction.low}.get(number, output)

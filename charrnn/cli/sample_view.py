@@ -61,7 +61,7 @@ class Page:
         self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
 
     def show_cell(self, options: SampleOptions) -> None:
-        """Print one text as it is drawn, coloured by the value of the cell in `options`."""
+        """Print one text line by line, each once it is drawn, coloured by the value of the cell in `options`."""
         with self._drawing(options, is_streamed=True) as options:
             write_coloured(self.typed, _begun(self.model.generator.stream(options)))
 
@@ -253,7 +253,11 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def write_coloured(prime: str, pieces: Iterable[Piece]) -> None:
-    """Write each line when it is drawn, coloured by the values; without colours, with a row of blocks below it."""
+    """Write the prime, and each line below it when it is drawn, coloured by the values.
+
+    A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. Off a
+    terminal the text is written as `write` does.
+    """
     from charrnn.cells.records import ColouredText
     from charrnn.views.heatmap import HeatMap
 
@@ -261,7 +265,7 @@ def write_coloured(prime: str, pieces: Iterable[Piece]) -> None:
     if not console.is_terminal:
         write(chain([prime], (piece.text for piece in pieces)))
         return
-    sys.stdout.write(printable(prime) + ("\n" if prime else ""))
+    sys.stdout.write(printable(prime) + ("" if prime.endswith("\n") or not prime else "\n"))
     for line in _lines_of(pieces, MAX_LINE_ROWS * console.width):
         values = tuple(piece.value for piece in line for _ in piece.text)
         console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")

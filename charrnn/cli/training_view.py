@@ -2,7 +2,7 @@
 
 import shlex
 import signal
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
     SampleEvent,
+    SavedEvent,
     StartEvent,
     StepEvent,
     TrainEvent,
@@ -28,7 +29,7 @@ from charrnn.training.events import (
 from charrnn.training.process_group import LaunchedProcess
 
 FACTS = {
-    "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different",
+    "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
     "Training": "{steps} of {num_lanes} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
@@ -148,7 +149,16 @@ class TrainingView:
         if self.show_as_json:
             print_json(event.to_json())
         elif self._console is not None or event.event == "done":
-            getattr(self, f"_show_{event.event}", lambda event: None)(event)  # `saved` shows nothing
+            shows: dict[type, Callable[[Any], None]] = {
+                StartEvent: self._show_start,
+                StepEvent: self._show_step,
+                EvaluationEvent: self._show_evaluation,
+                SampleEvent: self._show_sample,
+                SavedEvent: lambda event: None,
+                WarningEvent: self._show_warning,
+                DoneEvent: self._show_done,
+            }
+            shows[type(event)](event)
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         if self._bar is not None:
@@ -182,6 +192,9 @@ class TrainingView:
         if self._console is None:
             return
         values = values | {"unit": "bytes" if values["alphabet"] == "byte" else "characters"}
+        num_known = values["vocab_size"] - (values["alphabet"] == "char")  # without the unknown symbol
+        is_less = num_known < values["num_distinct_chars"]
+        values |= {"known": f", {num_known:,} in the alphabet" if is_less else ""}
         for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
             self._print(f"{name:9} {printable(fact.format_map(values))}")
         self._num_facts = num_facts

@@ -13,7 +13,7 @@ from charrnn.cells.records import CHARS_SCORED
 from charrnn.cli.analyses import Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
-from charrnn.cli.modes import NUM_PASSAGES, analyses, export_arrays
+from charrnn.cli.modes import CELL, FIND, NUM_PASSAGES, SURPRISE, analyses, export_arrays
 from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.rules import is_given
 from charrnn.cli.streams import print_json, warn
@@ -30,13 +30,15 @@ COLOURS, EXPORTS = "Coloured text", "Exported pictures"
 """Groups of options in the help."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
+FIRST = (
+    CELL,
+    Option("--detector", "Score only this one, such as quote (repeatable; all: below).", "NAME", repeatable=True),
+    Option("--export", f"Write to FILE instead: {describe_formats()}.", "FILE", kind=Path),
+    FIND,
+    SURPRISE,
+)
+"""The options that the help names first, on a screen of 80 by 24."""
 OPTIONS = (
-    Option(
-        "--detector",
-        f"Score only those named (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
-        "NAME",
-        repeatable=True,
-    ),
     Option(
         "--top",
         f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
@@ -51,7 +53,6 @@ OPTIONS = (
         "REGEX|FILE.py",
         repeatable=True,
     ),
-    Option("--export", f"Write to FILE instead: {describe_formats()}.", "FILE", kind=Path),
     Option(
         "--chars",
         "Characters to colour with --cell or --surprise.",
@@ -87,9 +88,8 @@ def visualize(
 ) -> None:
     """Show what the cells of a model keep track of.
 
-    Without options: finds, for each detector, the cell that follows it best. The cell is chosen on the first half of
-    the held-out text and scored on the second, beside the same choice in an untrained baseline. Then the best cells
-    are coloured over the text: red where the cell is low, blue where it is high.
+    Without options: finds, for each detector, the cell that follows it best. Then the best cells are coloured over the
+    text: red where the cell is low, blue where it is high.
     """
     export = values["--export"]
     check_export(export, text)
@@ -122,7 +122,13 @@ def visualize(
     print_json(shown.data) if json else deliver(replace(shown, columns=columns), export)
 
 
-visualize.further_options = lambda: (*OPTIONS, *analysis_options(analyses()))  # type: ignore[attr-defined]
+def _further_options() -> tuple[Option, ...]:
+    options = (*FIRST, *OPTIONS, *analysis_options(analyses()))
+    return tuple({option.flag: option for option in options}.values())
+
+
+visualize.further_options = _further_options  # type: ignore[attr-defined]
+visualize.epilog = f"Detectors: {', '.join(DETECTORS)}, and those of installed packages."  # type: ignore[attr-defined]
 
 
 def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int) -> int:

@@ -250,9 +250,8 @@ class SearchOptions(TextOptions):
             raise UsageError(f"{named('mode')} is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
         for name, value in (("groups", self.groups), ("diversity", self.diversity)):
             if value is not None and self.mode != "diverse":
-                raise UsageError(
-                    f"{named(name)} is {value}, but the search is {self.mode}. Add {named('mode', 'diverse')}."
-                )
+                what = f"{named(name)} is {as_typed(value)}"
+                raise UsageError(f"{what}, but the search is {self.mode}. Add {named('mode', 'diverse')}.")
         if self.groups is not None and (self.groups < 1 or self.width % self.groups):
             divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
             raise UsageError(
@@ -266,8 +265,8 @@ class SearchOptions(TextOptions):
         _check("length_penalty", self.length_penalty, is_right, f"between 0 and {MAX_LENGTH_PENALTY}. Try 0.6.")
         if self.length_penalty and self.mode == "stochastic":
             raise UsageError(
-                f"{named('length_penalty')} is {self.length_penalty}, but a stochastic search draws texts by their "
-                "probability. Leave it out, or search plain or diverse."
+                f"{named('length_penalty')} is {as_typed(self.length_penalty)}, but a stochastic search draws texts by "
+                "their probability. Leave it out, or search plain or diverse."
             )
 
     @property
@@ -288,7 +287,12 @@ class SearchOptions(TextOptions):
 def _check(name: str, value: object, is_right: bool, wanted: str) -> None:
     """Raise UsageError that names the option and its value unless it `is_right`: as it is `wanted`."""
     if not is_right:
-        raise UsageError(f"{named(name)} is {value}; it must be {wanted}")
+        raise UsageError(f"{named(name)} is {as_typed(value)}; it must be {wanted}")
+
+
+def as_typed(value: object) -> str:
+    """Return a number as it is typed: 90, not 90.0."""
+    return str(value).removesuffix(".0")
 
 
 def check_word(name: str, word: str, words: Sequence[str]) -> None:

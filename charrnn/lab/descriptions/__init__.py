@@ -22,6 +22,7 @@ from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
+from charrnn.errors import UsageError
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
 from charrnn.lab.descriptions.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions.rules import (
@@ -584,6 +585,12 @@ def page_parts(one: Description) -> Iterable[PagePart]:
         yield PagePart(title="How well it predicts the value", draw_as="text", content="; ".join(scores))
 
 
+def _measure(subject: Subject) -> DescriptionReport:
+    if subject.options.num_listed == 0:
+        raise UsageError("--top is 0; --describe lists at least 1 cell. Leave --top out for 20.")
+    return descriptions(subject.study, subject.options.detectors)
+
+
 def _show(subject: Subject, report: DescriptionReport) -> Shown:
     """Draw the table of the cells that rules describe best: NUM_LISTED of them, or another number; a file lists all."""
     name, options = subject.model.name, subject.options
@@ -609,7 +616,7 @@ EXTENSIONS = (
     ),
     Analysis(
         option=Option(flag="--describe", help="Describe every cell by a rule in words, with its score.", kind=bool),
-        measure=lambda subject: descriptions(subject.study, subject.options.detectors),
+        measure=_measure,
         show=_show,
         takes=DETECTOR_OPTIONS,
     ),
