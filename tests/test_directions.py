@@ -29,7 +29,8 @@ from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.findings_cache import FindingsCache
-from charrnn.lab.directions import CHARS_OF_DIRECTION, Direction, compare_ablations, outputs_of, sum_at_means
+from charrnn.lab import directions
+from charrnn.lab.directions import Direction, compare_ablations, outputs_of, sum_at_means
 from charrnn.model.cells import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
@@ -139,12 +140,14 @@ def test_a_planted_direction_is_found_and_better_than_any_cell(study: Study) -> 
     assert single.score == pytest.approx(score.auc) and single.gain == pytest.approx(0)
 
 
-def test_ablating_a_planted_direction_costs_inside(study: Study) -> None:
+def test_ablating_a_planted_direction_costs_inside(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
+    monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 400)
     direction = study.direction(SPANS, 4)
     with reports() as done:
         found = study.ablate_direction(direction, [SPANS])
     # Without a clamp, of the direction, its best cell and three random directions.
-    assert done["ablating"] == 6 * min(CHARS_OF_DIRECTION, len(study.text) - study.half)
+    assert done["ablating"] == 6 * 400 < 6 * (len(study.text) - study.half)
     (effect,), (of_cell,) = found.ablation.effects, found.best_cell.effects
     assert effect.change_inside > effect.ci_inside[0] > 0.2
     # Without its best cell, the sum is disturbed everywhere.
@@ -230,7 +233,11 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
     assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], "as many cells of each layer"
 
 
-def test_a_direction_is_measured_once_and_again_if_what_is_saved_is_damaged(tmp_path: Path) -> None:
+def test_a_direction_is_measured_once_and_again_if_what_is_saved_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
+    monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 100)
     caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]
     first = study_of(caches[0])
     direction = first.direction(SPANS, 3)

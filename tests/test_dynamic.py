@@ -5,7 +5,7 @@ Shapes: N characters, T characters of a segment, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,6 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
 @pytest.mark.parametrize("num_chars", [2, 40, 300])
 def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamic, "NUM_STRETCHES", 3)
-    monkeypatch.setattr(dynamic, "SCALE_WARM_UP", 30)
     network, ids, num_segments = make_network(make_config("gru")), make_ids(num_chars), dynamic.SEGMENTS_OF_STRETCH
     scale = root_mean_square_gradients(network, ids, 4)
     length = 30 + 4 * num_segments + 1
@@ -146,6 +145,14 @@ def test_a_setting_out_of_range_is_refused() -> None:
         DynamicSettings(learning_rate=float("nan"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_scale_texts() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"SCALE_TEXTS": 4, "SCALE_WARM_UP": 30}.items():
+            patch.setattr(dynamic, name, value)
+        yield
+
+
 @pytest.fixture(scope="module")
 def model(chain_run: Path) -> Model:
     return charrnn.load(chain_run)
@@ -179,11 +186,6 @@ def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
     assert evaluate(model, text, protocol="dynamic", max_chars=200).num_chars == 200
 
 
-@pytest.fixture(autouse=True)
-def few_scale_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamic, "SCALE_TEXTS", 4)
-
-
 STRONG = DynamicSettings(learning_rate=0.01)
 
 
@@ -195,7 +197,9 @@ def make_text(num_chars: int, seed: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def adapted(model: Model) -> Model:
-    return model.adapted(make_text(2_000), settings=STRONG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dynamic, "SCALE_TEXTS", 8)
+        return model.adapted(make_text(2_000), settings=STRONG)
 
 
 def mean_loss(model: Model, text: str) -> float:

@@ -39,7 +39,7 @@ Command = Callable[..., Ran]
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
 TEMPERATURES = (0.0, 0.5, 1.0, 1.5)
-LENGTH = 150
+LENGTH = 60
 LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
 HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
 

@@ -134,6 +134,7 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     text = model.encode(make_corpus(num_chars=2_000, seed=3).text)
     study = model.study(text)
     monkeypatch.setattr(charrnn, "load", lambda name: load(rnn.path))
+    monkeypatch.setattr("charrnn.model.reading.WARM_UP", 16)
     monkeypatch.setattr("charrnn.lab.gradients.NUM_LOSSES", 4)
     monkeypatch.setattr("charrnn.lab.directions.CHARS_OF_DIRECTION", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
