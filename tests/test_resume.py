@@ -129,7 +129,8 @@ def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Pa
 
 def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -> None:
     flags = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
-    assert command("train", "-", "--steps", 2, *flags, stdin=TEXT.encode()).code == 0
+    ran = command("train", "-", "--steps", 2, *flags, stdin=TEXT.encode())
+    assert ran.code == 0 and "\n  charrnn evaluate --text FILE\n" in ran.err
     other = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT[1:].encode())
     assert (other.code, other.out) == (3, "")
     first, second = other.err.splitlines()

@@ -256,8 +256,10 @@ class TrainingView:
                 self._print("Next:")
                 # The newest run in checkpoints/ need not be named.
                 named = "" if is_at_home else f" {run}"
-                text = " --text FILE" if self._start is not None and is_too_short_to_score(self._start) else ""
-                lines = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}{text}", f"evaluate{named}")
+                other = " --text FILE"  # Standard input is gone, and a short text has too little to score.
+                text = other if piped or (self._start is not None and is_too_short_to_score(self._start)) else ""
+                lines = [f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}{text}"]
+                lines.append(f"evaluate{named}{other if piped else ''}")
                 self._print_commands(f"charrnn {line}" for line in lines)
                 if event.recipe is not None:
                     several = f" --processes {self._launched.size}" if self._launched.size > 1 else ""
