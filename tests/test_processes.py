@@ -233,7 +233,7 @@ def test_processes_train_as_one_until_ctrl_c_stops_all_and_resuming_goes_on(
     step = saved_step(run)
     assert f"Stopped at step {step:,}; everything is saved." in err
     assert err.count("Stopping") == err.count("Saved in") == 1
-    assert ", processes: 2, threads: 1 each\n" in err
+    assert ", processes: 2, threads: 1 each, seed: 0\n" in err
     assert not re.search("Traceback|torch|Rank|error|warning", err)
     alone = charrnn.train(charrnn.load(run).config, out=tmp_path / "alone")
     next(event for event in alone if event.event == "step" and event.step == 5)
