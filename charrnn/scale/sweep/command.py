@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from charrnn.cli.progress import training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console
-from charrnn.cli.train import LOG, RECIPE, SETTING_OPTIONS, parse_settings
+from charrnn.cli.train import FIELD_OPTIONS, LOG, RECIPE, SET, parse_settings
 from charrnn.errors import Message, UsageError, counted
 from charrnn.options import Option
 
@@ -44,7 +45,9 @@ SEARCH = Option(
 JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
 OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
 CSV = Option("--csv", "Print the table as CSV on stdout.", panel=SWEEP, kind=bool)
-OPTIONS = (SEEDS, SEARCH, JOBS, OUT, CSV, *SETTING_OPTIONS)
+SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
+"""The options that set a field; one that is given again adds values."""
+OPTIONS = (SEEDS, SEARCH, JOBS, OUT, CSV, *SETTINGS, RECIPE, SET, LOG)
 """The options of the sweep itself, and those of the settings of a run."""
 
 
@@ -110,14 +113,19 @@ def plan_settings(corpus: "Sequence[str]", values: "Mapping[str, Any]") -> "tupl
 
     Raises UsageError that names the option or the --set at fault.
     """
-    from dataclasses import replace
-
     from charrnn.config import Config
-    from charrnn.scale.sweep.plan import Range, parse_axis
+    from charrnn.scale.sweep.plan import Axis, Range, parse_axis
     from charrnn.settings import merge_settings, read_recipe
 
     recipe = values[RECIPE.flag]
-    given = parse_settings(values, parse_axis, example="learning_rate=3e-3,6e-3")
+    texts: dict[str, str] = {}
+
+    def parse(name: str, text: str | list[str]) -> Axis:
+        new = text if isinstance(text, str) else ",".join(text)
+        texts[name] = f"{texts[name]},{new}" if name in texts else new
+        return parse_axis(name, texts[name])
+
+    given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     first = {name: axis.low if isinstance(axis, Range) else axis[0] for name, axis in given.items()}
     if corpus:

@@ -204,13 +204,14 @@ def sweep_table(report: SweepReport) -> Table:
 
 def sweep_view(report: SweepReport) -> RenderableType:
     """Draw the table of a sweep and, below it, what its columns mean."""
-    has_seeds = any(row.spread is not None for row in report.rows)
+    counts = [row.num_finished for row in report.rows if row.spread is not None]
+    fewest, most = min(counts, default=0), max(counts, default=0)
     seeds = (
-        "nats: mean over the seeds; spread: their standard deviation; "
-        f"±: 95 % interval by Student's t over {report.num_seeds} seeds (few seeds make it wide); "
+        "nats: mean over the seeds; spread: their standard deviation; ±: 95 % interval by Student's t over "
+        f"{fewest if fewest == most else f'{fewest} to {most}'} seeds (few seeds make it wide); "
     )
     caption = "Validation loss in nats per character: lower is better. "
-    return Group(sweep_table(report), Text(f"{caption}{seeds * has_seeds}to best: difference to the first row."))
+    return Group(sweep_table(report), Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row."))
 
 
 def _four(value: float | None, sign: str = "-") -> str:
