@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -44,6 +45,22 @@ ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "
 
 SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
 """Signals that ask training to save and continue. Windows has no SIGUSR1."""
+
+ENDS_WITH_INPUT = "CHARRNN_ENDS_WITH_INPUT"
+"""Environment variable of a process that is to end with the one that started it, when its standard input ends."""
+
+
+def end_with_input() -> None:
+    """Handle SIGTERM once standard input ends, if ENDS_WITH_INPUT is set; the processes started here do not have it."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):
+                pass
+        _thread.interrupt_main(signal.SIGTERM)
+
+    if os.environ.pop(ENDS_WITH_INPUT, None) is not None:
+        threading.Thread(target=wait, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
+from typing import IO, cast
 
-from charrnn.process import ENDING_SIGNALS, SAVE_SIGNALS
+from charrnn.process import ENDING_SIGNALS, ENDS_WITH_INPUT, SAVE_SIGNALS
 
 
 class ChildProcess:
@@ -27,16 +27,17 @@ class ChildProcess:
     ) -> None:
         """Start the command. `locked` is the descriptor of a file that stays locked until the process has ended.
 
-        `output` and `messages` are its standard output and error, by default those of this process.
+        `output` and `messages` are its standard output and error, by default those of this process. Its standard input
+        is a pipe that ends with this process, however that ends: then the command is interrupted.
         """
-        environment = dict(environment)
+        environment = {**environment, ENDS_WITH_INPUT: "1"}
         if sys.path and sys.path[0] not in ("", os.getcwd()):
             # `python -m` would import modules from the current folder, which the command `charrnn` does not.
             environment.setdefault("PYTHONSAFEPATH", "1")
         with _signals_blocked():
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "charrnn", *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=messages,
                 env=environment,
@@ -59,6 +60,7 @@ class ChildProcess:
         if self.popen.poll() is None:
             self.popen.kill()
         self.popen.wait()
+        cast("IO[bytes]", self.popen.stdin).close()
 
 
 def killer(exit_code: int) -> str:
