@@ -7,12 +7,13 @@ import io
 import json
 import math
 import os
-import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from built_runs import build_chain
@@ -26,7 +27,7 @@ from charrnn.runs.locate import open_run, runs_of_sweep
 from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP
 from charrnn.runs.writer import lock_folder
-from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, plan_sweep
+from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepRun, plan_sweep
 from charrnn.scale.sweep.sweep import (
     RunEndEvent,
     RunProcess,
@@ -90,7 +91,9 @@ def report_of(config: Config, axes: dict[str, Any], **options: Any) -> SweepRepo
     return end.report
 
 
-def test_a_grid_trains_ordinary_runs_and_a_second_start_none(config: Config, trainer: Trainer) -> None:
+def test_a_grid_trains_ordinary_runs_and_a_second_start_none(
+    config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     axes = {"cell": ["rnn", "gru"]}
     report = report_of(config, axes, seeds=2)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]
@@ -106,6 +109,7 @@ def test_a_grid_trains_ordinary_runs_and_a_second_start_none(config: Config, tra
     assert events[-1].report == report == read_sweep("sweep")
     assert trainer.started == []
     Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
+    monkeypatch.setattr(SweepRun, "__eq__", None)  # Comparing each of 10,000 runs with the others takes minutes.
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=2)
     assert trainer.started == ["lstm_seed-0", "lstm_seed-1"], "more values train only what is new"
     assert any("the text changed" in note for note in report.notes)
@@ -171,7 +175,7 @@ def test_the_command_prints_the_table_and_the_way_on(
     config: Config, trainer: Trainer, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARRNN_DROPOUT", "0.1")
-    arguments = ("sweep", "text.txt", "--cell", "rnn,gru", "--seeds", 2, "--steps", 4, *small())
+    arguments = ("sweep", "text.txt", "--cell", "rnn", "--cell", "gru", "--seeds", 2, "--steps", 4, *small())
     ran = command(*arguments)
     assert ran.code == 0
     assert "4 runs in checkpoints/sweep-text, on" in ran.err
@@ -190,35 +194,25 @@ def test_the_command_prints_the_table_and_the_way_on(
     trainer.codes = {"seed-0": [5]}
     ran = command("sweep", "text.txt", "--cell", "lstm", "--seeds", 1, "--out", "x", "--steps", 4, *small())
     assert (ran.code, "1/1  seed-0: failed; it failed try another way" in ran.err) == (1, True)
+    assert "--cell has the value rnn twice" in command("sweep", "text.txt", "--cell", "rnn", "--set", "cell=rnn").err
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "without torchrun" in command("sweep", "text.txt").err
 
 
-def test_a_process_ended_by_a_signal_saves_and_its_error_is_kept(config: Config) -> None:
+def test_a_process_gets_a_number_of_threads_and_its_error_is_kept(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", started := Mock(wraps=subprocess.Popen))
     events: list[dict[str, Any] | None] = []
-
-    def receive(event: dict[str, Any] | None) -> None:
-        events.append(event)
-        if event is not None and event["event"] == "step" and event["step"] == 2:
-            process.send(signal.SIGTERM)
-
-    process = RunProcess(
-        Path("run"), replace(config, steps=100_000, hidden_size=64, threads="auto"), receive, threads=3
-    )
-    code, _ = process.wait()
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("mine")
+    process = RunProcess(Path("run"), config, events.append, threads=3)
+    code, messages = process.wait()
     process.close()
-    assert code == 128 + signal.SIGTERM
-    assert [event["event"] for event in events[:1] + events[-2:-1] if event is not None] == ["start", "done"]
-    assert events[-1] is None
-    # By the rule of `charrnn train` for 64 units: a run of a sweep has the weights of the same command.
-    assert events[0] is not None and events[0]["config"]["threads"] == 2
-    assert (Path("run") / "latest").exists()
-    Path("text.txt").unlink()
-    broken = RunProcess(Path("run"), config, events.append)
-    code, messages = broken.wait()
-    broken.close()
-    assert code == 3
-    assert "text.txt" in error_text(code, messages)
+    assert (code, events) == (2, [None])
+    assert "run exists already" in error_text(code, messages)
+    # The rule of `charrnn train` counts these: a run of a sweep has the weights of the same command.
+    assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
 
 
 @pytest.mark.parametrize(

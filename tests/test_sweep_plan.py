@@ -107,6 +107,10 @@ def test_a_search_draws_different_settings_and_more_trials_continue_it() -> None
     assert 10 <= sum(setting["learning_rate"] < 1e-2 for setting in settings) <= 30
     few = plan_sweep(BASE, {"cell": "lstm,gru"}, num_seeds=1, num_trials=9)
     assert sorted(run.name for run in few.runs()) == ["gru_seed-0", "lstm_seed-0"]
+    possible = plan_sweep(BASE, {"cell": "unitary,lstm", "hidden_size": "33,34"}, num_seeds=1, num_trials=9).settings()
+    assert {(setting["cell"], setting["hidden_size"]) for setting in possible} == {
+        *(("lstm", 33), ("lstm", 34), ("unitary", 34)),
+    }, "a unitary cell needs an even number"
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,7 @@ def test_a_search_draws_different_settings_and_more_trials_continue_it() -> None
         ({"seed": "1,2"}, {}, "cannot be swept: `seeds` says"),
         ({"learning_rate": "1e-3..1e-1"}, {}, "only a search can draw from"),
         ({"cell": "unitary,lstm", "hidden_size": "33,34"}, {}, "cell=unitary, hidden_size=33: .*needs an even one"),
+        ({"cell": "unitary", "hidden_size": "33,35"}, {"num_trials": 3}, "cell=unitary, .*needs an even one"),
         ({}, {"num_trials": 3}, "nothing to search"),
         ({"cell": "lstm,gru"}, {"num_trials": 0}, "`search` is 0; it must be between 1 and 10,000"),
         ({"hidden_size": list(range(1, 2000)), "warmup_steps": list(range(9))}, {}, "at most 10,000"),
@@ -146,6 +151,18 @@ def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> Non
     search = plan_sweep(BASE, {"cell": ["lstm", "rnn"]}, num_seeds=1, num_trials=1)
     record_plan(tmp_path, search, threads=1)
     assert read_plan(tmp_path) == search
+
+
+def test_a_sweep_of_an_older_version_is_read_and_its_search_refused(tmp_path: Path) -> None:
+    record_plan(tmp_path, grid(cell="lstm,gru"), threads=2)
+    content = json.loads((tmp_path / SWEEP).read_text())
+    content["settings"] |= {"omega": 0.5, "sync_every": 10}
+    (tmp_path / SWEEP).write_text(json.dumps(content))
+    assert read_plan(tmp_path) == grid(cell="lstm,gru")
+    (tmp_path / "optuna.jsonl").write_text("")
+    for use in (lambda: read_plan(tmp_path), lambda: record_plan(tmp_path, grid(cell="lstm,gru"), threads=2)):
+        with pytest.raises(CheckpointError, match=r"a search of an older version .*\n.*another folder"):
+            use()
 
 
 @pytest.mark.parametrize(
@@ -241,6 +258,11 @@ def test_settings_with_other_weights_are_not_compared_in_pairs(axes: dict[str, A
     report = made_report(axes, {(low,): worse, (high,): better}, sizes=sizes)
     welch = welch_difference(worse, better)
     assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
+
+
+def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:
+    report = made_report({"cell": ["lstm", "gru"]}, {("lstm",): [1.5, 1.6, None], ("gru",): [1.5, 1.6, 1.7]})
+    assert "Student's t over 2 to 3 seeds" in " ".join("".join(drawn.lines(sweep_view(report), 400)).split())
 
 
 def test_the_table_fits_80_columns() -> None:

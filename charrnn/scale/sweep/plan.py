@@ -16,6 +16,7 @@ from charrnn.config import (
     BUDGETS,
     FIELD_NAMES,
     MODEL_FIELDS,
+    REMOVED_FIELDS,
     WIDTHS,
     Config,
     check_field_name,
@@ -30,6 +31,8 @@ FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
 """States of a run of a sweep: trained to its end; ended by an error; saved before its end; not started."""
 FORMAT = 1
 """Number of the format of the file that records a sweep."""
+OLD_SEARCH = "optuna.jsonl"
+"""The file in which older versions recorded what a search had tried."""
 MAX_RUNS = 10_000
 """Runs of a sweep at most."""
 MAX_SEEDS = 1000
@@ -109,32 +112,50 @@ class SweepPlan:
     def settings(self) -> list[dict[str, Any]]:
         """Return the swept values of each setting: all combinations, or different ones drawn at random.
 
-        A search draws the same first settings whatever their number is, and fewer if there are no more.
+        A search draws the same first settings whatever their number is, and fewer if there are no more. It skips values
+        that exclude each other; raises UsageError if all do.
         """
         if self.num_trials is None:
             lists = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
             return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*lists)]
         generator = random.Random(self.config.seed)
         found: dict[str, dict[str, Any]] = {}
+        refusals: dict[str, UsageError] = {}
         for _ in range(DRAWS_PER_SETTING * self.num_trials):
             setting = {
                 name: axis.choose(generator) if isinstance(axis, Range) else generator.choice(axis)
                 for name, axis in self.axes.items()
             }
-            found.setdefault(repr(setting), setting)
-        return [*found.values()][: self.num_trials]
+            if (key := repr(setting)) in found or key in refusals:
+                continue
+            try:
+                self.config_of(setting, self.config.seed)
+            except UsageError as refusal:
+                refusals[key] = refusal
+                continue
+            found[key] = setting
+            if len(found) == self.num_trials:
+                break
+        if not found:
+            raise next(iter(refusals.values()))
+        return [*found.values()]
 
     def runs(self) -> list[SweepRun]:
         """Return all runs: every setting with the first seed, then with the next."""
+        settings = self.settings()
         return [
             SweepRun(name="_".join([*map(_slug, setting.values()), f"seed-{seed}"]), values=setting, seed=seed)
             for seed in range(self.config.seed, self.config.seed + self.num_seeds)
-            for setting in self.settings()
+            for setting in settings
         ]
 
     def config_of(self, setting: Mapping[str, Any], seed: int) -> Config:
-        """Return the configuration of a run. Raises UsageError if its values exclude each other."""
-        return replace(self.config, seed=seed, **setting)
+        """Return the configuration of a run. Raises UsageError that names a setting whose values exclude each other."""
+        try:
+            return replace(self.config, seed=seed, **setting)
+        except UsageError as error:
+            together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
+            raise UsageError(f"{together}: {error.marked}") from None
 
     def notes(self) -> Iterator[str]:
         """Yield what limits the comparison of the settings."""
@@ -182,11 +203,7 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
     ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
     plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds, num_trials=num_trials)
     for setting in plan.settings():
-        try:
-            plan.config_of(setting, config.seed)
-        except UsageError as error:
-            together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
-            raise UsageError(f"{together}: {error.marked}") from None
+        plan.config_of(setting, config.seed)
     return plan
 
 
@@ -307,7 +324,13 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
-    return content
+    if (folder / OLD_SEARCH).exists():
+        raise CheckpointError(
+            f"{folder} is a search of an older version of charrnn, which cannot be continued; its runs are intact\n"
+            f"give {named('out')} another folder, or remove {OLD_SEARCH} from it to draw other settings there"
+        )
+    settings = {name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS}
+    return content | {"settings": settings}
 
 
 def _changed_settings(config: Config) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -163,7 +164,7 @@ def read_sweep(folder: str | Path) -> SweepReport:
 class RunProcess(ChildProcess):
     """Trains a run in its own process, so that no failure of it, and no signal that kills it, ends the others.
 
-    If this process dies, the other one saves and stops at its next event, because nobody reads them any more.
+    If this process dies, the other one saves and stops.
     """
 
     def __init__(
@@ -258,7 +259,7 @@ class _Sweeping:
         """Train all runs, and yield what happens."""
         self.runs = {run.name: run_state(self.folder, self.plan, run) for run in self.plan.runs()}
         ended = [run for run in self.runs.values() if run.status in (FINISHED, FAILED)]
-        waiting = [run for run in self.runs.values() if run not in ended]
+        waiting = deque(run for run in self.runs.values() if run.status not in (FINISHED, FAILED))
         yield SweepStartEvent(
             folder=str(self.folder),
             num_runs=len(self.runs),
@@ -271,7 +272,7 @@ class _Sweeping:
         self._pass_on_stop()
         while self.active or (waiting and not self.stop_signal):
             while waiting and not self.stop_signal and len(self.active) < self.jobs:
-                self._start(waiting.pop(0))
+                self._start(waiting.popleft())
                 self._pass_on_stop()
             yield from self._next_event()
             self._pass_on_stop()
