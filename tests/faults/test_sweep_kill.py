@@ -6,90 +6,81 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import pytest
-from conftest import SMALL_RUN, clean_environment
-from synthetic import make_corpus
+from conftest import SMALL_RUN
+from fork_server import Child, ForkServer
+from small_runs import latest_step, until
 
 import charrnn
 from charrnn.files import try_lock
 
+pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and sessions are POSIX words")
 
-SETTINGS = {**SMALL_RUN, "steps": 60, "evaluate_every": 7, "save_every": 5, "dropout": 0.3, "threads": 1}
+SETTINGS = {**SMALL_RUN, "steps": 40, "evaluate_every": 7, "save_every": 5, "dropout": 0.3, "threads": 1}
 
 
-def start(folder: Path, out: str, *options: str) -> subprocess.Popen[bytes]:
-    """Start a sweep of two runs."""
-    settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
-    arguments = ["text.txt", "--cell", "rnn,gru", "--seeds", "1", "--out", out, "--json", *settings, *options]
-    return subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "sweep", *arguments],
-        cwd=folder,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def finish(folder: Path, out: str) -> list[tuple[str, float, int]]:
-    """Continue a sweep to its end, once the runs of the one that was killed have ended; return its results."""
-    with (folder / out / "lock").open("ab") as lock:
-        while not try_lock(lock):
-            time.sleep(0.1)
-    process = start(folder, out)
-    printed, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors.decode()
-    return [(run["name"], run["nats_per_char"], run["best_step"]) for run in json.loads(printed)["runs"]]
-
-
-def runs_in(folder: Path) -> set[int]:
-    """Return the process ids that are noted in the locks of the runs there."""
-    texts = [lock.read_text() for lock in folder.glob("*/lock")]
-    return {int(text) for text in texts if text.isdecimal()}
+def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> Child:
+    """Start a sweep of two runs, which are forks of the sweep if they run one at a time."""
+    settings = [part for name, value in {**SETTINGS, **changes}.items() for part in ("--set", f"{name}={value}")]
+    arguments = ("sweep", "text.txt", "--cell", "rnn,gru", "--seeds", 1, "--jobs", jobs, "--out", out, "--json")
+    prepare = "child_faults:fork_processes" if jobs == 1 else ""
+    return fork_server.spawn(*arguments, *settings, prepare=prepare)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sweeps")
-    (folder / "text.txt").write_bytes(make_corpus(num_chars=6_000, seed=6).text.encode())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(folder: Path) -> list[tuple[str, float, int]]:
+def undisturbed(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, float, int]]:
     """The results of the same runs without a sweep, in this process."""
     expected = []
     for cell in ("rnn", "gru"):
-        config = charrnn.Config(corpus=(str(folder / "text.txt"),), cell=cell, **SETTINGS)
-        validations = [event for event in charrnn.train(config, out=folder / cell) if event.event == "evaluation"]
-        best = min(validations, key=lambda event: event.val_nats)
+        config = charrnn.Config(corpus=(str(fork_server.folder / "text.txt"),), cell=cell, **SETTINGS)
+        events = charrnn.train(config, out=tmp_path_factory.mktemp("undisturbed") / cell)
+        best = min((event for event in events if event.event == "evaluation"), key=lambda event: event.val_nats)
         expected.append((f"{cell}_seed-0", best.val_nats, best.step))
     return expected
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.thorough)])
 def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
-    folder: Path, undisturbed: list[tuple[str, float, int]], kills: int
+    fork_server: ForkServer, undisturbed: list[tuple[str, float, int]], kills: int
 ) -> None:
     dice = random.Random(kills)
     out = f"killed-{kills}"
+    folder = fork_server.folder / out
+    folder.mkdir()
     for number in range(kills):
-        process = start(folder, out, "--jobs", str(1 + number % 2))
+        jobs = 1 if kills == 2 else 1 + number % 2
+        sweep = start(fork_server, out, jobs)
         # Within the time that two runs take: before a run, in its start, its training or its saves.
-        deadline = time.monotonic() + dice.uniform(2, 12)
-        while time.monotonic() < deadline and process.poll() is None:
-            if kills == 1 and list((folder / out).glob("*/latest")):
-                break
-            time.sleep(0.01)
-        if number % 3 == 2:
-            for owner in runs_in(folder / out):  # first a run, then the sweep
-                os.kill(owner, signal.SIGKILL)
-        process.kill()
-        process.communicate()
-    assert finish(folder, out) == undisturbed
+        time.sleep(dice.uniform(0.1, 1) if jobs == 1 else dice.uniform(2, 12))
+        if number % 3 == 1:
+            for path in folder.glob("*/lock"):  # first a run, then the sweep
+                with path.open("r+b") as lock:
+                    if not try_lock(lock) and (owner := lock.read()).isdigit():
+                        os.kill(int(owner), signal.SIGKILL)
+        os.kill(sweep.pid, signal.SIGKILL)
+        sweep.wait()
+        with (folder / "lock").open("ab") as lock:
+            until(partial(try_lock, lock))  # its processes have ended
+    sweep = start(fork_server, out)
+    assert sweep.wait() == 0, sweep.err
+    assert [
+        (run["name"], run["nats_per_char"], run["best_step"]) for run in json.loads(sweep.out)["runs"]
+    ] == undisturbed
+
+
+def test_a_signal_to_a_sweep_saves_its_runs(fork_server: ForkServer) -> None:
+    folder = fork_server.folder / "stopped"
+    sweep = start(fork_server, "stopped", steps=100_000, save_every=100_000)
+    log = folder / "rnn_seed-0" / "metrics.jsonl"
+    until(lambda: log.exists() and log.read_text())
+    os.kill(sweep.pid, signal.SIGTERM)
+    assert sweep.wait() == 128 + signal.SIGTERM, sweep.err
+    assert "Stopped: 0 of 2 runs have ended; everything is saved." in sweep.err
+    assert latest_step(folder / "rnn_seed-0") > 0
+    assert json.loads(sweep.out)["runs"][0]["status"] == "stopped"
