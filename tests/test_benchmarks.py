@@ -32,11 +32,6 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
     return import_module
 
 
-def test_every_benchmark_finds_what_it_imports(load: Any) -> None:
-    for path in FOLDER.glob("*.py"):
-        load(path.stem)
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_report_prints_its_rows_as_a_table_or_as_one_object(
     load: Any, capsys: pytest.CaptureFixture[str], as_json: bool

@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,6 +168,32 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
     imports = module_imports(PACKAGE)
     assert imports["charrnn.detectors.custom"] >= {"charrnn.detectors.detector", "charrnn.extensions"}
     assert find_cycle(imports) == []
+
+
+@cache
+def names_bound(module: str) -> set[str]:
+    """Return the names that a module of the package binds, and its modules; none if there is no such module."""
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    names = {path.stem for path in base.glob("*")}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file.exists() else ():
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.alias(name=name):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+    return names
+
+
+def test_programs_outside_the_package_import_names_that_it_has() -> None:
+    """Without running them: some need a corpus, a GPU or hours."""
+    missing = []
+    for program in (path for folder in ("benchmarks", "docs") for path in (PACKAGE.parent / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith("charrnn."):
+                gone = {alias.name for alias in node.names} - names_bound(module)
+                missing += [f"{program.name}: from {module} import {name}" for name in gone]
+    assert missing == []
 
 
 def test_no_long_function_without_a_reason() -> None:
