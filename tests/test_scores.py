@@ -78,6 +78,15 @@ def survey_cells(cells: Cells, labels: Labels) -> CellScore:
     return only(score_cells("x" * len(cells), reader(cells), cells.shape[1], [fixed(labels)]))
 
 
+def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_is_taken() -> None:
+    """The first cell is slightly better, but its value is 0.99 everywhere; the last is visible, and far worse."""
+    labels, noise = np.arange(6_000) // 50 % 2 == 1, np.random.default_rng(0).normal(size=(6_000, 2))
+    saturated, seen = 0.99 + 1e-3 * (labels + noise[:, 0]), 0.3 * (labels + 1.02 * noise[:, 0])
+    cells = np.stack([saturated, seen, 0.9 * (labels / 4 + noise[:, 1])], axis=1).astype(np.float32)
+    assert survey_cells(cells, labels).unit == 1
+    assert survey_cells(cells[:, [0, 2]], labels).unit == 0
+
+
 def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:
     histograms = LabelledHistograms()
     stride = -(-len(cells) // 700)

@@ -24,6 +24,7 @@ from charrnn.cells.statistics import (
     best_by_chance,
     interior,
     measure_score,
+    resample_score,
     score_cell,
     score_from_association,
     spearman,
@@ -32,6 +33,7 @@ from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.intervals import percentiles
 from charrnn.progress import task
 
 Float64Array = NDArray[np.float64]
@@ -47,6 +49,9 @@ SAMPLE_VALUES = 2**24
 """Values that the chance level is measured on: characters, spread evenly over the choosing half, times cells."""
 WINDOW = 8192
 """Characters of a trace that are processed at once."""
+LEAST_CONTRAST = 0.1
+"""Difference of a cell's mean value inside and outside, or at counts two standard deviations apart, that can be seen:
+a colour is a twelfth."""
 CELLS_AT_ONCE = 32
 """Cells that are ranked at once: their float64 ranks take twice as much memory as their values."""
 
@@ -282,15 +287,32 @@ class _ChoosingHalf:
         return self._associations[:, index].astype(np.float32)
 
     def choose(self, index: int) -> Choice:
-        """Select the cell with the strongest association, its polarity, and its threshold or line."""
+        """Select the cell with the strongest association, its polarity, and its threshold or line.
+
+        The untrained baseline keeps no moments and takes the strongest cell even if `_visible` prefers another.
+        """
         associations = self._associations[:, index]
         cell = int(np.abs(associations).argmax())
+        if self.moments.num_chars:
+            cell = self._visible(index, cell)
         polarity = 1 if associations[cell] >= 0 else -1
         if self._targets[index].is_yes_no:
             return Choice(cell, polarity, threshold=self._histograms.best_threshold(cell, index, polarity))
-        # The untrained baseline keeps no moments and needs no line.
         line = self.moments.line(cell, index) if self.moments.num_chars else None
         return Choice(cell, polarity, line=line)
+
+    def _visible(self, index: int, best: int) -> int:
+        """Return the strongest cell, or a visible one within its 95 % interval if its own values hardly change."""
+        target, strengths = self._targets[index], np.abs(self._associations[:, index])
+        labels = target.labels[: self.num_chars]
+        spread = labels.var() if target.is_yes_no else labels.std() / 2
+        contrasts = np.abs(self.moments.covariances(index)) / max(float(spread), 1e-12)
+        if contrasts[best] >= LEAST_CONTRAST:
+            return best
+        resampled = resample_score(self._sampled[:, best], labels[:: self._stride], 1)
+        lowest, _ = percentiles(np.abs(2 * resampled - 1) if target.is_yes_no else np.abs(resampled))
+        is_candidate = (contrasts >= LEAST_CONTRAST) & (strengths >= lowest)
+        return int(np.where(is_candidate, strengths, -1).argmax()) if is_candidate.any() else best
 
     def chance(self, index: int) -> tuple[float, float]:
         """Return the p-value of the choice and the strength in [0, 1] that chance stays below in 95 %; see `null`."""
@@ -390,8 +412,8 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
 def rank(target: Target, measured: Measured, second_half: Float32Array, num_units: int) -> tuple[CellScore, ...]:
     """Return the scores of all cells for a target, ordered by their strength on the choosing half.
 
-    The first is the selected cell, with its score from `measure`. second_half (C,) is from `measure_all`; `num_units`
-    is H.
+    The first is the selected cell, with its score from `measure`. The chance level and the score of the untrained
+    baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units` is H.
     """
     best = measured.score.layer * num_units + measured.score.unit
     order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
@@ -411,6 +433,8 @@ def rank(target: Target, measured: Measured, second_half: Float32Array, num_unit
                 auc=reached if target.is_yes_no else None,
                 spearman=None if target.is_yes_no else reached,
                 chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
+                untrained=measured.score.untrained,
+                null_level=measured.score.null_level,
             )
         )
     return tuple(scores)

@@ -345,12 +345,16 @@ class Moments:
         self._cell_sums += shifted.sum(axis=0, dtype=np.float64)
         self._target_sums += targets.sum(axis=0)
 
+    def covariances(self, target: int) -> Float64Array:
+        """Return the covariance (C,) of each cell with a target."""
+        means, mean_target = self._cell_sums / self.num_chars, self._target_sums[target] / self.num_chars
+        return np.asarray(self._with_targets[:, target] / self.num_chars - means * mean_target)
+
     def line(self, cell: int, target: int) -> tuple[float, float]:
         """Return slope and intercept of the least-squares line from a cell's value to a target."""
         mean, mean_target = self._cell_sums[cell] / self.num_chars, self._target_sums[target] / self.num_chars
         variance = self._products[cell, cell] / self.num_chars - mean**2
-        covariance = self._with_targets[cell, target] / self.num_chars - mean * mean_target
-        slope = covariance / variance if variance > 0 else 0.0
+        slope = self.covariances(target)[cell] / variance if variance > 0 else 0.0
         return float(slope), float(mean_target - slope * (mean + self.origin[cell]))
 
     def fit(self, first: Sequence[int] = ()) -> tuple[tuple[int, ...], NDArray[np.float32], Float64Array]:
