@@ -101,7 +101,9 @@ def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, widt
     found = [next(number for number, line in enumerate(bare) if line.startswith(name)) for name in headings]
     assert found == sorted(found)
     for passage in page.passages:
-        assert any(line.startswith(f"{passage.kind} {passage.rank}") for line in bare)
+        name = passage.kind.replace("decile", "tenth")
+        assert any(line.startswith(f"{name} {passage.rank}") for line in bare)
+    assert "tenth 10 to 1: one passage from each tenth of its values" in " ".join(" ".join(bare).split())
     if color_system:
         assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
         assert any("█" in line for line in bare[found[1] : found[2]])
@@ -131,7 +133,7 @@ def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> 
     values = (0.5,) * len(HOSTILE)
     passage = replace(page.passages[-1], value=-1.0, index=2, begin=0, line=123_456, text=HOSTILE, values=values)
     (line,) = drawn([PassageList([replace(passage, kind="decile", rank=10)], strip=False)], 80)
-    assert line.startswith("decile 10 -1.00 line 123456 <b>")
+    assert line.startswith("tenth 10  -1.00 line 123456 <b>")
     assert "↵" in line and not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 
 

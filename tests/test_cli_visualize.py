@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
 from synthetic import SyntheticCorpus, make_corpus
+from test_export import svg_lines
 
 import charrnn
 from charrnn.cells.records import CellScore
@@ -201,6 +202,16 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: 
     said = command("visualize", byte_run.path, "--text", "wide.txt", "--surprise").err
     assert "600 bytes of longer characters" in said
     assert command("visualize", "--text", "wide.txt", "--surprise", "-q").err == ""
+
+
+def test_a_slide_has_the_passage_and_one_line(command: Command, lab: Path, fresh_file: Path) -> None:
+    arguments = ("visualize", "--text", fresh_file, "--detector", "quote", "--columns", 60)
+    assert command(*arguments, "--top", 1, "--export", "slide.svg").code == 0
+    caption, *passage = svg_lines(Path("slide.svg").read_text(encoding="utf-8"))
+    assert re.match(r"cell 0:\d+ follows quote: red \S+, blue \S+$", caption) and '"' in "".join(passage)
+    assert len(passage) > 3 and not any("chance" in line or "scored" in line for line in passage)
+    assert command(*arguments, "--find", "--export", "table.svg").code == 0
+    assert "untrained" in Path("table.svg").read_text(encoding="utf-8"), "the table is in a picture of its own"
 
 
 def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_says(

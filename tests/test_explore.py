@@ -10,6 +10,7 @@ import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from rich.style import Style
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.records import CellScore
 from charrnn.text.encoded import undo_decode_each
 from charrnn.views.theme import block, palette_of
 
@@ -50,9 +52,11 @@ from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
 from charrnn.apps.explore.app import BROWSER_KEYS, TABLE_KEYS, Explorer
 from charrnn.apps.explore.screens import Comparison, Page, TextView
-from charrnn.apps.explore.state import ALL, BEST, TypedText, columns
+from charrnn.apps.explore.state import ALL, BEST, Row, TypedText, columns
 from charrnn.apps.full_screen import Job, Question, Work
 from charrnn.generation.options import SAMPLE_TEMPERATURE
+from charrnn.lab.outputs import UNIT_OF_EFFECTS
+from charrnn.views.tables import score_mark, score_text
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -105,17 +109,21 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
             await until(pilot, lambda row=row: app.browser.exploration.row == row)  # type: ignore[misc]
             # What the line is folded at does not matter: characters and styles are compared one after the other.
             drawn = [item for item in styled(text_of(app)) if item[0] != " "]
-            palette, values = palette_of(app.console), traced[:, score.layer, score.unit]
+            place = app.browser.exploration.scale.place
+            palette, values = palette_of(app.console), list(map(place, traced[:, score.layer, score.unit].tolist()))
             expected = [
                 ("↵" if FRESH[i] == "\n" else FRESH[i], palette.value(values[i]) + Style(reverse=not i or None))
                 for i in range(2_000)
                 if FRESH[i] != " "
             ]
             assert drawn == expected[: len(drawn)] and len(drawn) > 100
-            seen.add(tuple(style for _, style in drawn))
+            seen.add(tuple(style for _, style in drawn[:100]))
             value = score.auc if score.auc is not None else score.spearman
             caption = shown(app, "#caption")
-            assert caption.startswith(f"cell {score.layer}:{score.unit} follows {score.detector} (")
+            # The score first, with the mark that `visualize` prints.
+            reached = f"{score_text(score)}{score_mark(score)}"
+            assert caption.startswith(f"cell {score.layer}:{score.unit} follows {score.detector}: {reached}")
+            assert f"untrained baseline {score.untrained:.3f}" in " ".join(screen(app).split()), "nothing is cut off"
             assert f"{value:.3f}" in caption and f"untrained baseline {score.untrained:.3f}" in caption
             await pilot.press("down")
         assert len(seen) == len({(score.layer, score.unit) for score in found}) > 1
@@ -141,6 +149,33 @@ def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, m
         await until_scored(app, pilot)
         assert app.browser.exploration.order == ALL, "the list is not turned away from someone who is reading it"
         assert any(style for _, style in styled(text_of(app))[2:])
+
+    play(model, script)
+
+
+def test_a_list_has_the_marks_of_the_tables() -> None:
+    """A cell below the best one has no p-value: it is held against the chance level of the best of all cells."""
+    best = CellScore(detector="quote", layer=0, unit=1, polarity=1, num_positive=9, auc=0.7, ci_low=0.6, ci_high=0.8)
+    best = replace(best, chosen_on=0.7, p_value=0.01, null_level=0.6, untrained=0.65)
+    below = replace(best, p_value=None, ci_low=None, ci_high=None)
+    marks = [(best, ""), (replace(best, p_value=0.5), "?"), (replace(best, p_value=0.5, untrained=0.8), "?")]
+    marks += [(replace(best, untrained=0.8), "~"), (below, ""), (replace(below, null_level=0.75), "?")]
+    for score, mark in marks:
+        assert Row((0, 1), score).shown(BEST)[2] == f"AUC 0.700{mark}" and score_mark(score) == mark
+
+
+def test_without_colours_each_line_has_its_values_below_it(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.browser.given.trace is not None and bool(shown(app, "#sparkline")))
+        view = text_of(app)
+        first, below = view.render_line(0).text, view.render_line(1).text
+        assert first[2:].rstrip() == FRESH[: FRESH.index("\n")] + "↵" and below.rstrip() == shown(app, "#sparkline")
+        await pilot.press("pagedown")
+        await until(pilot, lambda: view.scroll_offset.y > 0)
+        rows = [view.render_line(row).text for row in range(view.size.height)]
+        assert any(row.startswith("▸") for row in rows[:-1]), "the cursor is in view, and the values below it"
 
     play(model, script)
 
@@ -209,8 +244,9 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
         await pilot.press("right", "j", "j", "right")
         cursor = len(lines[0] + lines[1]) + 2
         await until(pilot, lambda: app.browser.exploration.viewed.cursor == cursor)
+        place = app.browser.exploration.scale.place
         values = trace.cells[cell][FRESH.rindex("\n", 0, cursor) + 1 : FRESH.index("\n", cursor) + 1]
-        assert shown(app, "#sparkline") == "  " + "".join(block(value) for value in values)
+        assert shown(app, "#sparkline") == "  " + "".join(block(place(value)) for value in values.tolist())
         assert trace.guess_probs is not None
         assert f"{trace.cells[cell][cursor]:+.2f}   next: " in shown(app, "#readout")
         assert f" {trace.guess_probs[cursor, 0]:.2f}  " in shown(app, "#readout")
@@ -382,7 +418,7 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_ot
         assert "+1.00" in passage and "“" in drawn
         assert f"loss {ablation.change:+.4f} nats/character; inside quote {effect.change_inside:+.4f}" in drawn
         promoted = next(line for line in drawn.splitlines() if line.startswith("promotes"))
-        assert {"x", "y", "z"} <= {*promoted.split()}
+        assert {"'x'", "'y'", "'z'"} <= {*promoted.split()} and UNIT_OF_EFFECTS in drawn
         assert "Ablated: rise of the loss" in whole_page(app) and "inside double quotation marks" in whole_page(app)
         pictures = app.screen.query_one("#pictures")
         await pilot.press("down", "j", "k")
@@ -420,6 +456,8 @@ def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
         await pilot.press("enter")
+        await until(pilot, lambda: "top 1" in whole_page(app))
+        assert "in the first 2,000 characters" in whole_page(app), "what was read already is shown at once"
         go_on.release()
         await until(pilot, lambda: "Values over" in whole_page(app))
         assert "promotes" not in whole_page(app) and on_page(app, "#status")

@@ -14,8 +14,16 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.heatmap import SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, visible
+from charrnn.views.heatmap import (
+    ABOUT_OWN_SCALE,
+    SURPRISE_LEGEND,
+    GuessMap,
+    HeatMap,
+    Legend,
+    SurpriseMap,
+    scale_pictures,
+)
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Scale, scale_of, visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
@@ -45,6 +53,18 @@ def background(segment: Segment) -> tuple[int, int, int] | None:
 
 def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
     assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == ["lamps on↵", "▁▂▃▄▅▆▇██"]
+
+
+def test_values_that_hardly_differ_are_drawn_on_a_scale_of_their_own() -> None:
+    values = [0.91, 0.93, 0.95, 0.97, 0.99]
+    own = scale_of(values)
+    assert plain(HeatMap(ColouredText(text="lamps", values=tuple(values)), scale=own)) == ["lamps", "▁▃▅▇█"]
+    assert plain(heat_map("lamps", values)) == ["lamps", "█████"]
+    legend, about = (plain(picture, 90)[0] for picture in scale_pictures(own))
+    assert legend.startswith("+0.91 ▁") and legend.endswith("█ +0.99") and about == ABOUT_OWN_SCALE
+    assert scale_of([0.9876, 0.9878]).ends == ("+0.9876", "+0.9878")
+    for others in ([-1.0, 1.0], [0.25, 0.75], [0.5, 0.5 + 1e-6], [], [float("nan")]):
+        assert scale_of(others) == Scale() and len(scale_pictures(scale_of(others))) == 1
 
 
 def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:

@@ -68,8 +68,13 @@ class CellScore:
             is_apart = self.ci_low > 0.5
         else:
             is_apart = self.ci_low > 0 if self.polarity > 0 else self.ci_high < 0
+        return self.p_value <= CHANCE and is_apart and self.exceeds_chance_level
+
+    @property
+    def exceeds_chance_level(self) -> bool:
+        """Whether the score exceeds the chance level. True if that was not measured."""
         reached = self.auc if self.auc is not None else abs(self.spearman or 0.0)
-        return self.p_value <= CHANCE and is_apart and (self.null_level is None or reached > self.null_level)
+        return self.null_level is None or reached > self.null_level
 
     @property
     def strength(self) -> float:

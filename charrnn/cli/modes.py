@@ -27,11 +27,11 @@ from charrnn.model.registry import cell_type
 from charrnn.options import Option
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.export import PICTURE_SUFFIXES
-from charrnn.views.findings import findings_pictures, passage_pictures
-from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
+from charrnn.views.findings import findings_pictures, passage_pictures, slide_pictures
+from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, SurpriseMap, scale_pictures
 from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
-from charrnn.views.theme import all_visible
+from charrnn.views.theme import Scale, all_visible, scale_of
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -118,8 +118,9 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
     # A page is exported instead of the data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
         data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
-    # On a terminal what comes last is in view.
-    pictures = [*passages, *tables] if options.suffix in PICTURE_SUFFIXES else [*tables, *passages]
+    pictures = [*tables, *passages]
+    if options.suffix in PICTURE_SUFFIXES and found.passages:
+        pictures = slide_pictures(found.passages, has_sparkline=options.values["--sparkline"])
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
@@ -184,9 +185,10 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
         pictures += [Text()] if pictures else []
         title = f"cell {page.layer}:{page.unit} of {all_visible(model.name)}"
         pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
-        if len(drawn) == 1:
-            pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
-        heat_map = HeatMap(coloured, has_sparkline or None)
+        scale = Scale() if shows_guesses else scale_of(coloured.values)
+        if len(drawn) == 1 or scale.is_own:
+            pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
+        heat_map = HeatMap(coloured, has_sparkline or None, scale)
         pictures.append(GuessMap(text, coloured.values, guesses) if shows_guesses else heat_map)
         pictures += [Text(), *page_pictures(page, has_sparkline=has_sparkline)]
     # The first cell is repeated at the top level, for programs written when there could be only one.

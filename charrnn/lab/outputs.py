@@ -20,7 +20,7 @@ from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, st
 from charrnn.lazy import torch
 from charrnn.text.encoded import EncodedText
 from charrnn.views.page import PagePart
-from charrnn.views.theme import shown_character
+from charrnn.views.theme import quoted_character
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,8 @@ NUM_EFFECTS = 6
 ABOUT_PROMOTED = "change of the log-probability, in nats, if the cell rises by one standard deviation, to first order"
 """What the numbers of promoted and suppressed characters are."""
 
+UNIT_OF_EFFECTS = "log-probability in nats, if the cell rises one standard deviation"
+"""The same in a line of a summary."""
 NUM_CHARACTERS = 8
 """Promoted characters that are kept, and suppressed ones."""
 LEAST_SLOPE = 1e-12
@@ -191,8 +193,8 @@ def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:
 
 def effects_text(effects: Sequence[CharacterEffect]) -> str:
     """Return the first NUM_EFFECTS characters with their effects."""
-    shown = (f"{shown_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
-    return "   ".join(shown) or "nothing"
+    shown = (f"{quoted_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
+    return "  ".join(shown) or "nothing"
 
 
 def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
@@ -214,7 +216,11 @@ EXTENSIONS = (
         message="measuring what it writes",
         measure=outputs_of,
         parts=page_parts,
-        summary=lambda found: {"promotes": effects_text(found.promoted), "suppresses": effects_text(found.suppressed)},
+        summary=lambda found: {
+            "promotes": effects_text(found.promoted),
+            "suppresses": effects_text(found.suppressed),
+            "": UNIT_OF_EFFECTS,
+        },
     ),
 )
 """`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
@@ -21,12 +22,19 @@ from charrnn.cells.records import (
     CellValues,
     ColouredText,
 )
-from charrnn.views.heatmap import HeatMap, Legend, fold
+from charrnn.views.heatmap import HeatMap, fold, scale_pictures
 from charrnn.views.tables import ablation_table
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, all_visible, shown_character, visible
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, Scale, all_visible, quoted_character, scale_of, visible
 
 PLACE_OF_ABLATION = 50
 """The place of the ablation among the sections of a page: see `CellSection.place`."""
+KINDS = {"decile": "tenth"}
+"""How a kind of passages is called, if not by its name."""
+ABOUT_PASSAGES = (
+    "top and bottom: its highest and lowest values; tenth 10 to 1: one passage from each tenth of its values, the "
+    "highest tenth first"
+)
+"""What the passages of a page are."""
 LABEL_WIDTH = 27
 """Columns beside a passage that say which one it is, where it is, and the value it was chosen for."""
 LINES_OF_EXTREMES = 2
@@ -45,13 +53,9 @@ NUM_ABLATED = 4
 
 def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
-    pictures: list[RenderableType] = [
-        Text(f"Where cell {page.layer}:{page.unit} is high and low", style="bold"),
-        Legend(),
-        PassageList(page.passages, has_sparkline or None),
-        Text(),
-        *values_pictures(page.values),
-    ]
+    where = f"Where cell {page.layer}:{page.unit} is high and low"
+    pictures = passages_pictures(where, page.passages, has_sparkline=has_sparkline)
+    pictures += [Text(), *values_pictures(page.values)]
     drawn = [(PLACE_OF_ABLATION, [] if page.ablation is None else ablation_pictures(page.ablation))]
     for section in sections():
         if (result := page.sections.get(section.name)) is not None:
@@ -61,6 +65,14 @@ def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[Render
         pictures += [Text(), *of_section] if of_section else []
     correlated = "   ".join(f"{one.layer}:{one.unit} {one.correlation:+.2f}" for one in page.values.correlated)
     return [*pictures, Text(), Text("Most correlated cells", style="bold"), Text(f"  {correlated or 'none'}")]
+
+
+def passages_pictures(
+    title: str, passages: Sequence[CellPassage], *, has_sparkline: bool = False
+) -> list[RenderableType]:
+    """Draw the passages of a cell, all on one scale, below a title."""
+    drawn = PassageList(passages, has_sparkline or None)
+    return [Text(title, style="bold"), *scale_pictures(drawn.scale), drawn, Text(ABOUT_PASSAGES, style="dim")]
 
 
 def summary_pictures(page: CellPage, detector: str | None = None) -> list[RenderableType]:
@@ -111,6 +123,11 @@ class PassageList:
     strip: bool | None = None
     """As in `HeatMap`."""
 
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale of all passages."""
+        return scale_of(value for passage in self.passages for value in passage.values)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = max(1, options.max_width - LABEL_WIDTH - 1)
         grid = Table.grid(padding=(0, 1, 0, 0))
@@ -119,9 +136,10 @@ class PassageList:
         for passage in self.passages:
             is_decile = passage.kind == "decile"
             where = f" line {passage.line}" if is_decile else f"\nline {passage.line:,}"
-            name = f"{passage.kind} {passage.rank}".ljust(10)
+            name = f"{KINDS.get(passage.kind, passage.kind)} {passage.rank}".ljust(10)
             label = Text.assemble(name, (f"{passage.value:+.2f}", "bold"), (where, "dim"))
-            grid.add_row(label, HeatMap(fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES), self.strip))
+            part = fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES)
+            grid.add_row(label, HeatMap(part, self.strip, self.scale))
         yield grid
 
 
@@ -237,6 +255,6 @@ def after_lines(after: Sequence[AfterCharacter]) -> list[RenderableType]:
     frequent = sorted((one for one in after if one.count >= MIN_AFTER), key=lambda one: -one.mean)
     lines: list[RenderableType] = []
     for name, some in (("highest", frequent[:NUM_AFTER]), ("lowest ", frequent[::-1][:NUM_AFTER])):
-        shown = "   ".join(f"{shown_character(one.character)} {one.mean:+.2f}" for one in some)
+        shown = "   ".join(f"{quoted_character(one.character)} {one.mean:+.2f}" for one in some)
         lines.append(Text(f"  {name}  {shown or f'no character occurs {MIN_AFTER} times'}", overflow="fold"))
     return lines

@@ -6,9 +6,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells.records import CellFindings, Passage
-from charrnn.views.heatmap import HeatMap, Legend
-from charrnn.views.tables import contributions_table, findings_table, footnotes, polarity_text, skipped_lines
-from charrnn.views.theme import all_visible
+from charrnn.views.heatmap import HeatMap, Legend, scale_pictures
+from charrnn.views.tables import contributions_table, findings_table, footnotes, meaning, polarity_text, skipped_lines
+from charrnn.views.theme import all_visible, scale_of
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
@@ -49,14 +49,31 @@ def passage_pictures(
     has_underlines = any(passage.coloured.inside for passage in passages)
     has_counts = not all(passage.coloured.inside for passage in passages)
     underlined = (TRUTH + NOT_COUNTS * has_counts) * has_underlines
-    pictures: list[RenderableType] = [Legend(underlined=underlined), Text()] if passages else []
-    for passage in passages:
+    scales = [scale_of(passage.coloured.values) for passage in passages]
+    needs_legend = not all(scale.is_own for scale in scales)
+    pictures: list[RenderableType] = [Legend(underlined=underlined), Text()] if needs_legend else []
+    for passage, scale in zip(passages, scales, strict=True):
         score = passage.score
         about = looks_for[score.detector] if looks_for else ""
         # A regular expression without a name is its own name.
         described = f" ({about})" if about and not about.endswith(f" of {score.detector}") else ""
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}{described}"
-        known = ", no better than the untrained network" if score.is_no_better_than_untrained else ""
-        pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}{known}"), style="bold"))
-        pictures += [HeatMap(passage.coloured, has_sparkline or None), Text()]
+        said = filter(None, (polarity_text(score), meaning(score)))
+        pictures.append(Text(all_visible(f"{caption}: {', '.join(said)}"), style="bold"))
+        if scale.is_own:
+            pictures += scale_pictures(scale, underlined)
+        pictures += [HeatMap(passage.coloured, has_sparkline or None, scale), Text()]
+    return pictures
+
+
+def slide_pictures(passages: Sequence[Passage], *, has_sparkline: bool = False) -> list[RenderableType]:
+    """Draw each passage below one line, with its cell, its detector and the scale: all that a slide has room for."""
+    pictures: list[RenderableType] = []
+    for passage in passages:
+        score, scale = passage.score, scale_of(passage.coloured.values)
+        low, high = scale.ends
+        caption = all_visible(f"cell {score.layer}:{score.unit} follows {score.detector}: red {low}, blue {high}")
+        pictures += [Text()] if pictures else []
+        pictures.append(Text(caption, style="bold", no_wrap=True, overflow="ellipsis"))
+        pictures.append(HeatMap(passage.coloured, has_sparkline or None, scale))
     return pictures

@@ -6,13 +6,13 @@ from itertools import groupby, repeat
 from typing import TypeVar
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, block, is_plain, palette_of, visible, visible_in_ascii
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, Scale, all_visible, block, is_plain, palette_of
 
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""
@@ -40,12 +40,15 @@ class HeatMap:
 
     coloured: ColouredText
     strip: bool | None = None
+    scale: Scale | None = None
+    """That from -1 to 1, if None."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         mark = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
         inside = self.coloured.inside or repeat(False, len(self.coloured.text))
-        characters = zip(self.coloured.text, zip(self.coloured.values, inside, strict=True), strict=True)
+        places = map((self.scale or Scale()).place, self.coloured.values)
+        characters = zip(self.coloured.text, zip(places, inside, strict=True), strict=True)
         palette = palette_of(console)
         yield from draw(
             characters,
@@ -133,7 +136,7 @@ def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: boo
     # How many characters of the line come before its last word, and their width.
     num_before, width_before = 0, 0
     for character, value in characters:
-        shown = visible_in_ascii(character) if ascii_only else visible(character)
+        shown = all_visible(character, ascii_only=ascii_only)
         needed = cell_len(shown)
         while line and used + needed > width:
             if width_before < MIN_FILL * width:
@@ -206,6 +209,16 @@ class Legend:
         yield from console.render(sample, options)
 
 
+ABOUT_OWN_SCALE = "This scale spans the cell's own values, which differ too little for one from -1 to +1."
+"""What a scale says that does not go from -1 to 1."""
+
+
+def scale_pictures(scale: Scale, underlined: str = "") -> list[RenderableType]:
+    """Draw the scale of a cell's values, and say so if it is one of its own."""
+    legend = Legend(scale.ends, underlined=underlined)
+    return [legend, Text(ABOUT_OWN_SCALE, style="dim")] if scale.is_own else [legend]
+
+
 SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
 """The scale of a `SurpriseMap`."""
 
@@ -232,7 +245,6 @@ class GuessMap:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plain, palette = is_plain(console), palette_of(console)
-        show = visible_in_ascii if options.ascii_only else visible
         space = "_" if options.ascii_only else "␣"
         characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
@@ -244,7 +256,9 @@ class GuessMap:
                 if not any(guess for guess, _ in row):
                     break
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
-                    text = _fit("".join(map(show, guess)) if guess != " " else space, cell_len(shown))
+                    text = _fit(
+                        space if guess == " " else all_visible(guess, ascii_only=options.ascii_only), cell_len(shown)
+                    )
                     # The more likely, the stronger; a guess that is not drawn has no background.
                     share = FAINTEST + (1 - FAINTEST) * probability if probability else 0.0
                     yield Segment(text, None if plain else palette.share("guess", share))

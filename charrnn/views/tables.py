@@ -139,10 +139,19 @@ def score_text(score: CellScore) -> str:
 
 
 def score_mark(score: CellScore) -> str:
-    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any other."""
-    if not score.is_significant:
+    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any other.
+
+    A cell further down a ranking has no p-value and no interval: chance explains what is below the chance level.
+    """
+    is_ranked = score.p_value is None and score.null_level is not None
+    if not (score.exceeds_chance_level if is_ranked else score.is_significant):
         return NOT_SIGNIFICANT_MARK
     return NO_GAIN_MARK if score.is_no_better_than_untrained else ""
+
+
+def meaning(score: CellScore) -> str:
+    """Return what the mark of a score means, "" without one."""
+    return MEANINGS.get(score_mark(score), "")
 
 
 def footnotes(findings: CellFindings) -> list[str]:

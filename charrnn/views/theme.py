@@ -8,7 +8,7 @@ take their colours from here.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal
@@ -209,6 +209,44 @@ def block(value: float, blocks: str = BLOCKS) -> str:
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The values that the two ends of the palette and of the blocks stand for."""
+
+    low: float = -1.0
+    high: float = 1.0
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it spans the values of one cell, not -1 to 1."""
+        return (self.low, self.high) != (-1.0, 1.0)
+
+    def place(self, value: float) -> float:
+        """Return where a value is between the ends, from -1 to 1."""
+        return (value - (self.low + self.high) / 2) / ((self.high - self.low) / 2)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The two values, with as many digits as tell them apart."""
+        if not self.is_own:
+            return "-1", "+1"
+        num_digits = max(2, -math.floor(math.log10(self.high - self.low)))
+        return f"{self.low:+.{num_digits}f}", f"{self.high:+.{num_digits}f}"
+
+
+SMALL_RANGE = 0.5
+"""Values that differ by less, two of eight blocks, are drawn on a scale of their own."""
+LEAST_RANGE = 1e-4
+"""Values that differ by less are the same, up to rounding."""
+
+
+def scale_of(values: Iterable[float]) -> Scale:
+    """Return the scale from the smallest value to the largest if these are near each other, else that from -1 to 1."""
+    finite = [value for value in values if value == value]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    return Scale(low, high) if LEAST_RANGE <= high - low < SMALL_RANGE else Scale()
+
+
 def is_plain(console: Console) -> bool:
     """Return whether a console shows no colours."""
     return console.color_system is None or console.no_color
@@ -333,3 +371,8 @@ def short_number(value: float) -> str:
 def shown_character(character: str) -> str:
     """Return how a character is shown by itself: a space as ␣."""
     return "␣" if character == " " else all_visible(character)
+
+
+def quoted_character(character: str) -> str:
+    """Return how a character is shown before a number: in quotation marks, so that a digit or + is not part of it."""
+    return f"'{shown_character(character)}'"

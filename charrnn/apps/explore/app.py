@@ -33,7 +33,7 @@ from charrnn.cells.trace import Trace, trace_text
 from charrnn.cli.streams import printable
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
-from charrnn.views.theme import all_visible, block, palette_of
+from charrnn.views.theme import Scale, all_visible, block, palette_of
 
 NUM_NUMBERED = 9
 """Cells of a list by score that have a key: the number beside them."""
@@ -95,7 +95,7 @@ class Browser(Screen[None]):
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
             yield Static(id="title")
-            yield Static(self._legend(), id="legend")
+            yield Static(id="legend")
         with Horizontal(id="body"):
             yield CellTable(cursor_type="row")
             with Vertical(id="reading"):
@@ -132,11 +132,12 @@ class Browser(Screen[None]):
             self.exploration.turn_to(BEST)
         self.list_cells()
 
-    def _legend(self) -> Text:
+    def _legend(self, scale: Scale) -> Text:
         values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
         palette = palette_of(self.app.console)
-        scale = [(block(value), "") if self.app.no_color else (" ", palette.value(value)) for value in values]
-        return Text.assemble("-1 ", *scale, " +1")
+        steps = [(block(value), "") if self.app.no_color else (" ", palette.value(value)) for value in values]
+        low, high = scale.ends
+        return Text.assemble("its own range " if scale.is_own else "", f"{low} ", *steps, f" {high}")
 
     def say(self, message: str) -> None:
         """Replace the status message; "" removes it."""
@@ -169,7 +170,11 @@ class Browser(Screen[None]):
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
         viewed, values = self.exploration.viewed, self.exploration.values
         view = self.query_one("#text", TextView)
-        view.show(viewed.text, None if values is None else values.tolist(), viewed.cursor)
+        scale = self.exploration.scale
+        view.show(
+            viewed.text, None if values is None else [scale.place(value) for value in values.tolist()], viewed.cursor
+        )
+        self.query_one("#legend", Static).update(self._legend(scale))
         self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
         self.query_one("#readout", Static).update(self._readout())
         hint = Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True, overflow="ellipsis")
@@ -294,14 +299,14 @@ class Explorer(FullScreenApp[None]):
     CellTable { scrollbar-size: 1 1; }
     CellTable > .datatable--header { text-style: bold; background: ansi_default; color: ansi_default; }
     #reading { height: 1fr; width: 1fr; }
-    #caption { height: auto; max-height: 2; }
+    #caption { height: auto; max-height: 30%; }
     TextView { height: 1fr; scrollbar-gutter: stable; scrollbar-size: 1 1; }
     TextView, CellTable, #pictures, #box {
         scrollbar-background: ansi_default; scrollbar-background-hover: ansi_default;
         scrollbar-background-active: ansi_default; scrollbar-color: ansi_bright_black;
     }
     #sparkline, #readout { height: 1; }
-    #summary { height: auto; max-height: 6; }
+    #summary { height: auto; max-height: 40%; }
     #pictures { height: 1fr; scrollbar-size: 1 1; scrollbar-gutter: stable; }
     #page { height: auto; }
     .bold { text-style: bold; height: auto; }

@@ -19,10 +19,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Static
 
-from charrnn.apps.explore.state import Clamp
+from charrnn.apps.explore.state import CellIndex, Clamp
 from charrnn.apps.full_screen import Job, StatusLine, bind
+from charrnn.cells.values import passages_in
 from charrnn.cli.streams import printable
-from charrnn.views.cell_page import page_pictures, summary_pictures
+from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
 from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.theme import all_visible, block, palette_of
 
@@ -42,6 +43,7 @@ class TextView(ScrollView, can_focus=False):
         super().__init__(id=id)
         self._characters = ""
         self._values: Sequence[float] | None = None
+        """From -1 to 1."""
         self._cursor: int | None = None
         self._lines: list[list[tuple[str, int]]] = []
         self._folded: tuple[str, int] | None = None
@@ -60,12 +62,18 @@ class TextView(ScrollView, can_focus=False):
             self._folded = self._characters, width
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
             self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
-            self.virtual_size = Size(width + self.GUTTER, len(self._lines))
+            self.virtual_size = Size(width + self.GUTTER, len(self._lines) * self.rows_per_line)
         height = self.scrollable_content_region.height
-        row, top = self.current_line, self.scroll_offset.y
-        if self._cursor is not None and height and not top <= row < top + height:
-            self.scroll_to(y=row if row < top else row - height + 1, animate=False)
+        row, top = self.current_line * self.rows_per_line, self.scroll_offset.y
+        last = row + self.rows_per_line - 1
+        if self._cursor is not None and height and not top <= row <= last < top + height:
+            self.scroll_to(y=row if row < top else last - height + 1, animate=False)
         self.refresh()
+
+    @property
+    def rows_per_line(self) -> int:
+        """Rows of the screen that a line of text takes: without colours, a line of blocks is below each."""
+        return 2 if self.app.no_color else 1
 
     @property
     def current_line(self) -> int:
@@ -85,19 +93,21 @@ class TextView(ScrollView, can_focus=False):
     @property
     def num_lines_shown(self) -> int:
         """Lines of text that fit."""
-        return max(1, self.scrollable_content_region.height)
+        return max(1, self.scrollable_content_region.height // self.rows_per_line)
 
-    def sparkline(self) -> str:
-        """The values over the line that the cursor is on, a block as wide as each character."""
+    def sparkline(self, row: int | None = None) -> str:
+        """The values over a line, by default that of the cursor: a block as wide as each character."""
         if self._values is None or not self._lines:
             return ""
-        line = self._lines[self.current_line]
+        line = self._lines[self.current_line if row is None else row]
         return " " * self.GUTTER + "".join(block(self._values[index]) * cell_len(shown) for shown, index in line)
 
     def render_line(self, y: int) -> Strip:
-        row = y + self.scroll_offset.y
+        row, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
         if row >= len(self._lines):
             return Strip.blank(self.size.width)
+        if is_below:
+            return Strip([Segment(self.sparkline(row))]).adjust_cell_length(self.size.width)
         is_current = self._cursor is not None and row == self.current_line
         segments = [Segment("▸ " if is_current else "  ")]
         segments += [
@@ -171,7 +181,7 @@ class Page(Screen[None]):
         cell, score = exploration.cell, exploration.rows[exploration.row].score
         name, about = exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(about)))
-        self._draw([], [])
+        self._draw([], self._early_pictures(cell))
         self.query_one("#pictures").scroll_home(animate=False)
         hint = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
@@ -183,6 +193,15 @@ class Page(Screen[None]):
                 job.pause()
 
         explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
+
+    def _early_pictures(self, cell: CellIndex) -> list[RenderableType]:
+        """Draw the passages of the text of the browser, if it was read: to read the one that is scored takes longer."""
+        given = self.app.browser.given
+        values = given.values(cell)
+        if values is None:
+            return []
+        title = f"Where cell {cell[0]}:{cell[1]} is high and low in the first {len(values):,} characters"
+        return passages_pictures(title, passages_in(given.text, values))
 
     def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
         for widget, drawn in (("#summary", summary), ("#page", pictures)):

@@ -23,7 +23,8 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Clamps, Shaping
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import decode_each, undo_decode_each
-from charrnn.views.tables import NO_GAIN_MARK, choosing_score_text, interval_text, polarity_text, score_text
+from charrnn.views.tables import choosing_score_text, interval_text, meaning, polarity_text, score_mark, score_text
+from charrnn.views.theme import Scale, scale_of
 
 if TYPE_CHECKING:
     from charrnn.cells.trace import Trace
@@ -136,7 +137,7 @@ class Row:
         if self.score is None:
             return [_name(self.cell), "", "", "", ""]
         sorted_by = f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
-        shown = score_text(self.score) + NO_GAIN_MARK * self.score.is_no_better_than_untrained
+        shown = score_text(self.score) + score_mark(self.score)
         return [_name(self.cell), self.score.detector, shown, sorted_by, polarity_text(self.score)]
 
 
@@ -163,6 +164,7 @@ class Exploration:
     """The lists by name: of all cells, and once they are scored, BEST and one for each detector."""
 
     def __post_init__(self) -> None:
+        self.given = self.viewed
         config = self.model.config
         cells = np.ndindex(resolved(config.num_layers), resolved(config.hidden_size))
         self.orders[ALL] = [Row((layer, unit)) for layer, unit in cells]
@@ -180,6 +182,12 @@ class Exploration:
     def values(self) -> Float32Array | None:
         """What colours the text (N,): the values of the selected cell, if known."""
         return self.viewed.values(self.cell)
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the selected cell's values over the text that was given: the same while another is typed."""
+        values = self.given.values(self.cell)
+        return Scale() if values is None else scale_of(values.tolist())
 
     def select(self, row: int) -> None:
         """Select the cell of a row, the last one if there are fewer."""
@@ -223,12 +231,13 @@ class Exploration:
         title = f"cell {_name(self.cell)}"
         if score is None:
             return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
+        # The score first: a terminal with few lines may cut off the end.
         interval = interval_text(score)
-        about = f" ({DETECTORS[score.detector].looks_for}): {score_text(score)}" + f", 95 % {interval}" * bool(interval)
-        about += f", {polarity_text(score)}; {choosing_score_text(score)} on the first half"
+        parts = [score_text(score) + score_mark(score), f"95 % {interval}" if interval else "", meaning(score)]
+        about = f": {', '.join(filter(None, parts))}; {polarity_text(score)}: {DETECTORS[score.detector].looks_for}"
+        about += f"; {choosing_score_text(score)} on the first half"
         if score.untrained is not None:
-            no_gain = " (no better)" * score.is_no_better_than_untrained
-            about += f"; untrained baseline {score.untrained:.3f}{no_gain}"
+            about += f", untrained baseline {score.untrained:.3f}"
         return f"{title} follows {score.detector}", about
 
 
