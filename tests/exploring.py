@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,11 +154,16 @@ def illegible(app: Any) -> list[str]:
     found = []
     for strip in app.screen._compositor.render_strips():
         for text, style, _ in strip:
-            if style is not None and any(map(str.isalnum, text)):
-                contrasts = [contrast(*colours_on(theme, style)) for theme in (DEFAULT_TERMINAL_THEME, MONOKAI)]
-                if style.dim or min(contrasts) < MIN_CONTRAST:
-                    found.append(text)
+            is_word = style is not None and any(map(str.isalnum, text))
+            if is_word and (style.dim or least_contrast(style) < MIN_CONTRAST):
+                found.append(text)
     return found
+
+
+@cache
+def least_contrast(style: Style) -> float:
+    """The contrast on a white terminal or on a dark one, whichever is less."""
+    return min(contrast(*colours_on(theme, style)) for theme in (DEFAULT_TERMINAL_THEME, MONOKAI))
 
 
 def colours_on(theme: TerminalTheme, style: Style) -> list[str]:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Ran]
 HOSTILE = "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab \U0001f642\n"
-QUOTED = quoting_text(3_000, seed=1)
+QUOTED = quoting_text(2_000, seed=1)
 
 
 @pytest.fixture(autouse=True)
