@@ -241,6 +241,8 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
     ):
         with pytest.raises(DataError, match=message):
             model.adapted(text)
+    with pytest.raises(DataError, match="knows no character of the text to adapt to"):
+        model.adapted("ЖЖ" * 20, unknown="skip")
 
 
 def test_the_command_reads_the_text_of_standard_input(chain_run: Path, command: Command) -> None:

@@ -100,7 +100,10 @@ def adapted(
     """
     settings = settings or DynamicSettings()
     if isinstance(text, str) or model.vocab.kind == "byte":
-        text = model.generator.known_text(text, unknown, what="text to adapt to")
+        known = model.generator.known_text(text, unknown, what="text to adapt to")
+        if text and not known:
+            raise DataError(f"{model.name} knows no character of the text to adapt to. Give another one.")
+        text = known
     encoded = model.encode(text)
     if len(encoded) <= settings.segment_length:
         raise DataError(
