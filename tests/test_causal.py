@@ -32,15 +32,13 @@ def ablate(network: CharRNN, text: EncodedText, layer: int, unit: int, at: str =
     return ablate_text(network, text, detectors, layer=layer, unit=unit, at=at)
 
 
-def read_freely(config: Config, network: CharRNN, text: EncodedText) -> tuple[Any, Any]:
-    """The log-probabilities (N - 1, V) and the cell values (N, L, H) in a loop."""
-    return step_through(Stepper(config, tensors_of(network)), text.ids)
-
-
 def held_slowly(
     config: Config, network: CharRNN, text: EncodedText, cell: tuple[int, int], at: str, free: tuple[Any, Any]
 ) -> tuple[Any, Any]:
-    """The changes (N - 1,) of the losses in nats while a cell is clamped in a loop, and the value it is clamped at."""
+    """The changes (N - 1,) of the losses in nats while a cell is clamped in a loop, and the value it is clamped at.
+
+    `free` are the log-probabilities and the cell values while none is.
+    """
     (layer, unit), (logprobs, values) = cell, free
     following = text.ids[1:].astype(np.int64)[:, None]
     held = Stepper(config, tensors_of(network))
@@ -54,7 +52,7 @@ def held_slowly(
 def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str, at: str) -> None:
     config = make_config(cell, depth, num_layers=2, zoneout=0.1)
     network, text = make_network(cell, depth, num_layers=2, zoneout=0.1).float(), make_text(300)
-    free = read_freely(config, network, text)
+    free = step_through(Stepper(config, tensors_of(network)), text.ids)
     for layer, unit in ((0, 3), (1, 5)):
         changes, value = held_slowly(config, network, text, (layer, unit), at, free)
         result = ablate(network, text, layer, unit, at)
@@ -80,7 +78,7 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context(monkeypatch: pytest.
     with reports() as done:
         result = ablate(network, text, 0, 2)
     config = make_config("gru", num_layers=2)
-    free = read_freely(config, network, text)
+    free = step_through(Stepper(config, tensors_of(network)), text.ids)
     changes, value = held_slowly(config, network, text, (0, 2), "mean", free)
     assert (result.change, result.value) == pytest.approx((changes[30:].mean(), value), abs=1e-5)
     assert done == {"ablating": 2 * len(text)}
