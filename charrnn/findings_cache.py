@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.errors import CharRNNError, CheckpointError, Message, named
 from charrnn.files import JSON, convert_os_errors, parse_json, read_capped, remove_temporaries, write_atomically
 
 FOLDER = "findings"
@@ -42,6 +42,8 @@ class FindingsCache:
     _entries: dict[str, JSON] | None = None
     """By kind and digest, oldest first; None if the file is not read yet."""
     _new: dict[str, JSON] = field(default_factory=dict)
+    warnings: list[Message] = field(default_factory=list)
+    """What was saved and cannot be right, one sentence each."""
 
     def get(self, kind: str, measured_from: Mapping[str, JSON]) -> JSON:
         """Return a cached value, None if there is none. The caller must validate it: a run may come from anybody."""
@@ -55,6 +57,15 @@ class FindingsCache:
     def put(self, kind: str, measured_from: Mapping[str, JSON], value: JSON) -> None:
         """Add a value, whose numbers must be finite; `save` writes it."""
         self._new[_name(kind, measured_from)] = value
+
+    def report(self, kind: str, saved: JSON, measured: JSON) -> None:
+        """Add a warning that a saved value is impossible, and what was measured instead."""
+        self.warnings.append(
+            Message(
+                f"{self._path} was changed: a {kind} in it, {str(saved)[:40]}, contradicts other numbers there; "
+                f"measured again, it is {str(measured)[:40]}. {named('recompute')} measures the others again"
+            )
+        )
 
     def ignore_saved(self) -> None:
         """Ignore the values saved so far; `save` replaces them by new ones."""

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
-from saved_runs import commit, make_run, save
+from saved_runs import commit, make_run
 from synthetic import make_corpus
 
 import charrnn
 from charrnn import findings_cache as findings_module
-from charrnn.api import Model
 from charrnn.cells import analysis as study
 from charrnn.cells import saved
 from charrnn.cells.analysis import FOUND_CELLS, found_cells
@@ -70,25 +69,15 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(f'{{"sha256":"{digest}","findings":{body}}}\n', encoding="ascii")
 
 
-def test_a_second_call_shows_the_same_and_reads_nothing(
-    command: Command, kept: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_second_call_shows_the_same_without_torch_and_numba_so_it_reads_nothing(
+    command: Command, kept: Path, process: Callable[..., Any]
 ) -> None:
-    def fail(*arguments: Any, **options: Any) -> Any:
-        raise AssertionError("the text is read again")
-
-    first = command(*QUOTE, "--recompute").out
-    monkeypatch.setattr(Model, "network", property(fail))
-    monkeypatch.setattr(Model, "untrained_baseline", fail)
-    assert command(*QUOTE).out == first
-    assert json.loads(command(*QUOTE, "--json").out)[0]["detector"] == "quote"
-
-
-def test_a_second_call_imports_neither_torch_nor_numba(kept: Path, process: Callable[..., Any]) -> None:
+    first = command(*QUOTE, "--json", "--recompute").out
+    assert json.loads(first)[0]["detector"] == "quote"
     code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "
     code += "print(code, sorted({'torch', 'numba'} & set(sys.modules)), file=sys.stderr)"
-    ran = process("-c", code, *QUOTE)
-    assert ran.stderr.decode().strip() == "0 []"
-    assert "quote" in ran.stdout.decode()
+    ran = process("-c", code, *QUOTE, "--json")
+    assert (ran.stderr.decode().strip(), ran.stdout.decode()) == ("0 []", first)
 
 
 def test_only_what_is_missing_is_measured(lab: Path, measured: list[str]) -> None:
@@ -113,6 +102,9 @@ def test_a_detector_is_known_by_its_labels(lab: Path, measured: list[str]) -> No
     assert survey(lab, of("aeiou")) == first and measured == ["mine.py"]
     assert [replace(score, detector="mine.py") for score in survey(lab, of("aeiou", "[aeiou]"))] == first
     assert survey(lab, of("lmnz")) != first and measured == ["mine.py"] * 2
+    model = charrnn.load(lab)
+    model.survey(TEXT, detectors=[of("aeio"), of("aeio", "twice")], cached=True)
+    assert measured[2:] == ["mine.py", "twice"] and model.findings.warnings == []
 
 
 STEP = "step-00000001"
@@ -207,6 +199,18 @@ def test_a_measurement_comes_back_as_it_was_and_what_is_signed_but_no_finding_do
         assert read([changed, strengths]) is None, changes
 
 
+def test_a_score_outside_its_interval_is_measured_again_with_a_warning(command: Command, kept: Path) -> None:
+    def forge(findings: dict[str, Any]) -> None:
+        (score,) = (value[0] for name, value in findings["entries"].items() if name.startswith("score "))
+        score[[field.name for field in fields(CellScore)].index("auc")] = 0.987654
+
+    first = command(*QUOTE).out
+    rewrite(kept, forge)
+    ran = command(*QUOTE)
+    assert ran.out == first and " was changed: a score in it, 0.987654, contradicts other numbers" in ran.err
+    assert "--recompute measures the others again" in ran.err and command(*QUOTE).err == "", "it is replaced"
+
+
 def test_another_program_measures_anew(lab: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     survey(lab, "quote")
     path = findings_path(lab, charrnn.load(lab).findings.step_name)
@@ -231,15 +235,6 @@ def test_findings_go_with_their_step(tmp_path: Path) -> None:
     commit(run, 4, best_step=1, keep=0)
     assert run.checkpoints() == [names[0], "step-00000004"]
     assert [path.stem for path in (run.path / "findings").iterdir()] == names[:1]
-
-
-def test_a_step_of_other_weights_does_not_know_those_before(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run-001")
-    save(run, 5)
-    digest = run.load_checkpoint("latest", with_training=False).digest
-    assert digest == run.load_checkpoint("latest", with_training=True).digest
-    save(run, 5, 6.0)
-    assert run.load_checkpoint("latest", with_training=False).digest != digest
 
 
 def test_a_file_stays_small_and_the_oldest_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

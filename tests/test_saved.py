@@ -1,14 +1,18 @@
 """Saved measurements: what is written is read back exactly, and anything else is refused."""
 
 import json
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.cells.saved import End, Layer, Place, Share, Unit, decode, encode
+import charrnn
+from charrnn.cells.saved import MEASURING, End, Layer, Place, Share, Unit, decode, encode, program_digest
 from charrnn.files import JSON
 
 SIZES = {"layers": 2, "units": 3, "chars": 100}
@@ -81,3 +85,17 @@ def test_the_parts_of_a_value_are_checked() -> None:
         assert isinstance(value, list)
         value[place] = wrong
         assert decode(Whole, value, SIZES) is None, place
+
+
+def test_the_digest_covers_all_code_that_measures_and_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    harmless = "code_cache, display, errors, extensions, files, findings_cache, lazy, options, process, progress"
+    package = Path(charrnn.__file__).parent
+    covered = {path for part in MEASURING for path in package.glob(part)}
+    for source in covered - {*package.glob("lab/**/*.py")}:
+        for name in re.findall(r"(?m)^ *from charrnn\.([\w.]+) import", source.read_text("utf-8")):
+            path = package / name.replace(".", "/")
+            is_covered = {path.with_suffix(".py"), path / "__init__.py"} & covered
+            assert is_covered or name in harmless.split(", "), (source, name)
+    usual, theirs = program_digest(), Mock(package="theirs 1.0", is_own=False)
+    monkeypatch.setattr("charrnn.cells.saved.scan_plugins", lambda group, kind: [theirs])
+    assert usual != program_digest.__wrapped__()

@@ -28,7 +28,7 @@ from charrnn.cells.records import (
     FoundCell,
     Passage,
 )
-from charrnn.cells.saved import decode, encode
+from charrnn.cells.saved import decode, encode, first_difference
 from charrnn.cells.scores import (
     Measured,
     Read,
@@ -162,9 +162,12 @@ class CellAnalysis:
         results = [None if found is None or not fits(found) else found for found in results]
         missing = [place for place, found in enumerate(results) if found is None]
         if missing:
-            for place, computed in zip(missing, compute(missing), strict=True):
-                results[place] = computed
-                self.cache.put(kind, keys[place], encode(computed))
+            before = [self.cache.get(kind, keys[place]) for place in missing]
+            for place, saved, computed in zip(missing, before, compute(missing), strict=True):
+                results[place], measured = computed, encode(computed)
+                if saved is not None and (pair := first_difference(saved, measured)) is not None:
+                    self.cache.report(kind, *pair)
+                self.cache.put(kind, keys[place], measured)
             self.cache.save()
         return cast(list[Result], results)
 

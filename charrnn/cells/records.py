@@ -19,6 +19,10 @@ FROM_AUTOCORRELATION = "autocorrelation"
 """Where the timescale of a cell type comes from in which no gate keeps the memory."""
 
 
+SLACK = 0.01
+"""How far a score may lie outside its interval, which is resampled from values in 512 groups of similar rank."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on.
@@ -58,6 +62,14 @@ class CellScore:
     """Rise of the loss inside the detector's spans when the cell is clamped at its mean, in nats per character."""
     ablation_outside: float | None = None
     """The same outside the spans."""
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether its interval contains the score, as far as both are there."""
+        reached = self.spearman if self.auc is None else self.auc
+        if reached is None or self.ci_low is None or self.ci_high is None:
+            return True
+        return self.ci_low - SLACK <= reached <= self.ci_high + SLACK
 
     @property
     def is_significant(self) -> bool:

@@ -17,6 +17,8 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 
 import numpy as np
 
+from charrnn.architectures import CELL_GROUP
+from charrnn.extensions import GROUP, scan_plugins
 from charrnn.files import JSON
 
 Result = TypeVar("Result")
@@ -66,17 +68,28 @@ Association = Annotated[float, Between(-1, 1)]
 """A value of a cell, a correlation, …"""
 
 
+MEASURING = (
+    *("architectures.py", "config.py", "intervals.py", "cells/*.py", "detectors/*.py", "lab/**/*.py", "model/*.py"),
+    *("text/encoded.py", "text/vocab.py"),
+)
+"""Patterns of the source files whose code decides what is measured."""
+
+
 @cache
 def program_digest() -> str | None:
-    """Return the SHA-256 of the source code that measures; None if the source files are not installed."""
+    """Return the SHA-256 of the source code that measures, with the versions of the packages that add cells or rooms.
+
+    None if the source files are not installed. Raises UsageError as `scan_plugins`.
+    """
     package = Path(__file__).parents[1]
-    parts = ("intervals.py", "cells/*.py", "detectors/*.py", "lab/**/*.py", "model/*.py")
-    sources = sorted(path for part in parts for path in package.glob(part))
+    sources = sorted(path for part in MEASURING for path in package.glob(part))
     if not sources:
         return None
     digest = hashlib.sha256()
     for source in sources:
         digest.update(source.read_bytes())
+    plugins = [plugin for group in (GROUP, CELL_GROUP) for plugin in scan_plugins(group, "extension")]
+    digest.update(repr(sorted({plugin.package for plugin in plugins if not plugin.is_own})).encode())
     return digest.hexdigest()
 
 
@@ -95,13 +108,21 @@ def encode(value: Any) -> JSON:
 def decode(kind: type[Result], value: JSON, sizes: Mapping[str, int]) -> Result | None:
     """Return the measurement of a type from its JSON; None if `value` is anything else.
 
-    Numbers are finite and in the ranges that the type states; `sizes` has the number of layers, units and chars.
+    Numbers are finite and in the ranges that the type states; `sizes` has the number of layers, units and chars. A
+    record may have a property `is_consistent`, which must be true.
     """
     try:
         result: Result = _reader(cast(Any, kind))(value, sizes)
     except _UnexpectedError:
         return None
     return result
+
+
+def first_difference(saved: JSON, measured: JSON) -> tuple[JSON, JSON] | None:
+    """Return the first two parts of two encoded measurements that differ, but for names; None if they are equal."""
+    if isinstance(saved, list) and isinstance(measured, list) and len(saved) == len(measured):
+        return next(filter(None, map(first_difference, saved, measured)), None)
+    return None if saved == measured or isinstance(measured, str) else (saved, measured)
 
 
 class _UnexpectedError(Exception):
@@ -128,7 +149,14 @@ def _reader(kind: Any) -> Reader:
         read_fields = _tuple_reader(tuple(hints[field.name] for field in fields(kind)))
         names = [field.name for field in fields(kind)]
         build: Callable[..., Any] = cast(Any, kind)
-        return lambda value, sizes: build(**dict(zip(names, read_fields(value, sizes), strict=True)))
+
+        def read_record(value: JSON, sizes: Mapping[str, int]) -> Any:
+            record = build(**dict(zip(names, read_fields(value, sizes), strict=True)))
+            if not getattr(record, "is_consistent", True):
+                raise _UnexpectedError
+            return record
+
+        return read_record
 
     def read_plain(value: JSON, sizes: Mapping[str, int]) -> Any:
         if type(value) is not kind or (type(value) is float and not math.isfinite(value)):

@@ -119,6 +119,7 @@ def visualize(
         export_arrays(subject, export)
         return
     shown = analysis.show(subject, analysis.measure(subject))
+    warn(tuple(subject.model.findings.warnings), quiet=quiet)
     print_json(shown.data) if json else deliver(replace(shown, columns=columns), export)
 
 
