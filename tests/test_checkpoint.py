@@ -40,7 +40,7 @@ def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_emp
     for taken in (tmp_path / "a" / "b", tmp_path / "file"):
         with pytest.raises(UsageError) as caught:
             RunWriter.create_at(taken)
-        assert f"continue it with `resume={taken}`" in str(caught.value)
+        assert "is no run\ngive `out` another name" in str(caught.value)
     with pytest.raises(CharRNNError, match=r"file/below.*Not a directory"):
         RunWriter.create_at(tmp_path / "file" / "below")
 
@@ -94,9 +94,11 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
     written = (run.path / "step-00000100").stat().st_ino
     save(run, 100, value=1.0)
     assert (run.path / "step-00000100").stat().st_ino == written
+    digests = {run.load_checkpoint("latest", with_training=is_whole).digest for is_whole in (False, True)}
     # Another one is of a schedule that was changed since: to keep it would mix two trainings.
     save(run, 100, value=2.0)
-    assert run.load_checkpoint("latest", with_training=False).model["weight"][0, 0] == 2.0
+    replaced = run.load_checkpoint("latest", with_training=False)
+    assert replaced.model["weight"][0, 0] == 2.0 and len(digests | {replaced.digest}) == 2
     (run.path / "step-00000100" / "training.json").unlink()
     save(run, 100, value=3.0)
     loaded = run.load_checkpoint("latest", with_training=False)

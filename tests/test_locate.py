@@ -39,6 +39,12 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     assert open_run(None, checkpoints).path.name == "a-001"
 
 
+def test_there_is_no_pointer_to_a_best_step_that_does_not_exist(run: RunWriter) -> None:
+    commit(run, 1, best_step=1)
+    commit(run, 2, best_step=7)
+    assert (run.path / "latest").exists() and not (run.path / "best").exists()
+
+
 def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
     older, validated, abandoned, started = (make_run(checkpoints / f"{name}-001") for name in "abcd")

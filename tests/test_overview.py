@@ -75,6 +75,16 @@ def test_a_summary_counts_weights_and_characters(build: Build) -> None:
     assert (found.seed, found.text, found.corpus) == (0, "standard library", "the standard library")
 
 
+def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunReader(build("chain", validation(1, 1.0, 1.25), validation(2, 2.0, 1.5), validation(9, 3.0, 0.5)))
+    state = {"step": 2, "best_nats": 1.25, "best_step": 1}
+    for changes, logged in (({}, None), ({"best_nats": 1.1}, 1.25), ({"step": 9}, 0.5)):
+        monkeypatch.setattr(RunReader, "newest_state", lambda self, given=state | changes: (given, None))
+        found = summarize(folder).warnings
+        assert found == read_learning_curve(folder).warnings and len(found) == (logged is not None)
+        assert all(f"{logged:.4f} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
+
+
 def test_a_text_is_named_in_short() -> None:
     gz, pattern = "/texts/tiny shakespeare.txt.gz", "texts/novels/**/*.txt"
     names = {(): "standard library", (gz,): "tiny shakespeare", ("-", "c.txt"): "stdin +1", (pattern,): "novels"}
@@ -227,7 +237,7 @@ def test_losses_that_must_not_be_compared_get_a_note(change: dict[str, Any], not
 
 def test_as_many_curves_are_drawn_as_there_are_marks(command: Callable[..., Ran], build: Build) -> None:
     for name, nats in (("b-001", 2.0), ("a-001", 1.5), *((f"d-{number}", 9.0) for number in range(MAX_CURVES))):
-        build(name, validation(1, 1.0, nats))
+        build(name, validation(2, 1.0, nats))
     ran = command("runs", "--plot")
     assert ran.err == "warning: drawing the last 7 of 9 runs; name others to draw them\n"
     assert all(f"d-{number}" in ran.out for number in range(MAX_CURVES)) and "b-001" not in ran.out

@@ -1,7 +1,7 @@
 """Summaries and learning curves of runs: of one, of all in a folder, or of those that are named."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
@@ -10,8 +10,10 @@ from typing import Any, TypeVar, cast
 from charrnn.config import resolved
 from charrnn.display import Displayable, RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
+from charrnn.files import JSON
 from charrnn.model.shapes import num_parameters
 from charrnn.progress import task
+from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step
 from charrnn.runs.description import Description
 from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
 from charrnn.runs.logs import MetricsLog
@@ -180,11 +182,13 @@ def summarize(folder: RunReader) -> RunSummary:
     """Summarize a run's model, progress and best loss. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     problems: list[str] = []
-    step, best_nats, seconds = 0, None, 0.0
+    step, seconds = 0, 0.0
+    losses: dict[int, float] = {}
     for loss in MetricsLog(folder.path / "metrics.jsonl").losses(problems):
         step, seconds = max(step, loss.step or 0), loss.seconds
         if loss.is_validation and loss.nats is not None:
-            best_nats = loss.nats if best_nats is None else min(best_nats, loss.nats)
+            losses[loss.step or 0] = loss.nats
+    problems += loss_problems(folder, losses)
     num_weights = None
     try:
         num_weights = num_parameters(config, len(Description.read(folder.path).vocab()))
@@ -205,10 +209,31 @@ def summarize(folder: RunReader) -> RunSummary:
         step=step,
         num_steps=config.steps or 0,
         num_chars=step * resolved(config.num_lanes) * resolved(config.bptt_length),
-        best_nats=best_nats,
+        best_nats=min(losses.values(), default=None),
         minutes=seconds / 60,
         warnings=tuple(problems),
     )
+
+
+def loss_problems(folder: RunReader, losses: Mapping[int, float]) -> list[str]:
+    """Return whether logged validation losses, by step, contradict what the newest checkpoint says of the best one."""
+    state: Mapping[str, JSON] = {}
+    with contextlib.suppress(CheckpointError):
+        state = folder.newest_state()[0]
+    best, newest = best_checkpoint(state), state.get("step")
+    if best is None or not isinstance(newest, int):
+        return []
+    nats = cast(float, state["best_nats"])
+    # A process that was killed may have logged a validation that it did not save.
+    num_known = newest if state.get("is_validation_due") is True else newest + 1
+    least = min((loss for step, loss in losses.items() if step < num_known), default=nats)
+    logged = least if least <= nats else losses.get(checkpoint_step(best), nats)
+    if logged == nats:
+        return []
+    return [
+        f"the best validation loss is {logged:.4f} in {folder.path / 'metrics.jsonl'} and {nats:.4f} in the newest "
+        f"checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn evaluate {folder.name}"
+    ]
 
 
 def text_name(corpus: tuple[str, ...]) -> str:
@@ -248,6 +273,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         while logged and logged[-1][0] >= loss.step:
             logged.pop()
         logged.append((loss.step, loss.seconds, loss.nats))
+    problems += loss_problems(folder, {step: nats for step, _, nats in points[True]})
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
 
     def curve(logged: list[tuple[int, float, float]]) -> LossCurve:

@@ -165,10 +165,16 @@ class RunWriter(RunReader):
         self.write_pointers(loaded.name, loaded.state)
 
     def write_pointers(self, latest: str, state: Mapping[str, JSON]) -> None:
-        """Write the names of the newest checkpoint and of the best one, by its state, to `latest` and `best`."""
+        """Write the names of the newest checkpoint and of the best one, by its state, to `latest` and `best`.
+
+        There is no `best` while that checkpoint does not exist.
+        """
         for pointer, name in (("latest", latest), ("best", best_checkpoint(state))):
-            if name is not None:
+            if name is not None and (self.path / name).is_dir():
                 write_atomically(self.path / pointer, f"{name}\n".encode("ascii"))
+            else:
+                with convert_os_errors("remove", self.path / pointer):
+                    (self.path / pointer).unlink(missing_ok=True)
 
     def save_checkpoint(
         self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
