@@ -71,6 +71,8 @@ class Model(Generating, Displayable):
     """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step; None if it is not known."""
+    instead_of: str | None = None
+    """What is wrong with the checkpoint that was asked for, if this is another one; `export` refuses it."""
 
     def __post_init__(self) -> None:
         self.generator = Generator(self.config, self.vocab, self.tensors, self.name)
@@ -396,6 +398,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
+        instead_of=loaded.instead_of,
         val_nats=best_nats if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float) else None,
     )
     check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)

@@ -95,6 +95,17 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
     assert command("export", "a", "b", "c.zip").code == 2
 
 
+def test_a_step_that_stands_for_the_damaged_best_is_exported_only_by_its_number(command: Command, lab: Path) -> None:
+    model = charrnn.load(lab)
+    weights = lab / f"step-{model.step:08d}" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    other = charrnn.load(lab).step
+    ran = command("export", lab, "bad.zip", "--force")
+    assert (ran.code, ran.out) == (4, "") and not Path("bad.zip").exists()
+    assert "model.safetensors is damaged" in ran.err and f"to export that, name it: {lab.name}@{other}\n" in ran.err
+    assert command("export", f"{lab}@{other}", "other.zip").code == 0 and charrnn.load("other.zip").step == other
+
+
 def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:
     whole, model = file.read_bytes(), charrnn.load(alphabet_run)
     noticed = 0

@@ -13,7 +13,7 @@ import typer
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn
-from charrnn.errors import UsageError, named
+from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.extensions import ModelMethod
 from charrnn.views.export import ExportFormat, check_target
 
@@ -84,6 +84,11 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as `export_model`."""
     from charrnn.files import behind_links, write_atomically
 
+    if model.instead_of is not None:
+        raise CheckpointError(
+            f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place: "
+            f"to export that, name it: {model.name}@{model.step}"
+        )
     data, check = check_model_target(path, is_replaced=force).write(model, path)
     check_model_target(path, is_replaced=force)  # again: a file can appear while a large model is converted
     write_atomically(behind_links(path), data)
@@ -95,7 +100,8 @@ def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path
 
     `load` and every command take a .zip. No format contains the optimizer, a text or the name of a folder. Raises
     UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless `force`;
-    CharRNNError if it cannot be written.
+    CheckpointError for a step that stands for a damaged one, unless `load` got its number; CharRNNError if it cannot be
+    written.
     """
     write_model(model, Path(path), force=force)
     return Path(path)
@@ -123,6 +129,9 @@ def export(
     target = check_model_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
     data, check = write_model(model, Path(file), force=force)
+    if not quiet and not json:
+        loss = "" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per character"
+        sys.stderr.write(f"step {model.step:,}{loss}\n")
     if target.suffix == ".onnx" and check is None:
         warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
     if check is not None and not quiet and not json:

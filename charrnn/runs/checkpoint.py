@@ -59,6 +59,8 @@ class Checkpoint:
     """SHA-256 of the weights, the configuration and the alphabet."""
     warnings: tuple[str, ...] = ()
     """What was found damaged and what is used instead, one sentence each."""
+    instead_of: str | None = None
+    """What is wrong with the checkpoint that was asked for, if this is another one."""
 
 
 def checkpoint_name(step: int) -> str:

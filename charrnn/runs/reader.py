@@ -143,10 +143,10 @@ class RunReader:
             else:
                 if problems and not is_named and self._wanted(which) == (name, []):
                     problems = []  # A training process has pruned what was being read, and saved this one.
+                instead_of = problems[0].splitlines()[0] if problems else None
                 problems += self._problems_beside(loaded.description)
-                return replace(
-                    loaded, warnings=tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
-                )
+                warnings = tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
+                return replace(loaded, warnings=warnings, instead_of=instead_of)
         raise CheckpointError(
             f"no checkpoint of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or train a new run"
         )
