@@ -175,9 +175,10 @@ def test_nothing_is_left_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert kept.shape == (50,)
 
 
-def test_a_full_disk_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at", ["os.posix_fallocate", "mmap.mmap"])
+def test_a_full_disk_is_one_clear_error_before_anything_is_read(monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
-    monkeypatch.setattr("charrnn.cells.trace.mmap.mmap", full)
+    monkeypatch.setattr(f"charrnn.cells.trace.{at}", full, raising=False)
     with pytest.raises(CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left") as info:
         Activations(random_network("rnn"), make_text(50))
     assert "TMPDIR" in str(info.value) and str(info.value).count("\n") < 3

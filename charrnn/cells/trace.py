@@ -5,7 +5,9 @@ Shapes: N characters, L layers, H units per layer, C = L * H cells, T and B as i
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
 import tempfile
 import weakref
 from collections.abc import Generator, Iterator, Sequence
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 Float32Array = NDArray[np.float32]
 ZEROS = bytes(1 << 20)
-"""What the file is filled with."""
+"""What the file is filled with where no space can be reserved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,9 +276,7 @@ def _map_temporary(num_bytes: int) -> tuple[IO[bytes], mmap.mmap]:
         with ExitStack() as stack:
             file = stack.enter_context(tempfile.TemporaryFile(prefix="charrnn-"))
             # All space is taken now: writing to a mapped page without space on the disk would end the process.
-            for begin in range(0, num_bytes, len(ZEROS)):
-                file.write(ZEROS[: num_bytes - begin])
-            file.flush()
+            _reserve(file, num_bytes)
             mapped = mmap.mmap(file.fileno(), num_bytes)
             stack.pop_all()  # `Activations.close` closes it.
             return file, mapped
@@ -286,3 +286,18 @@ def _map_temporary(num_bytes: int) -> tuple[IO[bytes], mmap.mmap]:
             f"{error.strerror or error}.\n"
             "Set the environment variable TMPDIR to a folder with more space, or measure a shorter text."
         ) from error
+
+
+def _reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Make an empty file `num_bytes` long, with space for all of them on the disk. Raises OSError."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            # Not by zeros: where a file system copies on write or compresses, the values need new space.
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+    for begin in range(0, num_bytes, len(ZEROS)):
+        file.write(ZEROS[: num_bytes - begin])
+    file.flush()
