@@ -96,6 +96,12 @@ def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) ->
         detector.label("aba")
 
 
+def test_a_file_that_labels_a_text_in_two_ways_is_refused(tmp_path: Path) -> None:
+    code = "import numpy as np\nx = np.zeros(9, bool)\ndef label(text):\n    x[:] ^= True\n    return x\n"
+    with pytest.raises(UsageError, match=r"^The detector mine\.py returned other labels .* Let it use no random"):
+        custom_detector(write(tmp_path, code)).label("a" * 9)
+
+
 def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:
     package = Path(charrnn.__file__).parent
     sources = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}

@@ -45,7 +45,7 @@ def test_a_function_is_a_detector_described_by_its_docstring(
     assert (detector.name, detector.looks_for) == ("vowels", "Inside a vowel")
     labels = detector.label("lamp")
     assert labels is not None and labels.dtype == bool and labels.tolist() == [False, True, False, False]
-    assert capsys.readouterr() == ("", "labelling\n"), "stdout is for results"
+    assert capsys.readouterr() == ("", "labelling\n" * 2), "stdout is for results"
 
 
 def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared_with_them(

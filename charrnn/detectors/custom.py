@@ -24,7 +24,8 @@ Run = Callable[..., Any]
 def custom_detector(spec: str, name: str | None = None) -> Detector:
     """Return the detector of a file if `spec` ends in .py, else that of a regular expression; by default named so.
 
-    The file is run, because it was named; its function `label(text)` returns a bool or an int for each character.
+    The file is run, because it was named; its function `label(text)` returns a bool or an int for each character, the
+    same ones for the same text. It may import installed packages, but no file beside it.
     Raises UsageError, here or when it labels, with the file and the line at fault.
     """
     found = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
@@ -98,10 +99,19 @@ def _from_file(path: Path) -> Detector:
 def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none: bool) -> Label:
     """Return a labelling function that calls `function` by `run` and checks what it returns."""
 
-    @lru_cache(maxsize=2)  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
-    def label(text: str) -> Labels | None:
+    def label_once(text: str) -> Labels | None:
         labels = run(function, text)
         return None if labels is None and may_be_none else _as_array(what, labels, text)
+
+    @lru_cache(maxsize=2)  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
+    def label(text: str) -> Labels | None:
+        first, second = label_once(text), label_once(text)
+        if first is not second and (first is None or second is None or not np.array_equal(first, second)):
+            raise UsageError(
+                f"{what} returned other labels when it was called again with the same text. Let it use no random "
+                "numbers, or seed them in each call, and keep nothing from one call to the next."
+            )
+        return first
 
     return label
 
@@ -124,4 +134,5 @@ def _as_array(what: str, labels: Any, text: str) -> Labels:
     if array.ndim != 1 or array.dtype.kind not in "biu":
         odd = next((label for label in labels if not isinstance(label, int | np.integer | np.bool_)), labels)
         raise UsageError(f"{wanted}; one of them is {odd!r:.60}.")
-    return array if array.dtype == bool else array.astype(np.int64)
+    # A copy, because the function may use one array for all calls.
+    return array.astype(bool if array.dtype == bool else np.int64)

@@ -235,15 +235,11 @@ def _complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
     for block in blocks:
         head, newline, tail = block.rpartition(b"\n")
         if newline:
-            yield _plain_line_ends(b"".join((*parts, head, newline)))
+            yield b"".join((*parts, head, newline)).replace(b"\r\n", b"\n")
             parts = []
         parts.append(tail)
     if rest := b"".join(parts):
-        yield _plain_line_ends(rest + b"\n")
-
-
-def _plain_line_ends(lines: bytes) -> bytes:
-    return lines.replace(b"\r\n", b"\n") if b"\r" in lines else lines
+        yield (rest + b"\n").replace(b"\r\n", b"\n")
 
 
 _BLANK_LINES = re.compile(rb"^[ \t\r\f\v]+$", re.MULTILINE)
@@ -310,6 +306,8 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
             raise DataError(
                 f"{label} has no column {column!r}; its header has {listed}: give one of them as {named('column')}"
             )
+        if names.count(column) > 1:
+            raise DataError(f"{label} has {names.count(column)} columns {column!r} in its header: rename all but one")
         index = names.index(column)
         for row in rows:
             if row and len(row) <= index:
