@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -174,6 +175,23 @@ def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_
         in_processes(3, lambda group: group.check_same_text(str(group.rank // 2)))
     with pytest.raises(UsageError, match="standard input, which 2 processes cannot all read"):
         in_processes(2, lambda group: group.check_corpus(["-"]))
+
+
+def test_processes_exchange_while_one_of_them_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.scale.processes.group.PULSE_SECONDS", 0.001)
+    num_exchanged, enough, exchange_once = count(1), threading.Event(), Meeting.exchange
+
+    def watch(self: Meeting, rank: int, tensor: Tensor) -> list[Tensor]:
+        if next(num_exchanged) == 9:
+            enough.set()
+        return exchange_once(self, rank, tensor)
+
+    def read(group: ProcessGroup) -> bool:
+        with group.together():
+            return not group.is_first or enough.wait(60)
+
+    monkeypatch.setattr(Meeting, "exchange", watch)
+    assert in_processes(2, read) == [True, True]
 
 
 def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:

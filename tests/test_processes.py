@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from conftest import Ran, clean_environment
@@ -20,7 +22,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.scale.processes.launched import Rank, RankedProcess, check_processes, this_rank
+from charrnn.scale.processes import launcher
+from charrnn.scale.processes.launched import Rank, RankedProcess, check_processes, this_rank, timeout_seconds
 from charrnn.scale.processes.launcher import exit_code, without_processes
 
 if TYPE_CHECKING:
@@ -54,6 +57,9 @@ def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
     assert this_rank({"RANK": "x"}) is None, "a process on its own"
     environment = TORCHRUN | ADDRESS
     assert this_rank(environment) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2)
+    assert (timeout_seconds({}), timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"})) == (60, 7)
+    with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"):
+        timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
 
 
 @pytest.mark.parametrize(
@@ -131,6 +137,15 @@ def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int],
     assert exit_code(codes, number) == code
     with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
         exit_code({0: 1, 1: -9}, 0)
+
+
+def test_the_partners_of_a_killed_process_are_killed_after_twenty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = count(0.0, launcher.WATCH_SECONDS / 2)
+    monkeypatch.setattr(launcher, "time", Mock(monotonic=lambda: next(clock), sleep=lambda _: next(clock)))
+    killed, hung = Mock(exit_code=-signal.SIGKILL), Mock(exit_code=None)
+    assert launcher._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {0: -signal.SIGKILL}
+    hung.send.assert_called_once_with(signal.SIGTERM)
+    assert 20 < next(clock) < 21, "and then `launch` kills those that are left"
 
 
 # What the processes of a launch know together

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,16 +22,15 @@ from charrnn.files import JSON
 from charrnn.lazy import torch
 from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
 from charrnn.runs.description import Description
-from charrnn.scale.processes.launched import agent_store, check_no_stdin, this_rank
+from charrnn.scale.processes.launched import agent_store, check_no_stdin, this_rank, timeout_seconds
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.training.process_group import SINGLE, ProcessGroup, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-TIMEOUT_SECONDS = 600
-"""Longest wait for another process that is still connected. One that ended is noticed at once: its connection breaks.
-While one process validates, the others exchange flags with it, so no validation is too long."""
+PULSE_SECONDS = 1.0
+"""Time between two exchanges of processes while one of them reads, plans or loads: none of that takes too long."""
 
 
 class ConnectedProcesses(ProcessGroup):
@@ -160,13 +160,19 @@ class ConnectedProcesses(ProcessGroup):
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Run a block in every process; raise OtherProcessError where it succeeded but failed in another process."""
+        pulse = _Pulse(self)
         try:
             yield
         except Exception:  # whatever it is, the others must not wait for this process; raised again
             with contextlib.suppress(OtherProcessError):
-                self.any(True)
+                pulse.end(has_failed=True)
             raise
-        if self.any(False)[0]:
+        except BaseException:  # an interrupt, which reaches the others, too
+            pulse.is_abandoned = True
+            pulse.ended.set()
+            pulse.join(2 * PULSE_SECONDS)
+            raise
+        if pulse.end(has_failed=False):
             raise OtherProcessError("another process of this training failed: its message says why")
 
     def in_turn(self, read: Callable[[], Result]) -> Result:
@@ -175,6 +181,44 @@ class ConnectedProcesses(ProcessGroup):
             result = read() if self.local_rank == 0 else None
         with self.together():
             return read() if result is None else result
+
+
+class _Pulse(threading.Thread):
+    """Exchanges with the other processes until the blocks of all have ended, or one has failed."""
+
+    def __init__(self, group: ConnectedProcesses) -> None:
+        super().__init__(daemon=True)
+        self.group = group
+        self.ended = threading.Event()
+        """Set when the block of this process has ended."""
+        self.has_failed = self.is_abandoned = False
+        """Whether the block of this process has failed, or at last that of any; whether it was interrupted."""
+        self.error: OtherProcessError | None = None
+        self.start()
+
+    def end(self, *, has_failed: bool) -> bool:
+        """Wait for the other processes; return whether the block failed in any. Raises OtherProcessError."""
+        self.has_failed |= has_failed
+        self.ended.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.has_failed
+
+    def run(self) -> None:
+        """Exchange at once when the block has ended, and at every pulse before."""
+        num_ended = num_failed = 0.0
+        try:
+            while num_ended < self.group.size and not num_failed:
+                self.ended.wait(PULSE_SECONDS)
+                if self.is_abandoned:
+                    return
+                flags = torch.tensor([float(self.ended.is_set()), float(self.has_failed)])
+                self.group._sum(flags)
+                num_ended, num_failed = flags.tolist()
+            self.has_failed = num_failed > 0
+        except OtherProcessError as error:
+            self.error = error
 
 
 class TorchProcesses(ConnectedProcesses):
@@ -204,7 +248,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         raise UsageError(f"This torch has no gloo, which connects processes: train in one process, not in {size}.")
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
-    timeout = timedelta(seconds=TIMEOUT_SECONDS)
+    timeout = timedelta(seconds=timeout_seconds(environment))
     try:
         store = agent_store(environment, timeout, "charrnn-group")
         torch.distributed.init_process_group(

@@ -31,6 +31,9 @@ MAX_THREADS = 1024
 """Largest OMP_NUM_THREADS that counts as a choice."""
 SUPERVISED = "CHARRNN_SUPERVISED"
 """Environment variable that `launcher` sets for its processes."""
+TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
+"""Environment variable with the longest wait for another process that is still connected, such as one whose host has
+vanished. One that ended is noticed at once: its connection breaks. It must be longer than a step and a save."""
 REACH_SECONDS = 5.0
 """Longest wait for the key-value store, which runs in the parent of this process or on the first host."""
 ERROR_SECONDS = 2.0
@@ -90,14 +93,22 @@ def this_rank(environment: Mapping[str, str]) -> Rank | None:
     return Rank(number, world_size, local_rank, local_world_size)
 
 
-def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int, default: str = "") -> int:
+USE_TORCHRUN = "torchrun sets it; unset WORLD_SIZE to train in one process"
+"""The remedy for one of its variables."""
+
+
+def _number(
+    environment: Mapping[str, str], name: str, lowest: int, highest: int, default: str = "", remedy: str = USE_TORCHRUN
+) -> int:
     value = environment.get(name, default)
     if not _is_number(value, lowest, highest):
-        raise UsageError(
-            f"{name} is {value[:40]!r}; it must be a whole number from {lowest} to {highest}\n"
-            "torchrun sets it; unset WORLD_SIZE to train in one process"
-        )
+        raise UsageError(f"{name} is {value[:40]!r}; it must be a whole number from {lowest} to {highest}\n{remedy}")
     return int(value)
+
+
+def timeout_seconds(environment: Mapping[str, str]) -> int:
+    """Return the longest wait for another process. Raises UsageError for a TIMEOUT out of range."""
+    return _number(environment, TIMEOUT, 1, 86_400, "60", "unset it to wait for 60 seconds")
 
 
 def _is_number(text: str, lowest: int, highest: int) -> bool:
