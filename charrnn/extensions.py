@@ -25,7 +25,7 @@ from pkgutil import iter_modules
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.errors import UsageError
+from charrnn.errors import Message, UsageError
 
 if TYPE_CHECKING:
     from importlib import metadata
@@ -53,7 +53,7 @@ class Plugin:
     @property
     def is_own(self) -> bool:
         """Whether it is a part of charrnn itself."""
-        return self.entry_point.value.startswith("charrnn.")
+        return self.entry_point.value.startswith("charrnn.") and self.package.split()[0] == "charrnn"
 
     def load(self) -> object:
         """Import and return the object. Raises UsageError, which names the package, if that fails."""
@@ -191,33 +191,44 @@ def module_names(package: str, path: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{package}.{module.name}" for module in iter_modules(path))
 
 
-@cache
-def _rooms() -> tuple[tuple[Plugin, ModuleType], ...]:
-    """Import the packages and modules that entry points of GROUP name, those of charrnn first.
-
-    Raises UsageError, which names the package, for one that cannot be imported.
-    """
-    plugins = sorted(scan_plugins(GROUP, "extension"), key=lambda plugin: not plugin.is_own)
-    return tuple((plugin, _import(plugin, plugin.entry_point.value)) for plugin in plugins)
+LEFT_OUT: list[Message] = []
+"""Why rooms of other packages are left out, one sentence each: what they would add is missing, all else works."""
 
 
-def _import(plugin: Plugin, name: str) -> ModuleType:
-    # An error in charrnn itself is a bug, which is reported with its traceback.
-    module: ModuleType = import_module(name) if plugin.is_own else plugin.run(import_module, name)
+def _import(plugin: Plugin, name: str) -> ModuleType | None:
+    """Import a module of a room; None, with a reason in LEFT_OUT, if that of another package cannot be used."""
+    if plugin.is_own:  # An error in charrnn itself is a bug, which is reported with its traceback.
+        return import_module(name)
+    try:
+        module: ModuleType = plugin.run(import_module, name)
+    except UsageError as error:
+        LEFT_OUT.append(Message(f"{error.marked}. It is left out: reinstall or remove the package"))
+        return None
+    for declared, kind in (("COMMANDS", CommandEntry), ("MODULES", str), ("EXTENSIONS", object)):
+        value = getattr(module, declared, ())
+        if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
+            LEFT_OUT.append(Message(f"The {plugin} is left out: its {declared} is no tuple of {kind.__name__}"))
+            return None
     return module
 
 
-def commands() -> dict[str, CommandEntry]:
-    """Return the commands of all rooms by name.
+@cache
+def _rooms() -> tuple[tuple[Plugin, ModuleType], ...]:
+    """Import the packages and modules that entry points of GROUP name, those of charrnn first."""
+    plugins = sorted(scan_plugins(GROUP, "extension"), key=lambda plugin: not plugin.is_own)
+    rooms = ((plugin, _import(plugin, plugin.entry_point.value)) for plugin in plugins)
+    return tuple((plugin, room) for plugin, room in rooms if room is not None)
 
-    Raises UsageError for a room that cannot be imported and for a name that is offered twice.
-    """
+
+@cache
+def commands() -> dict[str, CommandEntry]:
+    """Return the commands of all rooms by name; of two with one name the first, with a reason in LEFT_OUT."""
     entries: dict[str, CommandEntry] = {}
     for plugin, room in _rooms():
         for entry in getattr(room, "COMMANDS", ()):
             if entry.name in entries:
-                raise UsageError(f"The {plugin} offers a second command {entry.name!r}. Uninstall one of the packages.")
-            entries[entry.name] = entry
+                LEFT_OUT.append(Message(f"The {plugin} offers a second command {entry.name!r}, which is left out"))
+            entries.setdefault(entry.name, entry)
     return entries
 
 
@@ -232,7 +243,7 @@ def _declared() -> tuple[object, ...]:
 
 
 def offered(kind: type[Kind]) -> tuple[Kind, ...]:
-    """Return all declared objects of a class, in the order of the rooms and of their modules. Raises as `commands`."""
+    """Return all declared objects of a class, in the order of the rooms and of their modules."""
     return tuple(declared for declared in _declared() if isinstance(declared, kind))
 
 

@@ -13,12 +13,16 @@ from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.progress import TerminalProgress
 from charrnn.cli.root import Invocation, app, command_names
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import describe_unexpected, discard_output, print_error
+from charrnn.cli.streams import describe_unexpected, discard_output, print_error, warn
 from charrnn.errors import CharRNNError, OtherProcessError
+from charrnn.extensions import LEFT_OUT
 from charrnn.process import ending_signals_delayed
 from charrnn.progress import using
 from charrnn.training.process_group import LaunchedProcess, launched_process
 from charrnn.version import __version__
+
+QUIET = {"-q", "--quiet"}
+"""Options that silence warnings and progress."""
 
 
 def _show_version(is_asked: bool) -> None:
@@ -66,6 +70,9 @@ def run(arguments: Sequence[str]) -> int:
             if earlier is None:  # of several processes that train, the first one to fail prints
                 print_error(message)
         return code if earlier is None else earlier
+    finally:
+        if LEFT_OUT and _launched().rank == 0:
+            warn(tuple(LEFT_OUT), quiet=not QUIET.isdisjoint(arguments))
 
 
 def _explain(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
@@ -129,7 +136,7 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     with signals.handle():
         try:
             invocation = Invocation(signals, tuple(arguments))
-            with using(TerminalProgress(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))):
+            with using(TerminalProgress(quiet=not QUIET.isdisjoint(arguments))):
                 result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=invocation)
             sys.stdout.flush()
         except BaseException:
