@@ -19,9 +19,7 @@ def positions(num_ids: int) -> NDArray[np.uint16]:
 
 @given(SIZES, st.integers(0, 200), st.integers(1, 70))
 @settings(max_examples=60)
-def test_a_window_reads_on_from_the_start_of_each_row_around_the_ring(
-    sizes: tuple[int, int], cursor: int, length: int
-) -> None:
+def test_a_window_reads_on_in_each_row_around_the_ring(sizes: tuple[int, int], cursor: int, length: int) -> None:
     num_ids, batch_size = sizes
     inputs, targets = BatchRows(positions(num_ids), batch_size).window(cursor, length)
     for row in range(batch_size):

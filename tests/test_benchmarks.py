@@ -33,9 +33,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_report_prints_its_rows_as_a_table_or_as_one_object(
-    load: Any, capsys: pytest.CaptureFixture[str], as_json: bool
-) -> None:
+def test_a_report_prints_a_table_or_one_object(load: Any, capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
     report = load("measuring").Report("name", as_json=as_json, with_limits=False)
     report.add(cell="lstm", chars_per_second=12345.6, ratio=1.234)
     report.add(cell="gru", chars_per_second=99.994, ratio=None)
@@ -148,9 +146,7 @@ def test_the_charts_of_the_recipe_are_those_of_its_summary_and_its_rule(
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn", "gru"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_models_in_a_row_of_the_papers_table_have_nearly_equal_numbers_of_parameters(
-    load: Any, cell: str, layers: int
-) -> None:
+def test_models_in_a_row_of_the_papers_table_have_nearly_as_many_parameters(load: Any, cell: str, layers: int) -> None:
     paper_table = load("paper_table")
     for size in paper_table.SIZES:
         lstm = paper_table.Entry(size=size, cell="lstm", layers=1, epochs=1.0, seed=0, text="0").config(10**6, 10**5)

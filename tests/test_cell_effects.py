@@ -15,9 +15,7 @@ from charrnn.lab.inputs import CellInputs, CharacterInput, EarlierCharacters, Er
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 
 
-def test_every_cell_has_inputs_and_outputs_once(
-    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_have_inputs_and_outputs_once(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = copy_run(lstm.path, tmp_path / "run")
     study = charrnn.load(run).study(TEXT, cached=True)
     inputs, outputs = study.inputs(), study.outputs()
@@ -64,9 +62,7 @@ def draw(pictures: Sequence[RenderableType], *, colour: bool = False) -> str:
         *(((0.9996, 0.9995), effect, effect > 0.01) for effect in (0.0007, 0.025)),
     ],
 )
-def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(
-    values: tuple[float, ...], effect: float, is_drawn: bool
-) -> None:
+def test_a_saturated_cell_is_named_and_no_noise_drawn(values: tuple[float, ...], effect: float, is_drawn: bool) -> None:
     earlier = replace(
         EARLIER,
         measured_by_lag=(effect / 2,) * 24,

@@ -76,9 +76,7 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, 
     assert drawn(page_pictures(page), 80)
 
 
-def test_the_second_page_is_read_from_the_run(
-    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_page_is_read_from_the_run(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = copy_run(lstm.path, tmp_path / "copy")
     first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
 

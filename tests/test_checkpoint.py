@@ -155,9 +155,7 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: Ru
         load_after_damaging(500)
 
 
-def test_a_checkpoint_pruned_while_it_is_read_is_replaced_by_a_later_one(
-    run: RunWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 100)
 
     def prune_and_read(folder: Path, *, with_training: bool) -> Checkpoint:
@@ -264,9 +262,7 @@ NO_TENSORS = (
     ("name", "contents"),
     [("model.safetensors", NO_TENSORS), ("training.safetensors", NO_TENSORS), ("training.json", (b"[]", b"\xff"))],
 )
-def test_what_matches_its_hash_and_has_another_content_is_damage(
-    run: RunWriter, name: str, contents: tuple[bytes, ...]
-) -> None:
+def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str, contents: tuple[bytes, ...]) -> None:
     save(run, 100)
     save(run, 200)
     for data in contents:

@@ -155,9 +155,7 @@ def test_files_and_columns_are_documents(command: Command) -> None:
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
-def test_a_large_corpus_of_documents_is_mapped_and_the_same(
-    names: list[str], order: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_corpus_is_mapped_and_the_same(names: list[str], order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
     small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))

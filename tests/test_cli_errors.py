@@ -85,9 +85,7 @@ def everything_below(folder: Path) -> dict[Path, int]:
 
 
 @pytest.mark.parametrize(("line", "code", "named"), BAD_LINES, ids=[line for line, *_ in BAD_LINES])
-def test_a_bad_command_line_is_explained(
-    command: Command, mess: Path, line: str, code: int, named: tuple[str, ...]
-) -> None:
+def test_a_bad_line_is_explained(command: Command, mess: Path, line: str, code: int, named: tuple[str, ...]) -> None:
     before = everything_below(mess)
     ran = command(*shlex.split(line))
     assert_is_clear(ran, code, named)
@@ -202,9 +200,7 @@ def test_what_nobody_expected_is_a_short_error(
     assert error in (raised.value, raised.value.__cause__)
 
 
-def test_only_an_interrupt_is_an_interrupt(
-    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_an_interrupt_is_one(command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A callback, or an import, may turn Ctrl-C into another exception: what counts is that it was pressed."""
 
     def interrupt(*_: object) -> None:

@@ -32,9 +32,7 @@ def as_json(ran: Ran) -> Any:
     return json.loads(ran.out)
 
 
-def test_errors_and_long_range_are_those_of_the_python_interface(
-    command: Command, lstm: TrainedRun, gru: TrainedRun
-) -> None:
+def test_errors_and_long_range_are_those_of_the_library(command: Command, lstm: TrainedRun, gru: TrainedRun) -> None:
     ran = command("evaluate", lstm.path, gru.path, "--errors", "--long-range", "--json", "--precision", "fp32")
     found = as_json(ran)
     models = [api.load(lstm.path), api.load(gru.path)]

@@ -57,9 +57,7 @@ def seed_of(ran: Ran) -> int:
     [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")],
     ids=lambda options: " ".join(map(str, options)),
 )
-def test_without_a_seed_each_call_draws_one_and_names_it(
-    command: Command, alphabet_run: Path, options: tuple[object, ...]
-) -> None:
+def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options: tuple[object, ...]) -> None:
     hot = () if "--temps" in options or "--beam" in options else ("--temp", 4)
     options = ("sample", alphabet_run, "--length", 60, *hot, *options)
     drawn = [command(*options) for _ in range(2)]

@@ -70,9 +70,7 @@ def test_the_version(command: Command) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "code"), [("runs nosuch", 4), ("runs nosuch --debug", 1)])
-def test_the_process_ends_with_the_exit_code_and_debug_shows_where_it_happened(
-    process: Process, arguments: str, code: int
-) -> None:
+def test_the_process_ends_with_the_exit_code_and_debug_shows_where(process: Process, arguments: str, code: int) -> None:
     ran = process("-m", "charrnn", *arguments.split())
     assert (ran.returncode, ran.stdout) == (code, b"") and b"no run 'nosuch'" in ran.stderr
     assert ran.stderr.startswith(b"Traceback") is ("--debug" in arguments)

@@ -24,9 +24,7 @@ def patch(command: Command, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_typed_passages_need_no_other_text(
-    command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus
-) -> None:
+def test_typed_passages_need_no_text(command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
     source, target = corpus.text[100:130], corpus.text[200:290]
     found = patch(command, "0:3", "--patch", "0:5", "--from", source, "--into", target)
     assert [(one["layer"], one["unit"]) for one in found["cells"]] == [(0, 3), (0, 5)]
@@ -67,9 +65,7 @@ def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, l
         (("--patch", "0:1", "--from", "a", "--into", "b", "--text", "x"), 2, "--text does not apply to --patch with"),
     ],
 )
-def test_bad_input_is_one_clear_error(
-    command: Command, lab: Path, arguments: tuple[str, ...], code: int, message: str
-) -> None:
+def test_bad_input_is_refused(command: Command, lab: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
     ran = command("visualize", *arguments)
     assert (ran.code, ran.out) == (code, "")
     assert message in ran.err and ran.err.count("\n") <= 3

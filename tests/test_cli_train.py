@@ -179,9 +179,7 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
     assert 16 <= minutes < 60
 
 
-def test_it_shows_what_it_writes_as_it_learns(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_shows_its_samples_as_it_learns(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 120)  # long enough to differ
     ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL)
     samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
@@ -207,9 +205,7 @@ def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command,
         assert ran == Ran(2, "", f"error: {taken} exists already and is no run\n       give --out another name\n")
 
 
-def test_the_commands_it_suggests_work_wherever_the_run_is(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_suggested_commands_work_anywhere(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
         stopped = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL)
@@ -260,9 +256,7 @@ def test_samples_of_the_first_steps_are_one_line_on_a_terminal(
     assert lines == ([1, 1, 1, 8, 8] if is_terminal else [8] * 5)
 
 
-def test_an_error_removes_the_bar_before_its_message(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(trainer: Trainer, flags: object) -> None:
         raise UsageError("the weights are not finite")
 

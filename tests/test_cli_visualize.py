@@ -52,9 +52,7 @@ def table_rows(out: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows if row[0] in DETECTORS and len(row) > 3}
 
 
-def test_by_itself_it_shows_the_table_and_the_three_best_cells(
-    command: Command, lab: Path, corpus: SyntheticCorpus
-) -> None:
+def test_by_itself_it_shows_a_table_and_three_best_cells(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
     ran = command("visualize")
     assert (ran.code, ran.err) == (0, "")
     scores = find(command, "--find")
@@ -108,9 +106,7 @@ def test_a_cell_is_shown_over_the_text(
     assert found["values"] == pytest.approx(expected.tolist(), abs=1e-3)
 
 
-def test_without_the_extra_a_png_gives_the_commands_that_make_one(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_a_png_says_how_to_make_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.views.export.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
@@ -139,9 +135,7 @@ def test_colours_take_the_place_of_the_blocks(
     ("options", "needed"), [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)]
 )
 @pytest.mark.parametrize("text", ["z", "zib fo"])
-def test_a_text_to_look_at_may_be_of_a_few_characters(
-    command: Command, lab: Path, text: str, options: str, needed: int
-) -> None:
+def test_a_text_to_look_at_may_be_short(command: Command, lab: Path, text: str, options: str, needed: int) -> None:
     Path("short.txt").write_text(text)
     ran = command("visualize", "--text", "short.txt", *options.split())
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err

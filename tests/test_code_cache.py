@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from charrnn import code_cache  # noqa: E402
 from charrnn.code_cache import KeptFunction  # noqa: E402
 
 ARGUMENTS = (np.zeros(2), 1)
+Make = Callable[..., KeptFunction]
 
 
 def add(numbers: Any, number: Any) -> None:
@@ -31,21 +32,14 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., KeptFunction]]:
+def make(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
     """A function as a new process has it: not compiled."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
 
     def fresh(target: str = "this processor") -> KeptFunction:
         return KeptFunction(add, [source], [target])
 
-    yield fresh
-
-
-class Warnings(list[str]):
-    """Messages, in the order in which they came."""
-
-    def __call__(self, message: str) -> None:
-        self.append(message)
+    return fresh
 
 
 def compiled_file(function: KeptFunction) -> Path:
@@ -60,9 +54,7 @@ def check_works(function: KeptFunction) -> None:
     assert numbers.tolist() == [2, 3, 4]
 
 
-def test_code_is_kept_beside_its_source_and_found_by_another_process(
-    make: Callable[..., KeptFunction], source: Path
-) -> None:
+def test_code_is_kept_beside_its_source_and_found_by_another_process(make: Make, source: Path) -> None:
     assert not make().find(ARGUMENTS)
     path = compiled_file(make())
     assert path.parent == source.parent / "__pycache__" and path.stat().st_mode & 0o444 == 0o444
@@ -86,9 +78,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def test_damaged_code_is_never_used_and_is_made_again(
-    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_code_is_never_used_and_is_made_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     path = compiled_file(make())
     whole = path.read_bytes()
     for name, damage in DAMAGES.items():
@@ -104,9 +94,7 @@ def test_damaged_code_is_never_used_and_is_made_again(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows shows no owner")
 @pytest.mark.parametrize("others", ["own the file", "may write the file"])
-def test_code_that_somebody_else_may_have_written_is_not_used(
-    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch, others: str
-) -> None:
+def test_code_that_others_may_write_is_not_used(make: Make, monkeypatch: pytest.MonkeyPatch, others: str) -> None:
     path = compiled_file(make())
     if others == "may write the file":
         path.chmod(0o666)
@@ -124,9 +112,7 @@ def test_code_that_somebody_else_may_have_written_is_not_used(
     assert make().find(ARGUMENTS)
 
 
-def test_a_full_disk_leaves_no_file_and_one_warning(
-    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_file_and_one_warning(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_synced(path: Path, data: bytes) -> None:
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -141,9 +127,7 @@ def test_a_full_disk_leaves_no_file_and_one_warning(
     assert list(path.parent.iterdir()) == [], "no part of a file is left"
 
 
-def test_the_user_s_folder_serves_where_the_package_cannot_be_written(
-    make: Callable[..., KeptFunction], source: Path, tmp_path: Path
-) -> None:
+def test_a_user_s_folder_serves_where_the_package_cannot_be_written(make: Make, source: Path, tmp_path: Path) -> None:
     (source.parent / "__pycache__").touch()
     function = make()
     function.compile(ARGUMENTS, pytest.fail)
@@ -151,9 +135,7 @@ def test_the_user_s_folder_serves_where_the_package_cannot_be_written(
     assert make().find(ARGUMENTS)
 
 
-def test_without_a_compiler_python_runs_the_function(
-    make: Callable[..., KeptFunction], source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_compiler_python_runs_a_function(make: Make, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     function = make()
     function.load(ARGUMENTS, pytest.fail)

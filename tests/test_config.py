@@ -148,9 +148,7 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: ob
         ("sum_outputs", "yes", "true or false"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
-    name: str, given: object, wanted: str
-) -> None:
+def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted(name: str, given: object, wanted: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_value(name, given)
     assert str(caught.value) == f"`{name}` is {str(given)[:80]!r}; it must be {wanted}."

@@ -29,9 +29,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
     ("cuda", "mps", "expected"),
     [(True, False, "cuda"), (True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
 )
-def test_auto_takes_the_fastest_device_there_is(
-    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
-) -> None:
+def test_auto_takes_the_fastest_device(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     pretend(monkeypatch, cuda=cuda, mps=mps)
     assert pick_device("auto") == torch.device(expected)
@@ -72,9 +70,7 @@ def pretend_instructions(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) 
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
-def test_bf16_is_fast_where_the_processor_has_its_instructions_and_onednn_may_use_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bf16_is_fast_where_the_processor_has_it_and_onednn_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for capabilities, expected in (({"amx_bf16": True}, True), ({"avx512_f": True}, False)):
         pretend_instructions(monkeypatch, **capabilities)
         assert has_fast_bf16(CPU) is expected

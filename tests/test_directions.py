@@ -233,9 +233,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
     assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], "as many cells of each layer"
 
 
-def test_a_direction_is_measured_once_and_again_if_what_is_saved_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_direction_is_measured_once_and_again_after_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 128)
     monkeypatch.setattr(directions, "CHARS_OF_DIRECTION", 100)
     caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]

@@ -66,9 +66,7 @@ def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missi
     ("distance", "expected"),
     [*((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")), (5001, "rare-word-0")],
 )
-def test_a_word_that_occurred_before_is_in_the_shortest_memory_that_holds_all_of_it(
-    distance: int, expected: str
-) -> None:
+def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it(distance: int, expected: str) -> None:
     text = "x " + "Mary" + "." * (distance - 4) + "Mary"
     # The first character of a word is never in a memory; what is in no memory is a rare word.
     assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]

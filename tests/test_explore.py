@@ -441,9 +441,7 @@ def test_the_page_of_the_quotation_cell_is_two_keys_away_scrolls_and_turns_to_ot
     play(quoting, script, QUOTED)
 
 
-def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
-    quoting: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_a_page_appear_when_measured_and_keys_work(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, measure = threading.Semaphore(0), CellAnalysis.page_in_parts
 
     def wait(*arguments: Any) -> Iterator[Any]:

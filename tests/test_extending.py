@@ -121,9 +121,7 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_what_the_page_adds_to_the_package_works(
-    site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
-) -> None:
+def test_what_the_page_adds_works(site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path) -> None:
     line = ("visualize", "--text", corpus_of_brackets)
     *helps, _, sampled, (score,), entropy, characters = succeed(
         process,

@@ -64,9 +64,7 @@ def forget() -> None:
         function.cache_clear()
 
 
-def test_a_flag_that_two_analyses_declare_is_refused(
-    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_flag_of_two_analyses_is_refused(offer: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     from charrnn.cli.app import run
 
     offer(ROOM.replace("--length", "--gates"))

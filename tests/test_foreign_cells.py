@@ -168,9 +168,7 @@ def test_a_cell_that_breaks_a_rule_is_refused(before: str, after: str, problem: 
 
 
 @pytest.mark.parametrize(("before", "after"), [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')])
-def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line_and_the_shapes(
-    before: str, after: str, site: Path
-) -> None:
+def test_a_cell_whose_blocks_do_not_fit_is_refused_with_line_and_shapes(before: str, after: str, site: Path) -> None:
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
     with pytest.raises(UsageError) as error:
         cell_type("leaky")

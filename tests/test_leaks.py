@@ -64,9 +64,7 @@ def read_by_hand(network: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_a_window_of_documents_equals_single_steps_with_resets(
-    model: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_window_equals_single_steps_with_resets(model: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MAX_PIECE", 16)
     network, ids = network_of(model), window(2 * 16 + 9, 3)
     state = some_state(network, 3)

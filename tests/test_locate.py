@@ -151,9 +151,7 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path)
 
 
 @pytest.mark.parametrize("place", ["wp", "sweep"])
-def test_the_parts_of_a_run_or_sweep_are_no_runs_of_the_folder(
-    here: Path, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_of_a_run_or_sweep_are_no_runs(here: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint has the files by which a run is recognised."""
     Path("sweep").mkdir()
     Path("sweep", SWEEP).write_text("{}")

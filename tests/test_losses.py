@@ -97,9 +97,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars: int | Non
     ("num_ids", "first", "max_chars"),
     [(10, 1, None), (10, 3, 7), (10, 3, 6), (50_000, 7, 12 * WARM_UP), (10**6, 1, 5 * SEGMENT_LENGTH + 3), (9, 8, 1)],
 )
-def test_the_scored_positions_are_segments_spread_over_the_text(
-    num_ids: int, first: int, max_chars: int | None
-) -> None:
+def test_scored_positions_are_segments_spread_over_the_text(num_ids: int, first: int, max_chars: int | None) -> None:
     positions = scored_positions(num_ids, first, max_chars)
     num_chars = num_ids - first
     if max_chars is None or max_chars >= num_chars:

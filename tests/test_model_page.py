@@ -165,9 +165,7 @@ def texts_of(elements: str, name: str) -> str:
 
 
 @needs_browser
-def test_the_exported_page_generates_what_its_command_line_does(
-    alphabet_run: Path, tmp_path: Path, command: Command
-) -> None:
+def test_an_exported_page_generates_what_its_command_does(alphabet_run: Path, tmp_path: Path, command: Command) -> None:
     assert command("export", alphabet_run, tmp_path / "page.html").code == 0
     address = f"{(tmp_path / 'page.html').as_uri()}#text=abc\u00e5&temp=1.5&seed=7&length=400&clamp=0:2%3D0.35&write=1"
     elements = dump(address, tmp_path)

@@ -69,9 +69,7 @@ class Textbook:
 
 @settings(max_examples=60)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(6, 60), st.integers(0, 2**32 - 1), st.integers(1, 3))
-def test_every_order_is_that_of_the_textbook(
-    vocab_size: int, order: int, num_chars: int, seed: int, repeats: int
-) -> None:
+def test_orders_are_those_of_the_textbook(vocab_size: int, order: int, num_chars: int, seed: int, repeats: int) -> None:
     """Of a text that repeats itself; the last character of the alphabet occurs in the scored text only."""
     rng = np.random.default_rng(seed)
     training = np.tile(rng.integers(0, vocab_size, num_chars), repeats).astype(np.uint8)

@@ -74,9 +74,7 @@ CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumer
 
 
 @pytest.mark.parametrize(("cell", "depth", "settings"), CASES, ids=str)
-def test_every_cell_and_depth_computes_what_the_network_computes(
-    cell: str, depth: str, settings: dict[str, Any]
-) -> None:
+def test_every_cell_and_depth_computes_what_the_network_does(cell: str, depth: str, settings: dict[str, Any]) -> None:
     config = config_of(cell, depth, **settings)
     tensors = tensors_of(config)
     network = load_network(config, V, {name: torch.from_numpy(value) for name, value in tensors.items()})

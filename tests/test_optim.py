@@ -108,9 +108,7 @@ def step_both(ours: optim.Optimizer, weights: Weights, theirs: torch.optim.Optim
 
 
 @pytest.mark.parametrize("is_fused", [True, False])
-def test_adamw_is_that_of_torch_also_without_the_private_kernel(
-    monkeypatch: pytest.MonkeyPatch, is_fused: bool
-) -> None:
+def test_adamw_is_that_of_torch_without_the_private_kernel_too(monkeypatch: pytest.MonkeyPatch, is_fused: bool) -> None:
     optim._has_fused_adamw.cache_clear()
     weights, copies = make_weights(), make_weights()
     theirs = torch.optim.AdamW(copies, weight_decay=0.3, betas=(0.8, 0.97), fused=is_fused)

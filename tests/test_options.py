@@ -32,9 +32,7 @@ def test_a_sample_s_options_are_checked_when_they_are_made(options: dict[str, An
 
 
 @pytest.mark.parametrize(("verb", "options"), [("sample", SampleOptions), ("beam", SearchOptions)])
-def test_a_verb_of_a_model_shows_and_takes_the_fields_of_its_options(
-    verb: str, options: type[Any], alphabet_run: Path
-) -> None:
+def test_a_verb_shows_and_takes_the_fields_of_its_options(verb: str, options: type[Any], alphabet_run: Path) -> None:
     method = getattr(charrnn.Model, verb)
     assert [*inspect.signature(method).parameters] == ["self", *(field.name for field in fields(options))]
     with pytest.raises(TypeError, match="temprature"):

@@ -58,9 +58,7 @@ def test_one_more_unit_would_be_too_many(
 
 
 @pytest.mark.parametrize("memory", [None, 24_000_000])
-def test_the_range_ends_with_the_widest_layer_or_the_memory(
-    memory: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_range_ends_with_the_widest_layer_or_memory(memory: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "memory_bytes", lambda: memory)
     widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
     for budget in (5, 10**11):

@@ -45,9 +45,7 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
 
 
 @pytest.mark.parametrize("run", ["byte_run"])
-def test_a_part_is_evaluated_as_the_same_text_in_memory(
-    run: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_a_part_is_evaluated_as_the_text_in_memory(run: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     trained: TrainedRun = request.getfixturevalue(run)
     model = charrnn.load(trained.path)
     part = model.held_out()

@@ -160,9 +160,7 @@ def store() -> Iterator[Store]:
     yield server
 
 
-def test_the_first_process_that_fails_prints_and_the_others_end_with_its_code(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_to_fail_prints_and_all_end_with_its_code(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.scale.processes.launched.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None
@@ -234,9 +232,7 @@ def first_losses(run: Path) -> list[float]:
 
 
 @linux_only
-def test_processes_train_as_one_until_ctrl_c_stops_all_and_resuming_goes_on(
-    command: Command, text_file: Path, tmp_path: Path
-) -> None:
+def test_processes_train_as_one_stop_at_ctrl_c_and_resume(command: Command, text_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "checkpoints" / "text-001"
     with started(tmp_path, *FOREVER) as process:
         wait_for(lambda: saved_step(run) >= 5, process)

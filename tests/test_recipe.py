@@ -112,9 +112,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
 @settings(max_examples=80, deadline=None, derandomize=True)
-def test_validation_takes_a_share_of_the_time_and_a_small_text_is_read_whole(
-    num_chars: int, steps: int, evaluate_every: Any
-) -> None:
+def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars: int, steps: int, evaluate_every: Any) -> None:
     config = resolve(Config(steps=steps, evaluate_every=evaluate_every), num_chars)
     num_val = num_chars - int(0.9 * num_chars)
     num_read = config.validation_chars or num_val

@@ -51,9 +51,7 @@ def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("sources", [(".",), ("novel.txt", "novel")])
-def test_it_is_found_from_another_folder(
-    sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_found_from_elsewhere(sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record(*sources)
     content = recorded.read().content
     leave(monkeypatch, tmp_path)
@@ -61,18 +59,14 @@ def test_it_is_found_from_another_folder(
     assert str(content).startswith(TEXT)
 
 
-def test_it_is_found_where_it_was_moved_with_the_run(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_found_moved_with_the_run(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("novel.txt")
     monkeypatch.chdir(project.rename(tmp_path / "renamed"))
     corpus = recorded.read()
     assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
 
 
-def test_another_text_in_its_place_is_passed_over_for_the_right_one(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_text_is_passed_over(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("novel.txt")
     here = leave(monkeypatch, tmp_path)
     shutil.copy(project / "novel.txt", here / "novel.txt")
@@ -87,9 +81,7 @@ def test_another_text_in_its_place_is_passed_over_for_the_right_one(
     )
 
 
-def test_what_is_gone_is_named_with_the_place_where_it_was(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_gone_is_named_with_its_place(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("novel.txt")
     Path("novel.txt").unlink()
     leave(monkeypatch, tmp_path)

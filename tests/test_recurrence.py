@@ -63,9 +63,7 @@ class Wrong:
     [SimpleNamespace(), SimpleNamespace(_reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=Wrong())],
     ids=["missing", "computes something else"],
 )
-def test_without_the_packed_operators_plain_products_are_taken(
-    monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace
-) -> None:
+def test_plain_products_replace_packed_operators(monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace) -> None:
     monkeypatch.setattr(torch.ops, "mkldnn", operators)
     can_pack.cache_clear()
     try:

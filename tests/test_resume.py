@@ -226,9 +226,7 @@ EPOCHS: dict[str, Any] = {"zoneout": 0.1, "weight_drop": 0.1, "steps": 2 * EPOCH
     [{}, {"cell": "gru", "initial_state": "learned", "weight_average": 0.0, "optimizer": "rmsprop"}],
     ids=["lstm", "gru rmsprop"],
 )
-def test_resuming_at_any_step_equals_the_uninterrupted_run(
-    text_file: Path, steps: Any, changes: dict[str, Any]
-) -> None:
+def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file: Path, steps: Any, changes: dict[str, Any]) -> None:
     text_file.write_text(TEXT[:NUM_CHARS])
     uninterrupted = train("uninterrupted", **EPOCHS, keep=100, **changes)
     logged = read_metrics(uninterrupted)

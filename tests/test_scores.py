@@ -339,9 +339,7 @@ NEGATIVE = replace(COUNT, polarity=-1, spearman=-0.6, ci_low=-0.7, ci_high=-0.5)
 
 
 @pytest.mark.parametrize(("score", "reached"), [(YES_NO, 0.9), (COUNT, 0.6), (NEGATIVE, 0.6)])
-def test_a_score_that_chance_reaches_or_an_interval_that_contains_chance_is_no_finding(
-    score: CellScore, reached: float
-) -> None:
+def test_a_score_or_interval_that_chance_reaches_is_no_finding(score: CellScore, reached: float) -> None:
     assert score.strength == pytest.approx(2 * reached - 1 if score is YES_NO else reached)
     assert score.is_significant and replace(score, null_level=None).is_significant
     for p_value, is_significant in ((None, False), (CHANCE, True), (CHANCE + 1e-9, False)):

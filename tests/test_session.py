@@ -66,9 +66,7 @@ def made(tmp_path: Path) -> Iterator[Session]:
         yield made
 
 
-def test_an_interrupted_validation_is_saved_as_due_and_done_later(
-    made: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_validation_is_due_and_done_later(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session = made.session
     monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 1)
     session.step()

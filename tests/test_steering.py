@@ -56,9 +56,7 @@ def quoting_model(tmp_path_factory: pytest.TempPathFactory) -> charrnn.Model:
     return charrnn.load(build_quoting(folder / "quoting", folder / "quotes.txt"))
 
 
-def test_with_its_quotation_cell_held_a_model_writes_as_inside_or_outside_quotations(
-    quoting_model: charrnn.Model,
-) -> None:
+def test_with_its_quotation_cell_held_a_model_writes_as_in_or_outside_quotations(quoting_model: charrnn.Model) -> None:
     text, context = quoting_model.held_out_text()
     trace = quoting_model.trace(text, context=context)
     (found,) = charrnn.find_cells(trace, ["quote"]).scores
@@ -84,9 +82,7 @@ def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: cha
     assert [piece.value for piece in pieces] == pytest.approx(trace.cells[6:, 0, 3].tolist(), abs=1e-4)
 
 
-def test_a_prime_is_read_again_where_another_precision_or_clamp_would_read_it_otherwise(
-    quoting_model: charrnn.Model,
-) -> None:
+def test_a_prime_is_read_again_where_a_precision_or_clamp_reads_it_otherwise(quoting_model: charrnn.Model) -> None:
     ways: list[dict[str, Any]] = [{}, {"precision": "fp32"}, {"clamps": {CELL: 0.5}}, {"clamps": {CELL: -1.0}}]
     fresh = []
     for way in ways:

@@ -83,9 +83,7 @@ def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytes
     assert study.passages(findings, [custom_detector("b")]) == ()
 
 
-def test_the_cells_that_exceed_the_untrained_baseline_most_are_shown_first(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cells_furthest_above_the_baseline_are_shown_first(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     study = model.study(make_corpus(num_chars=4_000, seed=3).text)
     detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
@@ -102,9 +100,7 @@ def test_the_cells_that_exceed_the_untrained_baseline_most_are_shown_first(
     assert [passage.score.detector for passage in study.passages(known, detectors)] == ["[a-f]", "[g-m]", "[n-s]"]
 
 
-def test_a_detector_that_the_findings_need_is_named_when_it_is_missing(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_detector_that_the_findings_need_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     for call in (study.passages, lambda found: study.history(found, [])):

@@ -199,9 +199,7 @@ def test_the_command_prints_the_table_and_the_way_on(
     assert "without torchrun" in command("sweep", "text.txt").err
 
 
-def test_a_process_gets_a_number_of_threads_and_its_error_is_kept(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", started := Mock(wraps=subprocess.Popen))
     events: list[dict[str, Any] | None] = []
     Path("run").mkdir()
@@ -252,9 +250,7 @@ def checkpoints(command: Command, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_run_is_needed(
-    checkpoints: Path, command: Command
-) -> None:
+def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(checkpoints: Path, command: Command) -> None:
     names = ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"]
     assert [run["name"] for run in json.loads(command("runs", "--json").out)] == names
     assert [open_run(name, checkpoints).name for name in (None, *names)] == ["book-001", *names]

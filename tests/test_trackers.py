@@ -111,9 +111,7 @@ def test_wandb_gets_settings_steps_samples_and_the_summary(
     ]
 
 
-def test_a_resumed_run_continues_the_run_of_its_tracker_unless_its_id_is_damaged(
-    wandb: MagicMock, tmp_path: Path
-) -> None:
+def test_a_resumed_run_continues_that_of_its_tracker_unless_its_id_is_damaged(wandb: MagicMock, tmp_path: Path) -> None:
     run = tmp_path / "book-001"
     list(tracked(events_of(run), ["wandb"]))
     assert json.loads((run / IDS).read_text()) == {"wandb": "new-id"}

@@ -159,9 +159,7 @@ def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:
     assert bool((trainer.state == 0.5).all())
 
 
-def test_a_gradient_that_overflows_in_fp16_is_computed_again_with_a_smaller_scale(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[float] = []
 
     compute = Trainer._compute_gradients

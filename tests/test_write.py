@@ -104,9 +104,7 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
     assert path.read_bytes() == data[:-2] + b"x\r\n", "typed before the last line end"
 
 
-def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_draft_gets_the_name_asked_for(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     taken = Path("taken.txt")
     taken.write_text("taken")
@@ -256,7 +254,7 @@ def test_no_line_becomes_too_long(model: Model, path: Path, monkeypatch: pytest.
     play_writer(model, path, script)
 
 
-def test_every_screen_is_legible_and_the_help_lists_every_key(
+def test_screens_are_legible_and_help_lists_every_key(
     model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_light_terminal(monkeypatch)

@@ -57,9 +57,7 @@ def feed(vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool) -> 
 @example("aab", ["ab"], False, CHARS)
 @example("abac", ["abab", "c"], True, CHARS)
 @example("bca", ["bc", "abc"], False, BYTES)
-def test_a_text_ends_where_a_stop_string_first_appears(
-    text: str, stops: list[str], keeps_stop: bool, vocab: Vocab
-) -> None:
+def test_a_text_ends_where_a_stop_string_appears(text: str, stops: list[str], keeps_stop: bool, vocab: Vocab) -> None:
     released, logprobs = feed(vocab, text, stops, keeps_stop=keeps_stop)
     expected = cut(text, stops, keeps_stop=keeps_stop)
     assert "".join(released) == expected
@@ -155,9 +153,7 @@ def naive_loop(text: str) -> Loop | None:
 @example(start="", word="a", repeats=29, kept=0, end="")
 @example(start="", word="and the man of the ", repeats=5, kept=10, end="")
 @example(start="", word="ab" * 20 + "c", repeats=3, kept=0, end="")
-def test_a_loop_is_what_looking_for_every_period_finds(
-    start: str, word: str, repeats: int, kept: int, end: str
-) -> None:
+def test_a_loop_is_what_trying_every_period_finds(start: str, word: str, repeats: int, kept: int, end: str) -> None:
     text = start + word * repeats + word[:kept] + end
     assert find_loop(text) == naive_loop(text)
     assert find_loop([ord(character) for character in text]) == find_loop(text)

@@ -11,9 +11,7 @@ from saved_runs import commit, make_run
 
 
 @pytest.mark.parametrize("num_steps", [40, pytest.param(2_000, marks=pytest.mark.thorough)])
-def test_a_reader_never_loads_an_incomplete_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
-) -> None:
+def test_no_reader_loads_half_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int) -> None:
     sync_nothing(monkeypatch)
     run = make_run(tmp_path / "run")
     commit(run, 0, best_step=0, keep=0)

@@ -81,9 +81,7 @@ def test_a_signal_at_any_moment_leaves_a_consistent_run(
     assert sum(code > 0 for code in codes) >= count / 2, codes
 
 
-def test_a_second_ctrl_c_exits_at_once_without_damage(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
-) -> None:
+def test_a_second_ctrl_c_exits_at_once(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
     ctrl_c = [signal.SIGINT, signal.SIGINT]
     run = tmp_path / "run"
     # Amid the save at step 5, where a save has some thirty operations.
@@ -108,9 +106,7 @@ def test_a_repeated_signal_saves_and_an_ignored_one_stays_ignored(
     assert (found, latest_step(tmp_path / "run")) == (code, step), child.err
 
 
-def test_sigusr1_saves_and_training_continues(
-    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
-) -> None:
+def test_sigusr1_saves_and_it_continues(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
     run, asked = tmp_path / "run", {"call": 7, "signals": [signal.SIGUSR1]}
     code, child = fork_server.run(*train(run), prepare=HEAR, place=TAKE_STEP, **asked)
     assert code == 0, child.err

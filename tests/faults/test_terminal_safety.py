@@ -163,9 +163,7 @@ JSON: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("arguments", JSON, ids=lambda arguments: ascii(" ".join(arguments[:2])))
-def test_json_is_printable_ascii_and_says_what_it_was(
-    on_screen: Screen, hostile: Path, arguments: tuple[str, ...]
-) -> None:
+def test_json_is_ascii_and_says_what_it_was(on_screen: Screen, hostile: Path, arguments: tuple[str, ...]) -> None:
     ran = on_screen(*arguments, "--json", is_terminal=False)
     assert (ran.code, steering(ran.out), ran.out.isascii()) == (0, [], True)
     value = json.loads(ran.out)
