@@ -98,18 +98,18 @@ def test_several_cells_are_clamped_at_once_as_each_alone(depth: str) -> None:
 
 def test_the_interval_is_a_bootstrap_over_blocks() -> None:
     generator = np.random.default_rng(1)
-    num_chars = 10 * BLOCK_LENGTH
+    num_chars = 20 * BLOCK_LENGTH
     # What blocks have in common is what makes their mean uncertain; a bootstrap over characters would not see it.
-    changes = np.repeat(generator.normal(size=10), BLOCK_LENGTH) + 0.1 * generator.normal(size=num_chars)
-    where = generator.random(num_chars) < np.repeat(generator.random(10), BLOCK_LENGTH)
+    changes = np.repeat(generator.normal(size=20), BLOCK_LENGTH) + 0.1 * generator.normal(size=num_chars)
+    where = generator.random(num_chars) < np.repeat(generator.random(20), BLOCK_LENGTH)
     mean, interval = mean_change(changes, where)
     assert mean == pytest.approx(changes[where].mean())
     block, draws = draw_blocks(num_chars)
-    assert draws.shape == (NUM_RESAMPLES, 10) and set(draws.sum(axis=1)) == {10}
+    assert draws.shape == (NUM_RESAMPLES, 20) and set(draws.sum(axis=1)) == {20}
     resampled = [np.average(changes, weights=drawn[block] * where) for drawn in draws]
     assert interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
     assert interval[1] - interval[0] > 0.3
     # Blocks without any character inside are no trouble.
-    changes, where = np.arange(2000.0), np.arange(2000) < 400
+    changes, where = np.arange(2000.0), np.arange(2000) < 100
     mean, (low, high) = mean_change(changes, where)
-    assert mean == low == high == pytest.approx(199.5)  # the only block that has any
+    assert mean == low == high == pytest.approx(49.5)  # the only block that has any

@@ -88,7 +88,7 @@ def test_each_row_is_that_of_a_naive_loop(case: tuple[NDArray[np.float32], Shapi
     [
         ("temperature", (-0.1, math.inf, math.nan)),
         ("top_k", (0, -3)),
-        ("top_p", (0.0, 1.1, math.nan)),
+        ("top_p", (0, 1.1, math.nan)),
         ("min_p", (-0.1, 1.1, math.nan)),
     ],
 )

@@ -25,11 +25,13 @@ from charrnn.cells.statistics import (
     f1,
     interior,
     r_squared,
+    resample_score,
     spearman,
 )
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
+from charrnn.intervals import percentiles
 
 Cells = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -318,6 +320,16 @@ def test_the_interval_knows_that_neighbours_are_not_independent() -> None:
         widths.append(score.ci_high - score.ci_low)
     # About as many flips, but in two of the second half's sixteen blocks: drawn twice, once or not at all.
     assert widths[1] > 4 * widths[0]
+
+
+def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(30):
+        values, labels = generator.normal(size=1_000).astype(np.float32), generator.random(1_000) < 0.5
+        low, high = percentiles(resample_score(values, labels, 1))
+        hits += low <= 0.5 <= high
+    assert hits >= 26  # 15 with blocks of 500 characters
 
 
 def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:

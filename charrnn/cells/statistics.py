@@ -25,6 +25,8 @@ NUM_RESAMPLES = 200
 """Resamples of the bootstrap."""
 BLOCK_LENGTH = 500
 """Characters per block of the bootstrap: neighbouring characters are not independent, blocks nearly are."""
+LEAST_BLOCKS = 20
+"""Blocks of a short text, which are shorter then: an interval from fewer is too narrow."""
 NUM_GROUPS = 512
 """Groups of similar rank that the bootstrap resamples as one value each, so that it need not sort again."""
 INTERIOR = 5
@@ -158,7 +160,7 @@ def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
     The generator is seeded: the same text gives the same intervals.
     """
-    num_blocks = max(2, num_chars // BLOCK_LENGTH)
+    num_blocks = max(min(LEAST_BLOCKS, num_chars), num_chars // BLOCK_LENGTH)
     return np.arange(num_chars) * num_blocks // num_chars, draw_counts(num_blocks, NUM_RESAMPLES)
 
 

@@ -100,7 +100,10 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     """
     match = _CELL.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
+        raise UsageError(
+            f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17. Without a number "
+            "`charrnn visualize` finds the cells that follow quotations, lines and more."
+        )
     layer, unit = int(match[1]), int(match[2])
     try:
         model.stepper.check_unit(layer, unit)

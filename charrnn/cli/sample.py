@@ -85,7 +85,8 @@ def sample(
     """Generate text.
 
     The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line. A
-    model of documents (see `charrnn train --documents`) writes one document for each sample.
+    model of documents (see `charrnn train --documents`) writes one document for each sample; a line with its number is
+    above each, unless documents are lines.
     """
     from charrnn.generation.generator import fresh_seed
 

@@ -476,7 +476,8 @@ def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:
     if other.config.documents != first.config.documents:
         raise UsageError(
             f"{first.name} and {other.name} divide a text into documents in different ways "
-            f"({first.config.documents}, {other.config.documents}): their losses cannot be compared."
+            f"({first.config.documents}, {other.config.documents}): their losses cannot be compared. "
+            "Evaluate each by itself."
         )
 
 

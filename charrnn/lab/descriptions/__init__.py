@@ -22,7 +22,7 @@ from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, named
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
 from charrnn.lab.descriptions.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions.rules import (
@@ -587,7 +587,8 @@ def page_parts(one: Description) -> Iterable[PagePart]:
 
 def _measure(subject: Subject) -> DescriptionReport:
     if subject.options.num_listed == 0:
-        raise UsageError("--top is 0; --describe lists at least 1 cell. Leave --top out for 20.")
+        top, describe = named("top"), named("describe")
+        raise UsageError(f"{top} is 0; {describe} lists at least 1 cell. Leave {top} out for {NUM_LISTED}.")
     return descriptions(subject.study, subject.options.detectors)
 
 
