@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from saved_runs import SMALLEST
 
 from charrnn.config import Config
 from charrnn.runs.description import Description
@@ -98,23 +99,9 @@ def build_quoting(path: Path, corpus: Path) -> Path:
 
 
 def _small_config(corpus: Path | None, **settings: Any) -> Config:
-    return Config(
-        corpus=(str(corpus),) if corpus else (),
-        num_layers=1,
-        dropout=0.0,
-        input_dropout=0.0,
-        num_lanes=1,
-        bptt_length=2,
-        steps=1,
-        learning_rate=0.1,
-        device="cpu",
-        precision="fp32",
-        threads=1,
-        evaluate_every=1,
-        validation_chars=None,
-        save_every=1,
-        **settings,
-    )
+    machine = {"device": "cpu", "precision": "fp32", "threads": 1}
+    run = {"corpus": (str(corpus),) if corpus else (), "steps": 1, "evaluate_every": 1, "save_every": 1}
+    return Config(**SMALLEST, **machine, **run, **settings)
 
 
 def _save(

@@ -18,21 +18,10 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
+SMALLEST: dict[str, Any] = {"num_layers": 1, "dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 2}
+SMALLEST |= {"learning_rate": 0.1, "validation_chars": None}
 CONFIG = Config(
-    cell="lstm",
-    num_layers=1,
-    hidden_size=2,
-    embedding_size=3,
-    dropout=0.0,
-    input_dropout=0.0,
-    steps=900,
-    num_lanes=1,
-    bptt_length=2,
-    warmup_steps=0,
-    learning_rate=0.1,
-    evaluate_every=9,
-    validation_chars=None,
-    save_every=9,
+    cell="lstm", hidden_size=2, embedding_size=3, steps=900, warmup_steps=0, evaluate_every=9, save_every=9, **SMALLEST
 )
 VOCAB = Vocab("char", ("", "a"))
 

@@ -86,14 +86,8 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
 
 
 def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
-    for path in (
-        "lib/asyncio/__init__.py",
-        "lib/asyncio/base.py",
-        "lib/[old]/a.py",
-        "lib/[old]/b.py",
-        "one.txt",
-        "two.txt",
-    ):
+    library = ("lib/asyncio/__init__.py", "lib/asyncio/base.py", "lib/[old]/a.py", "lib/[old]/b.py")
+    for path in (*library, "one.txt", "two.txt"):
         write(path)
     for pattern in (f"{glob.escape(str(here))}/lib/asyncio/*", "lib/asyncio/../asyncio/*.py"):
         assert read_corpus([pattern]).name == "asyncio"

@@ -55,19 +55,9 @@ STARTS_THE_COMMAND = ("scale/sweep/plan.py", "scale/sweep/sweep.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
-    "apps/explore/",
-    "apps/export.",
-    "apps/full_screen",
-    "apps/keyboard",
-    "apps/write/",
-    "lab/history.",
-    "lab/lines.",
-    "lab/numbers.",
-    "lab/patching.",
-    "lab/spectrum.",
-    "scale/processes/launcher",
-    "scale/processes/launched",
-    "scale/sweep/command",
+    *("apps/explore/", "apps/export.", "apps/full_screen", "apps/keyboard", "apps/write/"),
+    *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/spectrum."),
+    *("scale/processes/launcher", "scale/processes/launched", "scale/sweep/command"),
 )
 """Modules of rooms that belong to the command line: commands, values of options, and pictures that say how to train."""
 

@@ -105,18 +105,13 @@ def refuse(command: Command, run: Path, code: int, options: tuple[object, ...], 
     assert all(part in ran.err for part in parts), ran.err
 
 
-@pytest.mark.parametrize(
-    ("options", "parts"),
-    [
+def test_a_text_too_long_to_be_kept_is_refused(command: Command, alphabet_run: Path, nothing_is_drawn: None) -> None:
+    for options, parts in (
         (("--json", "--length", MAX_JSON_CHARS + 1), ("5,000,001", "at most 5,000,000", "Leave out --json")),
         (("--json", "--count", 2, "--length", 10**12), ("1,000,000,000,000", "Leave out --json")),
         (("--beam", 8, "--length", MAX_BEAM_CHARS // 8 + 1), ("--beam 8", "--length 524288")),
-    ],
-)
-def test_a_text_that_is_too_long_to_be_kept_is_refused(
-    command: Command, alphabet_run: Path, nothing_is_drawn: None, options: tuple[object, ...], parts: tuple[str, ...]
-) -> None:
-    refuse(command, alphabet_run, 2, options, *parts)
+    ):
+        refuse(command, alphabet_run, 2, options, *parts)
 
 
 def test_novelty_is_refused_before_anything_is_drawn(command: Command, tmp_path: Path, nothing_is_drawn: None) -> None:

@@ -31,12 +31,16 @@ def file(alphabet_run: Path, tmp_path: Path) -> Path:
     return charrnn.load(alphabet_run).export(tmp_path / "abc.zip")
 
 
+def content_of(file: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def repacked(file: Path, **changes: bytes | None) -> Path:
     """Write the archive again with other content; None leaves a file out. Names have "_" instead of "."."""
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
+    content: dict[str, bytes | None] = {**content_of(file)}
     for name, data in changes.items():
-        content[name.replace("_", ".")] = data  # type: ignore[assignment]
+        content[name.replace("_", ".")] = data
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in content.items():
             if data is not None:
@@ -46,9 +50,7 @@ def repacked(file: Path, **changes: bytes | None) -> Path:
 
 def test_it_contains_no_optimizer_no_path_and_no_text(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
     model = charrnn.load(lstm.path)
-    file = model.export(tmp_path / "given.zip")
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
+    content = content_of(file := model.export(tmp_path / "given.zip"))
     assert content.keys() == {NOTE, MANIFEST, CONFIG, VOCAB, MODEL}
     everything = b"".join(content.values())
     assert str(corpus_file.parent).encode() not in everything and str(lstm.path.parent).encode() not in everything
@@ -145,8 +147,7 @@ def test_another_archive_is_refused(file: Path, changes: dict[str, bytes | None]
 
 def signed(file: Path, *, manifest: dict[str, object] | None = None, **changes: bytes) -> Path:
     """Write the archive again with other content and the SHA-256 of it, and with other entries of the manifest."""
-    with zipfile.ZipFile(file) as archive:
-        entries = {**json.loads(archive.read(MANIFEST)), **(manifest or {})}
+    entries = {**json.loads(content_of(file)[MANIFEST]), **(manifest or {})}
     for name, data in changes.items():
         listed = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
         entries["files"][name.replace("_", ".")] = listed
@@ -184,8 +185,7 @@ def test_damage_is_named_with_the_path_once(file: Path, changes: dict[str, bytes
 
 @pytest.mark.parametrize(("num_bytes", "method"), [(1 << 27, zipfile.ZIP_DEFLATED), (9, zipfile.ZIP_LZMA)])
 def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path, num_bytes: int, method: int) -> None:
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name) for name in archive.namelist()}
+    content = content_of(file)
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in content.items():
             archive.writestr(name, data if name != MODEL else bytes(num_bytes))
@@ -194,8 +194,7 @@ def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path,
 
 
 def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
-    with zipfile.ZipFile(file) as archive:
-        config = archive.read(CONFIG).decode()
+    config = content_of(file)[CONFIG].decode()
     for name, value in (("num_layers", 64), ("hidden_size", 16384)):
         config = re.sub(rf"(?m)^{name}: .*$", f"{name}: {value}", config)
     with pytest.raises(CheckpointError, match=r"needs [\d,]+ GB, more memory than this machine has"):
@@ -204,9 +203,7 @@ def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
 
 @pytest.mark.parametrize("value", [3e38, -3e38])
 def test_a_model_whose_predictions_are_not_finite_is_refused(command: Command, file: Path, value: float) -> None:
-    with zipfile.ZipFile(file) as archive:
-        tensors = load(archive.read(MODEL))
-    damaged = {name: np.full_like(tensor, value) for name, tensor in tensors.items()}
+    damaged = {name: np.full_like(tensor, value) for name, tensor in load(content_of(file)[MODEL]).items()}
     signed(file, model_safetensors=save(damaged))
     Path("text.txt").write_text("abcdefgh" * 100, encoding="utf-8")
     for line in ("sample", "sample --precision fp32", "predict abc", "evaluate --text text.txt"):

@@ -31,17 +31,8 @@ SEQUENCES = (
     "\udcff\ud800",  # undecodable bytes of a command line, a lone surrogate
 )
 MARKUP = (
-    "[/bold]",
-    "[link=javascript:alert(1)]x[/link]",
-    "[red]",
-    "[/]",
-    ":boom:",
-    "</script><script>alert(1)</script>",
-    "&lt;",
-    "<!--",
-    "<img src=x onerror=alert(1)>",
-    "{}%s%(x)d",
-    "'\"",
+    *("[/bold]", "[link=javascript:alert(1)]x[/link]", "[red]", "[/]", ":boom:", "&lt;", "<!--", "{}%s%(x)d", "'\""),
+    *("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>"),
 )
 HOSTILE = "".join(SEQUENCES + MARKUP)
 IN_A_TEXT = "".join(character for character in HOSTILE if character != "\0" and not "\ud800" <= character <= "\udfff")
