@@ -1,32 +1,39 @@
 """Break one line of the package at a time and see whether a test fails: what survives is not tested.
 
-    python tests/mutations.py --count 100 --seed 0                    # random lines of the whole package
-    python tests/mutations.py --module charrnn/cells/records.py  # of one module
+    pytest -n 2 -m 'not thorough' --cov charrnn --cov-branch --cov-context test --durations 0 -vv > durations.txt
+    python tests/mutations.py --coverage .coverage --durations durations.txt --count 200 --seed 0
 
-Every mutation is made in a copy of the checkout. The tests of a mutated module are chosen by imports and names, see
-`tests_of`; the first failure ends them. Prints one line per mutation, then the survivors.
+Needs pytest-cov. Every mutation is made in a copy of the checkout. Its tests are those that run its line, the file
+of the module's name and the importers of the module first, then the quickest, up to `SECONDS_OF_TESTS`; the first
+failure ends them. A line that runs only when its module is imported has the tests of the module. Tests that fail
+without a mutation, too, are left out. Prints one line for each mutation, then the survivors.
 """
 
 import argparse
 import ast
+import collections
+import compileall
+import importlib
+import itertools
 import os
+import py_compile
 import random
 import re
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[1]
-SECONDS = 1500
-"""A mutation whose tests take longer counts as noticed: it made a loop endless."""
-DIRECT_IMPORTERS = 8
-"""Files that import a module directly, at most."""
-MAX_TEST_FILES = 14
-"""Test files of a mutation at most."""
+import pytest
+from coverage import CoverageData
+
+SECONDS_OF_TESTS = 40
+"""Seconds that the tests of one mutation took when they were recorded, at most."""
+TIMEOUT = 300
+"""A mutation whose tests take longer, in seconds, counts as noticed: it made a loop endless."""
 COMPARISONS = {
     ast.Lt: "<=",
     ast.LtE: "<",
@@ -100,84 +107,128 @@ def _not_executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from ast.walk(node)
 
 
-def tests_of(module: str) -> list[str]:
-    """The test files of a module, the smallest first: at most MAX_TEST_FILES.
+class RecordedTests:
+    """Which tests ran which line, read from the data file of `pytest --cov-context test`, and how long each took."""
 
-    Chosen in this order: the file of its name, the DIRECT_IMPORTERS smallest that import it, those of whole commands
-    for a module of the command line, and the files named after the modules that import it.
-    """
-    folder = REPOSITORY / "tests"
-    direct = sorted((path for path in folder.glob("test_*.py") if _imports(path, module)), key=_size)
-    is_interface = module.startswith(("charrnn/cli/", "charrnn/api", "charrnn/comparison"))
-    commands = folder.glob("test_cli_*.py") if is_interface else ()
-    importers = [path for path in sorted(REPOSITORY.glob("charrnn/**/*.py")) if _imports(path, module)]
-    chosen = [
-        *folder.rglob(f"test_{Path(module).stem}.py"),
-        *direct[:DIRECT_IMPORTERS],
-        *sorted(commands),
-        *(path for importer in importers for path in folder.glob(f"test_{importer.stem}.py")),
-    ]
-    files = sorted(list(dict.fromkeys(chosen))[:MAX_TEST_FILES], key=_size)
-    return [str(path.relative_to(REPOSITORY)) for path in files]
+    def __init__(self, checkout: Path, coverage: Path, durations: Path) -> None:
+        self._checkout = checkout
+        self._seconds: collections.Counter[str] = collections.Counter()
+        for line in durations.read_text(encoding="utf-8", errors="replace").splitlines():
+            if found := re.fullmatch(r"([\d.]+)s (?:setup|call|teardown) +(tests/.+?)", line.strip()):
+                self._seconds[found[2]] += float(found[1])
+        self._data = CoverageData(str(coverage))
+        self._data.read()
+
+    def chosen(self, mutation: Mutation) -> list[str]:
+        """The tests of a mutation, `SECONDS_OF_TESTS` at most: those of its module, then the quickest."""
+        contexts = self._data.contexts_by_lineno(str(self._checkout / mutation.module))
+        # An expression of several lines may be recorded at one of the lines before.
+        begins = range(mutation.line, max(mutation.line - 10, 0), -1)
+        names = next((contexts[line] for line in begins if any(contexts.get(line, ()))), [])
+        near = files_of(self._checkout, mutation.module)
+        tests = {name.rpartition("|")[0] for name in names if name}
+        tests = tests or {test for test in self._seconds if test.partition("::")[0] in near}
+        ordered = sorted(tests, key=lambda test: (test.partition("::")[0] not in near, self._seconds[test], test))
+        ends = list(itertools.accumulate(self._seconds[test] + 0.005 for test in ordered))
+        return [test for test, end in zip(ordered, ends, strict=True) if end < SECONDS_OF_TESTS] or ordered[:1]
 
 
-def _imports(path: Path, module: str) -> bool:
+def files_of(checkout: Path, module: str) -> set[str]:
+    """The test files that are named after a module or import it."""
     dotted = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = dotted.rpartition(".")
-    pattern = rf"{re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{re.escape(name)}\b"
-    return re.search(pattern, path.read_text(encoding="utf-8")) is not None
+    pattern = re.compile(rf"{re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{re.escape(name)}\b")
+    return {
+        str(path.relative_to(checkout))
+        for path in (checkout / "tests").rglob("test_*.py")
+        if path.stem == f"test_{Path(module).stem}" or pattern.search(path.read_text(encoding="utf-8"))
+    }
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def run(copy: Path, tests: Sequence[str], *options: str, timeout: int = 0) -> tuple[int, str]:
+    """Run tests in a copy of the checkout, in a process forked from this one; return its exit code and its output.
+
+    `timeout` is in seconds, 0 for none.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        process = os.fork()
+        if process == 0:
+            os.chdir(copy)
+            sys.path[0] = str(copy)
+            os.environ["PYTHONPATH"] = str(copy)
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            signal.alarm(timeout)
+            chosen = ["-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not thorough", "-rfE", "--tb", "no"]
+            os._exit(int(pytest.main([*chosen, *options, *tests])))
+        _, status = os.waitpid(process, 0)
+        output.seek(0)
+        return os.waitstatus_to_exitcode(status), output.read()
 
 
-def is_noticed(mutation: Mutation, copy: Path) -> bool:
-    """Whether a test of the mutated module fails in a copy of the checkout."""
+def failures(output: str) -> list[str]:
+    """The tests that failed or could not begin, from the summary of pytest."""
+    return re.findall(r"^(?:FAILED|ERROR) (tests/\S+::.*?)(?: - .*)?$", output, re.MULTILINE)
+
+
+def judge(copy: Path, mutation: Mutation, tests: Sequence[str]) -> str | None:
+    """Return what noticed a mutation, None if nothing did."""
+    if not tests:  # Without arguments pytest would run all.
+        return None
     path = copy / mutation.module
     source = path.read_text(encoding="utf-8")
     try:
         path.write_text(mutation.apply(source), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests_of(mutation.module)]
-        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        ran = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, timeout=SECONDS, check=False, text=True
-        )
-    except subprocess.TimeoutExpired:
-        return True
+        code, output = run(copy, tests, "-x", timeout=TIMEOUT)
     finally:
         path.write_text(source, encoding="utf-8")
-    return ran.returncode != 0
+    return None if code == 0 else next(iter(failures(output)), f"exit code {code}")
 
 
 def main() -> None:
     """Print every mutation and whether a test noticed it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--coverage", type=Path, required=True)
+    parser.add_argument("--durations", type=Path, required=True)
+    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[1])
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--module", action="append", help="a module's path from the repository's root; repeatable")
     arguments = parser.parse_args()
-    modules = arguments.module or [str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("charrnn/**/*.py")]
+    # Imported once, for all forked processes. More threads only slow down tensors as small as the tests'.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for package in ("torch", "numpy", "hypothesis", "typer", "rich", "yaml"):
+        importlib.import_module(package)
+    checkout = arguments.checkout.resolve()
+    recorded = RecordedTests(checkout, arguments.coverage, arguments.durations)
+    modules = arguments.module or [str(path.relative_to(checkout)) for path in checkout.glob("charrnn/**/*.py")]
     candidates = [
         mutation
         for module in sorted(modules)
-        if tests_of(module)
-        for mutation in mutations_of(module, (REPOSITORY / module).read_text(encoding="utf-8"))
+        for mutation in mutations_of(module, (checkout / module).read_text(encoding="utf-8"))
     ]
-    chosen = random.Random(arguments.seed).sample(candidates, min(arguments.count, len(candidates)))
+    mutations = random.Random(arguments.seed).sample(candidates, min(arguments.count, len(candidates)))
     survivors = []
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "checkout"
-        shutil.copytree(REPOSITORY, copy, ignore=shutil.ignore_patterns(".git", ".venv", "checkpoints", "__pycache__"))
+        ignored = shutil.ignore_patterns(".git", ".venv", "checkpoints", "__pycache__", ".*_cache")
+        shutil.copytree(checkout, copy, ignore=ignored)
         (copy / "checkpoints").mkdir()
-        for mutation in chosen:
-            before = (copy / mutation.module).read_text(encoding="utf-8").splitlines()[mutation.line - 1]
-            noticed = is_noticed(mutation, copy)
-            shown = f"{mutation.module}:{mutation.line}: {before.strip()}  ->  {mutation.replacement}"
-            print(f"{'noticed ' if noticed else 'SURVIVED'} {shown}", flush=True)
-            if not noticed:
+        compileall.compile_dir(copy / "charrnn", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+        chosen = [recorded.chosen(mutation) for mutation in mutations]
+        _, output = run(copy, sorted({test for tests in chosen for test in tests}))
+        broken = {*failures(output)}
+        print(
+            f"{len(candidates)} candidates; tests that fail without a mutation: {sorted(broken) or 'none'}", flush=True
+        )
+        for mutation, tests in zip(mutations, chosen, strict=True):
+            line = (copy / mutation.module).read_text(encoding="utf-8").splitlines()[mutation.line - 1].strip()
+            noticed = judge(copy, mutation, [test for test in tests if test not in broken])
+            shown = f"{mutation.module}:{mutation.line}: {line}  ->  {mutation.replacement}"
+            print(f"SURVIVED {shown}" if noticed is None else f"noticed  {shown}  ({noticed})", flush=True)
+            if noticed is None:
                 survivors.append(shown)
-    print(f"\n{len(survivors)} of {len(chosen)} survived", *survivors, sep="\n")
+    print(f"\n{len(survivors)} of {len(mutations)} survived", *survivors, sep="\n")
 
 
 if __name__ == "__main__":
