@@ -60,12 +60,9 @@ class FindingsCache:
 
     def report(self, kind: str, saved: JSON, measured: JSON) -> None:
         """Add a warning that a saved value is impossible, and what was measured instead."""
-        self.warnings.append(
-            Message(
-                f"{self._path} was changed: a {kind} in it, {str(saved)[:40]}, contradicts other numbers there; "
-                f"measured again, it is {str(measured)[:40]}. {named('recompute')} measures the others again"
-            )
-        )
+        before, now = _number_or_entry(saved), _number_or_entry(measured)
+        warning = f"{self._path} cannot be right: {before} in it ({kind}) is {now} when measured again"
+        self.warnings.append(Message(f"{warning}. {named('recompute')} measures the others again"))
 
     def ignore_saved(self) -> None:
         """Ignore the values saved so far; `save` replaces them by new ones."""
@@ -144,3 +141,8 @@ def _name(kind: str, measured_from: Mapping[str, JSON]) -> str:
 
 def _to_json(value: JSON) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def _number_or_entry(value: JSON) -> str:
+    """Return a number; "an entry" for anything else: a text of somebody else's file is not shown."""
+    return f"{value:.6g}" if isinstance(value, int | float) else "an entry"

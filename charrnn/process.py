@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 _IMPORTED = time.perf_counter()
 
@@ -57,7 +58,10 @@ def end_with_input() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1):
                 pass
-        _thread.interrupt_main(signal.SIGTERM)
+        if hasattr(signal, "pthread_kill"):  # It wakes a main thread that waits in the system, such as for a pipe.
+            signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGTERM)
+        else:
+            _thread.interrupt_main(signal.SIGTERM)
 
     if os.environ.pop(ENDS_WITH_INPUT, None) is not None:
         threading.Thread(target=wait, daemon=True).start()

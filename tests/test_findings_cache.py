@@ -207,7 +207,7 @@ def test_a_score_outside_its_interval_is_measured_again_with_a_warning(command: 
     first = command(*QUOTE).out
     rewrite(kept, forge)
     ran = command(*QUOTE)
-    assert ran.out == first and " was changed: a score in it, 0.987654, contradicts other numbers" in ran.err
+    assert ran.out == first and " cannot be right: 0.987654 in it (score) is " in ran.err
     assert "--recompute measures the others again" in ran.err and command(*QUOTE).err == "", "it is replaced"
 
 

@@ -206,7 +206,7 @@ def test_a_model_whose_predictions_are_not_finite_is_refused(command: Command, f
     damaged = {name: np.full_like(tensor, value) for name, tensor in load(content_of(file)[MODEL]).items()}
     signed(file, model_safetensors=save(damaged))
     Path("text.txt").write_text("abcdefgh" * 100, encoding="utf-8")
-    for line in ("sample", "sample --precision fp32", "predict abc", "evaluate --text text.txt"):
+    for line in ("sample", "sample --precision fp32", "predict abc", "evaluate --text text.txt", "export a.html"):
         name, *options = line.split()
         refused = command(name, file, *options)
         assert refused.code == 4 and refused.out == "" and "not finite" in refused.err, line

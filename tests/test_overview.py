@@ -82,7 +82,7 @@ def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: py
         monkeypatch.setattr(RunReader, "newest_state", lambda self, given=state | changes: (given, None))
         found = summarize(folder).warnings
         assert found == read_learning_curve(folder).warnings and len(found) == (logged is not None)
-        assert all(f"{logged:.4f} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
+        assert all(f"{logged} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
 
 
 def test_a_text_is_named_in_short() -> None:

@@ -307,7 +307,7 @@ class _ChoosingHalf:
         labels = target.labels[: self.num_chars]
         spread = labels.var() if target.is_yes_no else labels.std() / 2
         contrasts = np.abs(self.moments.covariances(index)) / max(float(spread), 1e-12)
-        if contrasts[best] >= LEAST_CONTRAST:
+        if contrasts[best] >= LEAST_CONTRAST or contrasts.max() < LEAST_CONTRAST:
             return best
         resampled = resample_score(self._sampled[:, best], labels[:: self._stride], 1)
         lowest, _ = percentiles(np.abs(2 * resampled - 1) if target.is_yes_no else np.abs(resampled))
@@ -410,14 +410,14 @@ def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32A
 
 
 def rank(target: Target, measured: Measured, second_half: Float32Array, num_units: int) -> tuple[CellScore, ...]:
-    """Return the scores of all cells for a target, ordered by their strength on the choosing half.
+    """Return the scores of all cells for a target: the selected one first, the others by strength on the choosing half.
 
-    The first is the selected cell, with its score from `measure`. The chance level and the score of the untrained
+    The selected cell has its score from `measure`. The chance level and the score of the untrained
     baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units` is H.
     """
     best = measured.score.layer * num_units + measured.score.unit
     order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
-    order.remove(best)  # rounded to float32, others may have the same strength
+    order.remove(best)  # not always the strongest: see `_visible`
     scores = [measured.score]
     for cell in order:
         chosen_on = float(measured.first_half[cell])

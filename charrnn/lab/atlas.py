@@ -248,17 +248,21 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _krylov_basis(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return orthonormal columns (C, NUM_KRYLOV) that span powers of a matrix (C, C) times a random vector.
+    """Return orthonormal columns (C, n), n <= NUM_KRYLOV, that span powers of a matrix (C, C) times a random vector.
 
-    They nearly contain its leading eigenvectors (Lanczos 1950).
+    They nearly contain its leading eigenvectors (Lanczos 1950). There are fewer if no power adds anything.
     """
     basis = np.zeros((len(products), NUM_KRYLOV))
     vector = np.random.default_rng(0).normal(size=len(products))
     for step in range(NUM_KRYLOV):
+        length_before = float(np.linalg.norm(vector))
         # Twice, because the first time leaves rounding errors along the columns (Parlett 1980).
         for _ in range(2):
             vector = vector - basis @ (basis.T @ vector)
-        basis[:, step] = vector / max(float(np.linalg.norm(vector)), 1e-300)
+        length = float(np.linalg.norm(vector))
+        if length <= 1e-10 * length_before:  # rounding errors
+            return basis[:, :step]
+        basis[:, step] = vector / length
         vector = products @ basis[:, step]
     return basis
 

@@ -231,7 +231,7 @@ def loss_problems(folder: RunReader, losses: Mapping[int, float]) -> list[str]:
     if logged == nats:
         return []
     return [
-        f"the best validation loss is {logged:.4f} in {folder.path / 'metrics.jsonl'} and {nats:.4f} in the newest "
+        f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in the newest "
         f"checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn evaluate {folder.name}"
     ]
 

@@ -169,12 +169,13 @@ class RunWriter(RunReader):
 
         There is no `best` while that checkpoint does not exist.
         """
-        for pointer, name in (("latest", latest), ("best", best_checkpoint(state))):
-            if name is not None and (self.path / name).is_dir():
-                write_atomically(self.path / pointer, f"{name}\n".encode("ascii"))
-            else:
-                with convert_os_errors("remove", self.path / pointer):
-                    (self.path / pointer).unlink(missing_ok=True)
+        write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
+        best, pointer = best_checkpoint(state), self.path / "best"
+        if best is not None and (self.path / best).is_dir():
+            write_atomically(pointer, f"{best}\n".encode("ascii"))
+        else:
+            with convert_os_errors("remove", pointer):
+                pointer.unlink(missing_ok=True)
 
     def save_checkpoint(
         self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description

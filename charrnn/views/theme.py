@@ -242,7 +242,7 @@ LEAST_RANGE = 1e-4
 
 def scale_of(values: Iterable[float]) -> Scale:
     """Return the scale from the smallest value to the largest if these are near each other, else that from -1 to 1."""
-    finite = [value for value in values if value == value]
+    finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     return Scale(low, high) if LEAST_RANGE <= high - low < SMALL_RANGE else Scale()
 
