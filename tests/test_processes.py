@@ -11,19 +11,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from conftest import Ran, clean_environment
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.errors import CharRNNError, UsageError
+from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 from charrnn.scale.processes import launcher
-from charrnn.scale.processes.launched import Rank, RankedProcess, check_processes, this_rank, timeout_seconds
+from charrnn.scale.processes.group import connect
+from charrnn.scale.processes.launched import TIMEOUT, Rank, RankedProcess, check_processes, this_rank, timeout_seconds
 from charrnn.scale.processes.launcher import exit_code, without_processes
 
 if TYPE_CHECKING:
@@ -55,8 +57,7 @@ def text_file(tmp_path: Path) -> Path:
 def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
     assert this_rank({}) is None
     assert this_rank({"RANK": "x"}) is None, "a process on its own"
-    environment = TORCHRUN | ADDRESS
-    assert this_rank(environment) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2)
+    assert this_rank(TORCHRUN | ADDRESS) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2)
     assert (timeout_seconds({}), timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"})) == (60, 7)
     with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"):
         timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
@@ -77,6 +78,16 @@ def test_variables_that_cannot_be_are_refused(changes: dict[str, str], message: 
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
         this_rank(TORCHRUN | ADDRESS | changes)
     assert len(str(caught.value).splitlines()) == 2, "the remedy"
+
+
+def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = MagicMock()
+    torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
+    monkeypatch.setattr("charrnn.scale.processes.group.torch", torch)
+    with connect(TORCHRUN | ADDRESS) as group, pytest.raises(OtherProcessError, match=f"or set {TIMEOUT} higher"):
+        group.any(True)
+    assert torch.distributed.init_process_group.call_args.kwargs["timeout"] == timedelta(seconds=600)
+    torch.distributed.distributed_c10d._set_pg_timeout.assert_called_once_with(timedelta(seconds=60))
 
 
 @pytest.mark.parametrize("value", ["0", "1.5", "", "1025", "9" * 30])
@@ -124,14 +135,7 @@ def test_the_processes_of_a_host_share_its_cores(
 
 @pytest.mark.parametrize(
     ("codes", "number", "code"),
-    [
-        ({}, 0, 0),
-        ({0: 143, 1: 3}, 0, 3),
-        ({0: 130, 1: 130}, 2, 130),
-        ({0: 143}, 0, 143),
-        ({0: -9, 1: -9}, 2, 130),
-        ({1: -15}, 0, 143),
-    ],
+    [({}, 0, 0), ({0: 143, 1: 3}, 0, 3), ({1: 130}, 2, 130), ({0: 143}, 0, 143), ({1: -9}, 2, 130), ({1: -15}, 0, 143)],
 )
 def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int], number: int, code: int) -> None:
     assert exit_code(codes, number) == code
@@ -219,10 +223,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 def saved_step(run: Path) -> int:
     """Return the step of the latest checkpoint, 0 if there is none."""
-    try:
-        return int((run / "latest").read_text().strip().removeprefix("step-"))
-    except OSError:
-        return 0
+    latest = run / "latest"
+    return int(latest.read_text().strip().removeprefix("step-")) if latest.exists() else 0
 
 
 def first_losses(run: Path) -> list[float]:

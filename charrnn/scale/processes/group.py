@@ -22,13 +22,15 @@ from charrnn.files import JSON
 from charrnn.lazy import torch
 from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
 from charrnn.runs.description import Description
-from charrnn.scale.processes.launched import agent_store, check_no_stdin, this_rank, timeout_seconds
+from charrnn.scale.processes.launched import TIMEOUT, agent_store, check_no_stdin, this_rank, timeout_seconds
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.training.process_group import SINGLE, ProcessGroup, Result
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+CONNECT_SECONDS = 600
+"""Shortest limit of the wait for processes that start later."""
 PULSE_SECONDS = 1.0
 """Time between two exchanges of processes while one of them reads, plans or loads: none of that takes too long."""
 
@@ -162,18 +164,16 @@ class ConnectedProcesses(ProcessGroup):
         """Run a block in every process; raise OtherProcessError where it succeeded but failed in another process."""
         pulse = _Pulse(self)
         try:
-            yield
-        except Exception:  # whatever it is, the others must not wait for this process; raised again
-            with contextlib.suppress(OtherProcessError):
-                pulse.end(has_failed=True)
-            raise
-        except BaseException:  # an interrupt, which reaches the others, too
-            pulse.is_abandoned = True
-            pulse.ended.set()
-            pulse.join(2 * PULSE_SECONDS)
-            raise
-        if pulse.end(has_failed=False):
-            raise OtherProcessError("another process of this training failed: its message says why")
+            try:
+                yield
+            except Exception:  # whatever it is, the others must not wait for this process; raised again
+                with contextlib.suppress(OtherProcessError):
+                    pulse.end(has_failed=True)
+                raise
+            if pulse.end(has_failed=False):
+                raise OtherProcessError("another process of this training failed: its message says why")
+        finally:  # needed after an interrupt of the block or of a wait, which reaches the others, too
+            pulse.abandon()
 
     def in_turn(self, read: Callable[[], Result]) -> Result:
         """Return the result of `read`, called by the first process of each host and then by the others."""
@@ -191,6 +191,8 @@ class _Pulse(threading.Thread):
         self.group = group
         self.ended = threading.Event()
         """Set when the block of this process has ended."""
+        self.finished = threading.Event()
+        """Set when nothing more is exchanged. Before Python 3.13 an interrupted `join` takes a thread for ended."""
         self.has_failed = self.is_abandoned = False
         """Whether the block of this process has failed, or at last that of any; whether it was interrupted."""
         self.error: OtherProcessError | None = None
@@ -200,10 +202,16 @@ class _Pulse(threading.Thread):
         """Wait for the other processes; return whether the block failed in any. Raises OtherProcessError."""
         self.has_failed |= has_failed
         self.ended.set()
-        self.join()
+        self.finished.wait()
         if self.error is not None:
             raise self.error
         return self.has_failed
+
+    def abandon(self) -> None:
+        """Exchange nothing more; wait until the exchange that goes on has ended."""
+        self.is_abandoned = True
+        self.ended.set()
+        self.finished.wait(2 * PULSE_SECONDS)
 
     def run(self) -> None:
         """Exchange at once when the block has ended, and at every pulse before."""
@@ -219,6 +227,8 @@ class _Pulse(threading.Thread):
             self.has_failed = num_failed > 0
         except OtherProcessError as error:
             self.error = error
+        finally:
+            self.finished.set()
 
 
 class TorchProcesses(ConnectedProcesses):
@@ -248,7 +258,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         raise UsageError(f"This torch has no gloo, which connects processes: train in one process, not in {size}.")
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
-    timeout = timedelta(seconds=timeout_seconds(environment))
+    timeout = timedelta(seconds=max(timeout_seconds(environment), CONNECT_SECONDS))
     try:
         store = agent_store(environment, timeout, "charrnn-group")
         torch.distributed.init_process_group(
@@ -259,6 +269,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
             world_size=size,
             timeout=timeout,
         )
+        torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=timeout_seconds(environment)))
     except (RuntimeError, ValueError) as error:
         where = f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
         reason = str(error).strip().partition("\n")[0][:200]
@@ -278,5 +289,6 @@ def _lost_processes_reported() -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0][:200]
         raise OtherProcessError(
             f"the connection to another process of this training is lost ({reason})\n"
-            f"what was saved is intact: continue with {named('resume')}"
+            f"what was saved is intact: continue with {named('resume')}\n"
+            f"or set {TIMEOUT} higher, if a step, a sample or a save takes longer"
         ) from error

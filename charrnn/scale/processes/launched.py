@@ -33,7 +33,7 @@ SUPERVISED = "CHARRNN_SUPERVISED"
 """Environment variable that `launcher` sets for its processes."""
 TIMEOUT = "CHARRNN_TIMEOUT_SECONDS"
 """Environment variable with the longest wait for another process that is still connected, such as one whose host has
-vanished. One that ended is noticed at once: its connection breaks. It must be longer than a step and a save."""
+vanished. One that ended is noticed at once: its connection breaks. It must exceed a step, a sample and a save."""
 REACH_SECONDS = 5.0
 """Longest wait for the key-value store, which runs in the parent of this process or on the first host."""
 ERROR_SECONDS = 2.0
