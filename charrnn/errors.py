@@ -46,9 +46,9 @@ class Message(str):
         return message
 
 
-def install_command(extra: str) -> str:
-    """Return the command that installs the packages of an extra, in the folder of charrnn's pyproject.toml."""
-    return f"pip install -c constraints.txt -e '.[{extra}]'"
+def install_command(extra: str = "") -> str:
+    """Return the command that installs charrnn, with the packages of an extra, in the folder of its pyproject.toml."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'" if extra else "pip install -c constraints.txt -e ."
 
 
 def counted(num: int, noun: str) -> str:

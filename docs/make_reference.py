@@ -55,7 +55,7 @@ charrnn sample --adapt letters.txt
 charrnn predict "To be or not to b"
 charrnn visualize                          # the best cell for each detector
 charrnn visualize --cell 0:17 --text my.py
-charrnn explore                            # needs the extra `tui`, as `write`
+charrnn explore
 charrnn write draft.txt
 charrnn evaluate
 charrnn runs

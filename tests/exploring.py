@@ -82,6 +82,8 @@ async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
     while time.monotonic() < end:
         await pilot.pause()
         if is_reached():
+            await asyncio.sleep(0.05)  # It is drawn 60 times per second at the most.
+            await pilot.pause()
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")

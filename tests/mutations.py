@@ -146,10 +146,7 @@ def files_of(checkout: Path, module: str) -> set[str]:
 
 
 def run(copy: Path, tests: Sequence[str], *options: str, timeout: int = 0) -> tuple[int, str]:
-    """Run tests in a copy of the checkout, in a process forked from this one; return its exit code and its output.
-
-    `timeout` is in seconds, 0 for none.
-    """
+    """Run tests in a copy of the checkout in a forked process, at most so many seconds; return its code and output."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = os.fork()
         if process == 0:

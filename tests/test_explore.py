@@ -28,7 +28,7 @@ from charrnn.cells.records import CellScore
 from charrnn.text.encoded import undo_decode_each
 from charrnn.views.theme import block, palette_of
 
-pytest.importorskip("textual", reason="the extra `tui` is not installed")
+pytest.importorskip("textual", reason="textual is not installed")
 
 from exploring import (
     FRESH,
@@ -558,7 +558,7 @@ def test_off_a_terminal_and_without_textual_it_says_so(
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: charrnn {name} needs the package textual.")
-    assert ran.err.endswith("pip install -c constraints.txt -e '.[tui]'\n")
+    assert ran.err.endswith("pip install -c constraints.txt -e .\n")
 
 
 def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:

@@ -134,7 +134,7 @@ def test_a_picture_is_as_wide_as_its_columns_and_words_are_whole(columns: int) -
 
 
 def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
+    pytest.importorskip("resvg_py", reason="resvg-py is not installed")
     picture = to_svg([heat_map(" " * 30)])
     if svg._has_font():
         data, wanted = to_png(picture), ElementTree.fromstring(picture)

@@ -14,7 +14,7 @@ from conftest import Ran, TrainedRun
 import charrnn
 from charrnn.api import Model
 
-pytest.importorskip("textual", reason="the extra `tui` is not installed")
+pytest.importorskip("textual", reason="textual is not installed")
 
 from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
 from textual import events

@@ -89,8 +89,8 @@ def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place: "
             f"to export that, name it: {model.name}@{model.step}"
         )
-    model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
     data, check = check_model_target(path, is_replaced=force).write(model, path)
+    model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
     check_model_target(path, is_replaced=force)  # again: a file can appear while a large model is converted
     write_atomically(behind_links(path), data)
     return data, check

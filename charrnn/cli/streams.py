@@ -97,7 +97,7 @@ def check_full_screen(command: str, instead: str) -> None:
     """
     if find_spec("textual") is None:
         raise UsageError(
-            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: {install_command('tui')}"
+            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: {install_command()}"
         )
     if os.environ.get("TERM") == "dumb":
         raise UsageError(f"{command} moves the cursor, which a terminal with TERM=dumb cannot do.\n{instead}")

@@ -67,7 +67,7 @@ class ExportFormat:
     module: str = ""
     """The module of an optional package that has to be installed."""
     extra: str = ""
-    """The extra of charrnn that installs it."""
+    """The extra of charrnn that installs it; "" for a package that charrnn requires."""
     instead: str = ""
     """Another way to such a file where the package is missing; {stem} stands for its path without the suffix."""
 
@@ -122,7 +122,6 @@ _FORMATS = (
         content="picture",
         write=_png,
         module="resvg_py",
-        extra="png",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
     ExportFormat(suffix=".txt", content="plain text", write=_text),
