@@ -65,9 +65,10 @@ def _load(entry: CommandEntry) -> Any:
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    epilog = getattr(function, "epilog", None)
     if hasattr(function, "further_options"):
         function = with_options(function, function.further_options(), entry.name)
-    alone.command(entry.name, cls=Command, epilog=getattr(function, "epilog", None))(function)
+    alone.command(entry.name, cls=Command, epilog=epilog)(function)
     return typer.main.get_command(alone)
 
 
