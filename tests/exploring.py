@@ -68,12 +68,12 @@ def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple
 
 
 async def process_messages(*_: float) -> None:
-    """Give every task so many turns that all messages are processed.
+    """Give every task so many turns that all messages are processed, before and after the next frame is drawn.
 
     Textual itself waits after each key until the process is idle, for up to a second while a thread computes.
     """
-    for _ in range(100):
-        await asyncio.sleep(0)
+    for turn in range(101):
+        await asyncio.sleep(0.02 if turn == 50 else 0)
 
 
 async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
