@@ -1,7 +1,5 @@
 """Build runs whose weights come from a formula, so that every machine has the same model and its text is known."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

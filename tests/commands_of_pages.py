@@ -4,8 +4,6 @@ The blocks of a page run in bash, so loops, quotes and pipes mean what they mean
 there that asks this process to run the command: a process of its own would spend a second on importing torch.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

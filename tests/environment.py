@@ -3,8 +3,6 @@
 A test inherits no variable of the caller unless its name is in `PASSED` or `MACHINE`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import locale

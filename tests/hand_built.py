@@ -1,7 +1,5 @@
 """Build untrained models from random integers: the same on every machine."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 

@@ -4,8 +4,6 @@ In a text ¶ stands for a newline, ␍ for a carriage return and → for a tab. 
 counts are digits, a = 10.
 """
 
-from __future__ import annotations
-
 from charrnn.detectors.detector import Labels
 from charrnn.detectors.registry import DETECTORS
 

@@ -1,7 +1,5 @@
 """Build run folders with checkpoints."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

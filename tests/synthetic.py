@@ -3,8 +3,6 @@
 A label describes the text after its character: an opening quotation mark is inside, a closing one is not.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass, field
 

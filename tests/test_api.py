@@ -3,8 +3,6 @@
 N characters, L layers, H units.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

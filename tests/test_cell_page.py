@@ -1,7 +1,5 @@
 """The page of a cell: composed once, kept in the run, and drawn at any width with its passages first."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Run folders on a real disk: created once, locked, saved to in commits; damaged checkpoints are named and skipped."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Documents from the corpus to the sample: trained, resumed, sampled, searched for and measured as documents."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What goes wrong is said in at most three lines on stderr that name what is at fault, with its exit code."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

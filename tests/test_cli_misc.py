@@ -1,7 +1,5 @@
 """The small commands, and what all commands share: help, version, exit codes, colours, locales."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

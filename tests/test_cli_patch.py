@@ -1,7 +1,5 @@
 """`charrnn visualize --patch`: passages that are typed, positions in a text, what is found, and what is refused."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

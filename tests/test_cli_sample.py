@@ -1,7 +1,5 @@
 """`charrnn sample` as a whole: the text and nothing else, the same for the same seed wherever it goes."""
 
-from __future__ import annotations
-
 import io
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """`charrnn train` as a whole: what it prints, what it leaves on disk, and that what it learned is a torch.nn model."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -3,8 +3,6 @@
 N characters, L layers, H units.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

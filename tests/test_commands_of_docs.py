@@ -1,7 +1,5 @@
 """Every command of the README, the tour, the how-tos and the reference runs, in order, at small budgets."""
 
-from __future__ import annotations
-
 import random
 import shutil
 import string

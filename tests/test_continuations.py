@@ -1,7 +1,5 @@
 """Continuations end with a word, a line or a sentence and are scored as by a naive loop; what is read of a draft."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

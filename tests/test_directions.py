@@ -1,7 +1,5 @@
 """Directions: a property that is spread over several cells is found, ablated and clamped as one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache

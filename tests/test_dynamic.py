@@ -3,8 +3,6 @@
 Shapes: N characters, T characters of a segment, V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 Shapes: N characters, M scored characters.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

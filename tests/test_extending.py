@@ -1,7 +1,5 @@
 """docs/extending.md: every step of the page, followed in a copy of the package, gives what the page says."""
 
-from __future__ import annotations
-
 import ast
 import json
 import math

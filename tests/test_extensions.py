@@ -1,7 +1,5 @@
 """Rooms: commands, analyses and methods that entry points add to charrnn."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable, Iterator

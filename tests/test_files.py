@@ -1,7 +1,5 @@
 """Files on a real disk: replaced atomically, whatever fails and whoever reads at the same time."""
 
-from __future__ import annotations
-
 import errno
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cached findings are used if they are intact and of this checkpoint, and measured again otherwise."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -4,8 +4,6 @@ Each is a few kilobytes: 240 characters of `make_corpus(num_chars=100, seed=12)`
 the format changes, and none is ever written anew.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

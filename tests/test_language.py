@@ -1,7 +1,5 @@
 """Check the language of the documentation and of the help texts: short sentences, standard terms, links that work."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Ids of large texts: the same as in memory, mapped from temporary files; texts that do not fit are refused."""
 
-from __future__ import annotations
-
 import errno
 import gzip
 import os

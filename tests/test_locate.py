@@ -1,7 +1,5 @@
 """Runs are located by path, by name, or as the newest; errors say what is missing."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

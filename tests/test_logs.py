@@ -1,7 +1,5 @@
 """The logs of a run: complete lines are read, a cut-off last one is not, and a resumed run logs each step once."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

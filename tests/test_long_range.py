@@ -3,8 +3,6 @@
 Shapes: N characters, P pairs.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -3,8 +3,6 @@
 B texts drawn together, N characters.
 """
 
-from __future__ import annotations
-
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

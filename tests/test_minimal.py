@@ -1,7 +1,5 @@
 """Compare docs/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and scores; and run it."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import re

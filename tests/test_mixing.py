@@ -1,7 +1,5 @@
 """Several models that predict together: weights 0 and 1, naive sums, other alphabets, and the two commands."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """A model in one .zip file: what is in it, that every command takes it, and that a damaged one is refused."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The page that runs a model: it generates the text of `charrnn sample`, byte for byte, in node and in a browser."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -3,8 +3,6 @@
 The run of the rows has a model that is a known Markov chain.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace

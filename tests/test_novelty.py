@@ -3,8 +3,6 @@
 N characters of the text, M of the corpus.
 """
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

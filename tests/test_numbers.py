@@ -1,7 +1,5 @@
 """`predict --numbers`: every number of a small network is what torch computes, and what a reader can recompute."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`embedding_size: one-hot`: the network with an identity embedding, without the embedding."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import replace

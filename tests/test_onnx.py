@@ -1,7 +1,5 @@
 """A model in an .onnx file: every cell and depth computes what the network computes, and a wrong file is refused."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

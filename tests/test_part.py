@@ -1,7 +1,5 @@
 """Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in memory is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Detectors that installed packages offer through entry points."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path

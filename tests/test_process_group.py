@@ -4,8 +4,6 @@ The processes are threads of this one, which exchange tensors in memory (`Thread
 ones. `V`: characters of the vocabulary.
 """
 
-from __future__ import annotations
-
 import json
 import signal
 import threading

@@ -1,7 +1,5 @@
 """Progress: reported where the block says, and bars drawn after their delay."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """All cells in the order of a detector."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from conftest import TrainedRun

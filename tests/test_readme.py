@@ -1,7 +1,5 @@
 """Check the README and the pages against the code: the examples run, lists are complete, counts and links are right."""
 
-from __future__ import annotations
-
 import re
 import runpy
 import subprocess

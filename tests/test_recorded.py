@@ -1,7 +1,5 @@
 """The text of a run is found again where it was or where the run is now, and no other text is accepted."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The scripts of docs/: the reference has everything and depends on the code alone; the drawings are as drawn."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from types import ModuleType

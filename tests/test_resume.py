@@ -1,7 +1,5 @@
 """A run that was interrupted and resumed is the run that was never interrupted, bit for bit."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

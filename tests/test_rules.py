@@ -1,7 +1,5 @@
 """The table of options that go together: every flag exists, and every rule refuses what it says and nothing else."""
 
-from __future__ import annotations
-
 import pytest
 import typer.main
 

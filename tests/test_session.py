@@ -1,7 +1,5 @@
 """A training session verb by verb; whole sessions are in `test_loop.py`, `test_resume.py` and `faults/`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Signals: one that is lost on its way is raised again, and one that must not interrupt a block is handled after it."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Recurrent matrices during training: against torch.linalg, and matrices whose spectrum is known."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The shape of the package: a ceiling of its size, no import cycle, no long function without a stated reason."""
 
-from __future__ import annotations
-
 import ast
 import io
 import re

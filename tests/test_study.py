@@ -1,7 +1,5 @@
 """A study: what it measures in the half that did not choose, and its errors."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`charrnn sweep`: which runs it trains and skips, what becomes of those that fail, and how commands find its runs."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """What a sweep varies, the file by which it is recognised, and its table: order, intervals, columns."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The synthetic corpus: the states it claims are those that the detectors see, and there are some."""
 
-from __future__ import annotations
-
 import numpy as np
 from synthetic import SyntheticCorpus, make_corpus
 

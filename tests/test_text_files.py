@@ -1,7 +1,5 @@
 """Reading block by block gives what reading a file as a whole gives: the text, what was changed, and the error."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

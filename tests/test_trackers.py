@@ -4,8 +4,6 @@ TensorBoard's files are read by TensorBoard itself. wandb is imitated: the calls
 0.31, with which the same trainings were logged by hand.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import sys

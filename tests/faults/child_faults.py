@@ -1,7 +1,5 @@
 """Faults that a child process injects into itself: it dies, or receives a signal, at an exactly chosen moment."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import importlib

@@ -1,7 +1,5 @@
 """Run files with hostile content, and checks of what exported files may contain."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

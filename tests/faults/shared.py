@@ -1,7 +1,5 @@
 """Fixtures of the fault tests, as a plugin: tests import `tests/conftest.py` by name, so there can be no second one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The run that the fault tests start, interrupt and resume: one second long, with every random component."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

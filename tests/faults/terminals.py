@@ -1,7 +1,5 @@
 """Terminals to run commands on, what may be written to them, and strings with control sequences."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import io

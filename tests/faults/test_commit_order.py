@@ -1,7 +1,5 @@
 """The order of the operations of a commit, and the state of the run if the process dies before any of them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A draft is the old one or the new one, whenever the process is killed or the power fails while it is saved."""
 
-from __future__ import annotations
-
 import errno
 from pathlib import Path
 

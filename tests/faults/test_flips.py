@@ -1,7 +1,5 @@
 """Flipped bytes and truncation in every file of a run: detected before use, named in one line, an intact step used."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

@@ -1,7 +1,5 @@
 """A full or faulty disk: whichever operation fails, saved checkpoints load, and one message names the reason."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

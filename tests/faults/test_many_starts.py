@@ -1,7 +1,5 @@
 """Many commands on one folder: one trains, the others are refused at once; locks end with their process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """Reading a run while it trains: readers get complete, recent checkpoints while others are saved and pruned."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A sweep that is killed or stopped at any moment ends, when it is started again, as if it had not been."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

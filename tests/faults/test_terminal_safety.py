@@ -4,8 +4,6 @@ What is allowed out: on a terminal newlines, tabs, rich's own colours, and the c
 `charrnn sample` writes the model's characters exactly, and a path is the path: that is what programs read them for.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -5,8 +5,6 @@ Processors differ in the last digits of a sum. Training amplifies such a differe
 in their first digits. Noise on the initial weights has the same effect, on one machine and repeatably.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping, Sequence
