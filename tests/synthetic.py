@@ -1,7 +1,4 @@
-"""Generate a small corpus of random words with known labels at every character: quotations, columns, indentation.
-
-A label describes the text after its character: an opening quotation mark is inside, a closing one is not.
-"""
+"""Generate a small corpus of random words with known labels after every character: quotations, columns, indents."""
 
 import random
 from dataclasses import dataclass, field

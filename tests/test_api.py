@@ -1,7 +1,4 @@
-"""The public Python interface, used as its documentation shows it.
-
-N characters, L layers, H units.
-"""
+"""The public Python interface, used as its documentation shows it. N characters, L layers, H units."""
 
 import math
 from pathlib import Path

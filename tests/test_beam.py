@@ -1,7 +1,4 @@
-"""Beam search: the best of all texts when it may keep them all, and honest scores when it may not.
-
-Shapes: V vocabulary, T characters of a text.
-"""
+"""Beam search: the best of all texts when it may keep them all, and honest scores. V vocabulary, T characters."""
 
 import itertools
 import math

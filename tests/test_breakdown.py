@@ -1,7 +1,4 @@
-"""Loss by class and by position, and the losses of lines, equal loops over the characters.
-
-Shapes: N characters, T time, B windows.
-"""
+"""Loss by class and by position, and the losses of lines, equal loops. N characters, T time, B windows."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""What sets a cell's value: drivers against the weights and derivatives, characters against naive loops.
-
-Shapes: n positions, k lags, L layers, H units, E embedding.
-"""
+"""What sets a cell's value: drivers, characters. n positions, k lags, L layers, H units, E embedding."""
 
 from itertools import groupby
 

@@ -1,7 +1,4 @@
-"""What a cell does to the prediction: against finite differences, and the output weights.
-
-Shapes: n positions, V characters, L layers, H units.
-"""
+"""What a cell does to the prediction: effects and output weights. n positions, V characters, L layers, H units."""
 
 from dataclasses import replace
 

@@ -1,7 +1,4 @@
-"""Every cell and every depth: naive equations, torch.nn's layers, pieces, the stepper, and where weights start.
-
-Shapes: T time, B batch, H hidden, L layers, V vocabulary, I input.
-"""
+"""Every cell and every depth against naive equations. T time, B batch, H hidden, L layers, V vocabulary, I input."""
 
 import cmath
 import math

@@ -1,7 +1,4 @@
-"""`charrnn evaluate --errors` and `--long-range`: the same figures as from Python, drawn in 80 columns, exported.
-
-The session's trained LSTM has learned its corpus; nothing here depends on how well.
-"""
+"""`charrnn evaluate --errors` and `--long-range`: the same figures as from Python, drawn in 80 columns, exported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`charrnn visualize` as a whole: the table, the pictures, the figures behind them, and the same for others.
-
-N characters, L layers, H units.
-"""
+"""`charrnn visualize` as a whole: table, pictures and the figures behind them. N characters, L layers, H units."""
 
 import base64
 import json

@@ -1,7 +1,4 @@
-"""What a cell might keep track of, a label under each character: what holds after reading it.
-
-The tables are those of `labelled`; formal languages have their own tests.
-"""
+"""What a cell might keep track of, a label under each character: what holds after reading it (`labelled`)."""
 
 from __future__ import annotations
 

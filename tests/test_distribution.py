@@ -1,7 +1,4 @@
-"""The distribution equals a naive loop over the characters that applies the options in their stated order.
-
-Shapes: B batch, V vocabulary.
-"""
+"""The distribution equals a naive loop that applies the options in their stated order. B batch, V vocabulary."""
 
 import math
 import warnings

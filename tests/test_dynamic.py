@@ -1,7 +1,4 @@
-"""Dynamic evaluation equals a naive loop, is causal, leaves the model as it is, adds rows and adapts models.
-
-Shapes: N characters, T characters of a segment, V vocabulary.
-"""
+"""Dynamic evaluation equals a naive loop and is causal. N characters, T characters of a segment, V vocabulary."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""Kinds of errors: each oracle by hand, their order, the whole against a naive loop, and the words of a text.
-
-Shapes: N characters, M scored characters.
-"""
+"""Kinds of errors: each oracle by hand, and the whole against a naive loop. N characters, M scored characters."""
 
 import math
 import re

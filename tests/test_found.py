@@ -1,7 +1,4 @@
-"""What the microscope is for: a model is trained for seconds, and the cells that keep the text's states are found.
-
-The states are known, because the text was made: they are what a cell is held against here, not a detector's labels.
-"""
+"""What the microscope is for: in a made text, whose states are known, the cells that keep them are found."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""How far the error signal reaches: against finite differences, and against recurrences whose Jacobian is known.
-
-Shapes: K lags, L layers, S state vectors, H units, V characters.
-"""
+"""How far the error signal reaches. K lags, L layers, S state vectors, H units, V characters."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""Intervals of means: what they are computed from, and how often they contain the mean.
-
-Shapes: M values, K blocks.
-"""
+"""Intervals of means: what they are computed from, and how often they contain it. M values, K blocks."""
 
 import numpy as np
 import pytest

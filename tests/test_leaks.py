@@ -1,7 +1,4 @@
-"""Nothing reaches a document from those before it: not through the state, the gradient, the noise or the pieces.
-
-Shapes: T time, B lanes, L layers, S state vectors, H hidden.
-"""
+"""Nothing reaches a document from those before it. T time, B lanes, L layers, S state vectors, H hidden."""
 
 import numpy as np
 import pytest

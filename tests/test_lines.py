@@ -1,7 +1,4 @@
-"""The losses of lines and of characters add up, however a text is divided into blocks.
-
-Shapes: M scored characters.
-"""
+"""The losses of lines and of characters add up, however a text is divided. M scored characters."""
 
 from dataclasses import replace
 from typing import Any

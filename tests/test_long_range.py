@@ -1,7 +1,4 @@
-"""How far back predictions reach: which characters close what, against a naive loop.
-
-Shapes: N characters, P pairs.
-"""
+"""How far back predictions reach: which characters close what, against a naive loop. N characters, P pairs."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""Long and many texts: what must be kept stays small, what cannot be kept is refused before anything is drawn.
-
-B texts drawn together, N characters.
-"""
+"""Long and many texts: memory stays small or is refused before any is drawn. B texts at once, N characters."""
 
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,4 @@
-"""The loss of every character equals a loop over the characters, and the mean of each protocol that of a naive one.
-
-Shapes: N characters, M scored characters, V vocabulary.
-"""
+"""The loss of every character and the mean of each protocol. N characters, M scored characters, V vocabulary."""
 
 import math
 from typing import Any

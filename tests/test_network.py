@@ -1,7 +1,4 @@
-"""The network: dropout, resets of the state, and everything random drawn from a given seed.
-
-Shapes: T time, B batch, V vocabulary, E embedding, H hidden.
-"""
+"""The network: dropout, resets of the state, seeds. T time, B batch, V vocabulary, E embedding, H hidden."""
 
 from typing import Any
 

@@ -1,7 +1,4 @@
-"""n-gram models against a textbook implementation with dictionaries, and their rows in an evaluation.
-
-The run of the rows has a model that is a known Markov chain.
-"""
+"""n-gram models against a textbook implementation with dictionaries, and their rows in an evaluation."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""What is copied from another text is what a naive search finds, whatever repeats, collides or is cut, and is marked.
-
-N characters of the text, M of the corpus.
-"""
+"""What is copied is what a naive search finds, and is marked. N characters of the text, M of the corpus."""
 
 import io
 

@@ -1,7 +1,4 @@
-"""Reading in lanes: every character once, and each as if the text had been read from its start in one go.
-
-Shapes: N characters, T time, B lanes, V vocabulary.
-"""
+"""Reading in lanes: every character once, as in one go. N characters, T time, B lanes, V vocabulary."""
 
 import numpy as np
 import pytest

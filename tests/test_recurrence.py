@@ -1,7 +1,4 @@
-"""Products with a weight that is packed once, and the recurrences built on them, beside plain matrix products.
-
-Shapes: T time, B batch, H hidden.
-"""
+"""Products with a packed weight, and the recurrences built on them. T time, B batch, H hidden."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,4 @@
-"""Sampling: the seed decides the text, the probabilities decide how often, and nothing impossible is ever written.
-
-Shapes: V vocabulary, N characters.
-"""
+"""Sampling: the seed decides the text, the probabilities how often. V vocabulary, N characters."""
 
 import math
 from statistics import NormalDist

@@ -1,7 +1,4 @@
-"""The trainer: one step is what the formulas say, a restored one is the same to the bit, a failed one changes nothing.
-
-Shapes: T window length, B batch rows, V vocabulary.
-"""
+"""The trainer: one step equals the formulas, a restored one is the same to the bit. T window, B rows, V vocabulary."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
