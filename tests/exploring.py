@@ -95,8 +95,7 @@ async def until_scored(app: Explorer, pilot: Pilot[None]) -> None:
 
 def screen(app: Any) -> str:
     """All that is on the screen."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
 
 
 def shown(app: Explorer, widget: str) -> str:

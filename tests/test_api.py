@@ -88,8 +88,7 @@ def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str,
     pieces = list(search)
     assert all(pieces) and "".join(pieces) == search.texts[0].text
     assert search.texts == sorted(search.texts, key=lambda found: -(found.score or 0))
-    is_drawn = "seed" in options
-    expected = sorted(search.texts, key=lambda found: -found.logprob) if is_drawn else search.texts
+    expected = sorted(search.texts, key=lambda found: -found.logprob) if "seed" in options else search.texts
     assert model.beam(width=6, length=40, prime="jora ", **options) == expected
     assert {found.seed for found in search.texts} == {options.get("seed")}
     stops = options.get("stops", ())
@@ -143,9 +142,7 @@ def test_what_cannot_be_ablated_is_refused(model: charrnn.Model) -> None:
         model.ablate(0, 0, "a")
 
 
-def test_an_encoded_text_is_read_as_the_text_and_its_context_are(
-    model: charrnn.Model, byte_model: charrnn.Model, corpus: SyntheticCorpus
-) -> None:
+def test_encoded_text_is_read_as_text(model: charrnn.Model, byte_model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     for reader in (model, byte_model):
         text, context = corpus.text[-300:], corpus.text[-500:-300]
         encoded = reader.encode(text, context=context)

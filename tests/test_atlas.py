@@ -45,8 +45,7 @@ def test_the_axes_of_many_cells_are_searched_in_a_small_space(monkeypatch: pytes
 
 
 def test_cells_that_carry_the_same_are_near_whatever_their_sign() -> None:
-    draw = np.random.default_rng(2)
-    values = draw.normal(size=(60, 300))
+    values = np.random.default_rng(2).normal(size=(60, 300))
     values[41] = -values[5]
     places = place_cells(np.corrcoef(values).astype(np.float32))
     distances = np.linalg.norm(places[:, None] - places, axis=2) + 9 * np.eye(60)

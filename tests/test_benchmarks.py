@@ -130,9 +130,7 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load: Any, tmp_path: Path, mon
     assert found["machine"]["device"] == "cpu"
 
 
-def test_the_charts_of_the_recipe_are_those_of_its_summary_and_its_rule(
-    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_charts_of_the_recipe_show_its_summary(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     charts = load("recipe_charts")
     committed = charts.DOCS
     (tmp_path / "recipe-sweep.csv").write_bytes((committed / "recipe-sweep.csv").read_bytes())

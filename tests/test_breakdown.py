@@ -83,8 +83,7 @@ def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest
     length = context_length(len(ids))
     assert length == 16
     starts = [window * (len(ids) - length) // 90 for window in range(90)]
-    losses = [naive_nats(network, ids[start : start + length + 1], 1) for start in starts]
-    by_position = np.array(losses)
+    by_position = np.array([naive_nats(network, ids[start : start + length + 1], 1) for start in starts])
     groups = sums_by_position(network, ids, precision="fp32").groups()
     assert [group.num_chars for group in groups] == [90, 90, 180, 360, 720]
     for group, (begin, end) in zip(groups, ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16)), strict=True):

@@ -57,9 +57,7 @@ def test_a_mark_stands_over_dots_and_keeps_its_style() -> None:
 
 @given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9), st.booleans())
 @EXAMPLES
-def test_nothing_is_drawn_outside(
-    x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool
-) -> None:
+def test_all_is_inside(x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool) -> None:
     canvas = Canvas(width, height, ascii_only=ascii_only)
     canvas.line((x, y), (to_x, to_y), RED)
     lines = drawn(canvas)

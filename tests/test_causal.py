@@ -28,8 +28,7 @@ CASES = [
 
 
 def ablate(network: CharRNN, text: EncodedText, layer: int, unit: int, at: str = "mean") -> Ablation:
-    detectors = get_detectors(["quote", "line-position"])
-    return ablate_text(network, text, detectors, layer=layer, unit=unit, at=at)
+    return ablate_text(network, text, get_detectors(["quote", "line-position"]), layer=layer, unit=unit, at=at)
 
 
 def held_slowly(

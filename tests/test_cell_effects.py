@@ -71,8 +71,7 @@ def test_a_saturated_cell_is_named_and_no_noise_drawn(values: tuple[float, ...],
     )
     out = draw(replace(INPUTS, earlier=earlier).view())
     bound = {0.0: "0.000", 0.0007: "0.001", 0.015: "0.015"}.get(effect)
-    line = f"saturated: erasing one character changes it by at most {bound}"
-    assert (line in out.splitlines()) != is_drawn
+    assert (f"saturated: erasing one character changes it by at most {bound}" in out.splitlines()) != is_drawn
     assert ("xyz" in out) == ("times" in out) == is_drawn
 
 

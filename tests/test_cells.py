@@ -307,9 +307,8 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: flo
         layer.bias("ih")[-1] += math.log(smallest_gate)
     ids, state = make_inputs(network)
     exact = network.trace(ids, state)[1]
-    found = network.float().trace(ids, state.float())[1]
     # A relative error of 6e-8 of the output, divided by the gate, over 13 steps.
-    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.float().trace(ids, state.float())[1].double(), exact, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -58,9 +58,7 @@ def as_json(ran: Ran) -> list[dict[str, Any]]:
         ("column", "--- 1 of 3 ---\nabcde\n--- 2 of 3 ---\nabcde\n--- 3 of 3 ---\nabcde\n"),
     ],
 )
-def test_documents_are_separated_as_in_files(
-    command: Command, chain: Callable[[str], str], documents: str, expected: str
-) -> None:
+def test_documents_are_separated(command: Command, chain: Callable[[str], str], documents: str, expected: str) -> None:
     run = chain(documents)
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
     assert command("sample", run, "--temp", 0, "--seed", 0) == Ran(0, "abcde\n", "")
@@ -90,8 +88,7 @@ def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
     objects = as_json(command(*call, "--json"))
     # By a naive comparison with the set of all training documents.
     assert [entry["is_new"] for entry in objects] == [entry["text"] not in known for entry in objects]
-    ran = command(*call)
-    shown = ran.out.splitlines()[:12]
+    shown = command(*call).out.splitlines()[:12]
     assert [line.endswith("  (in the training text)") for line in shown] == [not entry["is_new"] for entry in objects]
     novelty = model.document_novelty(["Xyz", *sorted(known)[:2], sorted(known)[0]])
     assert novelty.is_new == (True, False, False, False) and (novelty.num_new, novelty.num_distinct) == (1, 3)
@@ -114,8 +111,7 @@ def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str]
 
 
 def test_whole_documents_are_split(names: list[str]) -> None:
-    text = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None)
-    parts = parts_of(text)
+    parts = parts_of(read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None))
     assert sorted(all_of(parts)) == sorted(names)
     assert all_of(parts) != names, "shuffled"
     assert [round(len("".join(part)) / len("".join(names)), 1) for part in parts] == [0.8, 0.1, 0.1]

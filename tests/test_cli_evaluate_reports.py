@@ -54,9 +54,7 @@ def test_errors_and_long_range_are_those_of_the_library(command: Command, lstm: 
             assert total / closing.num_pairs == pytest.approx(closing.probabilities[index].mean)
 
 
-def test_both_reports_are_drawn_in_80_columns(
-    command: Command, lab: Path, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reports_have_80_columns(command: Command, lab: Path, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     ran = command("evaluate", "lstm-001", gru.path, "--errors", "--long-range", "--chars", "1500")
     assert (ran.code, ran.err) == (0, "")
@@ -104,6 +102,5 @@ def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:
 def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:
     model = api.load(byte_run.path)
     text = "zäb «molü» (語) zab\n" * 20
-    report = error_kinds([model], text.encode())
-    assert report.num_chars == len(text.encode()) - 1
+    assert error_kinds([model], text.encode()).num_chars == len(text.encode()) - 1
     assert [one.closing for one in long_range([model], text.encode()).closings] == [")"]

@@ -31,8 +31,7 @@ def text_of(ran: Ran) -> str:
 
 def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> None:
     options = ("sample", "--seed", 0, "--length", 1000)
-    whole = text_of(command(*options))
-    line = whole.split("\n")[0] + "\n"
+    line = text_of(command(*options)).split("\n")[0] + "\n"
     assert text_of(command(*options, "--stop", "no such text", "--stop", "\\n")) == line
 
 

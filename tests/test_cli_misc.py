@@ -52,9 +52,7 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
     ("name", "first"),
     [("sample", "--length --temp --seed --prime"), ("visualize", "--cell --detector --export")],
 )
-def test_the_first_screen_of_the_help_has_what_everybody_uses(
-    name: str, first: str, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_screen_of_the_help(name: str, first: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     lines = command(name, "--help").out.splitlines()
     assert all(any(line.startswith(f"  {flag}") for line in lines[:23]) for flag in first.split()), lines[:23]
@@ -96,8 +94,7 @@ def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: Synthe
     assert found[0]["nats_per_char"] < 1.5 < found[1]["nats_per_char"]
     assert [one["num_unknown"] for one in found] == [0, 2]
     assert as_json(command("evaluate", "--text", "-", "--json", stdin=like)) == found[0]
-    told = command("evaluate", "--text", "unlike.txt").err
-    assert "2 characters of this text are unknown to the model" in told
+    assert "2 characters of this text are unknown to the model" in command("evaluate", "--text", "unlike.txt").err
     assert command("evaluate", "--text", "unlike.txt", "--quiet").err == ""
 
 

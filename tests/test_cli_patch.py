@@ -35,8 +35,7 @@ def test_a_layer_is_all_its_cells(command: Command, lab: Path) -> None:
     model = charrnn.load()
     found = patch(command, "0", "--patch", "0:3", "--from", "ab", "--into", "ba")
     assert len(found["cells"]) == model.stepper.hidden_size
-    same = patch(command, "0", "--from", "ab", "--into", "ab")
-    assert same["divergence"] == 0
+    assert patch(command, "0", "--from", "ab", "--into", "ab")["divergence"] == 0
 
 
 def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, lab: Path) -> None:

@@ -68,8 +68,7 @@ def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated
     assert prime + command(*options, "--prime-file", "prime.txt").out == printed
     assert prime + command(*options, "--prime-file", "-", stdin=prime.encode()).out == printed
     assert as_json(command(*options, "--prime-file", "prime.txt", "--json"))["prime"] == prime
-    unprimed = command(*options).out
-    assert command(*options, "--prime", "").out == command(*options, "--prime-file", "-").out == unprimed
+    assert command(*options, "--prime", "").out == command(*options, "--prime-file", "-").out == command(*options).out
 
 
 def test_a_byte_model_takes_any_prime_and_writes_text(process: Process, command: Command, byte_run: TrainedRun) -> None:

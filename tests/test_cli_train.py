@@ -230,9 +230,7 @@ def test_the_last_command_trains_the_same_weights_again(command: Command, text_f
     assert "--recipe" not in command("train", "--resume", "--minutes", 0.002).err
 
 
-def test_the_text_and_the_model_are_shown_before_the_machine_is_measured(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_model_is_shown_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise UsageError("measured")
 
@@ -242,9 +240,7 @@ def test_the_text_and_the_model_are_shown_before_the_machine_is_measured(
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_samples_of_the_first_steps_are_one_line_on_a_terminal(
-    lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
-) -> None:
+def test_a_first_sample_is_one_line(lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
     monkeypatch.setattr("charrnn.cli.training_view.result_console", lambda stderr: console)
     long = [replace(event, text="a b\n" * 60) if event.event == "sample" else event for event in lstm.events]
@@ -271,14 +267,11 @@ def test_the_different_characters_are_those_of_the_text(command: Command, tmp_pa
     (tmp_path / "ab.txt").write_text("ab" * 490 + "Жba語" * 5, encoding="utf-8")
     small = ("--set", "num_lanes=2", "--set", "bptt_length=8")
     for options, vocab_size in (((*small, "--init-from", loop_run), 6), (SMALL, 5)):
-        ran = command("train", "ab.txt", "--steps", 1, *options, "--json")
-        start = json_lines(ran.out)[0]
+        start = json_lines(command("train", "ab.txt", "--steps", 1, *options, "--json").out)[0]
         assert (start["num_chars"], start["num_distinct_chars"], start["vocab_size"]) == (1_000, 4, vocab_size)
 
 
-def test_notes_and_warnings_name_options_in_the_terminal_and_as_json(
-    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_notes_and_warnings_name_options(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
     (tmp_path / "rare.txt").write_text(TEXT * 5 + rare, encoding="utf-8")
     note = "--alphabet byte learns every character of such a text"

@@ -148,9 +148,7 @@ def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: P
     assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
 
 
-def test_arrays_are_the_trace_and_say_where_cells_were_scored(
-    command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus
-) -> None:
+def test_arrays_are_trace_and_scores(command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus) -> None:
     assert command("visualize", "--text", fresh_file, "--export", "all.npz").out == "all.npz\n"
     with np.load("all.npz", allow_pickle=False) as arrays:
         text = str(arrays["text"])
@@ -203,9 +201,7 @@ def test_a_slide_has_the_passage_and_one_line(command: Command, lab: Path, fresh
     assert "untrained" in Path("table.svg").read_text(encoding="utf-8"), "the table is in a picture of its own"
 
 
-def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_says(
-    command: Command, lab: Path, fresh: SyntheticCorpus
-) -> None:
+def test_a_page_that_begins_in_a_quotation_underlines_it(command: Command, lab: Path, fresh: SyntheticCorpus) -> None:
     """The page shows the second half. Labelled by itself it would be inside out until the next blank line."""
     quoted = np.flatnonzero(fresh.is_quoted)
     half = int(quoted[quoted < len(fresh.text) // 2][-3])
@@ -220,9 +216,7 @@ def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_sa
     assert shown.tolist() == whole[half : half + len(shown)].tolist()
 
 
-def test_an_export_that_fails_leaves_the_older_one(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_older_export_stays(command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(path: Path, data: bytes) -> None:
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")

@@ -99,8 +99,7 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
 
 def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run: Path, tmp_path: Path) -> None:
     # The model writes the alphabet without a full stop, over and over.
-    found = charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0)
-    for one in found:
+    for one in charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0):
         assert not one.is_complete
         assert len(one.text) == (MAX_CHARS["sentence"] if one.how == "sample" else MAX_BEAM_CHARS)
     documents = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))

@@ -98,9 +98,7 @@ def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to()
     }
 
 
-def test_no_other_name_of_a_detector_and_no_file_of_a_run_is_executed(
-    command: Callable[..., Ran], alphabet_run: Path, tmp_path: Path
-) -> None:
+def test_no_other_name_or_file_is_executed(command: Callable[..., Ran], alphabet_run: Path, tmp_path: Path) -> None:
     executed = tmp_path / "executed"
     code = f"open({str(executed)!r}, 'w').close()\ndef label(text):\n    return [True] * len(text)\n"
     run = tmp_path / "run"

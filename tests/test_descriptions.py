@@ -77,8 +77,7 @@ def test_at_most_one_in_twenty_shuffled_cells_is_described() -> None:
         followed = (np.where(inside, 2.0, 0.0), position / 10.0)[number % 2]
         values = np.tanh((noise + followed) / 4)
         rows.append(np.roll(values, generator.integers(1_000, len(values) - 1_000)))
-    report = describe_cells(cells_of(*rows), TEXT)
-    assert report.num_explained <= 5
+    assert describe_cells(cells_of(*rows), TEXT).num_explained <= 5
 
 
 def test_constant_cell_says_so_and_a_text_too_short_is_an_error() -> None:
@@ -142,8 +141,7 @@ def test_scores_equal_a_naive_computation() -> None:
     assert found.selectivity is not None and found.selectivity > 0.4
     assert found.control is not None and found.to_json()["selectivity"] == found.score - found.control
     for control, shown in ((-0.25, "selectivity 0.750 (R² of control values -0.250)"), (0.25, "selectivity 0.250")):
-        known = replace(found, score=0.5, control=control)
-        assert str(known.view()[-1]).endswith(shown), "why it exceeds R²"
+        assert str(replace(found, score=0.5, control=control).view()[-1]).endswith(shown), "why it exceeds R²"
 
 
 def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best() -> None:
@@ -168,8 +166,7 @@ def test_isotonic_fit_is_that_of_pooling_adjacent_groups() -> None:
     generator = np.random.default_rng(6)
     sizes = generator.integers(1, 9, 12).astype(np.float64)
     values = generator.normal(size=(4, 12)) + np.arange(12) / 6
-    fitted = fit_rising(values * sizes, sizes)
-    for row, means in zip(fitted, values, strict=True):
+    for row, means in zip(fit_rising(values * sizes, sizes), values, strict=True):
         pools = [[mean, size, 1] for mean, size in zip(means, sizes, strict=True)]
         place = 0
         while place + 1 < len(pools):

@@ -186,8 +186,7 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
         assert values @ weights == pytest.approx(np.full(200, value), abs=1e-9)
         assert np.abs(values).max() <= limit + 1e-9
         # Cells inside their range have moved by the same multiple, which is the smallest change in units of moves.
-        multiples = (values - start) / (moves * weights)
-        for row, is_free in zip(multiples, np.abs(values) < limit - 1e-6, strict=True):
+        for row, is_free in zip((values - start) / (moves * weights), np.abs(values) < limit - 1e-6, strict=True):
             assert not is_free.any() or np.ptp(row[is_free]) == pytest.approx(0, abs=1e-4)
     # What need not move is left as it is, though tanh cannot tell it from 1.
     saturated = np.full((1, 2), 1.0 if is_gru else 30.0, np.float32)

@@ -142,8 +142,7 @@ def encoded_in_blocks(text: str, vocab: Vocab) -> Iterator[tuple[IdArray, NDArra
     for begin in range(0, len(text), 5):
         points = np.array([ord(character) for character in text[begin : begin + 5]])
         ids = vocab.ids_of(points)
-        missing = np.array([(begin + at, points[at]) for at in np.flatnonzero(ids == 0)], UNKNOWN_TYPE)
-        yield ids, missing
+        yield ids, np.array([(begin + at, points[at]) for at in np.flatnonzero(ids == 0)], UNKNOWN_TYPE)
 
 
 @given(st.lists(st.integers(1, 50), min_size=3, max_size=40), st.sampled_from([(0.9, 0.1), (8.0, 1.0, 1.0), (1, 99)]))

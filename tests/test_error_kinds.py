@@ -50,9 +50,7 @@ def attribute(text: str, probability: float = 0.25, *, training: str = "", ngram
         *((0.25, 0.51, "n-gram"), (0.25, 0.5, "boost-0.3")),
     ],
 )
-def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missing(
-    probability: float, ngram: float, expected: str
-) -> None:
+def test_a_boost_for_what_is_missing_makes_an_error_likely(probability: float, ngram: float, expected: str) -> None:
     # The d of a common word that was not in the text before: nothing but an n-gram or a boost explains it.
     assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [expected]
 

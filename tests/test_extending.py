@@ -147,9 +147,7 @@ def test_what_the_page_adds_works(site: Path, process: Process, tmp_path: Path, 
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_the_example_package_works(
-    steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path
-) -> None:
+def test_the_example(steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path) -> None:
     project = re.search(r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert project is not None
     groups = re.findall(r'\[project\.entry-points\."([\w.]+)"\]\n((?:[\w-]+ = "[^"]+"\n)+)', project[1])

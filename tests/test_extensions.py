@@ -70,9 +70,7 @@ def test_a_flag_of_two_analyses_is_refused(offer: Callable[..., None], capsys: p
     assert "Two analyses declare --gates." in capsys.readouterr().err
 
 
-def test_a_room_adds_a_command_an_analysis_a_method_and_a_function(
-    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_room_adds_what_its_extensions_say(offer: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     from charrnn.cli.app import run
 
     offer()

@@ -67,9 +67,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(f'{{"sha256":"{digest}","findings":{body}}}\n', encoding="ascii")
 
 
-def test_a_second_call_shows_the_same_without_torch_and_numba_so_it_reads_nothing(
-    command: Command, kept: Path, process: Callable[..., Any]
-) -> None:
+def test_a_second_call_shows_the_same_without_torch(command: Command, kept: Path, process: Callable[..., Any]) -> None:
     first = command(*QUOTE, "--json", "--recompute").out
     assert json.loads(first)[0]["detector"] == "quote"
     code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "

@@ -71,9 +71,7 @@ def test_lanes_count_every_character_once_and_no_padding(num_chars: int, monkeyp
 @pytest.mark.parametrize("num_chars", [3, 400])
 @pytest.mark.parametrize("depth", ["stacked", "dilated"])
 @pytest.mark.parametrize("cell", PRODUCTS)
-def test_gates_from_the_outputs_are_those_that_are_recorded(
-    cell: str, depth: str, num_chars: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gates_equal_the_recorded_ones(cell: str, depth: str, num_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With documents, whose END is id 3, a learned initial state and zoneout, by which h is not what a gate let out."""
     network = make_network(cell, depth, scale=SCALE, zoneout=0.2, initial_state="learned")
     network.end_id = 3

@@ -72,9 +72,7 @@ def test_it_writes_the_same_text_and_is_left_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_it_goes_on_training_and_is_of_the_newest_format_then(
-    command: Callable[..., Ran], copied: Callable[[str], Path], name: str
-) -> None:
+def test_it_trains_in_the_newest_format(command: Callable[..., Ran], copied: Callable[[str], Path], name: str) -> None:
     run = copied(name)
     ran = command("train", "--resume", run.name, "--steps", EXPECTED[name]["step"] + 1, "--keep", 9)
     assert (ran.code, [line for line in ran.err.splitlines() if "warning" in line]) == (0, [])

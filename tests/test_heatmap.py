@@ -39,8 +39,7 @@ def heat_map(text: str, values: Sequence[float] | None = None, *, strip: bool | 
 
 
 def coloured(renderable: RenderableType, width: int = 60) -> list[Segment]:
-    console = Console(width=width, color_system="truecolor", force_terminal=True, _environ={})
-    return list(console.render(renderable))
+    return list(Console(width=width, color_system="truecolor", force_terminal=True, _environ={}).render(renderable))
 
 
 def background(segment: Segment) -> tuple[int, int, int] | None:

@@ -55,8 +55,7 @@ def test_paired_differences_need_the_same_blocks() -> None:
 
 @pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9)])
 def test_the_interval_of_correlated_values_contains_the_mean(num_values: int, correlation: float) -> None:
-    generator = np.random.default_rng(3)
-    innovations = generator.normal(size=(num_values, 300))
+    innovations = np.random.default_rng(3).normal(size=(num_values, 300))
     values = np.empty_like(innovations)
     values[0] = innovations[0] / np.sqrt(1 - correlation**2)
     for n in range(1, num_values):

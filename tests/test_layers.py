@@ -63,8 +63,7 @@ def wrong_imports(package: Path) -> list[str]:
             root, _, rest = module.partition(".")
             if root != "charrnn":
                 continue
-            name = rest.partition(".")[0]
-            target = PLACE.get(name, PLACE["__init__"])
+            target = PLACE.get(rest.partition(".")[0], PLACE["__init__"])
             if target[0] < PLACE[part][0] or (target[0] == PLACE[part][0] and target != PLACE[part]):
                 wrong.append(f"{path.relative_to(package)}:{line} imports {module}")
     return wrong

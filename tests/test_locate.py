@@ -24,8 +24,7 @@ def set_time(path: Path, seconds: int) -> None:
 
 def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
-    names = ["a-001", "b-001", "c-001", "d-001"]
-    for name, seconds in zip(names, (300, 100, 200, 900), strict=True):
+    for name, seconds in zip(["a-001", "b-001", "c-001", "d-001"], (300, 100, 200, 900), strict=True):
         made = make_run(checkpoints / name)
         set_time(made.path / "config.yaml", seconds)
         if name != "d-001":

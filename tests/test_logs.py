@@ -51,8 +51,7 @@ def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log: MetricsLog, tail: byt
 def test_a_damaged_line_is_named_and_passed_over(log: MetricsLog, damage: bytes) -> None:
     log.path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n' + damage + b"\n")
     assert steps_of(log) == [1, 3]
-    named = [f"{log.path} line {number} is damaged and is skipped" for number in (2, 4)]
-    assert log.rewind(3) == named
+    assert log.rewind(3) == [f"{log.path} line {number} is damaged and is skipped" for number in (2, 4)]
     assert log.path.read_bytes() == b'{"step": 1}\n{"step": 3}\n', "each line parses, for others too"
     assert log.rewind(3) == []
 

@@ -50,8 +50,7 @@ def test_only_pairs_that_close_at_scored_characters_count() -> None:
 @pytest.mark.parametrize("distance", [MAX_DISTANCE, MAX_DISTANCE + 1])
 @pytest.mark.parametrize("first", [0, MAX_DISTANCE + 5])
 def test_pairs_too_far_apart_are_left_out(distance: int, first: int) -> None:
-    text = "." * 10 + "(" + "." * (distance - 1) + ")"
-    assert len(pairs_of(text, first)) == (distance <= MAX_DISTANCE)
+    assert len(pairs_of("." * 10 + "(" + "." * (distance - 1) + ")", first)) == (distance <= MAX_DISTANCE)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +65,7 @@ def test_after_a_cut_ambiguous_quotation_marks_are_ignored(history: str, expecte
 
 @pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
 def test_pairs_do_not_depend_on_the_blocks(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = np.random.default_rng(4)
-    text = "".join(generator.choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900))
+    text = "".join(np.random.default_rng(4).choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900))
     expected = naive_pairs(text)
     monkeypatch.setattr(long_range, "BLOCK_CHARS", block_chars)
     found = pairs_of(text)

@@ -75,9 +75,7 @@ def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any) -> None:
     assert max(rates[7:]) <= 0.005 < max(rates[:7])
 
 
-def test_the_second_time_it_ends_with_code_5_and_the_last_good_step(
-    fail_at: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_second_time_it_ends_with_the_last_good_step(fail_at: Any, capsys: pytest.CaptureFixture[str]) -> None:
     fail_at(8, 9)
     flags = [f"--set={name}={value}" for name, value in SETTINGS.items() if name != "corpus"]
     assert run_command(["train", "text.txt", "--out", "run", "--quiet", *flags]) == 5
@@ -119,9 +117,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch
 
 
 @pytest.mark.parametrize(("is_stopped", "minutes"), [(False, 30.0), (True, 30.0), (False, 0.1)])
-def test_the_warning_about_an_underused_budget_precedes_the_end(
-    monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float
-) -> None:
+def test_an_underused_budget_warns_first(monkeypatch: pytest.MonkeyPatch, is_stopped: bool, minutes: float) -> None:
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1000.0, 1))  # so slow that one step is planned
     settings = {**SETTINGS, "steps": None, "minutes": minutes}
     *events, last, done = charrnn.train(charrnn.Config(**settings), out=Path("run"), should_stop=lambda: is_stopped)
@@ -133,14 +129,11 @@ def test_the_warning_about_an_underused_budget_precedes_the_end(
         assert "Resume run with `minutes=30.0`" in last.message or "Resume run with `minutes=29." in last.message
 
 
-def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note_and_without_a_warning(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1e-6, 1))
     monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
     monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
-    settings = {**SETTINGS, "steps": None, "minutes": 30.0}
-    started, *events = charrnn.train(charrnn.Config(**settings), out=Path("run"))
+    started, *events = charrnn.train(charrnn.Config(**{**SETTINGS, "steps": None, "minutes": 30.0}), out=Path("run"))
     assert started.event == "start" and started.num_steps == 2
     assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
     assert not any(event.event == "warning" for event in events)

@@ -76,8 +76,7 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
     """Six of ten steps are delayed by other processes, and one is faster than it will be again."""
     durations = itertools.cycle([0.0002, *[0.001] * 3, *[0.005] * 6])
     stepped = clock(lambda trainer: next(durations))
-    config = make_config(steps=None, minutes=1.0, threads=1)
-    seconds, _ = measure_step(config, make_batches(), V, CPU, 0.5)
+    seconds, _ = measure_step(make_config(steps=None, minutes=1.0, threads=1), make_batches(), V, CPU, 0.5)
     assert seconds == pytest.approx(0.001), "neither the median nor the fastest"
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 

@@ -150,8 +150,7 @@ def test_labels_are_those_of_charrnn(text: str) -> None:
 
 
 def test_the_best_cell_and_its_score_are_those_of_charrnn() -> None:
-    ids = ids_of(CORPUS.text)
-    _, c, _ = minimal.read(WEIGHTS, ids[:, None], minimal.zero_state(WEIGHTS, 1))
+    _, c, _ = minimal.read(WEIGHTS, ids_of(CORPUS.text)[:, None], minimal.zero_state(WEIGHTS, 1))
     found = minimal.find_cell(c[1:, 0], minimal.label_quotes(CORPUS.text))
     trace = MODEL.trace(CORPUS.text)
     (score,) = charrnn.find_cells(trace, ["quote"]).scores
@@ -208,8 +207,7 @@ def test_the_script_runs(tmp_path: Path) -> None:
 def test_colours_are_for_terminals_without_no_color(
     no_color: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_text(tmp_path, with_quotes=False)
-    monkeypatch.setattr(sys, "argv", ["minimal.py", str(path), "--steps", "1"])
+    monkeypatch.setattr(sys, "argv", ["minimal.py", str(write_text(tmp_path, with_quotes=False)), "--steps", "1"])
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("NO_COLOR", no_color)
     monkeypatch.setattr(minimal, "NUM_CELLS", 8)

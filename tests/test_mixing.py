@@ -31,8 +31,7 @@ def built(cell: str, name: str, characters: str = LETTERS, **settings: Any) -> M
     """An untrained model of random integers, the same on every machine."""
     sizes = {"num_layers": 2, "hidden_size": 12, "embedding_size": 7, "dropout": 0.0, "input_dropout": 0.0}
     config = Config(cell=cell, **{**sizes, **settings})
-    is_byte = config.alphabet == "byte"
-    vocab = Vocab.of_bytes() if is_byte else Vocab("char", ("", *sorted(characters)))
+    vocab = Vocab.of_bytes() if config.alphabet == "byte" else Vocab("char", ("", *sorted(characters)))
     tensors = hand_built_tensors(config, len(vocab))
     if name > "a":  # other weights than those of the first
         tensors = {key: np.roll(value, 1) if value.ndim == 1 else value[::-1] / 2 for key, value in tensors.items()}
@@ -99,9 +98,7 @@ def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model], mode: MixMode) -> 
 
 
 @both_modes
-def test_a_weight_of_zero_leaves_a_model_out_and_a_model_mixed_with_itself_is_the_model(
-    pair: tuple[Model, Model], mode: MixMode
-) -> None:
+def test_a_weight_of_zero_leaves_out_and_a_model_with_itself_is_it(pair: tuple[Model, Model], mode: MixMode) -> None:
     for place, weights in ((0, (1.0, 0.0)), (1, (0.0, 1.0))):
         assert mix(pair, weights, mode=mode).models == (pair[place],)
     model, alone, same = pair[0], mix(pair, (1.0, 0.0), mode=mode), mix(pair[:1] * 2, mode=mode)

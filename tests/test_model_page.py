@@ -337,8 +337,7 @@ def test_the_command_is_that_of_the_text_shown(tmp_path: Path) -> None:
 @needs_browser
 def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) -> None:
     vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
-    model = made(vocab, name=HOSTILE, num_layers=2)
-    (tmp_path / "page.html").write_text(page_of(model), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page_of(made(vocab, name=HOSTILE, num_layers=2)), encoding="utf-8")
     elements = dump(f"{(tmp_path / 'page.html').as_uri()}#text=<\u202e&cell=1:3&length=60&write=1&temp=1", tmp_path)
     assert texts_of(elements, "name") == HOSTILE.replace("\x1b", "U+001B").replace("\u202e", "U+202E")
     assert "\u202e" not in texts_of(elements, "written") and "U+202E" in texts_of(elements, "read")

@@ -59,9 +59,7 @@ def text_and_corpus(draw: st.DrawFn) -> tuple[str, str]:
 
 @given(text_and_corpus(), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 3, 1]))
 @EXAMPLES
-def test_it_finds_what_a_naive_search_finds(
-    texts: tuple[str, str], min_length: int, block_chars: int, num_hashes: int | None
-) -> None:
+def test_it_equals_a_search(texts: tuple[str, str], min_length: int, block_chars: int, num_hashes: int | None) -> None:
     text, corpus = texts
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "BLOCK_CHARS", block_chars)
@@ -115,9 +113,7 @@ def test_copies_that_overlap_are_both_told_and_counted_once_in_json_too() -> Non
     assert copy.source_line == 4, "each document is a line"
 
 
-def test_a_model_compares_with_what_it_learned_from_and_nothing_else(
-    lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_has_its_own_corpus(lstm: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "HELD_OUT_CHARS", 1_000)
     model = charrnn.load(lstm.path)
     begin = int(0.9 * len(corpus.text))
@@ -152,9 +148,7 @@ def test_a_byte_model_compares_bytes(byte_run: TrainedRun) -> None:
     st.integers(1, 9),
     st.booleans(),
 )
-def test_documents_are_found_however_the_corpus_is_sliced(
-    corpus: list[str], asked: set[str], slice_chars: int, as_bytes: bool
-) -> None:
+def test_documents_are_found_in_slices(corpus: list[str], asked: set[str], slice_chars: int, as_bytes: bool) -> None:
     joined = "".join(f"{text}\0" for text in corpus)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "SLICE_CHARS", slice_chars)
@@ -202,9 +196,7 @@ def test_bytes_are_spelled_and_marked_by_the_character() -> None:
     st.sampled_from([9, 60]),
 )
 @EXAMPLES
-def test_whatever_the_text_nothing_sticks_out_or_is_lost_and_the_same_is_marked_in_colour(
-    text: str, spans: list[tuple[int, int]], width: int
-) -> None:
+def test_nothing_sticks_out_or_is_lost_in_any_colours(text: str, spans: list[tuple[int, int]], width: int) -> None:
     longest_at = {start: min(length, len(text) - start) for start, length in sorted(spans) if start < len(text)}
     contained = [
         a for a in longest_at for b in longest_at if a > b and a + longest_at[a] <= b + longest_at[b]

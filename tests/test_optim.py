@@ -44,9 +44,7 @@ def schedule(num_steps: int, **changes: Any) -> list[float]:
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
 @settings(max_examples=40, deadline=None, derandomize=True)
-def test_the_rate_rises_linearly_to_its_peak_and_falls_to_its_final_share(
-    num_steps: int, warmup_steps: int, final_share: float
-) -> None:
+def test_the_rate_rises_to_its_peak_and_falls(num_steps: int, warmup_steps: int, final_share: float) -> None:
     rates = schedule(num_steps, warmup_steps=warmup_steps, final_learning_rate=final_share)
     warmup = min(warmup_steps, num_steps // 10)
     # A product and a quotient of float64 numbers, then a cosine: relative 1e-12 is some thousand roundings.

@@ -111,8 +111,7 @@ def in_a_browser(folder: Path, page: Page, script: str, fragment: str = "", widt
     code = f"(async () => {{ {script} }})().catch(error => String(error)).then(result => {{ {ANSWER} }});"
     html = to_page(page).replace("</body>", f"<script>{code}</script></body>")
     (folder / "page.html").write_text(html, encoding="utf-8")
-    address = f"{(folder / 'page.html').as_uri()}{fragment}"
-    elements = dump(address, folder, f"--window-size={width},800", seconds=5)
+    elements = dump(f"{(folder / 'page.html').as_uri()}{fragment}", folder, f"--window-size={width},800", seconds=5)
     found = re.search(r'<html[^>]* data-answer="([^"]*)"', elements)
     assert found is not None, elements[:2000]
     return json.loads(unescape(found[1]))

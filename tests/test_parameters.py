@@ -20,8 +20,7 @@ from charrnn.training.recipe import choose_embedding_size
 def fit(budget: int, *, vocab_size: int = 40, **model: Any) -> Config:
     """The configuration with the number of units that a number of weights allows."""
     config = Config(parameters=budget, **{"cell": "lstm", "num_layers": 1, **model})
-    size = fit_parameters(config, vocab_size, lambda units: choose_embedding_size(config, units))
-    return of_size(config, size)
+    return of_size(config, fit_parameters(config, vocab_size, lambda units: choose_embedding_size(config, units)))
 
 
 def of_size(config: Config, size: int) -> Config:

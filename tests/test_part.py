@@ -65,9 +65,7 @@ def test_a_part_is_evaluated_as_the_text_in_memory(run: str, request: pytest.Fix
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
 @pytest.mark.parametrize("slice_chars", [64])
-def test_copies_from_a_part_are_those_from_the_text(
-    alphabet: str, slice_chars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_from_a_part(alphabet: str, slice_chars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = make_part(tmp_path, alphabet, 100, 2_000)
     whole = part[:]
     asked: str | bytes = "river was lit\nand the stone was cold — ж\nthe lamp, and more of its own; by the river was"

@@ -62,8 +62,7 @@ def test_cosine_and_sine_are_right() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 12, 17, 60, 97, 256])
 def test_the_transform_is_that_of_numpy(size: int) -> None:
-    generator = np.random.default_rng(size)
-    re, im = generator.standard_normal((2, 5, size)).astype(np.float32)
+    re, im = np.random.default_rng(size).standard_normal((2, 5, size)).astype(np.float32)
     expected = np.fft.fft(re.astype(np.float64) + 1j * im, norm="ortho")
     found = exact_fft(re, im)
     # Sums of some 20 terms in float64, rounded to float32.
@@ -99,9 +98,7 @@ PROCESSORS = {
 }
 
 
-def test_the_same_text_and_states_on_every_imitated_processor(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_processor_writes_the_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     path = python_path(Path(__file__).parent)
     monkeypatch.setattr(sampling, "COMPILED_FROM", 10**9)
     exec(WRITE, {})

@@ -282,8 +282,7 @@ def test_a_stop_interrupts_the_validation_of_the_first_process(text: Path, monke
 
     for events in in_processes(2, check):
         assert events[-1].step == 4 and not events[-1].is_complete
-    state = json.loads((Path("run") / "step-00000004" / "training.json").read_text())
-    assert state["is_validation_due"] is True
+    assert json.loads((Path("run") / "step-00000004" / "training.json").read_text())["is_validation_due"] is True
     for events in in_processes(2, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete

@@ -19,8 +19,7 @@ pytestmark = pytest.mark.docs
 def test_the_python_example_runs(
     corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (DOCS / "python.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    [code] = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
     small = "steps=2, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=16, device='cpu', precision='fp32'"
     for old, new in {
         '"shakespeare.txt"': repr(str(corpus_file)),
@@ -112,8 +111,7 @@ def test_the_page_on_theory_lists_every_cell_type_and_depth() -> None:
 
 
 def test_the_reference_is_that_of_the_code() -> None:
-    script = REPOSITORY / "docs" / "make_reference.py"
-    made = runpy.run_path(str(script))["make_reference"]()
+    made = runpy.run_path(str(REPOSITORY / "docs" / "make_reference.py"))["make_reference"]()
     page = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
     assert page == made, "run: python docs/make_reference.py"
 

@@ -84,9 +84,7 @@ LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
         ({"minutes": 1440}, 10**9, math.sqrt(2) * CPU_RATE, {"hidden_size": 2048}),
     ],
 )
-def test_settings_are_kept_or_chosen_as_documented(
-    asked: dict[str, Any], num_train: int, rate: float, expected: dict[str, Any]
-) -> None:
+def test_settings_kept_or_chosen(asked: dict[str, Any], num_train: int, rate: float, expected: dict[str, Any]) -> None:
     sized = choose_sizes(Config(**asked), num_train, rate)
     chosen = choose_steps(sized, num_train, num_train // 9, 0.1, 180.0)
     assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)

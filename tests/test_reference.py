@@ -36,8 +36,7 @@ def page(script: ModuleType) -> str:
 
 
 def test_every_name_of_the_registries_is_an_entry(page: str) -> None:
-    names = (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS)
-    assert [name for name in names if f"\n- `{name}`: " not in page] == []
+    assert [name for name in (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS) if f"\n- `{name}`: " not in page] == []
     assert [name for name in FIELD_NAMES if not re.search(rf"^- `{name}`(, `--[\w-]+`)?: ", page, re.MULTILINE)] == []
     assert all(f"\n`{name}`: " in page for name in ("classic", "tiny"))
 
@@ -62,9 +61,7 @@ def options_of(text: str) -> set[str]:
     return {word for names in documented for word in re.findall(r"--[\w-]+", names)}
 
 
-def test_the_page_does_not_depend_on_the_terminal_or_on_settings(
-    script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_does_not_depend_on_settings(script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "CHARRNN_HIDDEN_SIZE": "7", "LANG": "de_DE"}.items():
         monkeypatch.setenv(name, value)
     assert script.make_reference() == page

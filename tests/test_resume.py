@@ -148,8 +148,7 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command: Command, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True)
-    writer.start()
+    threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True).start()
     flags = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
     ran = command("train", "pipe", "--steps", 1, "--out", "piped", *flags)
     assert ran.code == 0 and ran.err.startswith("Waiting for a program that writes a text into the pipe pipe ...\n")

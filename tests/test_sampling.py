@@ -66,8 +66,7 @@ def drawn(
     stepper: Stepper, prime: list[int] | NDArray[Any], shaping: Shaping, *, seed: int, length: int
 ) -> list[tuple[int, float]]:
     """(id, log-probability) of the characters of one stream."""
-    reading = prime_model(stepper, np.array(prime))
-    blocks = list(sample_ids(stepper, reading, [shaping], [(seed, 0)], length=length))
+    blocks = list(sample_ids(stepper, prime_model(stepper, np.array(prime)), [shaping], [(seed, 0)], length=length))
     return [
         (int(char), float(nats)) for block in blocks for char, nats in zip(block.ids[0], block.logprobs[0], strict=True)
     ]
@@ -75,8 +74,7 @@ def drawn(
 
 def pieces_of(stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, length: int) -> list[Piece]:
     """The text of one stream, piece by piece."""
-    reading = prime_model(stepper, start_ids(vocab))
-    blocks = sample_ids(stepper, reading, [shaping], [(seed, 0)], length=length)
+    blocks = sample_ids(stepper, prime_model(stepper, start_ids(vocab)), [shaping], [(seed, 0)], length=length)
     return list(write_text(blocks, TextStream(vocab, (), keeps_stop=False)))
 
 

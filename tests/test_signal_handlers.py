@@ -34,9 +34,7 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypa
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_an_interrupt_in_a_finalizer_leaves_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupt_in_a_finalizer(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Python prints what a closing generator raises, and drops it; other errors are shown."""
     monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # not that of pytest, which keeps it

@@ -34,9 +34,7 @@ def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED)
 
 
 @pytest.mark.parametrize("source", ["dickens", "./dickens.txt", "book/", "book/**/*.txt"])
-def test_what_was_found_is_found_again_from_another_folder(
-    source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_found_from_elsewhere(source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find(source)
     assert found.location is not None and os.path.isabs(found.location)
     assert read_corpus([source]).locations == (found.location,)
@@ -122,9 +120,7 @@ def test_files_are_shuffled_by_the_documented_rule() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["texts/**/*.txt", "./texts//**/*.txt", "{texts}/**/*.txt"])
-def test_a_pattern_has_the_order_of_its_folder_from_any_working_folder(
-    pattern: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_pattern_from_any_folder(pattern: str, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = pattern.format(texts=glob.escape(str(texts)))
     assert lines(source, SHUFFLED) == SHUFFLED_NAMES
     location = read_corpus([source]).locations[0]

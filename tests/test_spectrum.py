@@ -24,8 +24,7 @@ def test_the_largest_singular_value_is_that_of_torch(cell: str) -> None:
     expected = []
     for index, layer in enumerate(network.recurrent_layers()):
         for name, num_blocks in layer.cell.products.items():
-            whole = layer.cell.effective_weight(layer.weight(name)).detach()
-            for block in whole.chunk(num_blocks):
+            for block in layer.cell.effective_weight(layer.weight(name)).detach().chunk(num_blocks):
                 expected.append((index, f"W_{name}", pytest.approx(torch.linalg.svdvals(block)[0].item(), rel=1e-9)))
     assert expected == [(one.layer, one.matrix, *one.largest_singular_values) for one in found.matrices]
     if cell in BLOCKS:
@@ -34,8 +33,7 @@ def test_the_largest_singular_value_is_that_of_torch(cell: str) -> None:
 
 def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetric_one_is_skew() -> None:
     network = make_network("unitary", num_layers=2)
-    config = make_config("unitary", num_layers=2)
-    places, matrices = zip(*recurrent_matrices(config, tensors_of(network)), strict=True)
+    places, matrices = zip(*recurrent_matrices(make_config("unitary", num_layers=2), tensors_of(network)), strict=True)
     assert places == ((0, "U", ""), (1, "U", ""))
     np.testing.assert_allclose(matrices[0] @ matrices[0].T, np.eye(H), atol=1e-6)  # angles in float32
     layer = network.recurrent_layers()[0]
@@ -43,8 +41,7 @@ def test_the_matrix_of_a_unitary_cell_is_its_rotation_and_that_of_an_antisymmetr
     h = torch.randn(1, H, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     rotated = torch.cat(Unitary.rotate(TORCH, h, extras), dim=-1)
     np.testing.assert_allclose(matrices[0] @ h[0].numpy(), rotated[0].detach().numpy(), atol=1e-5)
-    skew = make_network("antisymmetric")
-    for _, matrix in recurrent_matrices(make_config("antisymmetric"), tensors_of(skew)):
+    for _, matrix in recurrent_matrices(make_config("antisymmetric"), tensors_of(make_network("antisymmetric"))):
         np.testing.assert_array_equal(matrix, -matrix.T)
 
 

@@ -129,8 +129,7 @@ def code_lines(source: str) -> int:
 
 def option_flags() -> set[str]:
     """Return the options of all commands, each name once."""
-    group = typer.main.get_command(app)
-    commands = [*group.commands.values()]  # type: ignore[attr-defined]
+    commands = [*typer.main.get_command(app).commands.values()]  # type: ignore[attr-defined]
     commands += [one for command in commands for one in getattr(command, "commands", {}).values()]
     parameters = [one for command in commands for one in command.params if one.name != "help"]
     return {one.opts[0] for one in parameters if one.param_type_name == "option" and not one.hidden}

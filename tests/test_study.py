@@ -91,8 +91,7 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(model: Model, mon
     by_name = {score.detector: score for score in findings.scores}
     changed = tuple(replace(by_name[name], auc=auc, untrained=untrained) for name, auc, untrained in scores)
     findings = replace(findings, scores=changed)
-    shown = study.passages(findings, detectors)
-    assert [passage.score.detector for passage in shown] == ["[n-s]", "[g-m]", "[a-f]"]
+    assert [passage.score.detector for passage in study.passages(findings, detectors)] == ["[n-s]", "[g-m]", "[a-f]"]
     assert [passage.score.detector for passage in study.passages(findings, detectors, 2)] == ["[n-s]", "[g-m]"]
     known = replace(findings, scores=tuple(replace(score, untrained=None) for score in findings.scores))
     assert [passage.score.detector for passage in study.passages(known, detectors)] == ["[a-f]", "[g-m]", "[n-s]"]

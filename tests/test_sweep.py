@@ -89,9 +89,7 @@ def report_of(config: Config, axes: dict[str, Any], **options: Any) -> SweepRepo
     return end.report
 
 
-def test_a_grid_trains_ordinary_runs_and_a_second_start_none(
-    config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grid_trains_runs_once(config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     axes = {"cell": ["rnn", "gru"]}
     report = report_of(config, axes, seeds=2)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]

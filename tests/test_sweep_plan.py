@@ -192,8 +192,7 @@ def test_another_sweep_is_refused_with_the_difference(tmp_path: Path, other: Swe
 )
 def test_a_damaged_file_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
-    content = json.loads((tmp_path / SWEEP).read_text()) | change
-    (tmp_path / SWEEP).write_text(json.dumps(content))
+    (tmp_path / SWEEP).write_text(json.dumps(json.loads((tmp_path / SWEEP).read_text()) | change))
     with pytest.raises(CheckpointError, match=message):
         read_plan(tmp_path)
 
@@ -236,8 +235,7 @@ def made_report(axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float |
 
 def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
-    report = made_report({"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better})
-    first, second = report.rows
+    first, second = made_report({"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better}).rows
     estimate = mean_interval(better)
     assert (first.values, first.mean) == ({"learning_rate": 1e-2}, estimate.mean)
     assert (first.low, first.high) == (estimate.low, estimate.high)

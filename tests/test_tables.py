@@ -88,9 +88,7 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(name: str) -> None:
 
 @pytest.mark.parametrize("width", [36, 60])
 @pytest.mark.parametrize("make", [findings_table, contributions_table])
-def test_columns_of_figures_that_do_not_fit_go_on_below_and_none_is_cut(
-    make: Callable[[CellFindings], RenderableType], width: int
-) -> None:
+def test_figures_that_do_not_fit_go_on_below_uncut(make: Callable[[CellFindings], RenderableType], width: int) -> None:
     narrow, wide = plain(make(FINDINGS), width), plain(make(FINDINGS), 200)
     assert max(map(cell_len, narrow.splitlines())) <= width
     parts = sum("───" in line for line in narrow.splitlines())

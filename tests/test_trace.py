@@ -86,8 +86,7 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars:
     assert lanes == {3}
     assert done == {"reading": num_chars - first}
     with torch.inference_mode():
-        sequence = torch.from_numpy(ids.astype(np.int64))[:, None]
-        logits, cells, _, _ = network.trace(sequence, network.initial_state(1))
+        logits, cells, _, _ = network.trace(torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1))
     # A lane starts WARM_UP characters early from a zero state; what it would have remembered from further back has
     # decayed far below rounding in networks of this size.
     assert np.abs(trace.cells - cells[first:, 0].numpy()).max() < ROUNDING

@@ -73,8 +73,7 @@ def test_tensorboard_reads_what_was_logged_and_a_resumed_run_continues(tmp_path:
     # It logged step 2, was killed, and is resumed from step 1.
     list(tracked(events_of(run, first=1, last=3), ["tensorboard"]))
     reader = EventAccumulator(str(run)).Reload()
-    losses = [(scalar.step, scalar.value) for scalar in reader.Scalars("train_nats")]
-    assert losses == [(1, 3.0), (2, 1.5), (3, 1.0)]
+    assert [(scalar.step, scalar.value) for scalar in reader.Scalars("train_nats")] == [(1, 3.0), (2, 1.5), (3, 1.0)]
     assert [scalar.value for scalar in reader.Scalars("learning_rate")] == pytest.approx([0.1] * 3)
     assert "grad_norm" not in reader.Tags()["scalars"]  # NaN
     assert [scalar.step for scalar in reader.Scalars("val_nats")] == [3]
@@ -88,9 +87,7 @@ def test_tensorboard_reads_what_was_logged_and_a_resumed_run_continues(tmp_path:
     assert settings["split"].string_value == "[0.9, 0.1]"
 
 
-def test_wandb_gets_settings_steps_samples_and_the_summary(
-    wandb: MagicMock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wandb_gets_steps_and_a_summary(wandb: MagicMock, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = wandb.init.return_value
     run.finish.side_effect = lambda: print("wandb says something")
     list(tracked(events_of(tmp_path / "book-001"), ["wandb"]))

@@ -74,5 +74,4 @@ def test_no_figure_is_cut(shown: list[RenderableType]) -> None:
     tables = [picture for picture in shown if not isinstance(picture, Drawing)]
     figures = set(FIGURE.findall(drawn(tables, 500)))
     for width in (30, 60, 100):
-        text = drawn(tables, width)
-        assert figures <= set(FIGURE.findall(text))
+        assert figures <= set(FIGURE.findall(drawn(tables, width)))

@@ -54,13 +54,11 @@ def test_unseen_characters_become_the_unknown_id() -> None:
     [(9_000, "abc"), (10_500, "bc"), (25_000, "c"), (90_000, "c")],  # threshold 1, 2, 3, 3
 )
 def test_rare_characters_are_dropped_only_from_larger_texts(num_filler: int, kept: str) -> None:
-    vocab = Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler)
-    assert vocab.characters == (UNKNOWN, *kept, "x")
+    assert Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler).characters == (UNKNOWN, *kept, "x")
 
 
 def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points() -> None:
-    text = "z" * 5 + "dcba" * 2 + "y"
-    assert Vocab.from_text(text, max_size=4).characters == (UNKNOWN, "a", "b", "z")
+    assert Vocab.from_text("z" * 5 + "dcba" * 2 + "y", max_size=4).characters == (UNKNOWN, "a", "b", "z")
 
 
 def test_a_text_without_a_character_to_keep_is_refused() -> None:

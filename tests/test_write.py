@@ -212,9 +212,7 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
     play_writer(model, path, script)
 
 
-def test_an_error_that_a_user_can_correct_is_shown_and_another_one_ends_the_editor(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_is_shown_if_a_user_can_correct_it(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failure: Exception = CheckpointError("no such luck")
 
     def fail(*_: object, **__: object) -> None:
@@ -254,9 +252,7 @@ def test_no_line_becomes_too_long(model: Model, path: Path, monkeypatch: pytest.
     play_writer(model, path, script)
 
 
-def test_screens_are_legible_and_help_lists_every_key(
-    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_screens_are_legible_and_help_has_every_key(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_light_terminal(monkeypatch)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
@@ -402,9 +398,7 @@ def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert path.read_text() == "again"
 
 
-def test_permissions_and_links_stay_and_nobody_else_can_read_the_text_meanwhile(
-    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_and_permissions_stay_all_the_time(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes, sync, link = [], os.fsync, tmp_path / "link.txt"
 
     def look(descriptor: int) -> None:

@@ -76,8 +76,7 @@ def check_characters(path: Path, content: bytes) -> None:
         assert "min_count=1" in str(error) and "alphabet=byte" in str(error)
         return
     assert Vocab.from_json(json.loads(json.dumps(vocab.to_json()))) == vocab
-    ids = vocab.encode(corpus.content)
-    spelled = vocab.decode(ids)
+    spelled = vocab.decode(vocab.encode(corpus.content))
     assert len(spelled) == len(corpus.content) and len(vocab) <= MAX_CHARACTERS
     known = set(vocab.characters) - {UNKNOWN}
     assert all(a == b if b in known else a == "\ufffd" for a, b in zip(spelled, corpus.content, strict=True))

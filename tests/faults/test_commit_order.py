@@ -33,8 +33,7 @@ def assert_is_the_order(steps: list[str]) -> None:
         *("open .latest.tmp", "write .latest.tmp", "fsync .latest.tmp", "rename latest", "fsync run"),
         *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
     ]
-    removed = steps[pruned + 1 : -1]
-    assert sorted(removed) == sorted(f"unlink {name}" for name in FILES)
+    assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
     assert steps[-1] == f"rmdir .{OLD}.old"
 
 

@@ -144,8 +144,7 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: P
     line = ("sample", "--seed", 0, "--length", 600)
     expected = charrnn.load(hostile).sample(temperature=0.8, seed=0, length=600).text
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
-    piped = on_screen(*line, is_terminal=False)
-    assert piped.out == expected + ("" if expected.endswith("\n") else "\n")
+    assert on_screen(*line, is_terminal=False).out == expected + ("" if expected.endswith("\n") else "\n")
     shown = on_screen(*line, "--length", 300, TERM="dumb")
     assert "␛" in shown.out and steering(shown.out) == []
 
