@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_RUN, Ran
+from fixture_types import Command
 
 import charrnn
 from charrnn.errors import DataError
@@ -18,7 +19,6 @@ from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Text, read_text
 
-Command = Callable[..., Ran]
 SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "corpus": ("names.txt",), "documents": "lines", "dropout": 0.3, "steps": 12}
 

@@ -6,19 +6,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran, clean_environment
+from fixture_types import Command, Process
 from saved_runs import forge_description
 from synthetic import make_corpus
 
 from charrnn.runs.description import seal
 from charrnn.runs.writer import RunWriter
 
-Command = Callable[..., Ran]
 USAGE, DATA, CHECKPOINT = 2, 3, 4
 
 # The command line, its exit code, and what the message must name; tests/lock has a hundred more.
@@ -212,7 +210,7 @@ def test_only_an_interrupt_is_one(command: Command, alphabet_run: Path, monkeypa
         assert command("sample", alphabet_run) == Ran(130, "", "")
 
 
-def test_a_module_that_cannot_be_imported_is_a_short_error(process: Callable[..., Any]) -> None:
+def test_a_module_that_cannot_be_imported_is_a_short_error(process: Process) -> None:
     script = """
 import sys
 class Finder:

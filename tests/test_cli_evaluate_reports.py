@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Ran, TrainedRun
+from fixture_types import Command
 
 from charrnn import api
 from charrnn.evaluation import comparison
@@ -20,8 +20,6 @@ from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
     from synthetic import SyntheticCorpus
-
-Command = Callable[..., Ran]
 
 
 def as_json(ran: Ran) -> Any:

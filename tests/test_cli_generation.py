@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -10,12 +9,12 @@ from typing import Any
 import pytest
 from built_runs import build_chain
 from conftest import Ran, TrainedRun
+from fixture_types import Command
 from test_cli_sample import Terminal
 
 import charrnn
 from charrnn.generation.writing import find_loop
 
-Command = Callable[..., Ran]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

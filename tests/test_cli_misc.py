@@ -3,21 +3,18 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran
+from fixture_types import Command, Process
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
 from charrnn.text import catalogue
 
-Command = Callable[..., Ran]
-Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
 COMMANDS = (
     *("train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "sweep", "export"),
     *("corpora list", "corpora fetch", "corpora make"),

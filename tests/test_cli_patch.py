@@ -1,18 +1,16 @@
 """`charrnn visualize --patch`: passages that are typed, positions in a text, what is found, and what is refused."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command
 from synthetic import SyntheticCorpus
 
 import charrnn
 from charrnn.errors import UsageError
-
-Command = Callable[..., Ran]
 
 
 def patch(command: Command, *arguments: object) -> dict[str, Any]:

@@ -4,18 +4,15 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Ran, TrainedRun, clean_environment
+from fixture_types import Command, Process
 from synthetic import WORDS, SyntheticCorpus
 
 import charrnn
-
-Command = Callable[..., Ran]
-Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 
 def as_json(ran: Ran) -> dict[str, Any]:

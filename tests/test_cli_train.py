@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_RUN, Ran, TrainedRun
+from fixture_types import Command
 from rich.console import Console
 from safetensors.torch import load_file
 from saved_runs import FILES
@@ -28,7 +29,6 @@ from charrnn.errors import UsageError, named
 from charrnn.training.events import DoneEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 
-Command = Callable[..., Ran]
 SMALL = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
 TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {

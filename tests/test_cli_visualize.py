@@ -3,13 +3,13 @@
 import base64
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command
 from synthetic import SyntheticCorpus, make_corpus
 from test_export import svg_lines
 
@@ -17,7 +17,6 @@ import charrnn
 from charrnn.cells.records import CellScore
 from charrnn.detectors.registry import DETECTORS
 
-Command = Callable[..., Ran]
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 

@@ -22,8 +22,8 @@ from commands_of_pages import (
     run_blocks,
     small,
 )
-from conftest import Ran
 from environment import REPOSITORY
+from fixture_types import Command
 from synthetic import make_corpus
 
 from charrnn.text import sources
@@ -91,7 +91,7 @@ def write_texts(folder: Path) -> None:
 
 
 @pytest.fixture
-def run_page(command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Log]:
+def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Log]:
     """Return a function that runs the commands of a page in a new folder with the texts that the pages name."""
     folder, library = tmp_path / "folder", tmp_path / "library"
     folder.mkdir()

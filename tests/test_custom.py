@@ -3,12 +3,11 @@
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran
+from fixture_types import Command
 
 import charrnn
 from charrnn.detectors.custom import custom_detector
@@ -98,7 +97,7 @@ def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to()
     }
 
 
-def test_no_other_name_or_file_is_executed(command: Callable[..., Ran], alphabet_run: Path, tmp_path: Path) -> None:
+def test_no_other_name_or_file_is_executed(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
     executed = tmp_path / "executed"
     code = f"open({str(executed)!r}, 'w').close()\ndef label(text):\n    return [True] * len(text)\n"
     run = tmp_path / "run"

@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
@@ -20,7 +20,6 @@ from charrnn.model.network import CharRNN
 from charrnn.model.shapes import ROWS, extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 
-Command = Callable[..., Ran]
 WORDS = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), min_size=1, max_size=60)
 NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я").replace("e", "é")
 

@@ -4,13 +4,12 @@ import ast
 import json
 import math
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_packages import install
+from fixture_types import Process
 
 import charrnn
 
@@ -26,7 +25,6 @@ STEP = re.compile(
 """A step of the page: where some code belongs, and the code."""
 TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (at all).\n" * 60
 pytestmark = pytest.mark.docs
-Process = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 def follow(step: re.Match[str], root: Path) -> None:

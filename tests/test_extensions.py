@@ -4,10 +4,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_packages import install
+from fixture_types import Process
 
 import charrnn
 from charrnn import extensions
@@ -113,7 +113,7 @@ def test_unknown_names_are_no_attributes() -> None:
             getattr(model, name)
 
 
-def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path, process: Callable[..., Any]) -> None:
+def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path, process: Process) -> None:
     (tmp_path / "torch.py").write_text("zeros = list.__mul__")  # the real one takes seconds to import
     code = (
         "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.lab.gates', 'torch'})\n"

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command, Process
 from saved_runs import commit, make_run
 from synthetic import make_corpus
 
@@ -26,7 +27,6 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
 from charrnn.findings_cache import MAX_BYTES, FindingsCache, findings_path
 
-Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=2_000, seed=2).text
 QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
 
@@ -67,7 +67,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(f'{{"sha256":"{digest}","findings":{body}}}\n', encoding="ascii")
 
 
-def test_a_second_call_shows_the_same_without_torch(command: Command, kept: Path, process: Callable[..., Any]) -> None:
+def test_a_second_call_shows_the_same_without_torch(command: Command, kept: Path, process: Process) -> None:
     first = command(*QUOTE, "--json", "--recompute").out
     assert json.loads(first)[0]["detector"] == "quote"
     code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "

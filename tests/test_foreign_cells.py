@@ -1,12 +1,12 @@
 """Cells of other packages: found by name, trained, resumed, sampled and shown; and every way they can be unusable."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Ran
 from fake_packages import install
+from fixture_types import Command
 
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
@@ -57,7 +57,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.trained
 def test_a_run_with_a_cell_of_another_package_needs_that_package(
-    tmp_path: Path, command: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = offer(tmp_path / "site", {"leaky": "Leaky"})
     monkeypatch.syspath_prepend(str(site))

@@ -1,10 +1,9 @@
 """Formal languages: their strings, the states of a reader, what may come next, and what the detectors see in them."""
 
 import json
-from collections.abc import Callable
 
 import numpy as np
-from conftest import Ran
+from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_detectors import FORMAL
@@ -12,7 +11,6 @@ from test_detectors import FORMAL
 from charrnn.detectors.registry import DETECTORS
 from charrnn.text.formal_languages import BRACKETS, END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
 
-Command = Callable[..., Ran]
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
 

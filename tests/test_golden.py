@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
+from fixture_types import Command
 from saved_runs import rewrite_manifest
 from synthetic import make_corpus
 
@@ -72,7 +72,7 @@ def test_it_writes_the_same_text_and_is_left_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_it_trains_in_the_newest_format(command: Callable[..., Ran], copied: Callable[[str], Path], name: str) -> None:
+def test_it_trains_in_the_newest_format(command: Command, copied: Callable[[str], Path], name: str) -> None:
     run = copied(name)
     ran = command("train", "--resume", run.name, "--steps", EXPECTED[name]["step"] + 1, "--keep", 9)
     assert (ran.code, [line for line in ran.err.splitlines() if "warning" in line]) == (0, [])
@@ -85,7 +85,7 @@ def test_it_trains_in_the_newest_format(command: Callable[..., Ran], copied: Cal
     assert charrnn.load(run).warnings == ()
 
 
-def test_a_newer_one_asks_for_an_upgrade(command: Callable[..., Ran], copied: Callable[[str], Path]) -> None:
+def test_a_newer_one_asks_for_an_upgrade(command: Command, copied: Callable[[str], Path]) -> None:
     run = copied([*EXPECTED][-1])
     rewrite_manifest(RunWriter(run), RunReader(run).checkpoints()[0], format=FORMAT_VERSION + 1)
     before = contents(run)

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command
 from safetensors.numpy import load_file
 from synthetic import make_corpus
 
@@ -19,7 +19,6 @@ from charrnn.training.plan import with_model_of
 
 pytestmark = pytest.mark.trained
 
-Command = Callable[..., Ran]
 NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я")
 
 

@@ -2,14 +2,14 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import pytest
-from conftest import Ran
 from environment import REPOSITORY
+from fixture_types import Command
 
 pytestmark = pytest.mark.docs
 
@@ -121,7 +121,7 @@ def test_every_page_and_every_picture_is_used_by_another_page() -> None:
     assert [str(file.relative_to(REPOSITORY)) for file in files if file.resolve() not in linked] == []
 
 
-def test_the_help_texts_use_standard_terms(command: Callable[..., Ran]) -> None:
+def test_the_help_texts_use_standard_terms(command: Command) -> None:
     names = commands()
     assert {(), ("train",), ("corpora", "fetch")} <= {*names}
     helps = {name: command(*name, "--help") for name in names}

@@ -1,7 +1,7 @@
 """Long and many texts: memory stays small or is refused before any is drawn. B texts at once, N characters."""
 
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from built_runs import build_chain
-from conftest import Ran
+from fixture_types import Command
 
 import charrnn
 from charrnn.cli.sample import MAX_JSON_CHARS
@@ -18,7 +18,6 @@ from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.lab.novelty import MAX_CHARS
 
-Command = Callable[..., Ran]
 MIB = 2**20
 
 

@@ -1,7 +1,6 @@
 """Cells of several runs: correlations, the null of rotated activations, and what is reported of them."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Ran, TrainedRun, copy_run
+from conftest import TrainedRun, copy_run
+from fixture_types import Command
 from synthetic import make_corpus
 
 import charrnn
@@ -183,7 +183,7 @@ def runs(lstm: TrainedRun, gru: TrainedRun, tmp_path: Any) -> list[str]:
     return [lstm.name, gru.name]
 
 
-def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran], monkeypatch: Any) -> None:
+def test_a_second_call_reads_nothing(runs: list[str], command: Command, monkeypatch: Any) -> None:
     line = ("visualize", "--same", *runs, "--json", "--detector", "quote", "--detector", "line-position")
     first = command(*line)
     report = json.loads(first.out)

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from built_runs import CYCLE, build_chain, chain_text
-from conftest import Ran, copy_run
+from conftest import copy_run
+from fixture_types import Command
 from hand_built import V, hand_built_tensors
 
 import charrnn
@@ -21,7 +22,6 @@ from charrnn.errors import DataError, UsageError
 from charrnn.lab.mixing import MixMode, mix
 from charrnn.text.vocab import Vocab
 
-Command = Callable[..., Ran]
 LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"
 TEXT = "the cat, the dog.\n" * 60
 both_modes = pytest.mark.parametrize("mode", ["mixture", "product"])

@@ -5,12 +5,12 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command
 from safetensors.numpy import load, save
 
 import charrnn
@@ -19,8 +19,6 @@ from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.model_file import NOTE, ModelFile
-
-Command = Callable[..., Ran]
 
 
 @pytest.fixture

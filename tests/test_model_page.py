@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from browser import dump, needs_browser
-from conftest import Ran
+from fixture_types import Command
 from numpy.typing import NDArray
 from test_page import Reader
 
@@ -31,8 +31,6 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import Shaping
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
-
-Command = Callable[..., Ran]
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")

@@ -1,14 +1,13 @@
 """`embedding_size: one-hot`: the network with an identity embedding, without the embedding."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import Ran
+from fixture_types import Command
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -22,7 +21,6 @@ from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
-Command = Callable[..., Ran]
 V, H, T, B = 5, 4, 9, 3
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
 """Both networks add the same float64 numbers, in another order at most."""

@@ -5,7 +5,6 @@ import math
 import re
 import string
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, Ran, TrainedRun
+from conftest import REPOSITORY, TrainedRun
 from fake_packages import install
+from fixture_types import Command, Process
 from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 
@@ -36,7 +36,6 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not
 
 from charrnn.apps.onnx import check_onnx, onnx_to_bytes  # noqa: E402
 
-Command = Callable[..., Ran]
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
 EVERYTHING: dict[str, Any] = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
 EVERYTHING |= {"embedding_size": "one-hot", "documents": "lines"}
@@ -205,7 +204,7 @@ def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_con
 
 
 def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
-    alphabet_run: Path, byte_run: TrainedRun, tmp_path: Path, process: Callable[..., Any]
+    alphabet_run: Path, byte_run: TrainedRun, tmp_path: Path, process: Process
 ) -> None:
     # Only the alphabet run's text is known: every letter follows the one before, nearly always at temperature 0.8.
     page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")

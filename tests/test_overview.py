@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from built_runs import build_chain
-from conftest import Ran
+from fixture_types import Command
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -235,7 +235,7 @@ def test_losses_that_must_not_be_compared_get_a_note(change: dict[str, Any], not
 # --- the command
 
 
-def test_as_many_curves_are_drawn_as_there_are_marks(command: Callable[..., Ran], build: Build) -> None:
+def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, build: Build) -> None:
     for name, nats in (("b-001", 2.0), ("a-001", 1.5), *((f"d-{number}", 9.0) for number in range(MAX_CURVES))):
         build(name, validation(2, 1.0, nats))
     ran = command("runs", "--plot")

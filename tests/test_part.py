@@ -1,11 +1,11 @@
 """Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in memory is."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_RUN, Ran, TrainedRun
+from conftest import SMALL_RUN, TrainedRun
+from fixture_types import Command
 
 import charrnn
 from charrnn.errors import UsageError
@@ -14,7 +14,6 @@ from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
 
 TEXT = "the lamp by the river was lit\nand the stone was cold — ж\n" * 90
-Command = Callable[..., Ran]
 
 
 def make_part(folder: Path, alphabet: str, begin: int, end: int) -> CorpusPart:

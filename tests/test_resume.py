@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_RUN, Ran
+from conftest import SMALL_RUN
+from fixture_types import Command
 from saved_runs import FILES
 from synthetic import make_corpus
 
@@ -28,7 +29,6 @@ from charrnn.text.corpus import read_corpus
 from charrnn.training import plan
 from charrnn.training.loop import CHANGEABLE
 
-Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
 SETTINGS: dict[str, Any] = {

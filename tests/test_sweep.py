@@ -16,6 +16,7 @@ from unittest.mock import Mock
 import pytest
 from built_runs import build_chain
 from conftest import SMALL_RUN, Ran
+from fixture_types import Command
 from synthetic import make_corpus
 
 import charrnn.scale.sweep.sweep as sweeping
@@ -38,8 +39,6 @@ from charrnn.scale.sweep.sweep import (
 )
 from charrnn.scale.sweep.table import SweepReport
 from charrnn.training import loop
-
-Command = Callable[..., Ran]
 
 
 class Trainer:

@@ -7,7 +7,7 @@ TensorBoard's files are read by TensorBoard itself. wandb is imitated: the calls
 import json
 import math
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from unittest.mock import MagicMock, call
 
 import pytest
-from conftest import SMALL_RUN, Ran
+from conftest import SMALL_RUN
+from fixture_types import Command
 from synthetic import make_corpus
 
 from charrnn.config import Config
@@ -163,7 +164,7 @@ def test_unknown_repeated_and_missing_trackers_are_refused(wandb: MagicMock, mon
 SMALL = [part for name, value in {**SMALL_RUN, "threads": 1}.items() for part in ("--set", f"{name}={value}")]
 
 
-def test_train_logs_to_the_trackers_it_is_given(command: Callable[..., Ran], wandb: MagicMock, tmp_path: Path) -> None:
+def test_train_logs_to_the_trackers_it_is_given(command: Command, wandb: MagicMock, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
     ran = command("train", "text.txt", "--steps", 3, "--log", "wandb", *SMALL)
     assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")

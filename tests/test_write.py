@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
+from fixture_types import Command
 
 import charrnn
 from charrnn.api import Model
@@ -30,7 +30,6 @@ from charrnn.errors import CharRNNError, CheckpointError, DataError
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
-Command = Callable[..., Ran]
 TEXT = "the lamp is lit. the door"
 
 

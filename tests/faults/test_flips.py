@@ -8,7 +8,8 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_RUN, Ran, TrainedRun
+from conftest import SMALL_RUN, TrainedRun
+from fixture_types import Command
 from saved_runs import FILES
 from synthetic import make_corpus
 
@@ -52,7 +53,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
     [*zip((*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])), cycle((flip, truncate)))],
 )
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
-    command: Callable[..., Ran], run: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
+    command: Command, run: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
 ) -> None:
     weights = (run / LATEST / "training.safetensors").read_bytes()
     path = run / name

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from conftest import SMALL_RUN, Ran
 from faulty_disk import faulty_disk, sync_nothing
+from fixture_types import Command
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
@@ -93,7 +94,7 @@ def weights_of(run: Path) -> bytes:
     return (run / (run / "latest").read_text().strip() / "training.safetensors").read_bytes()
 
 
-def train_on(command: Callable[..., Ran], root: Path, at: int | None, number: int) -> tuple[Ran, list[tuple[str, str]]]:
+def train_on(command: Command, root: Path, at: int | None, number: int) -> tuple[Ran, list[tuple[str, str]]]:
     with faulty_disk(root, at, failing(number)) as disk:
         ran = command("train", root.parent / "text.txt", "--quiet", *FLAGS)
     return ran, disk.seen
@@ -102,7 +103,7 @@ def train_on(command: Callable[..., Ran], root: Path, at: int | None, number: in
 @pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
-    command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
 ) -> None:
     sync_nothing(monkeypatch)
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
