@@ -28,15 +28,13 @@ def test_a_window_reads_on_in_each_row_around_the_ring(sizes: tuple[int, int], c
         assert targets[:, row].tolist() == [(start + cursor + t + 1) % num_ids for t in range(length)]
 
 
-@pytest.mark.parametrize(
-    ("num_ids", "batch_size", "fault"), [(0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")]
-)
-def test_impossible_rows_and_windows_are_refused(num_ids: int, batch_size: int, fault: str) -> None:
-    with pytest.raises(ValueError, match=fault):
-        BatchRows(positions(num_ids), batch_size)
-    for cursor, length in ((-1, 3), (0, 0)):
-        with pytest.raises(ValueError, match="window needs"):
-            BatchRows(positions(5), 2).window(cursor, length)
+def test_impossible_rows_and_windows_are_refused() -> None:
+    for num_ids, batch_size, fault in ((0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")):
+        with pytest.raises(ValueError, match=fault):
+            BatchRows(positions(num_ids), batch_size)
+        for cursor, length in ((-1, 3), (0, 0)):
+            with pytest.raises(ValueError, match="window needs"):
+                BatchRows(positions(5), 2).window(cursor, length)
 
 
 def test_nine_to_one_is_nanogpt_s_split() -> None:
@@ -58,16 +56,13 @@ def test_parts_follow_each_other_without_a_gap(num: int, fractions: list[float])
         assert abs(part.stop - part.start - num * fraction / sum(fractions)) <= 1 + 1e-6  # both ends round down
 
 
-@pytest.mark.parametrize(
-    ("num", "fractions", "fault"),
-    [
+def test_a_split_with_an_empty_part_is_refused() -> None:
+    for num, fractions, fault in (
         (1, (0.9, 0.1), "must be at least 10$"),
         (5, (0.9, 0.05, 0.05), "must be at least 20$"),
         (100, (), "positive share"),
         (100, (1.0, 0.0), "positive share"),
         (100, (0.5, float("nan")), "positive share"),
-    ],
-)
-def test_a_split_with_an_empty_part_is_refused(num: int, fractions: tuple[float, ...], fault: str) -> None:
-    with pytest.raises(DataError, match=fault):
-        split_ids(num, fractions)
+    ):
+        with pytest.raises(DataError, match=fault):
+            split_ids(num, fractions)

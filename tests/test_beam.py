@@ -293,9 +293,8 @@ def test_what_all_beams_agree_on_is_yielded_at_once(groups: int, size: int) -> N
     assert num_early > 5
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
+def test_an_option_out_of_range_is_refused() -> None:
+    for wrong, message in (
         ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
         ({"length": 0}, "`length` is 0; beam search needs at least 1"),
         ({"diversity": 0.5, "mode": "stochastic"}, "`diversity` is 0.5, but the search is stochastic"),
@@ -303,12 +302,10 @@ def test_what_all_beams_agree_on_is_yielded_at_once(groups: int, size: int) -> N
         ({"mode": "diverse", "diversity": math.nan}, "`diversity` is nan;"),
         ({"length_penalty": math.nan, "stops": ("a",)}, "`length_penalty` is nan;"),
         ({"length_penalty": 0.6, "stops": ("a",), "mode": "stochastic"}, "`length_penalty` is 0.6, but a stochastic"),
-    ],
-)
-def test_an_option_out_of_range_is_refused(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        SearchOptions(**{"width": 6, "length": 5, **wrong})
-    assert str(refused.value).startswith(message)
+    ):
+        with pytest.raises(UsageError) as refused:
+            SearchOptions(**{"width": 6, "length": 5, **wrong})
+        assert str(refused.value).startswith(message)
     with pytest.raises(UsageError, match=r"^`length_penalty` is 0\.6, but without `stops` all texts are equally long"):
         find(make_stepper("rnn", 0), width=2, length=3, length_penalty=0.6)
 

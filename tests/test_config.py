@@ -112,9 +112,8 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
         assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "meant"),
-    [
+def test_what_a_person_writes_becomes_the_type_of_the_field() -> None:
+    for name, written, meant in (
         ("learning_rate", "1e-3", 0.001),
         ("hidden_size", " auto ", "auto"),
         ("steps", 2e6, 2_000_000),
@@ -126,17 +125,14 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
         ("split", [0.5, 1], (0.5, 1.0)),
         ("corpus", os.pathsep.join(["poems.txt", "letters"]), ("poems.txt", "letters")),
         ("sum_outputs", "true", True),
-    ],
-)
-def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: object, meant: object) -> None:
-    value = parse_value(name, given)
-    assert value == meant
-    assert type(value) is type(meant)
+    ):
+        value = parse_value(name, written)
+        assert value == meant
+        assert type(value) is type(meant)
 
 
-@pytest.mark.parametrize(
-    ("name", "given", "wanted"),
-    [
+def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted() -> None:
+    for name, written, wanted in (
         ("num_layers", 2.5, "a whole number or auto"),
         ("num_layers", True, "a whole number or auto"),
         ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
@@ -146,12 +142,10 @@ def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: ob
         ("split", [0.9, True], "two or three positive shares, such as 90/10"),
         ("corpus", [1], "a list"),
         ("sum_outputs", "yes", "true or false"),
-    ],
-)
-def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted(name: str, given: object, wanted: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_value(name, given)
-    assert str(caught.value) == f"`{name}` is {str(given)[:80]!r}; it must be {wanted}."
+    ):
+        with pytest.raises(UsageError) as caught:
+            parse_value(name, written)
+        assert str(caught.value) == f"`{name}` is {str(written)[:80]!r}; it must be {wanted}."
 
 
 def test_what_yaml_takes_for_something_else() -> None:
@@ -322,14 +316,11 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
     assert from_yaml(to_yaml(config), name) == config
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    for together, message in (
         ({"initial_state": "learned", "reset_probability": 0.0}, "`reset_probability` is 0.0; `initial_state=learned`"),
         ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
         ({"alphabet": "byte", "encoding": "latin-1"}, "`encoding` is latin-1; the byte alphabet takes bytes as they"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        Config(**settings)
+    ):
+        with pytest.raises(UsageError, match=message):
+            Config(**together)

@@ -24,9 +24,8 @@ def model(lstm: TrainedRun) -> Model:
     return charrnn.load(lstm.path)
 
 
-@pytest.mark.parametrize(
-    ("text", "until", "end"),
-    [
+def test_where_it_ends() -> None:
+    for text, until, end in (
         (" brown fox", "word", 6),
         ("n't go", "word", 3),
         (", and then", "word", 5),
@@ -41,10 +40,8 @@ def model(lstm: TrainedRun) -> Model:
         ("Chapter I\n\nIt", "sentence", 9),
         ("two\nlines. X", "sentence", 10),
         ("你好。我", "sentence", 3),
-    ],
-)
-def test_where_it_ends(text: str, until: str, end: int | None) -> None:
-    assert end_of(text, until) == end
+    ):
+        assert end_of(text, until) == end
     assert end_of(". Next one. X", "sentence", "d") == 1, "a full stop ends the sentence of the word before"
     assert end_of("\n\nNext one. X", "sentence", "d") == 11, "nothing at all is no continuation"
 
@@ -127,18 +124,15 @@ ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
 BYTES = Vocab.of_bytes()
 
 
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [
+def test_what_word_processors_write_is_read() -> None:
+    for text, read in (
         ("“Don’t,” she said—‘no’…", "\"Don't,\" she said-'no'..."),
         ("a\u00a0b\u202fc\u2009d", "a b c d"),
         ("soft\u00adhyphen, zero\u200bwidth\ufeff", "softhyphen, zerowidth"),
         ("cafe\u0301 ﬁne œuvre", "cafe fine oeuvre"),
-    ],
-)
-def test_what_word_processors_write_is_read(text: str, read: str) -> None:
-    assert ASCII.decode(read_as_known(ASCII, text)) == read
-    assert bytes(read_as_known(BYTES, text).tolist()) == text.encode(), "every byte is known"
+    ):
+        assert ASCII.decode(read_as_known(ASCII, text)) == read
+        assert bytes(read_as_known(BYTES, text).tolist()) == text.encode(), "every byte is known"
 
 
 def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:

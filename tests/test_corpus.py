@@ -143,9 +143,8 @@ def test_a_text_is_decoded_as_it_is_said_to_be() -> None:
     assert read_corpus([path], alphabet="byte").content == text.replace("\n", "\r\n").encode("koi8-u")
 
 
-@pytest.mark.parametrize(
-    ("encoding", "content", "fault"),
-    [
+def test_files_that_cannot_be_learned_from_are_refused() -> None:
+    for encoding, content, fault in (
         ("utf-8", b"", "bad.txt is empty"),
         ("utf-8", b"x", "1 character cannot.*at least 16"),
         ("utf-8", b"a" * 100, "it has only one character, 'a'; at least 2"),
@@ -155,11 +154,9 @@ def test_a_text_is_decoded_as_it_is_said_to_be() -> None:
         ("utf-8", TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
         ("utf-16", TEXT.encode("utf-16")[:-1], r"bad.txt is not utf-16 at byte offset \d+: "),
         ("utf-7", b"half a pair: +2AA-, alone", "bad.txt is not text in utf-7: .*`alphabet=byte`"),
-    ],
-)
-def test_files_that_cannot_be_learned_from_are_refused(encoding: str, content: bytes, fault: str) -> None:
-    with pytest.raises(DataError, match=fault):
-        read_corpus([write("bad.txt", content)], encoding=encoding)
+    ):
+        with pytest.raises(DataError, match=fault):
+            read_corpus([write("bad.txt", content)], encoding=encoding)
 
 
 def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

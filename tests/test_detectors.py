@@ -200,9 +200,8 @@ def test_every_detector_has_a_table_and_is_found_by_name() -> None:
         get_detectors(["quote", "quotes"])
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
+def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why() -> None:
+    for name, text in (
         *((name, text) for name in NOT_EVERYWHERE for text in ("", "\n", PROSE)),
         ("speaker", PLAY + "The rain came over the hill, and nobody spoke.\n" * 200),  # four in two hundred lines
         ("speaker", "def f():\n    '''Lights it.\n\nArgs:\n    a\n    '''\nReturns:\n" * 9),  # source code
@@ -214,30 +213,25 @@ def test_every_detector_has_a_table_and_is_found_by_name() -> None:
         ("dyck-depth", "(a)\n"),
         ("parity", "1=01\n"),
         ("copy-position", "a=a\nab=ba\na=a\n"),
-    ],
-)
-def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
-    detector = DETECTORS[name]
-    assert detector.label(text) is None
-    assert why_not_scored(None, detector.absence) == NOT_EVERYWHERE[name]
+    ):
+        detector = DETECTORS[name]
+        assert detector.label(text) is None
+        assert why_not_scored(None, detector.absence) == NOT_EVERYWHERE[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
+def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
+    for name, text, expected in (
         ("bracket-depth", "a (b [c'] d) e)\n(f", "001112221110000011"),
         ("string", "say 'so'.\n", "0000111000"),
         ("speaker", "Ann:\nyes\n", "111000000"),
         ("latex-math", "it is $x$.\n", "00000011000"),
         ("comment", PROSE.splitlines()[0], "0" * 33),
-    ],
-)
-def test_a_detector_that_is_named_labels_any_kind_of_text(name: str, text: str, expected: str) -> None:
-    assert DETECTORS[name].label(text) is None
-    (named,) = get_detectors([name])
-    labels = named.label(text)
-    assert labels is not None
-    assert "".join(str(int(label)) for label in labels) == expected
+    ):
+        assert DETECTORS[name].label(text) is None
+        (named,) = get_detectors([name])
+        labels = named.label(text)
+        assert labels is not None
+        assert "".join(str(int(label)) for label in labels) == expected
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
@@ -301,9 +295,8 @@ ENOUGH = [MIN_POSITIVES // MIN_SPANS] * MIN_SPANS
 MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
 
 
-@pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
+def test_labels_that_cannot_be_scored_say_why() -> None:
+    for labels, reason in (
         (None, "it does not apply to this text"),
         (np.zeros(0, bool), "there are none in this text"),
         (np.zeros(5000, bool), "there are none in this text"),
@@ -318,7 +311,5 @@ MOSTLY = spans(*[1000] * MIN_SPANS, gap=ENOUGH[0])
         (counts(49, 1), "too few: 98 changes, 49 characters with another value than most"),
         (np.full(5000, 7), "it never changes in this text"),
         (np.zeros(0, np.int64), "it never changes in this text"),
-    ],
-)
-def test_labels_that_cannot_be_scored_say_why(labels: Labels | None, reason: str | None) -> None:
-    assert why_not_scored(labels) == reason
+    ):
+        assert why_not_scored(labels) == reason

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from typing import Any
 
 import numpy as np
 import pytest
@@ -80,16 +79,13 @@ def test_each_row_is_that_of_a_naive_loop(case: tuple[NDArray[np.float32], Shapi
             np.testing.assert_allclose(weights / total, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
+def test_a_mistake_is_named_by_its_parameter_and_value() -> None:
+    for name, values in (
         ("temperature", (-0.1, math.inf, math.nan)),
         ("top_k", (0, -3)),
         ("top_p", (0, 1.1, math.nan)),
         ("min_p", (-0.1, 1.1, math.nan)),
-    ],
-)
-def test_a_mistake_is_named_by_its_parameter_and_value(name: str, values: tuple[Any, ...]) -> None:
-    for value in values:
-        with pytest.raises(UsageError, match=f"^`{name}` is {value};"):
-            Shaping(**{name: value})
+    ):
+        for value in values:
+            with pytest.raises(UsageError, match=f"^`{name}` is {value};"):
+                Shaping(**{name: value})

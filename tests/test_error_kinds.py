@@ -43,26 +43,23 @@ def attribute(text: str, probability: float = 0.25, *, training: str = "", ngram
     return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
 
 
-@pytest.mark.parametrize(
-    ("probability", "ngram", "expected"),
-    [
+def test_a_boost_for_what_is_missing_makes_an_error_likely() -> None:
+    for probability, ngram, expected in (
         *((0.5, 0.1, ""), (0.41, 0.1, "boost-0.1"), (0.39, 0.1, "boost-0.2"), (1e-30, 0.1, "boost-0.5")),
         *((0.25, 0.51, "n-gram"), (0.25, 0.5, "boost-0.3")),
-    ],
-)
-def test_a_boost_for_what_is_missing_makes_an_error_likely(probability: float, ngram: float, expected: str) -> None:
-    # The d of a common word that was not in the text before: nothing but an n-gram or a boost explains it.
-    assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [expected]
+    ):
+        # The d of a common word that was not in the text before: nothing but an n-gram or a boost explains it.
+        assert attribute("word", probability, training="word " * 6, ngram=ngram, first=3) == [expected]
 
 
-@pytest.mark.parametrize(
-    ("distance", "expected"),
-    [*((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")), (5001, "rare-word-0")],
-)
-def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it(distance: int, expected: str) -> None:
-    text = "x " + "Mary" + "." * (distance - 4) + "Mary"
-    # The first character of a word is never in a memory; what is in no memory is a rare word.
-    assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
+def test_a_word_that_occurred_is_in_the_shortest_memory_that_holds_all_of_it() -> None:
+    for distance, expected in (
+        *((100, "memory-100"), (101, "memory-500"), (1000, "memory-1000"), (5000, "memory-5000")),
+        (5001, "rare-word-0"),
+    ):
+        text = "x " + "Mary" + "." * (distance - 4) + "Mary"
+        # The first character of a word is never in a memory; what is in no memory is a rare word.
+        assert attribute(text, first=len(text) - 4) == ["rare-word-0", expected, expected, expected]
 
 
 def naive_kind(text: str, position: int, probability: float, ngram: float, training: str) -> str:
@@ -173,19 +170,16 @@ def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
     return word_pattern(classes_of(vocab)).findall(decode_each(vocab, vocab.encode(text)))
 
 
-@pytest.mark.parametrize(
-    ("characters", "expected"),
-    [
+def test_every_character_has_a_class() -> None:
+    for characters, expected in (
         ("aéЖ中ि9²_\udcff", "w"),
         ("\n\r\x0b\x0c\x1e\x85\u2028\0", "n"),
         (" \t\u00a0\u3000", "s"),
         ("\"“”«»„「』‘'’", "q"),
         (".,;:!?-—()[]{}<>=+$%&*/\\|~^…、。", "p"),
         ("\x01\u200b\ue000", "o"),
-    ],
-)
-def test_every_character_has_a_class(characters: str, expected: str) -> None:
-    assert {class_of(character) for character in characters} == {expected}
+    ):
+        assert {class_of(character) for character in characters} == {expected}
     assert class_of("") == "w"
 
 

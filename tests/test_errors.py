@@ -17,9 +17,8 @@ from charrnn.errors import CharRNNError, Message, UsageError, named
 PACKAGE = Path(charrnn.__file__).parent
 
 
-@pytest.mark.parametrize(
-    ("text", "command", "shown"),
-    [
+def test_on_the_command_line_a_parameter_is_its_option() -> None:
+    for text, command, shown in (
         (named("temperature"), "sample", "--temp"),
         (named("mode", "diverse"), "sample", "--beam-mode diverse"),
         (named("hidden_size", 8), None, "--hidden-size 8"),
@@ -27,10 +26,8 @@ PACKAGE = Path(charrnn.__file__).parent
         (named("learning_rate"), "train", "learning_rate"),
         (named("resume", "a=`b`\n"), "train", "--resume a=`b`\n"),
         (named("unheard_of", 1), "train", "unheard_of=1"),
-    ],
-)
-def test_on_the_command_line_a_parameter_is_its_option(text: str, command: str | None, shown: str) -> None:
-    assert with_flags(Message(f"use {text}."), command) == f"use {shown}."
+    ):
+        assert with_flags(Message(f"use {text}."), command) == f"use {shown}."
 
 
 @pytest.mark.parametrize("name", ["`temperature`", "`alphabet=byte`", "x `seed` y"])

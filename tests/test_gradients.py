@@ -68,16 +68,11 @@ def test_the_shortest_texts_leave_the_network_as_it_was(num_chars: int, num_cont
     assert all(value.grad is None for value in network.parameters())
 
 
-@pytest.mark.parametrize(
-    ("num_chars", "num_context", "max_lag", "error", "message"),
-    [
+def test_a_text_too_short_is_refused() -> None:
+    for num_chars, num_context, max_lag, error, message in (
         (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
         (1, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
         (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
-    ],
-)
-def test_a_text_too_short_is_refused(
-    num_chars: int, num_context: int, max_lag: int, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        measure_reach(CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag)
+    ):
+        with pytest.raises(error, match=message):
+            measure_reach(CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag)

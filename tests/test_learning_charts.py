@@ -79,13 +79,11 @@ def test_whatever_numbers_a_log_holds_are_drawn(nats: list[float], seconds: list
     ElementTree.fromstring(to_svg([shown]))
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(2.0, 3.0), (1.2345, 1.2346), (0.0, 0.0), (1.0, 1.0), (1.31, 11.3), (4e-9, 7), (3.5e14, 3.5e14)]
-)
-def test_ticks_enclose_every_loss_and_are_few(low: float, high: float) -> None:
-    ticks = enclosing_ticks(low, high)
-    values = [value for value, _ in ticks]
-    assert values[0] <= low + 1e-6 and values[-1] >= high - 1e-6
-    assert 2 <= len(ticks) <= MAX_TICKS
-    assert len({shown for _, shown in ticks}) == len(ticks), "no two ticks read the same"
-    assert [float(shown) for _, shown in ticks] == pytest.approx(values)
+def test_ticks_enclose_every_loss_and_are_few() -> None:
+    for low, high in ((2.0, 3.0), (1.2345, 1.2346), (0.0, 0.0), (1.0, 1.0), (1.31, 11.3), (4e-9, 7), (3.5e14, 3.5e14)):
+        ticks = enclosing_ticks(low, high)
+        values = [value for value, _ in ticks]
+        assert values[0] <= low + 1e-6 and values[-1] >= high - 1e-6
+        assert 2 <= len(ticks) <= MAX_TICKS
+        assert len({shown for _, shown in ticks}) == len(ticks), "no two ticks read the same"
+        assert [float(shown) for _, shown in ticks] == pytest.approx(values)

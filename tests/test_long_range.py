@@ -16,9 +16,8 @@ def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
     return list(zip(pairs.opened.tolist(), pairs.closed.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
+def test_pairs() -> None:
+    for text, expected in (
         ("(a [b) c]", [(0, 5), (3, 8)]),
         ('"a\n \t\n"b" c', [(6, 8)]),
         ('"a\nb"', [(0, 4)]),
@@ -29,10 +28,8 @@ def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
         ("«a» »b«", [(0, 2), (4, 6)]),
         ("don't 'a'", []),
         ("「a」『b』（c）【d】《e》", [(0, 2), (3, 5), (6, 8), (9, 11), (12, 14)]),
-    ],
-)
-def test_pairs(text: str, expected: list[tuple[int, int]]) -> None:
-    assert pairs_of(text) == expected
+    ):
+        assert pairs_of(text) == expected
 
 
 def test_only_pairs_that_close_at_scored_characters_count() -> None:
@@ -53,14 +50,11 @@ def test_pairs_too_far_apart_are_left_out(distance: int, first: int) -> None:
     assert len(pairs_of("." * 10 + "(" + "." * (distance - 1) + ")", first)) == (distance <= MAX_DISTANCE)
 
 
-@pytest.mark.parametrize(
+def test_after_a_cut_ambiguous_quotation_marks_are_ignored() -> None:
     # Too far back to know whether the mark opens or closes: a blank line or a mark after a space tells.
-    ("history", "expected"),
-    [('a" b\n\n"c"', 1), ('a", "c"', 1), ('a"-"c"', 0)],
-)
-def test_after_a_cut_ambiguous_quotation_marks_are_ignored(history: str, expected: int) -> None:
-    text = '"' + "." * (2 * MAX_DISTANCE) + history
-    assert len(pairs_of(text, first=len(text) - 8)) == expected
+    for history, expected in (('a" b\n\n"c"', 1), ('a", "c"', 1), ('a"-"c"', 0)):
+        text = '"' + "." * (2 * MAX_DISTANCE) + history
+        assert len(pairs_of(text, first=len(text) - 8)) == expected
 
 
 @pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])

@@ -202,18 +202,15 @@ def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path:
     assert parse_mix([str(tmp_path / "rate=0.25")]) == ([str(tmp_path / "rate")], [0.75, 0.25])
 
 
-@pytest.mark.parametrize(
-    ("runs", "message"),
-    [
+def test_wrong_weights_of_runs_are_explained() -> None:
+    for runs, message in (
         (("RUN=x",), "--mix RUN=x: write a number from 0 to 1 after the =, such as RUN=0.3."),
         (("RUN=2",), "--mix RUN=2: write a number from 0 to 1 after the =, such as RUN=0.3."),
         (("RUN=0.6", "OTHER=0.6"), "have the sum 1.2; it must be at most 1"),
         (("RUN=0.6", "OTHER"), "Give each --mix a weight"),
-    ],
-)
-def test_wrong_weights_of_runs_are_explained(runs: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(message)):
-        parse_mix(runs)
+    ):
+        with pytest.raises(UsageError, match=re.escape(message)):
+            parse_mix(runs)
 
 
 def test_the_commands_mix_runs_of_other_alphabets(command: Command, chains: tuple[Path, Path, Path]) -> None:

@@ -13,9 +13,8 @@ from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, Search
 from charrnn.options import options_of
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_a_sample_s_options_are_checked_when_they_are_made() -> None:
+    for options, message in (
         ({"length": -1}, "`length` is -1; it must be 0 or more"),
         ({"max_line": -1}, "`max_line` is -1; it must be 1 or more"),
         ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
@@ -24,11 +23,9 @@ from charrnn.options import options_of
         ({"precision": "int9"}, "`precision` is int9; it must be one of auto, int8, fp32. Did you mean int8"),
         ({"unknown": "skipp"}, "`unknown` is skipp; it must be one of error, skip, nearest. Did you mean skip"),
         ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
-    ],
-)
-def test_a_sample_s_options_are_checked_when_they_are_made(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=f"^{message}"):
-        SampleOptions(**options)
+    ):
+        with pytest.raises(UsageError, match=f"^{message}"):
+            SampleOptions(**options)
 
 
 @pytest.mark.parametrize(("verb", "options"), [("sample", SampleOptions), ("beam", SearchOptions)])

@@ -218,18 +218,15 @@ def test_short_numbers() -> None:
     assert {value: short_number(value) for value in texts} == texts
 
 
-@pytest.mark.parametrize(
-    ("change", "note"),
-    [
+def test_losses_that_must_not_be_compared_get_a_note() -> None:
+    for change, note in (
         ({"digest": "b"}, "These runs learned different texts: their losses must not be compared."),
         ({"alphabet": "byte"}, "Losses per character and losses per byte must not be compared."),
         ({"split": (0.8, 0.2)}, "text differently: their validation losses must not be compared."),
-    ],
-)
-def test_losses_that_must_not_be_compared_get_a_note(change: dict[str, Any], note: str) -> None:
-    assert note in " ".join(shown(RUN, replace(RUN, name="b", **change), width=20))
-    for other in (replace(RUN, name="b"), replace(RUN, name="b", best_nats=None, **change)):
-        assert "compared" not in " ".join(shown(RUN, other, width=140))
+    ):
+        assert note in " ".join(shown(RUN, replace(RUN, name="b", **change), width=20))
+        for other in (replace(RUN, name="b"), replace(RUN, name="b", best_nats=None, **change)):
+            assert "compared" not in " ".join(shown(RUN, other, width=140))
 
 
 # --- the command

@@ -61,16 +61,17 @@ def colours_of(style: Style, background: Background) -> tuple[str, str]:
     return hex_of(style.bgcolor), hex_of(style.color)
 
 
-@pytest.mark.parametrize(
-    ("colour", "expected"),
+def test_oklab_of_the_primaries() -> None:
     # Ottosson (2020) lists white and the primaries to three digits; here to four, from the matrices of CSS Color 4.
-    [("#ffffff", (1.0, 0.0, 0.0)), ("#ff0000", (0.6280, 0.2249, 0.1258)), ("#0000ff", (0.4520, -0.0325, -0.3115))],
-)
-def test_oklab_of_the_primaries(colour: str, expected: tuple[float, float, float]) -> None:
-    assert to_oklab(colour) == pytest.approx(expected, abs=2e-4)
-    lightness, a, b = expected
-    there_and_back = palette.from_oklch(lightness, math.hypot(a, b), math.degrees(math.atan2(b, a)))
-    assert distance(there_and_back, colour) < 2e-3
+    for colour, expected in (
+        ("#ffffff", (1.0, 0.0, 0.0)),
+        ("#ff0000", (0.6280, 0.2249, 0.1258)),
+        ("#0000ff", (0.4520, -0.0325, -0.3115)),
+    ):
+        assert to_oklab(colour) == pytest.approx(expected, abs=2e-4)
+        lightness, a, b = expected
+        there_and_back = palette.from_oklch(lightness, math.hypot(a, b), math.degrees(math.atan2(b, a)))
+        assert distance(there_and_back, colour) < 2e-3
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -117,9 +118,8 @@ def test_the_ends_stay_apart_for_colour_blind_readers(deficiency: str, backgroun
         assert distance(low, high) > APART * strength
 
 
-@pytest.mark.parametrize(
-    ("environment", "background"),
-    [
+def test_the_background_is_named_or_known_from_the_terminal() -> None:
+    for environment, background in (
         ({}, "unknown"),
         ({BACKGROUND_VARIABLE: " Light "}, "light"),
         ({BACKGROUND_VARIABLE: "pink", "COLORFGBG": "15;0"}, "dark"),
@@ -129,7 +129,5 @@ def test_the_ends_stay_apart_for_colour_blind_readers(deficiency: str, backgroun
         ({"COLORFGBG": "12;8"}, "dark"),
         ({"COLORFGBG": "15;default"}, "unknown"),
         ({"COLORFGBG": ";"}, "unknown"),
-    ],
-)
-def test_the_background_is_named_or_known_from_the_terminal(environment: dict[str, str], background: str) -> None:
-    assert background_of(environment) == background
+    ):
+        assert background_of(environment) == background

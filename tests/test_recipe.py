@@ -56,9 +56,8 @@ SHORT = {"hidden_size": 256, "bptt_length": 48, "learning_rate": 27e-3}
 LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
 
 
-@pytest.mark.parametrize(
-    ("asked", "num_train", "rate", "expected"),
-    [
+def test_settings_kept_or_chosen() -> None:
+    for asked, num_train, rate, expected in (
         (GIVEN, 900, CPU_RATE, GIVEN),
         # Batch rows are no more than the text has room for.
         ({"num_lanes": 4000}, 12, CPU_RATE, {"bptt_length": 3, "num_lanes": 2}),
@@ -82,12 +81,10 @@ LONG = {"hidden_size": 256, "bptt_length": 128, "learning_rate": 18e-3}
         ({"minutes": 60}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
         ({"minutes": 40}, 10**7, math.sqrt(2) * CPU_RATE, {"hidden_size": 1024}),
         ({"minutes": 1440}, 10**9, math.sqrt(2) * CPU_RATE, {"hidden_size": 2048}),
-    ],
-)
-def test_settings_kept_or_chosen(asked: dict[str, Any], num_train: int, rate: float, expected: dict[str, Any]) -> None:
-    sized = choose_sizes(Config(**asked), num_train, rate)
-    chosen = choose_steps(sized, num_train, num_train // 9, 0.1, 180.0)
-    assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)
+    ):
+        sized = choose_sizes(Config(**asked), num_train, rate)
+        chosen = choose_steps(sized, num_train, num_train // 9, 0.1, 180.0)
+        assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)
 
 
 def test_minutes_are_the_seconds_left_but_for_what_validation_takes() -> None:

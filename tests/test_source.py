@@ -147,9 +147,8 @@ def test_labels(attribute: str, symbols: str, header: str, text: str, expected: 
 PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; it was late.\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "is_source"),
-    [
+def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not() -> None:
+    for text, is_source in (
         ("", False),
         ("\ud800\n\n", False),
         (PROSE, False),
@@ -161,10 +160,8 @@ PROSE = "The lamp was lit before supper, and nobody spoke.\nThen the rain came; 
         ("#include <lamp.h>\n#define LIT 1\n", True),
         (PROSE * 4 + PYTHON, True),  # eight lines of prose, six of code
         ("import os\n" + "  \n" * 50, True),  # blank lines are no prose
-    ],
-)
-def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not(text: str, is_source: bool) -> None:
-    assert looks_like_source(text) == is_source
+    ):
+        assert looks_like_source(text) == is_source
 
 
 LAMPS_PYTHON = '''"""Lamps that

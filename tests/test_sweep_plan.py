@@ -32,9 +32,8 @@ def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
     return plan_sweep(config, axes, num_seeds=seeds, num_trials=None)
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "axis"),
-    [
+def test_values_are_parsed_as_train_parses_them() -> None:
+    for name, text, axis in (
         ("cell", " lstm , gru ", ("lstm", "gru")),
         ("learning_rate", "3e-3,auto", (3e-3, "auto")),
         ("split", "80/10/10,90/10", ((80.0, 10.0, 10.0), (90.0, 10.0))),
@@ -43,28 +42,23 @@ def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
         ("learning_rate", "1e-3..1e-1", Range(1e-3, 1e-1)),
         ("hidden_size", "64..512", Range(64, 512)),
         ("dropout", "0..0.5", Range(0, 0.5)),
-    ],
-)
-def test_values_are_parsed_as_train_parses_them(name: str, text: str, axis: object) -> None:
-    found = parse_axis(name, text)
-    assert found == axis
-    # Logarithmic where the ends differ by a factor of ten.
-    assert not isinstance(found, Range) or found.is_log == (name == "learning_rate")
+    ):
+        found = parse_axis(name, text)
+        assert found == axis
+        # Logarithmic where the ends differ by a factor of ten.
+        assert not isinstance(found, Range) or found.is_log == (name == "learning_rate")
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
+def test_values_that_cannot_be_used_are_named() -> None:
+    for name, text, message in (
         ("cell", "lstm,,gru", "empty value"),
         ("learning_rate", "1e-3,0.001", "has the value 0.001 twice"),
         ("hidden_size", "64..64", "begins with its lower end"),
         ("hidden_size", "64..1e9", "between 1 and"),
         ("learning_rate", "auto..1e-1", "must be numbers"),
-    ],
-)
-def test_values_that_cannot_be_used_are_named(name: str, text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        parse_axis(name, text)
+    ):
+        with pytest.raises(UsageError, match=message):
+            parse_axis(name, text)
 
 
 def test_every_setting_is_run_with_the_first_seed_first() -> None:
@@ -111,9 +105,8 @@ def test_a_search_draws_different_settings_and_more_trials_continue_it() -> None
     }, "a unitary cell needs an even number"
 
 
-@pytest.mark.parametrize(
-    ("axes", "options", "message"),
-    [
+def test_what_cannot_be_swept_is_refused() -> None:
+    for axes, options, message in (
         ({"seed": "1,2"}, {}, "cannot be swept: `seeds` says"),
         ({"learning_rate": "1e-3..1e-1"}, {}, "only a search can draw from"),
         ({"cell": "unitary,lstm", "hidden_size": "33,34"}, {}, "cell=unitary, hidden_size=33: .*needs an even one"),
@@ -123,11 +116,9 @@ def test_a_search_draws_different_settings_and_more_trials_continue_it() -> None
         ({"hidden_size": list(range(1, 2000)), "warmup_steps": list(range(9))}, {}, "at most 10,000"),
         ({}, {"config": Config(corpus=("-",))}, "standard input only once"),
         ({}, {"config": Config(seed=2**32 - 1), "num_seeds": 2}, r"below 2\^32"),
-    ],
-)
-def test_what_cannot_be_swept_is_refused(axes: dict[str, Any], options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, "num_trials": None, **options})
+    ):
+        with pytest.raises(UsageError, match=message):
+            plan_sweep(**{"config": BASE, "axes": axes, "num_seeds": 1, "num_trials": None, **options})
 
 
 def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
@@ -197,18 +188,15 @@ def test_a_damaged_file_is_named(tmp_path: Path, change: dict[str, Any], message
         read_plan(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("plan", "note"),
-    [
+def test_limits_of_the_comparison_are_noted() -> None:
+    for plan, note in (
         (grid(cell="lstm,gru"), ""),
         (grid(Config(), steps="10,20"), ""),
         (grid(alphabet="char,byte"), "other characters"),
         (grid(Config(), cell="lstm,gru"), "budget in minutes"),
-    ],
-)
-def test_limits_of_the_comparison_are_noted(plan: SweepPlan, note: str) -> None:
-    assert note in "".join(plan.notes())
-    assert bool(note) == bool([*plan.notes()])
+    ):
+        assert note in "".join(plan.notes())
+        assert bool(note) == bool([*plan.notes()])
 
 
 def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> None:
@@ -245,15 +233,13 @@ def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     assert (second.difference, second.difference_low, second.is_paired) == (paired.mean, paired.low, True)
 
 
-@pytest.mark.parametrize(
-    ("axes", "sizes"), [({"cell": ["gru", "lstm"]}, {}), ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90})]
-)
-def test_settings_with_other_weights_are_not_compared_in_pairs(axes: dict[str, Any], sizes: dict[Any, int]) -> None:
-    worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
-    (low, high) = next(iter(axes.values()))
-    report = made_report(axes, {(low,): worse, (high,): better}, sizes=sizes)
-    welch = welch_difference(worse, better)
-    assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
+def test_settings_with_other_weights_are_not_compared_in_pairs() -> None:
+    for axes, sizes in (({"cell": ["gru", "lstm"]}, {}), ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90})):
+        worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
+        (low, high) = next(iter(axes.values()))
+        report = made_report(axes, {(low,): worse, (high,): better}, sizes=sizes)
+        welch = welch_difference(worse, better)
+        assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
 
 
 def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:

@@ -104,34 +104,33 @@ GOOD = replace(QUOTE, untrained=0.6)
 FALLING = replace(BRACKETS, p_value=0.005, null_level=0.1)
 
 
-@pytest.mark.parametrize(
-    ("score", "mark"),
-    [
+def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() -> None:
+    for score, mark in (
         (GOOD, ""),
         (replace(QUOTE, auc=0.685, null_level=0.6, ci_low=0.65, untrained=0.723), "~"),
         (replace(QUOTE, untrained=0.98765), "~"),
         (replace(FALLING, untrained=0.8), ""),
         (replace(FALLING, untrained=-0.9), "~"),
         (replace(BRACKETS, untrained=-0.9), "?"),
-    ],
-)
-def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote(score: CellScore, mark: str) -> None:
-    findings = CellFindings(scores=(GOOD, score))
-    table = findings_table(findings)
-    shown = rows(table)[1][2]
-    assert shown.lstrip("AUCρ -0123456789.") == mark, shown
-    assert table.rows[1].style == ("dim" if mark else None)
-    drawn = plain(Group(*findings_pictures("title", findings, has_contributions=False)))
-    assert ("~: no better than the untrained network." in drawn) == (mark == "~")
-    assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
+    ):
+        findings = CellFindings(scores=(GOOD, score))
+        table = findings_table(findings)
+        shown = rows(table)[1][2]
+        assert shown.lstrip("AUCρ -0123456789.") == mark, shown
+        assert table.rows[1].style == ("dim" if mark else None)
+        drawn = plain(Group(*findings_pictures("title", findings, has_contributions=False)))
+        assert ("~: no better than the untrained network." in drawn) == (mark == "~")
+        assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [(20 * "a", 20 * "a"), (21 * "a", 19 * "a" + "…"), ("🙂".encode() * 11, "🙂" * 9 + " …"), (b"\xff\x1b", "\ufffd␛")],
-)
-def test_a_copy_is_shown_by_its_first_words(text: str | bytes, shown: str) -> None:
-    assert rows(novelty(text, (0, len(text))).table())[0][-1] == shown
+def test_a_copy_is_shown_by_its_first_words() -> None:
+    for text, shown in (
+        (20 * "a", 20 * "a"),
+        (21 * "a", 19 * "a" + "…"),
+        ("🙂".encode() * 11, "🙂" * 9 + " …"),
+        (b"\xff\x1b", "\ufffd␛"),
+    ):
+        assert rows(novelty(text, (0, len(text))).table())[0][-1] == shown
 
 
 def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:
