@@ -11,13 +11,15 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError, Message, named
+from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.files import JSON, convert_os_errors, parse_json, read_capped, remove_temporaries, write_atomically
 
 FOLDER = "findings"
@@ -42,8 +44,8 @@ class FindingsCache:
     _entries: dict[str, JSON] | None = None
     """By kind and digest, oldest first; None if the file is not read yet."""
     _new: dict[str, JSON] = field(default_factory=dict)
-    warnings: list[Message] = field(default_factory=list)
-    """What was saved and cannot be right, one sentence each."""
+    on_warning: Callable[[str], object] = partial(warnings.warn, category=RuntimeWarning, stacklevel=2)
+    """Called with each value that was saved and cannot be right."""
 
     def get(self, kind: str, measured_from: Mapping[str, JSON]) -> JSON:
         """Return a cached value, None if there is none. The caller must validate it: a run may come from anybody."""
@@ -59,10 +61,10 @@ class FindingsCache:
         self._new[_name(kind, measured_from)] = value
 
     def report(self, kind: str, saved: JSON, measured: JSON) -> None:
-        """Add a warning that a saved value is impossible, and what was measured instead."""
+        """Warn that a saved value is impossible, and say what was measured instead."""
         before, now = _number_or_entry(saved), _number_or_entry(measured)
         warning = f"{self._path} cannot be right: {before} in it ({kind}) is {now} when measured again"
-        self.warnings.append(Message(f"{warning}. {named('recompute')} measures the others again"))
+        self.on_warning(f"{warning}. charrnn visualize --recompute measures the others again")
 
     def ignore_saved(self) -> None:
         """Ignore the values saved so far; `save` replaces them by new ones."""

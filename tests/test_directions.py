@@ -243,11 +243,17 @@ def test_a_direction_is_measured_once_and_again_after_damage(tmp_path: Path, mon
 
     again = replace(first, cache=caches[1], network=refuse, untrained_baseline=refuse)
     assert (again.direction(SPANS, 3), again.ablate_direction(direction, [SPANS])) == (direction, found)
-    (name,) = (name for name in first.cache._read() if name.startswith("direction ") and "ablation" not in name)
+    names = [name for name in first.cache._read() if name.startswith("direction ")]
+    ablation, name = sorted(names, key=lambda name: "ablation" not in name)
+    warned: list[str] = []
+    first.cache.on_warning = warned.append
     damages: list[dict[str, Any]] = [{"weights": (1.0,)}, {"deviations": (1.0, 0.0, 1.0)}, {"score": "high"}]
-    for damage in damages:
+    for damage in (*damages, {"score": 0.4}, {"cell_score": 0.2}):
         first.cache._new[name] = encode(replace(direction, **damage))
         assert first.direction(SPANS, 3) == direction
+    first.cache._new[ablation] = encode(replace(found, best_cell=replace(found.best_cell, change=0.75)))
+    assert first.ablate_direction(direction, [SPANS]) == found
+    assert len(warned) == 6 and "0.4 in it (direction)" in warned[3] and "0.75 in it (direction a" in warned[5]
 
 
 def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> None:

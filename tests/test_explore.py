@@ -24,7 +24,7 @@ from rich.style import Style
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.records import CellScore
+from charrnn.cells.records import CellFindings, CellScore
 from charrnn.text.encoded import undo_decode_each
 from charrnn.views.theme import block, palette_of
 
@@ -129,6 +129,18 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
         assert len(seen) == len({(score.layer, score.unit) for score in found}) > 1
 
     play(model, script)
+
+
+def test_findings_that_cannot_be_right_are_named(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def findings(study: CellAnalysis) -> CellFindings:
+        study.cache.on_warning("0.9 cannot be right")
+        return CellFindings(scores=())
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: shown(app, "#status") == "0.9 cannot be right")
+
+    monkeypatch.setattr(CellAnalysis, "findings", findings)
+    assert play(model, script).warnings == ["0.9 cannot be right"], "the command prints it when the screen is left"
 
 
 def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from charrnn import findings_cache as findings_module
 from charrnn.cells import analysis as study
 from charrnn.cells import saved
 from charrnn.cells.analysis import FOUND_CELLS, found_cells
-from charrnn.cells.records import CellScore
+from charrnn.cells.records import Ablation, CellScore
 from charrnn.cells.saved import decode, encode
 from charrnn.cells.scores import Measured, choose_targets, measure
 from charrnn.detectors.detector import Detector
@@ -98,9 +98,10 @@ def test_a_detector_is_known_by_its_labels(lab: Path, measured: list[str]) -> No
     assert survey(lab, of("aeiou")) == first and measured == ["mine.py"]
     assert [replace(score, detector="mine.py") for score in survey(lab, of("aeiou", "[aeiou]"))] == first
     assert survey(lab, of("lmnz")) != first and measured == ["mine.py"] * 2
-    model = charrnn.load(lab)
+    model, warned = charrnn.load(lab), []
+    model.findings.on_warning = warned.append
     model.survey(TEXT, detectors=[of("aeio"), of("aeio", "twice")], cached=True)
-    assert measured[2:] == ["mine.py", "twice"] and model.findings.warnings == []
+    assert measured[2:] == ["mine.py", "twice"] and warned == []
 
 
 STEP = "step-00000001"
@@ -205,6 +206,26 @@ def test_a_score_outside_its_interval_is_measured_again_with_a_warning(command: 
     ran = command(*QUOTE)
     assert ran.out == first and " cannot be right: 0.987654 in it (score) is " in ran.err
     assert "--recompute measures the others again" in ran.err and command(*QUOTE).err == "", "it is replaced"
+
+
+@pytest.mark.parametrize("wrong", [[4], [7, 0, 1]], ids=["whole text", "inside a detector's spans"])
+def test_a_rise_of_the_loss_outside_its_interval_is_measured_again(
+    lab: Path, wrong: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forge(findings: dict[str, Any]) -> None:
+        (value,) = (value for name, value in findings["entries"].items() if name.startswith("ablation of "))
+        for place in wrong[:-1]:
+            value = value[place]
+        value[wrong[-1]] = 5.4321
+
+    def measure() -> Ablation:
+        return charrnn.load(lab).study(TEXT, cached=True).ablation_of(0, 3)
+
+    monkeypatch.setattr(study, "CHARS_OF_PAGE", 500)
+    first = measure()
+    rewrite(findings_path(lab, charrnn.load(lab).findings.step_name), forge)
+    with pytest.warns(RuntimeWarning, match=r"cannot be right: 5.4321 in it \(ablation of\) is "):
+        assert measure() == first
 
 
 def test_another_program_measures_anew(lab: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from charrnn.cells.saved import Association, End, Layer, Place, Share, Unit
+from charrnn.cells.saved import ROUNDING, Association, End, Layer, Place, Share, Unit
 from charrnn.display import Displayable
 
 CHARS_SCORED = 131_072
@@ -17,10 +17,13 @@ LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 16
 """Distances in characters at which the autocorrelation is measured, if the text is longer."""
 FROM_AUTOCORRELATION = "autocorrelation"
 """Where the timescale of a cell type comes from in which no gate keeps the memory."""
-
-
 SLACK = 0.01
 """How far a score may lie outside its interval, which is resampled from values in 512 groups of similar rank."""
+
+
+def is_inside(estimate: float, interval: tuple[float, float], slack: float = ROUNDING) -> bool:
+    """Return whether an estimate lies in its interval, or outside by no more than `slack`."""
+    return interval[0] - slack <= estimate <= interval[1] + slack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +72,7 @@ class CellScore:
         reached = self.spearman if self.auc is None else self.auc
         if reached is None or self.ci_low is None or self.ci_high is None:
             return True
-        return self.ci_low - SLACK <= reached <= self.ci_high + SLACK
+        return is_inside(reached, (self.ci_low, self.ci_high), SLACK)
 
     @property
     def is_significant(self) -> bool:
@@ -159,6 +162,11 @@ class AblationEffect:
     num_inside: int
     is_count: bool = False
 
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the intervals contain the changes."""
+        return is_inside(self.change_inside, self.ci_inside) and is_inside(self.change_outside, self.ci_outside)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation(Displayable):
@@ -177,6 +185,11 @@ class Ablation(Displayable):
     num_chars: int
     effects: tuple[AblationEffect, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the interval contains the change; each of `effects` answers for itself."""
+        return is_inside(self.change, self.ci)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

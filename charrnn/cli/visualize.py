@@ -118,8 +118,10 @@ def visualize(
     if exports_arrays:
         export_arrays(subject, export)
         return
+    found: list[str] = []
+    subject.model.findings.on_warning = found.append
     shown = analysis.show(subject, analysis.measure(subject))
-    warn(tuple(subject.model.findings.warnings), quiet=quiet)
+    warn(tuple(found), quiet=quiet)
     print_json(shown.data) if json else deliver(replace(shown, columns=columns), export)
 
 

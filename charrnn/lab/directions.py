@@ -20,7 +20,16 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.ablation import CellMoments, effects_of, mean_change, replacing, score_with
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
-from charrnn.cells.records import CHARS_SCORED, Ablation, AblationEffect, CellScore, ColouredText, Skipped
+from charrnn.cells.records import (
+    CHARS_SCORED,
+    SLACK,
+    Ablation,
+    AblationEffect,
+    CellScore,
+    ColouredText,
+    Skipped,
+    is_inside,
+)
 from charrnn.cells.saved import encode
 from charrnn.cells.scores import Read, Target, choose_targets
 from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
@@ -96,6 +105,11 @@ class Direction(Displayable):
     is_all: bool = False
     """Whether it is over all cells of the model."""
     DERIVED = ("name", "gain", "is_better", "shares")
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the intervals contain the score and the gain."""
+        return is_inside(self.score, self.ci, SLACK) and is_inside(self.gain, self.gain_ci, 2 * SLACK)
 
     @property
     def name(self) -> str:
@@ -181,6 +195,11 @@ class DirectionAblation:
     ci: tuple[float, float]
     num_chars: int
     effects: tuple[AblationEffect, ...] = ()
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the interval contains the change."""
+        return is_inside(self.change, self.ci)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -110,7 +110,7 @@ class Browser(Screen[None]):
         self.list_cells()
         self.query_one(CellTable).focus()
         # After the first screen is drawn, because importing torch takes a second.
-        self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say)
+        self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say, self._end)
 
     def _measure(self, job: Job) -> None:
         """Measure the cells and show the trace of the text, the best cells, and all cells ranked, one by one."""
@@ -142,6 +142,9 @@ class Browser(Screen[None]):
     def say(self, message: str) -> None:
         """Replace the status message; "" removes it."""
         self.query_one(StatusLine).say(message)
+
+    def _end(self, message: str) -> None:
+        self.say(message or " ".join(self.app.warnings))
 
     # Drawing
 
@@ -321,6 +324,9 @@ class Explorer(FullScreenApp[None]):
         super().__init__()
         self.model, self._scored = model, text.part(0, num_scored)
         self.browser = Browser(model, text.part(0, num_shown))
+        self.warnings: list[str] = []
+        """What the findings of the run cannot be right about."""
+        model.findings.on_warning = self.warnings.append
 
     def on_mount(self) -> None:
         """Show the browser."""

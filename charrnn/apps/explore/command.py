@@ -7,7 +7,7 @@ import typer
 
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
-from charrnn.cli.streams import check_full_screen
+from charrnn.cli.streams import check_full_screen, warn
 
 CHARS_SHOWN = 8_000
 """Characters that are shown, unless another number is asked for."""
@@ -42,4 +42,5 @@ def explore(
     encoded = model.encode(content, context=before)
     explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
     explorer.run_until_signal(context.obj.signals)
+    warn(tuple(explorer.warnings), quiet=quiet)
     return explorer.exit_code(context.obj.signals.number)
