@@ -19,6 +19,7 @@ Python it reads `temperature`, in backticks; the command line shows the option i
 """
 
 import re
+import warnings
 from collections.abc import Iterable
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -63,6 +64,11 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     # In lower case, because the case is what is wrong with `QUOTE`.
     near = difflib.get_close_matches(word.lower(), words, n=1)
     return f" Did you mean {near[0]}?" if near else ""
+
+
+def warn(message: str) -> None:
+    """Issue a RuntimeWarning: what a function without another `on_warning` does with a message."""
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 class CharRNNError(Exception):

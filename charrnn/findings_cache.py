@@ -11,15 +11,13 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.errors import CharRNNError, CheckpointError, warn
 from charrnn.files import JSON, convert_os_errors, parse_json, read_capped, remove_temporaries, write_atomically
 
 FOLDER = "findings"
@@ -44,7 +42,7 @@ class FindingsCache:
     _entries: dict[str, JSON] | None = None
     """By kind and digest, oldest first; None if the file is not read yet."""
     _new: dict[str, JSON] = field(default_factory=dict)
-    on_warning: Callable[[str], object] = partial(warnings.warn, category=RuntimeWarning, stacklevel=2)
+    on_warning: Callable[[str], object] = warn
     """Called with each value that was saved and cannot be right."""
 
     def get(self, kind: str, measured_from: Mapping[str, JSON]) -> JSON:

@@ -1,12 +1,11 @@
 """Options of generated text: their defaults, their ranges, and how the command line sets them. Without NumPy."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.errors import UsageError, did_you_mean, named, warn
 from charrnn.options import option
 
 if TYPE_CHECKING:
@@ -53,11 +52,6 @@ OnWarning = Callable[[str], object]
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """Cells (layer, unit), and directions (`charrnn.lab.directions`), with the value of each cell and the output of each
 direction."""
-
-
-def warn(message: str) -> None:
-    """Issue a RuntimeWarning: the default `OnWarning`."""
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

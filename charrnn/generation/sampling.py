@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import extensions
+from charrnn.errors import warn
 from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
-from charrnn.generation.options import OnCompile, OnWarning, Shaping, warn
+from charrnn.generation.options import OnCompile, OnWarning, Shaping
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
