@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError, warn
+from charrnn.errors import CharRNNError, CheckpointError, Message, named, warn
 from charrnn.files import JSON, convert_os_errors, parse_json, read_capped, remove_temporaries, write_atomically
 
 FOLDER = "findings"
@@ -62,7 +62,7 @@ class FindingsCache:
         """Warn that a saved value is impossible, and say what was measured instead."""
         before, now = _number_or_entry(saved), _number_or_entry(measured)
         warning = f"{self._path} cannot be right: {before} in it ({kind}) is {now} when measured again"
-        self.on_warning(f"{warning}. charrnn visualize --recompute measures the others again")
+        self.on_warning(Message(f"{warning}. visualize with {named('recompute')} measures the others again"))
 
     def ignore_saved(self) -> None:
         """Ignore the values saved so far; `save` replaces them by new ones."""

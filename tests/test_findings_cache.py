@@ -205,7 +205,7 @@ def test_a_score_outside_its_interval_is_measured_again_with_a_warning(command: 
     rewrite(kept, forge)
     ran = command(*QUOTE)
     assert ran.out == first and " cannot be right: 0.987654 in it (score) is " in ran.err
-    assert "--recompute measures the others again" in ran.err and command(*QUOTE).err == "", "it is replaced"
+    assert "visualize with --recompute measures the others" in ran.err and command(*QUOTE).err == "", "it is replaced"
 
 
 @pytest.mark.parametrize("wrong", [[4], [7, 0, 1]], ids=["whole text", "inside a detector's spans"])

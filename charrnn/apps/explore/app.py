@@ -30,6 +30,7 @@ from charrnn.apps.full_screen import FullScreenApp, Help, Job, Keys, Question, S
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace, trace_text
+from charrnn.cli.flags import with_flags
 from charrnn.cli.streams import printable
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
@@ -144,7 +145,7 @@ class Browser(Screen[None]):
         self.query_one(StatusLine).say(message)
 
     def _end(self, message: str) -> None:
-        self.say(message or " ".join(self.app.warnings))
+        self.say(message or " ".join(map(with_flags, self.app.warnings)))
 
     # Drawing
 
