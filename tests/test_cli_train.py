@@ -23,7 +23,7 @@ from torch import nn
 
 import charrnn
 from charrnn.cli.signals import Signals
-from charrnn.cli.training_view import TrainingView
+from charrnn.cli.training_view import TrainingView, readable
 from charrnn.config import FIELD_NAMES
 from charrnn.errors import UsageError, named
 from charrnn.training.events import DoneEvent, WarningEvent
@@ -248,6 +248,17 @@ def test_a_first_sample_is_one_line(lstm: TrainedRun, monkeypatch: pytest.Monkey
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     lines = [re.match(r"(?:a b.*\n)*", part)[0].count("\n") for part in re.split(r"sample at step .*\n", shown)[1:]]  # type: ignore[index]
     assert lines == ([1, 1, 1, 8, 8] if is_terminal else [8] * 5)
+    assert readable("a\ufffd\x07\x86b\0\0c\n\u202ed é 語") == "a·b ¶ ¶ c ·d é 語"
+
+
+def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
+    monkeypatch.setattr("charrnn.cli.training_view.result_console", lambda stderr: console)
+    corpus = f"/a-path/{60 * 'x'}.txt"
+    values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437, "num_distinct_chars": 166, "vocab_size": 99}
+    TrainingView(Signals(), show_as_json=False, quiet=False).show_facts(values, 1)
+    rest = ["          4,661,437 characters, 166 different, 98", "          in the alphabet"]
+    assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]  # type: ignore[attr-defined]
 
 
 def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

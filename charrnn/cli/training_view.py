@@ -1,11 +1,13 @@
 """Show training: the plan, a progress bar, one row per validation, samples, and the next commands."""
 
+import re
 import shlex
 import signal
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 from charrnn.cli.flags import with_flags
@@ -16,6 +18,8 @@ from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import Progress, using
 from charrnn.runs.logs import MetricsLog
+from charrnn.text.documents import END
+from charrnn.text.vocab import REPLACEMENT
 from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
@@ -183,7 +187,7 @@ class TrainingView:
         values |= {"epochs": self._epochs(event.num_steps)}
         self.show_facts(values, len(FACTS))
         for note in event.notes:
-            self._print(f"Note      {printable(note)}", style="yellow")
+            self._show_fact("Note", note, style="yellow")
         self._print()
         self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
 
@@ -196,8 +200,14 @@ class TrainingView:
         is_less = num_known < values["num_distinct_chars"]
         values |= {"known": f", {num_known:,} in the alphabet" if is_less else ""}
         for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
-            self._print(f"{name:9} {printable(fact.format_map(values))}")
+            self._show_fact(name, fact.format_map(values))
         self._num_facts = num_facts
+
+    def _show_fact(self, name: str, fact: str, style: str | None = None) -> None:
+        """Print a name and a fact, whose further lines begin below the first; a word or path is not divided."""
+        room = TextWrapper(max(40, self._console.width), f"{name:9} ", 10 * " ", break_long_words=False)
+        room.break_on_hyphens = False
+        self._print(room.fill(printable(fact)), style=style, soft_wrap=True)
 
     def _epochs(self, num_steps: int) -> str:
         """Return how often the training text is read in as many steps."""
@@ -232,8 +242,7 @@ class TrainingView:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         is_early = self._start is not None and event.step < EARLY_SHARE * self._start.num_steps
         if is_early and self._console.is_terminal:
-            line = printable(" ".join(event.text.split()))
-            self._print(line, style="cyan", no_wrap=True, overflow="ellipsis")
+            self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
             return
         self._print("\n".join(printable(event.text).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
@@ -273,6 +282,13 @@ class TrainingView:
 
     def _print_commands(self, commands: Iterable[str]) -> None:
         self._print("\n".join(f"  {command}" for command in commands), soft_wrap=True)
+
+
+def readable(text: str) -> str:
+    """Return a sample as one line: ¶ for END (U+0000), · for characters that cannot be read."""
+    words = text.replace(END, " ¶ ").split()
+    shown = (("·", one)[one.isprintable() and one != REPLACEMENT] for one in " ".join(words))
+    return re.sub("·+", "·", "".join(shown))
 
 
 def _best_loss(event: DoneEvent) -> str:
