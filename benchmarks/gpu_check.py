@@ -409,7 +409,7 @@ def check_sampling(setup: Setup, results: Results) -> None:
     for _ in range(setup.size(50, 20, 4)):
         trainer.take_step()
     length, num_streams = setup.size(400, 100, 40), setup.size(16, 8, 4)
-    prime, seeds = VOCAB.encode(TEXT[:100]), [(0, stream) for stream in range(num_streams)]
+    prime, seeds = VOCAB.encode(TEXT[:100]), list(range(num_streams))
     texts = []
     for captures in (True, False):
         sampler = sampler_of(setup, trainer, num_streams, captures=captures)

@@ -77,12 +77,12 @@ class GraphSampler:
         """Whether a graph draws the blocks."""
         return self._graph is not None
 
-    def sample(self, prime: Ids, seeds: Sequence[tuple[int, int]], length: int) -> Iterator[Block]:
+    def sample(self, prime: Ids, seeds: Sequence[int], length: int) -> Iterator[Block]:
         """Yield `length` characters of each of B streams after the ids (N,) of a prime, N >= 1, block by block.
 
-        Stream b draws one uniform number per character from `generator_of(*seeds[b])`.
+        Stream b draws one uniform number per character from `generator_of(seeds[b])`.
         """
-        generators = [generator_of(*seed) for seed in seeds]
+        generators = [generator_of(seed) for seed in seeds]
         self._read(prime)
         size, num_streams = self._uniforms.shape
         for begin in range(0, length, size):

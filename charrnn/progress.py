@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from charrnn import errors
+
 
 class Cancelled(Exception):
     """Raised by a report of progress: whoever waits for the result does not want it any more."""
@@ -52,9 +54,13 @@ class Progress:
     def tell(self, news: object) -> None:
         """Show what is known before the work is done: a message, or facts that a command knows how to show."""
 
+    def warn(self, message: str) -> None:
+        """Issue a RuntimeWarning about something that makes the work slower."""
+        errors.warn(message)
+
 
 class CallbackProgress(Progress):
-    """Calls `function` with a task after each amount of it; the function may raise Cancelled."""
+    """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows no warning."""
 
     def __init__(self, function: Callable[[Task], object]) -> None:
         self.function = function
@@ -62,6 +68,9 @@ class CallbackProgress(Progress):
     def start(self, label: str, total: int, unit: str) -> Task:
         """Return a task that calls the function."""
         return Task(label, total, unit, self.function)
+
+    def warn(self, message: str) -> None:
+        """Show nothing: an interface has no line for it."""
 
 
 _SILENT = Progress()
@@ -86,6 +95,11 @@ def current() -> Progress:
 def tell(news: object) -> None:
     """Report what is known before the work is done. See `Progress.tell`."""
     _current.get().tell(news)
+
+
+def warn(message: str) -> None:
+    """Show a warning about something that makes the work slower, such as a cache that cannot be written."""
+    _current.get().warn(message)
 
 
 @contextmanager

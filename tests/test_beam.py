@@ -127,7 +127,7 @@ def test_log_probabilities_are_the_model_s_own(cell: str, width: int, mode: dict
 def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
     stepper = make_stepper(cell, seed)
     (beam,) = find(stepper, PRIME, width=1, length=20)
-    blocks = list(sample_ids(stepper, prime_model(stepper, PRIME), [Shaping(temperature=0)], [(0, 0)], length=20))
+    blocks = list(sample_ids(stepper, prime_model(stepper, PRIME), [Shaping(temperature=0)], [0], length=20))
     greedy = [(int(block.ids[0, 0]), float(block.logprobs[0, 0])) for block in blocks]
     assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
 

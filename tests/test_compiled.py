@@ -21,6 +21,7 @@ from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import Block, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.progress import Progress, using
 
 compiled = pytest.importorskip("charrnn.scale.compiled", reason="numba is not installed")
 
@@ -64,7 +65,7 @@ SHAPINGS = [
 def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: int = 150) -> Block:
     """Every kind of shaping, a held cell, a shown cell and short lines, at once."""
     reading = prime_model(stepper, np.arange(1, 60) % V)
-    shapings, seeds = [SHAPINGS[stream] for stream in streams], [(0, stream) for stream in streams]
+    shapings, seeds = [SHAPINGS[stream] for stream in streams], list(streams)
     blocks = sample_ids(stepper, reading, shapings, seeds, length=length, max_line=20, newline=4, cell=(1, 2))
     return Block(*(np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)))
 
@@ -176,13 +177,11 @@ def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
     calls: list[int] = []
     warnings: list[str] = []
     monkeypatch.setitem(compiled.LOOPS, "read", loop)
-    found = sampling.compiled_loop(
-        make_stepper(),
-        sampling.UNCACHED_FROM + num_chars,
-        "read",
-        lambda: calls.append(loop.num_compiled),
-        warnings.append,
-    )
+    progress = Progress()
+    monkeypatch.setattr(progress, "tell", lambda message: calls.append(loop.num_compiled))
+    monkeypatch.setattr(progress, "warn", warnings.append)
+    with using(progress):
+        found = sampling.compiled_loop(make_stepper(), sampling.UNCACHED_FROM + num_chars, "read")
     assert loop.num_compiled == compiles and (found is compiled) == bool(compiles or loop.is_kept)
     assert calls == [0] * (compiles or bool(loop.error))
     assert len(warnings) == bool(parts), "one warning at most"
@@ -226,7 +225,7 @@ from charrnn.generation.options import Shaping
 from hand_built import hand_built_stepper
 stepper = hand_built_stepper("lstm")
 reading = sampling.prime_model(stepper, np.array([1]))
-blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(1, 0)], length=10**6)
+blocks = sampling.sample_ids(stepper, reading, [Shaping()], [1], length=10**6)
 first = next(blocks)
 print(first.ids.size, "numba" in sys.modules)
 from charrnn.scale import compiled

@@ -87,7 +87,7 @@ sampling.COMPILED_FROM = 10**9
 for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid")):
     stepper = hand_built_stepper(cell, depth)
     reading = sampling.prime_model(stepper, np.array([1, 2]))
-    blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(3, 0)], length=80, cell=(1, 2))
+    blocks = sampling.sample_ids(stepper, reading, [Shaping()], [3], length=80, cell=(1, 2))
     parts = [np.concatenate(part, axis=1).tobytes() for part in list(zip(*blocks))[::2]]
     print(cell, hashlib.sha256(b"".join([stepper.tables["layers.0.ih"].tobytes(), *parts])).hexdigest())
 """

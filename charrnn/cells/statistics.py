@@ -3,10 +3,9 @@
 Shapes: N characters (n of them in a window), C cells (or other columns), K bins, D detectors, S sizes.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells.records import CellScore
 from charrnn.detectors.detector import Labels
 from charrnn.intervals import draw_counts, percentiles
+from charrnn.progress import warn
 
 if TYPE_CHECKING:
     from charrnn.code_cache import KeptFunction
@@ -248,7 +248,7 @@ class LabelledHistograms:
 
     def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array) -> None:
         arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
-        _compiled_fill().load(arguments, partial(warnings.warn, category=RuntimeWarning, stacklevel=2))
+        _compiled_fill().load(arguments, warn)
         _compiled_fill()(*arguments)
 
     def finish(self) -> None:

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import can_animate, printable
+from charrnn.cli.streams import can_animate, printable, warn
 from charrnn.progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -30,6 +30,10 @@ class TerminalProgress(Progress):
         """Print a message on stderr."""
         if isinstance(news, str) and not self.quiet:
             sys.stderr.write(f"{printable(news)}\n")
+
+    def warn(self, message: str) -> None:
+        """Print a warning on stderr."""
+        warn((message,), quiet=self.quiet)
 
 
 class _Bar(Task):

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ from charrnn.generation.options import (
     SearchOptions,
 )
 from charrnn.options import Option, options_of
-from charrnn.progress import task
+from charrnn.progress import tell
 from charrnn.text.files import read_stream
 
 if TYPE_CHECKING:
@@ -41,10 +40,6 @@ if TYPE_CHECKING:
 
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 90 bytes of memory for each character."""
-SLOW_PRIME = 20_000
-"""Characters of a prime that takes a second or more to read."""
-COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
-"""Printed on stderr before that."""
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with what the model has learned."""
 _DECLARED = (
@@ -115,15 +110,7 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
     given = {"temperature": SAMPLE_TEMPERATURE} | _given_fields(SampleOptions, values, page, seed)
     if page.show_as_json:
         given.pop("cell", None)
-    options = SampleOptions(
-        **given,
-        on_cut=page.count_cut,
-        on_compile=lambda: _print(COMPILING, quiet=page.quiet),
-        on_warning=lambda message: warn((message,), quiet=page.quiet),
-    )
-    if len(page.prime) > SLOW_PRIME:  # The generator keeps the last prime that it read.
-        with task("reading", len(page.prime)) as advance:
-            page.model.generator.write(replace(options, on_read=advance))
+    options = SampleOptions(**given, on_cut=page.count_cut)
     if values["--novelty"]:
         page.show_novelty(options) if count is None else page.show_new_documents(count, options)
     elif page.show_as_json or temperatures or count is not None:
@@ -194,7 +181,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     learned = None
     if values["--adapt"] is not None:
         learned = read_text(values["--adapt"], first.config)
-        first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN, quiet=quiet)
+        first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN)
     model: Any = first
     if values["--mix"]:
         model = load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
@@ -212,7 +199,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     )
 
 
-def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
+def _adapt(model: "Model", text: str | bytes, unknown: str) -> "Model":
     """Return the model adapted to a text, and print on stderr how well it predicted that before and while adapting."""
     model = model.adapted(text, unknown=unknown)
     if (found := model.adaptation) is not None:
@@ -220,14 +207,8 @@ def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "
         if found.text_length > found.num_chars + 1:
             what = f"the last {found.num_chars:,} of {counted(found.text_length, 'character')}"
         losses = f"{found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while adapting"
-        _print(f"adapted to {what}: {losses}", quiet=quiet)
+        tell(f"adapted to {what}: {losses}")
     return model
-
-
-def _print(notice: str, *, quiet: bool) -> None:
-    """Print a line on stderr unless `quiet`."""
-    if not quiet:
-        sys.stderr.write(f"{notice}\n")
 
 
 def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model: Any) -> str | bytes:

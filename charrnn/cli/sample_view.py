@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.records import GeneratedText
 from charrnn.generation.writing import Piece, find_loop
-from charrnn.progress import task
+from charrnn.progress import Task, task
 from charrnn.text.documents import END
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ class Page:
         num_chars = num_texts * options.length
         is_long = num_chars * (options.width if isinstance(options, SearchOptions) else 1) > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
-        silent: Callable[[int], object] = lambda num_drawn: None  # noqa: E731
-        with task("writing", num_chars) if has_bar else nullcontext(silent) as advance:
+        with task("writing", num_chars) if has_bar else nullcontext(Task("writing")) as advance:
 
             def on_draw(num_drawn: int) -> None:
                 if self.fresh_seed is not None:

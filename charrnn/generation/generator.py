@@ -287,14 +287,12 @@ class Generator:
             stepper,
             self._read_prime(stepper, options),
             shapings,
-            [(seed, 0) for _, seed in variants],
+            [seed for _, seed in variants],
             length=options.length,
             max_line=options.max_line,
             newline=newline,
             cell=options.cell,
             ends_early=self.config.end_id is not None,
-            on_compile=options.on_compile,
-            on_warning=options.on_warning,
         )
         return _counted(blocks, options.on_draw)
 
@@ -314,8 +312,7 @@ class Generator:
         prime = self.encode_prime(options.prime, options.unknown)
         key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:
-            primed = prime_model(stepper, prime, options.on_compile, options.on_read, options.on_warning)
-            self._last_primed = key, primed
+            self._last_primed = key, prime_model(stepper, prime)
         return self._last_primed[1]
 
 

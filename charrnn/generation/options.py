@@ -45,10 +45,6 @@ DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "B
 Mode = Literal["plain", "diverse", "stochastic"]
 """What a beam search looks for: the most likely texts (Graves 2012); groups that avoid each other's characters
 (Vijayakumar 2016); texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
-OnCompile = Callable[[], object]
-"""Called before a loop is compiled."""
-OnWarning = Callable[[str], object]
-"""Called with a message."""
 Clamps = Mapping["tuple[int, int] | Clampable", float]
 """Cells (layer, unit), and directions (`charrnn.lab.directions`), with the value of each cell and the output of each
 direction."""
@@ -162,14 +158,8 @@ class SampleOptions(TextOptions):
     )
     """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others; `fp32`: weights as
     they are."""
-    on_warning: OnWarning = warn
-    """Called with a message if compiled code cannot be kept on disk. Default: a Python warning."""
-    on_compile: OnCompile = lambda: None
-    """Called before the loop for long texts or long primes is compiled: about 10 seconds, once on a machine."""
     on_cut: Callable[[], object] = lambda: None
     """Called for each document that has not ended after `length` characters."""
-    on_read: Callable[[int], object] = lambda num_chars: None
-    """Called with the number of characters of the prime that were read since the last call."""
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)

@@ -5,8 +5,9 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -16,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn import extensions
-from charrnn.errors import warn
 from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
-from charrnn.generation.options import OnCompile, OnWarning, Shaping
+from charrnn.generation.options import Shaping
 from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.progress import Task, task
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
@@ -31,6 +32,8 @@ UNCACHED_FROM = 100_000
 """Number of characters from which compiling it (about 10 seconds, once on a machine) saves time."""
 FIRST_BLOCK, LAST_BLOCK = 32, 1024
 """Sizes of the first and the largest block of the compiled loop: small at first, so that text appears soon."""
+SLOW_PRIME = 20_000
+"""Characters of a prime from which its reading is reported as a task: long enough to take seconds without numba."""
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at once."""
 
@@ -61,52 +64,32 @@ def _compiled_module() -> ModuleType | None:
     return None
 
 
-def compiled_loop(
-    stepper: CharacterModel,
-    num_chars: int,
-    loop: str = "write",
-    on_compile: OnCompile = lambda: None,
-    on_warning: OnWarning = warn,
-) -> ModuleType | None:
-    """Return the module of the compiled loops if it can run this model and saves time for `num_chars`, else None.
-
-    Calls `on_compile` before the loop is compiled, and `on_warning` with a message if something is wrong with it.
-    """
+def compiled_loop(stepper: CharacterModel, num_chars: int, loop: str = "write") -> ModuleType | None:
+    """Return the module of the compiled loops if it can run this model and saves time for `num_chars`, else None."""
     if num_chars < COMPILED_FROM or not isinstance(stepper, Stepper):
         return None
     compiled = _compiled_module()
     if compiled is None or not compiled.can_compile(stepper):
         return None
-    may_compile = num_chars >= UNCACHED_FROM
-    found = compiled.prepare(loop, may_compile=may_compile, on_compile=on_compile, on_warning=on_warning)
-    return compiled if found else None
+    return compiled if compiled.prepare(loop, may_compile=num_chars >= UNCACHED_FROM) else None
 
 
-def prime_model(
-    stepper: CharacterModel,
-    prime: Ids,
-    on_compile: OnCompile = lambda: None,
-    on_read: Callable[[int], object] = lambda num_chars: None,
-    on_warning: OnWarning = warn,
-) -> PrimedState:
-    """Read the ids (N,) of a prime, N >= 1, from the initial state.
-
-    `on_compile` and `on_warning` as in `compiled_loop`; `on_read` is called with the number of characters that were
-    read since its last call.
-    """
-    compiled = compiled_loop(stepper, len(prime), "read", on_compile, on_warning)
+def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
+    """Read the ids (N,) of a prime, N >= 1, from the initial state."""
+    compiled = compiled_loop(stepper, len(prime), "read")
     state, logits = stepper.initial_state(1), np.zeros((1, stepper.vocab_size), np.float32)
     weights = scratch = None
     if compiled is not None:
         weights = compiled.pack(stepper)
         scratch = compiled.make_scratch(weights, 1)
-    # In blocks, because Ctrl-C is handled only between two calls of compiled code.
-    for block in np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK)):
-        if compiled is None:
-            logits, state = stepper.read(block, state)
-        else:
-            compiled.LOOPS["read"](weights, block, state, logits, scratch)
-        on_read(len(block))
+    with task("reading", len(prime)) if len(prime) > SLOW_PRIME else nullcontext(Task("reading")) as advance:
+        # In blocks, because Ctrl-C is handled only between two calls of compiled code.
+        for block in np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK)):
+            if compiled is None:
+                logits, state = stepper.read(block, state)
+            else:
+                compiled.LOOPS["read"](weights, block, state, logits, scratch)
+            advance(len(block))
     return PrimedState(logits, state)
 
 
@@ -114,10 +97,9 @@ NUM_SEEDS = 1 << 32
 """Seeds of first streams: stream i of `seed` is the first one of `seed + i * NUM_SEEDS`, which JSON keeps exactly."""
 
 
-def generator_of(seed: int, stream: int) -> np.random.Generator:
+def generator_of(seed: int) -> np.random.Generator:
     """Return the random generator of one stream. It is the same however many streams there are."""
-    earlier, seed = divmod(seed, NUM_SEEDS)
-    stream += earlier
+    stream, seed = divmod(seed, NUM_SEEDS)
     sequence = np.random.SeedSequence(seed, spawn_key=(stream,)) if stream else np.random.SeedSequence(seed)
     return np.random.Generator(np.random.PCG64(sequence))
 
@@ -133,32 +115,29 @@ def sample_ids(
     stepper: CharacterModel,
     primed: PrimedState,
     shapings: Sequence[Shaping],
-    seeds: Sequence[tuple[int, int]],
+    seeds: Sequence[int],
     *,
     length: int,
     max_line: int = 0,
     newline: int = -1,
     cell: tuple[int, int] | None = None,
     ends_early: bool = False,
-    on_compile: OnCompile = lambda: None,
-    on_warning: OnWarning = warn,
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
-    Stream b draws with shapings[b] and one uniform number per character from `generator_of(*seeds[b])`. A line of
+    Stream b draws with shapings[b] and one uniform number per character from `generator_of(seeds[b])`. A line of
     `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
     The values are those of `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled
     or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
     With documents, what follows the first END of a stream is not part of its text; `ends_early` says that `length` is
     a limit, so that nothing is compiled before so many characters are drawn that it pays.
-    `on_compile` and `on_warning` as in `compiled_loop`.
     """
     num_streams = len(seeds)
     streams = Streams(
         np.repeat(primed.logits, num_streams, axis=0),
         np.repeat(primed.state, num_streams, axis=2),
         np.zeros(num_streams, np.int64),
-        [generator_of(*seed) for seed in seeds],
+        [generator_of(seed) for seed in seeds],
         shapings,
     )
     drawn, num_chars = 0, length * num_streams
@@ -166,14 +145,14 @@ def sample_ids(
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
     if ends_early and num_chars >= UNCACHED_FROM > 0:
-        compiled = compiled_loop(stepper, UNCACHED_FROM - 1, "write", on_compile, on_warning)
+        compiled = compiled_loop(stepper, UNCACHED_FROM - 1)
         if compiled is None:
             begin = min(length - drawn, UNCACHED_FROM // num_streams)
             yield from _numpy_blocks(stepper, streams, begin, max_line, newline, cell)
             drawn += begin
-            compiled = compiled_loop(stepper, (length - drawn) * num_streams, "write", on_compile, on_warning)
+            compiled = compiled_loop(stepper, (length - drawn) * num_streams)
     else:
-        compiled = compiled_loop(stepper, num_chars, "write", on_compile, on_warning)
+        compiled = compiled_loop(stepper, num_chars)
     if compiled is None:
         yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
     else:

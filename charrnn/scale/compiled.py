@@ -19,7 +19,6 @@ R rows and C columns of a matrix.
 
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +30,12 @@ from charrnn.code_cache import KeptFunction
 from charrnn.model import portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
+from charrnn.progress import tell, warn
 from charrnn.scale import dot_products
 from charrnn.scale.dot_products import COLUMN_MULTIPLE, MOST_BITS, bytes_at, floats_at, longs_at, shorts_at, whole_at
 
+COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
+"""Told before a loop is compiled."""
 KINDS = ("lstm", "gru", "rnn")
 """Cell types that are compiled."""
 DEPTHS = ("stacked", "residual")
@@ -589,15 +591,10 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     return weights, state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
 
 
-def prepare(
-    name: str, *, may_compile: bool, on_compile: Callable[[], object], on_warning: Callable[[str], object]
-) -> KeptFunction | None:
-    """Return the compiled loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be used.
-
-    Calls `on_compile` before compiling, and `on_warning` with a message if something keeps the loop from being used.
-    """
+def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
+    """Return the loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be compiled."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        on_warning("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
+        warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
         return None
     loop, arguments = LOOPS[name], arguments_of(name)
     try:
@@ -606,10 +603,10 @@ def prepare(
         if not may_compile:
             return None
         # Compiling pays even for this text alone: `may_compile` is only set for texts that take NumPy longer.
-        on_compile()
-        loop.compile(arguments, on_warning)
+        tell(COMPILING)
+        loop.compile(arguments, warn)
     except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        on_warning(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
+        warn(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
         return None
     return loop

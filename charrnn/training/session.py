@@ -346,5 +346,5 @@ def _generate_sample(trainer: Trainer, vocab: Vocab) -> str:
     end_id = trainer.config.end_id
     shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, end_id))
     reading = prime_model(stepper, start_ids(vocab, end_id))
-    blocks = sample_ids(stepper, reading, [shaping], [(trainer.config.seed, 0)], length=SAMPLE_LENGTH)
+    blocks = sample_ids(stepper, reading, [shaping], [trainer.config.seed], length=SAMPLE_LENGTH)
     return "".join(write_chunks(blocks, TextStream(vocab, (), keeps_stop=False, end_id=end_id)))

@@ -126,7 +126,7 @@ class DraftReader:
         return PrimedState(logits, self._stepper.initial_state(1))
 
     def _reading_function(self, num_chars: int) -> Callable[[NDArray[np.int64], PrimedState], PrimedState]:
-        compiled = compiled_loop(self._stepper, num_chars, "read", on_warning=lambda message: None)
+        compiled = compiled_loop(self._stepper, num_chars, "read")
         if compiled is None:
             return lambda ids, primed: PrimedState(*self._stepper.read(ids, primed.state))
         weights = compiled.pack(self._stepper)

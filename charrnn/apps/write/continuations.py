@@ -11,7 +11,7 @@ from charrnn.errors import UsageError, named
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.generator import Generator
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping, check_word
-from charrnn.generation.sampling import PrimedState, sample_ids, undrawable_ids
+from charrnn.generation.sampling import NUM_SEEDS, PrimedState, sample_ids, undrawable_ids
 from charrnn.text.vocab import REPLACEMENT
 
 MAX_CHARS: dict[str, int] = {"word": 40, "line": 240, "sentence": 240}
@@ -193,11 +193,12 @@ class Continuations:
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
         """Draw the next samples, all together."""
-        seeds = [(self.options.seed, stream) for stream in range(self._num_streams, self._num_streams + _ROWS)]
+        streams = range(self._num_streams, self._num_streams + _ROWS)
+        seeds = [self.options.seed + stream * NUM_SEEDS for stream in streams]
         self._num_streams += _ROWS
         shaping = Shaping(temperature=self.options.temperature, banned=self._banned)
         length = MAX_CHARS[self._until]
-        blocks = sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length, on_warning=_ignore)
+        blocks = sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length)
         ids: list[list[int]] = [[] for _ in seeds]
         logprobs: list[list[float]] = [[] for _ in seeds]
         cuts = [-1] * _ROWS
@@ -239,7 +240,3 @@ class Continuations:
             temperature=self.options.temperature if how == "sample" else None,
             is_complete=is_complete,
         )
-
-
-def _ignore(message: str) -> None:
-    """Ignore that compiled code cannot be kept: what is drawn is the same without it."""
