@@ -30,7 +30,7 @@ from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 
-Text = str | bytes | EncodedText
+TextOrIds = Text = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
@@ -93,10 +93,6 @@ class Model(Generating, Displayable):
     def origin(self) -> dict[str, Any]:
         """Return the text that the model was adapted to, for JSON; nothing for another model."""
         return {} if self.adaptation is None else {"adaptation": asdict(self.adaptation)}
-
-    def displayed(self) -> ModelDescription:
-        """Return what a notebook shows of the model: its `description`."""
-        return self.description
 
     @property
     def description(self) -> ModelDescription:
@@ -217,7 +213,7 @@ class Model(Generating, Displayable):
         corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
         return [CorpusPart(corpus, part.start, part.stop) for part in split_text(corpus.ids, self.config)]
 
-    def encode(self, text: Text, *, context: str | bytes = "") -> EncodedText:
+    def encode(self, text: TextOrIds, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context the model reads before it, once for several measurements.
 
         For a model of documents, END (U+0000) stands between the documents of a text, and a text without context begins
@@ -239,7 +235,7 @@ class Model(Generating, Displayable):
 
     def trace(
         self,
-        text: Text,
+        text: TextOrIds,
         *,
         context: str | bytes = "",
         network: "CharRNN | None" = None,
@@ -284,7 +280,7 @@ class Model(Generating, Displayable):
         self,
         layer: int,
         unit: int,
-        text: Text,
+        text: TextOrIds,
         *,
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
@@ -310,7 +306,7 @@ class Model(Generating, Displayable):
 
     def survey(
         self,
-        text: Text,
+        text: TextOrIds,
         *,
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
@@ -330,7 +326,7 @@ class Model(Generating, Displayable):
         study = self.study(text, context=context, cached=cached)
         return study.findings(detectors, untrained=untrained, ablations=ablations)
 
-    def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "CellAnalysis":
+    def study(self, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> "CellAnalysis":
         """Return a study of the cells over `text`, read after `context`: findings, rankings, passages, values, history.
 
         With `cached` each result is saved in the run's folder. Raises DataError for an empty text.

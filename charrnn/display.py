@@ -33,13 +33,9 @@ class Displayable:
         """Return all fields of a dataclass, and the properties in DERIVED, as one object."""
         return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self.DERIVED}
 
-    def displayed(self) -> object:
-        """Return what is drawn: the object itself, or a record of what it shows."""
-        return self
-
     def _repr_html_(self) -> str | None:
         """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws it."""
-        drawn = (import_module(one.module).to_html(self.displayed()) for one in offered_by_rooms(NotebookDrawing))
+        drawn = (import_module(one.module).to_html(self) for one in offered_by_rooms(NotebookDrawing))
         return next((html for html in drawn if html is not None), None)
 
 

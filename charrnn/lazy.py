@@ -31,9 +31,12 @@ class LazyModule(ModuleType):
 
 if TYPE_CHECKING:
     import torch as torch
+    from torch import Tensor as Tensor
 else:
     torch = LazyModule("torch")
     """torch, or its stand-in until it is used."""
+    Tensor = Any
+    """A name for annotations."""
 
 
 def inference_mode(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -1,6 +1,5 @@
 """What a notebook shows: HTML of every kind of object, escaped, without scripts, legible on white and on black."""
 
-import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields as dataclass_fields
@@ -9,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from conftest import TrainedRun
 from rich.color_triplet import ColorTriplet
@@ -19,7 +19,8 @@ from test_tables import FINDINGS, QUOTE
 import charrnn
 from charrnn import display
 from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
-from charrnn.cells.records import Ablation, ColouredText, GateUse, Passage, SurpriseText
+from charrnn.cells.records import Ablation, ColouredText, GateUse, Passage
+from charrnn.cells.trace import Trace
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.losses import bits
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
@@ -38,6 +39,7 @@ from charrnn.scale.sweep.table import SweepReport, SweepRow
 from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
+EMPTY = np.empty(0)
 WHITE, BLACK = "#ffffff", "#111111"
 """Backgrounds of light and dark notebooks."""
 
@@ -93,7 +95,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
         ColouredText(text="ab", values=(0.0, 1.0), guesses=((("<", 0.9),), ((HOSTILE, 0.5),))),
         "Below each character",
     ),
-    "surprise": (SurpriseText(text=HOSTILE, bits=(math.nan, *[3.0] * (len(HOSTILE) - 1))), "8 bits or more"),
+    "surprise": (Trace(HOSTILE, EMPTY, EMPTY, np.append(np.nan, np.zeros(len(HOSTILE) - 1))), "8 bits or more"),
     "passage": (Passage(score=QUOTE, begin=0, coloured=COLOURED), "cell 1:17 follows quote: low inside"),
     "text": (GeneratedText(text=f"one\n{HOSTILE}", logprobs=()), "one\n&lt;script"),
     "novelty": (example(Novelty, min_length=5, copies=(example(Copy, start=0, length=8),)), "copies ≥ 5"),
@@ -171,7 +173,7 @@ def test_long_texts_are_cut() -> None:
     text = "x" * (MAX_CHARS + 1)
     for value in (
         ColouredText(text=text, values=(0.5,) * len(text)),
-        SurpriseText(text=text, bits=(2.0,) * len(text)),
+        Trace(text, EMPTY, EMPTY, np.zeros(len(text))),
         GeneratedText(text=text, logprobs=()),
     ):
         html = to_html(value) or ""

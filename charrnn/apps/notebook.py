@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from charrnn.api import Model
 from charrnn.cells.records import (
     Ablation,
     CellFindings,
@@ -21,8 +22,8 @@ from charrnn.cells.records import (
     CellValues,
     ColouredText,
     Passage,
-    SurpriseText,
 )
+from charrnn.cells.trace import Trace
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, LossReport
 from charrnn.generation.records import GeneratedText, Prediction
@@ -107,9 +108,9 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
     return Legend(), HeatMap(ColouredText(text=shown, values=values)), *cut
 
 
-def _surprise_pictures(surprise: SurpriseText) -> Sequence[RenderableType]:
-    shown = SurpriseMap(surprise.text[:MAX_CHARS], surprise.bits[:MAX_CHARS])
-    return SURPRISE_LEGEND, shown, *_cut(surprise.text)
+def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
+    shown = SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
+    return SURPRISE_LEGEND, shown, *_cut(trace.text)
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
@@ -154,7 +155,8 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     Evaluation: lambda evaluation: [evaluation_view(evaluation)],
     GeneratedText: _generated_pictures,
     LearningCurves: lambda curves: [learning_chart(curves)],
+    Model: lambda model: _model_pictures(model.description),
     ModelDescription: _model_pictures,
-    SurpriseText: _surprise_pictures,
+    Trace: _surprise_pictures,
 }
 """What shows a record that has no `view` of its own."""

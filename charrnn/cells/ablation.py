@@ -17,15 +17,13 @@ from charrnn.cells.statistics import draw_blocks
 from charrnn.cells.trace import score_next, torch_ops
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.intervals import percentiles
-from charrnn.lazy import inference_mode, torch
+from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.model.reading import MAX_LANES, lanes_of, read_parts
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.cells import Ops
     from charrnn.model.network import CharRNN
 

@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.records import GateUse
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.model.cells import Ops
 from charrnn.model.reading import Segments, cut
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.layer import RecurrentLayer
     from charrnn.model.network import CharRNN
 

@@ -218,14 +218,6 @@ class ColouredText(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SurpriseText(Displayable):
-    """A text with the surprise of each character in bits; nan for one that was not predicted."""
-
-    text: str
-    bits: tuple[float, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CellGate:
     """The share of characters at which a gate of a cell, named by its letter, is below 0.1 or above 0.9."""
 

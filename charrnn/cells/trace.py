@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.gates import GateCounter
-from charrnn.cells.records import SurpriseText
 from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, counted
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.model.reading import read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.progress import task
@@ -31,8 +30,6 @@ from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.cells import Ops
     from charrnn.model.network import CharRNN
 
@@ -64,10 +61,6 @@ class Trace(Displayable):
     def bits(self) -> NDArray[np.float64]:
         """The surprise (N,) of each character, in bits; nan where nothing came before it."""
         return np.asarray(-self.logprobs / np.log(2))
-
-    def displayed(self) -> SurpriseText:
-        """Return the text with the surprise of each character, which is what a notebook shows of a trace."""
-        return SurpriseText(text=self.text, bits=tuple(self.bits.tolist()))
 
     def to_arrays(self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0) -> dict[str, NDArray[Any]]:
         """Return the trace and the labels of the detectors by name, as `visualize --export cells.npz` saves them.

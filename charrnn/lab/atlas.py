@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.api import Model
-from charrnn.api import Text as TextOrIds
+from charrnn.api import Model, TextOrIds
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
 from charrnn.cells.records import CellFindings, CellScore, CellValues
 from charrnn.cells.trace import Activations

@@ -44,7 +44,7 @@ from charrnn.errors import DataError, UsageError, named
 from charrnn.extensions import ModelMethod
 from charrnn.files import JSON
 from charrnn.intervals import percentiles
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.model.cells import Cell
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.progress import task
@@ -53,8 +53,6 @@ from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
 from charrnn.views.theme import all_visible
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.cells import Ops
     from charrnn.model.network import CharRNN
 

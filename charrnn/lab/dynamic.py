@@ -25,7 +25,7 @@ from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_l
 from charrnn.evaluation.records import Adaptation, LossReport
 from charrnn.extensions import ModelMethod
 from charrnn.generation.options import DEFAULT_UNKNOWN
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.corpus import CorpusPart
@@ -33,8 +33,6 @@ from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.api import Model
     from charrnn.model.network import CharRNN
 

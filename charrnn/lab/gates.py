@@ -21,17 +21,14 @@ from charrnn.cli.analyses import Analysis, Option, Shown
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
-from charrnn.lazy import inference_mode, torch
+from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.model.cells import CELLS
 from charrnn.model.reading import read_in_lanes
 from charrnn.progress import task
 from charrnn.views.charts import Canvas
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from charrnn.api import Model
-    from charrnn.api import Text as TextOrIds
+    from charrnn.api import Model, TextOrIds
     from charrnn.model.network import CharRNN
     from charrnn.text.encoded import EncodedText
 

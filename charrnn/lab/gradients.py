@@ -15,22 +15,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import RenderableType
 
-from charrnn.api import Model, load
-from charrnn.api import Text as TextOrIds
+from charrnn.api import Model, TextOrIds, load
 from charrnn.cli.analyses import WITH, Analysis, Option, Shown, Subject
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, UsageError, named
 from charrnn.extensions import ModelMethod
 from charrnn.lab.sampled_states import windows_before
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.network import CharRNN
 
 MAX_LAG = 200

@@ -15,8 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.api import Model, load_steps
-from charrnn.api import Text as TextOrIds
+from charrnn.api import Model, TextOrIds, load_steps
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
 from charrnn.cells.records import CellFindings
 from charrnn.cells.scores import label_by_name

@@ -25,7 +25,7 @@ from charrnn.cells.saved import Layer, Place, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
 from charrnn.lab.sampled_states import SampledStates, characters_of, check_length, rounded, states_of, windows_before
-from charrnn.lazy import no_grad, torch
+from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
 from charrnn.model.reading import WARM_UP
 from charrnn.text.encoded import EncodedText
@@ -36,8 +36,6 @@ from charrnn.views.tables import plain_table
 from charrnn.views.theme import LINE_ENDS, shown_character, visible
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.layer import RecurrentLayer
     from charrnn.model.network import CharRNN
 

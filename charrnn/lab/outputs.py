@@ -17,14 +17,12 @@ from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
 from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.text.encoded import EncodedText
 from charrnn.views.page import PagePart
 from charrnn.views.theme import quoted_character
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.cells import Ops
     from charrnn.model.layer import RecurrentLayer
 

@@ -16,8 +16,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.api import Model
-from charrnn.api import Text as TextOrIds
+from charrnn.api import Model, TextOrIds
 from charrnn.cells.ablation import replacing
 from charrnn.cells.trace import torch_ops
 from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
@@ -25,15 +24,13 @@ from charrnn.cli.arguments import parse_cell, to_content
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
-from charrnn.lazy import inference_mode, torch
+from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible, shown_character
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.cells import Ops
     from charrnn.model.network import CharRNN
 

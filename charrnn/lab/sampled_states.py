@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.errors import DataError, named
-from charrnn.lazy import no_grad, torch
+from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.shapes import check_finite
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.model.network import CharRNN
 
 DIGITS = 4

@@ -7,14 +7,11 @@ import os
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from charrnn.config import PRECISIONS
 from charrnn.errors import UsageError, named
-from charrnn.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from charrnn.lazy import Tensor, torch
 
 
 def pick_device(name: str) -> torch.device:

@@ -16,19 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    Step: TypeAlias = Callable[[Tensor, Tensor], tuple["Output", Tensor]]
-    InitialState: TypeAlias = Callable[[int], Tensor]
 
 WARM_UP = 512
 """Characters that a lane reads to warm up its state."""
@@ -42,6 +36,8 @@ SEGMENT_LENGTH = 8192
 """Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
 
 Output = TypeVar("Output")
+Step: TypeAlias = Callable[[Tensor, Tensor], tuple[Output, Tensor]]
+InitialState: TypeAlias = Callable[[int], Tensor]
 Indices = NDArray[np.int64]
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
@@ -212,67 +211,37 @@ def orthogonal(blocks: Tensor) -> Tensor:
     return (x.mT if is_tall else x).to(blocks.dtype)
 
 
-def _split(network: CharRNN) -> tuple[list[Tensor], list[Tensor]]:
-    """List the matrices of a network, which decay, and all other weights, which do not."""
-    weights: list[Tensor] = list(network.parameters())
-    return [weight for weight in weights if weight.ndim == 2], [weight for weight in weights if weight.ndim != 2]
+def _make_adamw(weights: list[Tensor], weight_decay: float, config: Config) -> Optimizer:
+    return AdamW(weights, weight_decay, config.beta1, config.beta2)
 
 
-def _build_adamw(network: CharRNN, config: Config) -> list[Optimizer]:
-    matrices, others = _split(network)
-    betas = config.beta1, config.beta2
-    return [AdamW(matrices, config.weight_decay, *betas), AdamW(others, 0.0, *betas)]
-
-
-def _build_muon(network: CharRNN, config: Config) -> list[Optimizer]:
-    blocks: dict[Tensor, int] = {}
-    for layer in network.modules():
-        if isinstance(layer, RecurrentLayer):
-            blocks |= {weight: len(weight) // layer.hidden_size for weight in layer.matrices()}
-    matrices, others = _split(network)
-    betas = config.beta1, config.beta2
-    # Squares of a Gram matrix are below the smallest numbers of fp16.
-    precision = "fp32" if config.precision == "fp16" else config.precision
-    return [
-        Muon(blocks, config.weight_decay, config.muon_scale, precision),
-        AdamW([weight for weight in matrices if weight not in blocks], config.weight_decay, *betas),
-        AdamW(others, 0.0, *betas),
-    ]
-
-
-def _build_rmsprop(network: CharRNN, config: Config) -> list[Optimizer]:
-    matrices, others = _split(network)
-    return [RMSProp(matrices, config.weight_decay, config.beta2), RMSProp(others, 0.0, config.beta2)]
-
-
-def _build_sgd(network: CharRNN, config: Config) -> list[Optimizer]:
-    matrices, others = _split(network)
+OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
+    "muon": _make_adamw,  # of all weights but the recurrent matrices
+    "adamw": _make_adamw,
+    "rmsprop": lambda weights, weight_decay, config: RMSProp(weights, weight_decay, config.beta2),
     # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of themselves per step.
-    return [SGD(matrices, config.weight_decay / SGD_RATE, config.beta1), SGD(others, 0.0, config.beta1)]
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerKind:
-    """How a network's optimizers are built, and the factor of its learning rate."""
-
-    build: Callable[[CharRNN, Config], list[Optimizer]]
-    """Returns optimizers that together update every weight of the network once per step."""
-    rate: float = 1.0
-    """Factor of the recipe's learning rates, which were found with Muon and AdamW."""
-
-
-OPTIMIZERS = {
-    "muon": OptimizerKind(_build_muon),
-    "adamw": OptimizerKind(_build_adamw),
-    "rmsprop": OptimizerKind(_build_rmsprop),
-    "sgd": OptimizerKind(_build_sgd, SGD_RATE),
+    "sgd": lambda weights, weight_decay, config: SGD(weights, weight_decay / SGD_RATE, config.beta1),
 }
-"""The values of `Config.optimizer`, which `charrnn.architectures` describes. How to add one: docs/extending.md."""
+"""How each value of `Config.optimizer` is built; `charrnn.architectures` describes them. How to add one:
+docs/extending.md."""
+RATE_FACTORS = {"sgd": SGD_RATE}
+"""Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
 def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
-    """Build the configured optimizers; each weight of the network belongs to one of them."""
-    return OPTIMIZERS[config.optimizer].build(network, config)
+    """Build the configured optimizers. Each weight belongs to one of them; matrices decay, all other weights do not."""
+    layers = [layer for layer in network.modules() if isinstance(layer, RecurrentLayer)]
+    blocks: dict[Tensor, int] = {}
+    if config.optimizer == "muon":
+        blocks = {weight: len(weight) // layer.hidden_size for layer in layers for weight in layer.matrices()}
+    # Squares of a Gram matrix are below the smallest numbers of fp16.
+    precision = "fp32" if config.precision == "fp16" else config.precision
+    muon = [Muon(blocks, config.weight_decay, config.muon_scale, precision)] if blocks else []
+    weights: list[Tensor] = [weight for weight in network.parameters() if weight not in blocks]
+    matrices = [weight for weight in weights if weight.ndim == 2]
+    others = [weight for weight in weights if weight.ndim != 2]
+    make = OPTIMIZERS[config.optimizer]
+    return [*muon, make(matrices, config.weight_decay, config), make(others, 0.0, config)]
 
 
 def learning_rate_at(step: int, config: Config) -> float:

@@ -9,7 +9,7 @@ from charrnn.errors import UsageError
 from charrnn.extensions import find_plugin
 from charrnn.model.reading import SEGMENT_LENGTH
 from charrnn.model.registry import cell_type
-from charrnn.training.optim import OPTIMIZERS
+from charrnn.training.optim import RATE_FACTORS
 
 DEFAULT_MINUTES = 3.0
 """Budget of a run that names none."""
@@ -88,7 +88,7 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
         factor = SHORT_BUDGET_FACTOR
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
     peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
-    peak *= OPTIMIZERS[config.optimizer].rate
+    peak *= RATE_FACTORS.get(config.optimizer, 1.0)
     if cell in CELLS_WITH_LOW_DEEP_RATES:
         peak /= num_layers
     return replace(

@@ -12,22 +12,19 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import safetensors.numpy
 
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageError, counted, named
 from charrnn.files import JSON
-from charrnn.lazy import torch
+from charrnn.lazy import Tensor, torch
 from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
 from charrnn.runs.description import Description
 from charrnn.scale.processes.launched import TIMEOUT, agent_store, check_no_stdin, this_rank, timeout_seconds
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.training.process_group import SINGLE, ProcessGroup, Result
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CONNECT_SECONDS = 600
 """Shortest limit of the wait for processes that start later."""
