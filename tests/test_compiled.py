@@ -63,10 +63,10 @@ SHAPINGS = [
 
 
 def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: int = 150) -> Block:
-    """Every kind of shaping, a held cell, a shown cell and short lines, at once."""
+    """Every kind of shaping and short lines, at once."""
     reading = prime_model(stepper, np.arange(1, 60) % V)
     shapings, seeds = [SHAPINGS[stream] for stream in streams], list(streams)
-    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, max_line=20, newline=4, cell=(1, 2))
+    blocks = sample_ids(stepper, reading, shapings, seeds, length=length, max_line=20, newline=4)
     return Block(*(np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)))
 
 
@@ -76,16 +76,15 @@ def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: in
 )
 def test_it_computes_the_bits_of_numpy(changes: dict[str, Any], choose: Callable[[bool], None]) -> None:
     stepper = make_stepper(replace(BASE, initial_state="learned", **changes))
-    stepper.clamp(1, 3, 0.7)
     choose(False)
     expected = draw_all(stepper)
     choose(True)
     assert sampling.compiled_loop(stepper, 10**9) is compiled
     found = draw_all(stepper)
-    assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.values, expected.values)
+    assert np.array_equal(found.ids, expected.ids)
     # Sums of 17 exponentials in float64, in another order.
     np.testing.assert_allclose(found.logprobs, expected.logprobs, rtol=0, atol=1e-13)
-    assert len({tuple(row) for row in found.ids.tolist()}) > 1 and found.values.std() > 0.001
+    assert len({tuple(row) for row in found.ids.tolist()}) > 1
 
 
 @pytest.mark.parametrize("cell", compiled.KINDS)
@@ -101,7 +100,6 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool
     for stream in range(len(SHAPINGS)):
         alone = draw_all(stepper, range(stream, stream + 1), 60)
         assert np.array_equal(alone.ids[0], together.ids[stream])
-        assert np.array_equal(alone.values[0], together.values[stream])
     for loop in compiled.LOOPS.values():
         assert len(loop._dispatcher.signatures) <= 1, "another one is compiled in silence, and never kept"
 
@@ -248,7 +246,7 @@ def test_numpy_begins_what_the_compiled_loop_goes_on_with(
     sampling._compiled_module.cache_clear()
     monkeypatch.setattr(sampling, "BEFORE_LOADING", 50)
     found = draw_all(stepper, range(3), length)
-    assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.values, expected.values)
+    assert np.array_equal(found.ids, expected.ids)
 
 
 def test_every_constant_that_the_loops_use_stands_in_a_file_of_their_key() -> None:

@@ -140,7 +140,7 @@ def sample_ids(
         [generator_of(seed) for seed in seeds],
         shapings,
     )
-    drawn, num_chars = 0, length * num_streams
+    drawn, num_chars = 0, 0 if cell else length * num_streams  # compiled code returns no values of a cell
     if num_chars >= COMPILED_FROM and not _compiled_module.cache_info().currsize:
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
@@ -158,7 +158,7 @@ def sample_ids(
     else:
         assert isinstance(stepper, Stepper), "only that is compiled"
         drawing = compiled.Drawing(**_limits(shapings, stepper.vocab_size), max_line=max_line, newline=newline)
-        yield from _compiled_blocks(compiled, stepper, streams, drawing, length - drawn, cell)
+        yield from _compiled_blocks(compiled, stepper, streams, drawing, length - drawn)
 
 
 @dataclass
@@ -213,7 +213,7 @@ def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[A
 
 
 def _compiled_blocks(
-    compiled: ModuleType, stepper: Stepper, streams: Streams, drawing: Any, length: int, cell: tuple[int, int] | None
+    compiled: ModuleType, stepper: Stepper, streams: Streams, drawing: Any, length: int
 ) -> Iterator[Block]:
     weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
     num_streams = len(streams.generators)
@@ -230,13 +230,12 @@ def _compiled_blocks(
         for group in groups
     ]
     shaped = [drawing._replace(**{name: getattr(drawing, name)[group] for name in PER_STREAM}) for group in groups]
-    shown = cell or (-1, 0)
 
     def write(index: int, uniforms: NDArray[np.float64]) -> Block:
         group, (state, logits, columns, scratch) = groups[index], places[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
-        loop(weights, state, logits, columns, uniforms[group], shaped[index], scratch, *shown, *block)
+        loop(weights, (state, logits, columns), uniforms[group], shaped[index], scratch, block.ids, block.logprobs)
         return block
 
     written, size = 0, FIRST_BLOCK

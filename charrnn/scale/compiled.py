@@ -80,8 +80,6 @@ class Plan(NamedTuple):
     num_states: int
     size: int
     """H."""
-    clamps: bool
-    """Whether any unit is clamped."""
     input_width: int
     """X * H."""
     recurrent_width: int
@@ -90,10 +88,6 @@ class Plan(NamedTuple):
     """Address of the first layer's input product (V, X * H)."""
     matrices: int
     """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
-    is_clamped: int
-    """Address of (L, H) bytes."""
-    clamped: int
-    """Address of (L, H)."""
 
 
 class Weights(NamedTuple):
@@ -148,11 +142,12 @@ class Drawing(NamedTuple):
 
 
 def can_compile(stepper: Stepper) -> bool:
-    """Return whether this model is compiled: its cell, its depth, its clamps of single cells, its 8-bit products."""
+    """Return whether this model is compiled: its cell, its depth, its 8-bit products, and nothing clamped."""
     return (
         stepper.cell_name in KINDS
         and stepper.depth_name in DEPTHS
         and stepper.architecture.kept == 1
+        and not stepper.clamped
         and not stepper.clamped_sums
         # The weights of a network of few units are so few that their inputs have more bits.
         and all(0 < matrix.bits <= MOST_BITS for matrix, _ in stepper.products.values())
@@ -163,10 +158,6 @@ def pack(stepper: Stepper) -> Weights:
     """Copy the weights of a stepper that `can_compile` into one block of memory."""
     num_layers, size = stepper.num_layers, stepper.hidden_size
     table = stepper.tables["layers.0.ih"]
-    is_clamped, clamped = np.zeros((num_layers, size), np.uint8), np.zeros((num_layers, size), np.float32)
-    for layer, values_by_unit in stepper.clamped.items():
-        for unit, value in values_by_unit.items():
-            is_clamped[layer, unit], clamped[layer, unit] = 1, value
     # The first layer reads a row of the table.
     by_role = {
         INPUT: [f"layers.{layer}.ih" for layer in range(1, num_layers)],
@@ -174,7 +165,7 @@ def pack(stepper: Stepper) -> Weights:
         OUTPUT: ["output"],
     }
     matrices = np.zeros((len(by_role), num_layers, NUM_FIELDS), np.int64)
-    parts: list[NDArray[Any]] = [matrices, table, is_clamped, clamped]
+    parts: list[NDArray[Any]] = [matrices, table]
     for role, names in by_role.items():
         for index, name in enumerate(names):
             matrix, bias = stepper.products[name]
@@ -192,13 +183,10 @@ def pack(stepper: Stepper) -> Weights:
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
         size=size,
-        clamps=bool(is_clamped.any()),
         input_width=table.shape[1],
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
-        is_clamped=memory.addresses[2],
-        clamped=memory.addresses[3],
     )
     return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
 
@@ -281,8 +269,10 @@ def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
 
 
 @_compiled
-def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
-    factors, num_rows = floats_at(places.factors, num_streams), fields[NUM_ROWS]
+def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
+    """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
+    fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
+    factors, num_rows, size = floats_at(places.factors, num_streams), fields[NUM_ROWS], plan.size
     num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
     input_stride, sum_stride = 2 * num_columns, places.sum_stride
     for stream in range(num_streams):
@@ -301,13 +291,6 @@ def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_a
             _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
     for stream in range(num_streams):
         _scale_sums(fields, factors[stream], places.sums + stream * sum_stride, out_at + stream * FLOAT * num_rows)
-
-
-@_compiled
-def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
-    """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
-    fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
-    _integer_products(fields, places, num_streams, plan.size, x_at, out_at)
 
 
 # The loops below have no branches and use few arrays each, so that the compiler vectorizes them. Each applies an
@@ -358,19 +341,6 @@ def _update_memory(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> Non
 
 
 @_compiled
-def _clamp(plan: Any, layer: Any, memory_at: Any) -> None:
-    """Set the clamped units of a memory (H,) to their values."""
-    if plan.clamps:
-        size = plan.size
-        is_clamped = bytes_at(plan.is_clamped + layer * size, size)
-        clamped = floats_at(plan.clamped + layer * FLOAT * size, size)
-        memory = floats_at(memory_at, size)
-        for j in range(size):
-            if is_clamped[j]:
-                memory[j] = clamped[j]
-
-
-@_compiled
 def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
     """Apply the equations of `model.cells`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten.
 
@@ -382,7 +352,6 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _update_memory(u + row, u, u + 2 * row, c, size)
-        _clamp(plan, layer, c)
         _sigmoids(x + 3 * row, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
         return
@@ -394,7 +363,6 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
     else:
         _tanhs(x, u, size)
         _copy(u, h, size)
-    _clamp(plan, layer, h)
 
 
 @_compiled
@@ -509,16 +477,6 @@ def _log_sum(scores: Any, powers: Any) -> Any:
     return largest + math.log(total)
 
 
-@_compiled
-def _value(plan: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
-    """Compute the cell value of a unit: tanh(c), or h."""
-    memory = state[layer, state.shape[1] - 1, stream, unit]
-    return _tanh(memory) if plan.kind == LSTM else memory
-
-
-# The loops.
-
-
 def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
     plan, places = weights.plan, scratch.places
@@ -528,27 +486,13 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     _products(plan, OUTPUT, 0, places, 1, places.total, logits_at)
 
 
-def write(
-    weights: Any,
-    state: Any,
-    logits: Any,
-    columns: Any,
-    uniforms: Any,
-    drawing: Any,
-    scratch: Any,
-    shown_layer: Any,
-    shown_unit: Any,
-    ids: Any,
-    logprobs: Any,
-    shown: Any,
-) -> None:
+def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any) -> None:
     """Draw N characters in each of B streams by uniforms (B, N).
 
-    state (L, S, B, H), logits (B, V) and columns (B,), the characters since the last newline, change in place; ids
-    (B, N), their log-probabilities (B, N) in nats before any shaping, and the shown unit's values (B, N) after each
-    character (if shown_layer >= 0) are written.
+    The arrays of `streams`, state (L, S, B, H), logits (B, V) and columns (B,), the characters since the last newline,
+    change in place; ids (B, N) and their log-probabilities (B, N) in nats before any shaping are written.
     """
-    num_streams, num_chars = uniforms.shape
+    (num_streams, num_chars), (state, logits, columns) = uniforms.shape, streams
     plan, places = weights.plan, scratch.places
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     scores, probs, drawn_now = np.empty(logits.shape[1]), np.empty(logits.shape[1]), np.empty(num_streams, np.int64)
@@ -564,9 +508,6 @@ def write(
             logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
         _step(plan, drawn_now, state_at, places)
         _products(plan, OUTPUT, 0, places, num_streams, places.total, logits_at)
-        if shown_layer >= 0:
-            for stream in range(num_streams):
-                shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
 
 
 SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math)]
@@ -584,11 +525,10 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
     if name == "read":
         return weights, ids, state, logits, scratch
-    doubles, values = np.zeros(1), np.zeros((1, 0), np.float32)
+    doubles = np.zeros(1)
     drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
     uniforms = np.zeros((1, 0))
-    written = np.zeros((1, 0), np.int64), uniforms, values
-    return weights, state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
+    return weights, (state, logits, ids), uniforms, drawing, scratch, np.zeros((1, 0), np.int64), uniforms
 
 
 def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
