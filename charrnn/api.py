@@ -30,8 +30,10 @@ from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 
-TextOrIds = Text = str | bytes | EncodedText
+TextOrIds = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
+Text = TextOrIds
+"""The former name."""
 
 if TYPE_CHECKING:
     from charrnn.cells.analysis import CellAnalysis
