@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from charrnn.errors import UsageError, did_you_mean, named, warn
+from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.options import option
 
 if TYPE_CHECKING:
