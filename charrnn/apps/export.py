@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
-from dataclasses import asdict
+import zipfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +18,11 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.extensions import ModelMethod
+from charrnn.files import JSON, behind_links, json_to_bytes, write_atomically
+from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
+from charrnn.runs.description import Description
+from charrnn.runs.model_file import FORMAT_VERSION, NOTE, SUFFIX
+from charrnn.version import __version__
 from charrnn.views.export import ExportFormat, check_target
 
 if TYPE_CHECKING:
@@ -22,20 +30,67 @@ if TYPE_CHECKING:
     from charrnn.apps.onnx import OnnxCheck
 
 
+_NOTE = """A character-level recurrent language model, made with charrnn {version}.
+
+    {architecture}; {num_symbols} symbols
+    step {step:,}{loss}
+    learned: {text}
+
+Use it like a run, after installing charrnn:
+
+    charrnn sample {name}{suffix}
+    charrnn predict {name}{suffix} "some text"
+
+model.safetensors contains the weights in the format of https://github.com/huggingface/safetensors.
+The file contains no text: what a model writes can repeat passages that it has learned.
+"""
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
 Content = tuple[bytes, "OnnxCheck | None"]
 """The content of a file, and the check of an .onnx file; None for other formats, and without onnxruntime."""
 
 
 def _zip(model: Model, path: Path) -> Content:
-    from charrnn.runs.model_file import model_to_bytes
+    """Return the content of a model file. The same model gives the same bytes.
 
+    Of the names of its texts the folders are left out, so that no path of this machine leaves it.
+    """
     recorded = model.recorded_corpus
-    digest = None if recorded is None else recorded.digest
-    step, val_nats = model.step, model.val_nats
-    data = model_to_bytes(
-        path.stem, model.config, model.vocab, model.tensors, step=step, val_nats=val_nats, corpus_digest=digest
+    shared = replace(
+        model.config, corpus=tuple(map(_last_part, model.config.corpus)), init_from=None, extend_alphabet=False
     )
-    return data, None
+    files = {**Description.of(Path(), shared, model.vocab).files(), MODEL: tensors_to_bytes(model.tensors)}
+    manifest: dict[str, JSON] = {
+        "format": FORMAT_VERSION,
+        "charrnn": __version__,
+        "step": model.step,
+        "val_nats": model.val_nats,
+        "corpus_digest": None if recorded is None else recorded.digest,
+        "files": list_files(files),
+    }
+    note = _NOTE.format(
+        version=__version__,
+        architecture=f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units ({shared.depth})",
+        num_symbols=len(model.vocab),
+        step=model.step,
+        loss="" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per symbol",
+        text=", ".join(shared.corpus) or "the standard library of a Python",
+        name=path.stem,
+        suffix=SUFFIX,
+    )
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        first = {NOTE: note.encode("utf-8", "backslashreplace"), MANIFEST: json_to_bytes(manifest)}
+        for entry, data in {**first, **files}.items():
+            info = zipfile.ZipInfo(entry, _DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return content.getvalue(), None
+
+
+def _last_part(source: str) -> str:
+    """Return the last part of a path or an address, on any operating system."""
+    parts = [part for part in re.split(r"[/\\]", source) if part]
+    return parts[-1] if parts else "text"
 
 
 def _onnx(model: Model, path: Path) -> Content:
@@ -49,7 +104,6 @@ def _onnx(model: Model, path: Path) -> Content:
 
 def _html(model: Model, path: Path) -> Content:
     from charrnn.apps.model_page.page import to_model_page
-    from charrnn.runs.model_file import SUFFIX
 
     run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
     return to_model_page(model, run, model.found_cells).encode("utf-8"), None
@@ -82,8 +136,6 @@ def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:
 
 def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
     """Write a model to a file in the format of its suffix, and return its content. Raises as `export_model`."""
-    from charrnn.files import behind_links, write_atomically
-
     if model.instead_of is not None:
         raise CheckpointError(
             f"{model.instead_of}\nstep {model.step:,} of {model.name} could be loaded in its place: "

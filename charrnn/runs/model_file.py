@@ -6,37 +6,25 @@ SHA-256; they are at the top level, and every unzip program unpacks them.
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from charrnn.config import MAX_STEPS, Config
+from charrnn.config import MAX_STEPS
 from charrnn.errors import CheckpointError
-from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, json_to_bytes, parse_json
+from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, parse_json
 from charrnn.model.shapes import check_shapes
-from charrnn.runs.checkpoint import (
-    MANIFEST,
-    MODEL,
-    Checkpoint,
-    Tensors,
-    VerifiedFiles,
-    checkpoint_name,
-    list_files,
-    tensors_to_bytes,
-)
-from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
-from charrnn.text.vocab import Vocab
-from charrnn.version import __version__
+from charrnn.runs.checkpoint import MANIFEST, MODEL, Checkpoint, VerifiedFiles, checkpoint_name
+from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError
 
 SUFFIX = ".zip"
 """Suffix of a file that contains a model."""
 FORMAT_VERSION = 1
-"""Format of the files that this version writes."""
+"""Format of the files that this version reads; `charrnn export` writes them."""
 NOTE = "README.txt"
 """Name of the note in the file."""
 
@@ -45,21 +33,6 @@ _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
 _MAX_UNPACKED = 1 << 26
 _MAX_RATIO = 20
 """A file that unpacks to more than _MAX_UNPACKED bytes may grow by this factor at most; weights hardly grow."""
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
-_NOTE = """A character-level recurrent language model, made with charrnn {version}.
-
-    {architecture}; {num_symbols} symbols
-    step {step:,}{loss}
-    learned: {text}
-
-Use it like a run, after installing charrnn:
-
-    charrnn sample {name}{suffix}
-    charrnn predict {name}{suffix} "some text"
-
-model.safetensors contains the weights in the format of https://github.com/huggingface/safetensors.
-The file contains no text: what a model writes can repeat passages that it has learned.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,50 +75,6 @@ def is_model_file(run: str | Path) -> bool:
         return path.suffix.lower() == SUFFIX and path.is_file()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
-
-
-def model_to_bytes(
-    name: str,
-    config: Config,
-    vocab: Vocab,
-    tensors: Tensors,
-    *,
-    step: int,
-    val_nats: float | None,
-    corpus_digest: str | None,
-) -> bytes:
-    """Return the content of the model file `name`.zip. The same model gives the same bytes.
-
-    Of the names of its texts the folders are left out, so that no path of this machine leaves it.
-    """
-    shared = replace(config, corpus=tuple(map(_last_part, config.corpus)), init_from=None, extend_alphabet=False)
-    files = {**Description.of(Path(), shared, vocab).files(), MODEL: tensors_to_bytes(tensors)}
-    manifest: dict[str, JSON] = {
-        "format": FORMAT_VERSION,
-        "charrnn": __version__,
-        "step": step,
-        "val_nats": val_nats,
-        "corpus_digest": corpus_digest,
-        "files": list_files(files),
-    }
-    note = _NOTE.format(
-        version=__version__,
-        architecture=f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units ({shared.depth})",
-        num_symbols=len(vocab),
-        step=step,
-        loss="" if val_nats is None else f", validation loss {val_nats:.4f} nats per symbol",
-        text=", ".join(shared.corpus) or "the standard library of a Python",
-        name=name,
-        suffix=SUFFIX,
-    )
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        first = {NOTE: note.encode("utf-8", "backslashreplace"), MANIFEST: json_to_bytes(manifest)}
-        for entry, data in {**first, **files}.items():
-            info = zipfile.ZipInfo(entry, _DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data)
-    return content.getvalue()
 
 
 def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
@@ -196,9 +125,3 @@ def _check_figures(path: Path, manifest: Mapping[str, object]) -> tuple[int, flo
     if not (digest is None or (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest))):
         raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
     return cast(int, step), cast("float | None", val_nats), digest
-
-
-def _last_part(source: str) -> str:
-    """Return the last part of a path or an address, on any operating system."""
-    parts = [part for part in re.split(r"[/\\]", source) if part]
-    return parts[-1] if parts else "text"
