@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Script = Callable[[Explorer, "Pilot[None]"], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]
+FRAME_SECONDS = 0.002
+"""Time in which a frame is drawn; Textual's own is 1/60 s."""
 
 
 def play(
@@ -62,6 +64,7 @@ def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple
     with pytest.MonkeyPatch.context() as patch:
         for module in ("textual.app", "textual.pilot"):
             patch.setattr(f"{module}.wait_for_idle", process_messages, raising=False)
+        patch.setattr("textual.screen.UPDATE_PERIOD", FRAME_SECONDS / 2)
         asyncio.run(run())
     app.finish()
     return app
@@ -73,7 +76,7 @@ async def process_messages(*_: float) -> None:
     Textual itself waits after each key until the process is idle, for up to a second while a thread computes.
     """
     for turn in range(101):
-        await asyncio.sleep(0.02 if turn == 50 else 0)
+        await asyncio.sleep(FRAME_SECONDS if turn == 50 else 0)
 
 
 async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
@@ -82,10 +85,10 @@ async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
     while time.monotonic() < end:
         await pilot.pause()
         if is_reached():
-            await asyncio.sleep(0.05)  # It is drawn 60 times per second at the most.
+            await asyncio.sleep(2 * FRAME_SECONDS)  # what follows from it is drawn with the next frame
             await pilot.pause()
             return
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)  # a thread computes meanwhile
     raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")
 
 

@@ -35,17 +35,17 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     Path("shown.txt").write_text(TEXT[:500], encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
-    # Ten characters per step: no multiple of 4, the largest dilation.
-    sizes = ["--set", "num_lanes=8", "--set", "bptt_length=10", "--split", "98/2", "--evaluate-every", "10", "--quiet"]
+    # Six characters per step: no multiple of 4, the largest dilation.
+    sizes = ["--set", "num_lanes=16", "--set", "bptt_length=6", "--split", "98/2", "--evaluate-every", "12", "--quiet"]
     assert run(["train", "text.txt", *model, *sizes, "--steps", "20", "--out", "whole"]) == 0
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     nats = [line["train_nats"] for line in losses if line["event"] == "step"]
     assert sum(nats[-5:]) / 5 < 0.95 * nats[0]
 
-    # As if the run had been stopped after step 10: in a copy, its later step and what points to it are taken away.
+    # As if the run had been stopped after step 12: in a copy, its later step and what points to it are taken away.
     parts = Path(shutil.copytree("whole", "parts"))
     for pointer in ("latest", "best"):
-        (parts / pointer).write_text("step-00000010\n")
+        (parts / pointer).write_text("step-00000012\n")
     for file in (parts / "step-00000020").iterdir():
         file.unlink()
     (parts / "step-00000020").rmdir()

@@ -1,7 +1,7 @@
 """Several processes train as one does: the same masks, gradients, weights and positions, whatever their number.
 
-The processes are threads of this one, which exchange tensors in memory (`Threads`); `test_processes.py` starts real
-ones. `V`: characters of the vocabulary.
+The processes are threads of this one, which exchange tensors in memory (`Threads`); `faults/test_processes.py` starts
+real ones. `V`: characters of the vocabulary.
 """
 
 import json

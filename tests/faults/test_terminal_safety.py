@@ -68,7 +68,7 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A run that learned a hostile text from a file with a hostile name, and has one itself."""
     folder = tmp_path_factory.mktemp("hostile")
     path = folder / f"{IN_A_NAME}.txt"
-    path.write_bytes(f'say "{IN_A_TEXT}" if (x):\n    y [z]\n'.encode() * 40)
+    path.write_bytes(f'say "{IN_A_TEXT}" if (x):\n    y [z]\n'.encode() * 24)
     config = charrnn.Config(corpus=(str(path),), **SMALL_RUN, steps=20, save_every=10, keep=3)
     run = folder / "checkpoints" / IN_A_NAME
     run.parent.mkdir()

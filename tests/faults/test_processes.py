@@ -19,6 +19,8 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 from conftest import Ran, clean_environment
+from fork_server import Child, ForkServer
+from small_runs import until
 from synthetic import make_corpus
 
 import charrnn
@@ -31,6 +33,7 @@ from charrnn.scale.processes.launcher import exit_code, without_processes
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
+pytest_plugins = ("shared",)
 Command = Callable[..., Ran]
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
@@ -233,21 +236,34 @@ def first_losses(run: Path) -> list[float]:
     return [record["train_nats"] for record in records if record["event"] == "step"][:5]
 
 
+@contextmanager
+def spawned(fork_server: ForkServer, run: Path, *arguments: object, prepare: str = "") -> Iterator[Child]:
+    """Train `run` in two processes, which end with the one that starts them; returns when five steps were saved."""
+    line = ("train", fork_server.folder / "text.txt", "--processes", 2, "--out", run, *arguments, *FOREVER, *SMALL)
+    child = fork_server.spawn(*line, prepare=prepare)
+    try:
+        until(lambda: saved_step(run) >= 5)
+        yield child
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+
+
 @linux_only
-def test_processes_train_as_one_stop_at_ctrl_c_and_resume(command: Command, text_file: Path, tmp_path: Path) -> None:
-    run = tmp_path / "checkpoints" / "text-001"
-    with started(tmp_path, *FOREVER) as process:
-        wait_for(lambda: saved_step(run) >= 5, process)
-        ranks = ranks_of(tmp_path)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out) == (130, "checkpoints/text-001\n")
+def test_processes_train_as_one_stop_at_ctrl_c_and_resume(
+    fork_server: ForkServer, command: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with spawned(fork_server, run) as child:
+        ranks = ranks_of(fork_server.folder)
+        os.kill(child.pid, signal.SIGINT)
+        assert (child.wait(), child.out) == (130, f"{run}\n")
     assert sorted(ranks) == [0, 1]
     step = saved_step(run)
-    assert f"Stopped at step {step:,}; everything is saved." in err
-    assert err.count("Stopping") == err.count("Saved in") == 1
-    assert ", processes: 2, threads: 1 each, seed: 0\n" in err
-    assert not re.search("Traceback|torch|Rank|error|warning", err)
+    assert f"Stopped at step {step:,}; everything is saved." in child.err
+    assert child.err.count("Stopping") == child.err.count("Saved in") == 1
+    assert ", processes: 2, threads: 1 each, seed: 0\n" in child.err
+    assert not re.search("Traceback|torch|Rank|error|warning", child.err)
     alone = charrnn.train(charrnn.load(run).config, out=tmp_path / "alone")
     next(event for event in alone if event.event == "step" and event.step == 5)
     alone.close()
@@ -257,16 +273,15 @@ def test_processes_train_as_one_stop_at_ctrl_c_and_resume(command: Command, text
 
 
 @linux_only
-def test_if_a_process_is_killed_the_others_end_with_one_error(text_file: Path, tmp_path: Path) -> None:
-    run = tmp_path / "checkpoints" / "text-001"
-    with started(tmp_path, "--quiet", *FOREVER) as process:
-        wait_for(lambda: saved_step(run) >= 5, process)
-        ranks = ranks_of(tmp_path)
+def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server: ForkServer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    # The processes are forked: there is one thread yet, and a store in another that waits for them.
+    with spawned(fork_server, run, "--quiet", prepare="child_faults:fork_processes") as child:
+        ranks = list(map(int, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()))
         os.kill(ranks[1], signal.SIGKILL)
-        out, err = process.communicate(timeout=SECONDS)
-        assert not ranks_of(tmp_path)
-    assert (process.returncode, out) == (1, "")
-    assert err.splitlines() == [
+        assert (child.wait(), child.out) == (1, "")
+        assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+    assert child.err.splitlines() == [
         "error: process 1 was killed by SIGKILL, so training ended: is there enough memory?",
         "       what was saved is intact: continue with --resume",
     ]
