@@ -231,7 +231,7 @@ def test_the_command_opens_the_text_it_is_given_with_the_figures_of_visualize(
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
     reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
     opened: list[Explorer] = []
-    monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.apps.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
     ran = command("explore", "--text", "mine.txt", "--chars", 300)
     assert (ran.code, ran.out) == (0, "")
@@ -568,7 +568,7 @@ def test_off_a_terminal_and_without_textual_it_says_so(
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
     assert "fills a terminal" in ran.err and instead in ran.err and len(ran.err.splitlines()) <= 3
-    monkeypatch.setattr("charrnn.cli.streams.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.apps.terminal.find_spec", lambda name: None)
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: charrnn {name} needs the package textual.")

@@ -15,6 +15,7 @@ from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
 from charrnn.generation.records import Prediction
 from charrnn.lab.history import CellHistory, history_table
 from charrnn.lab.novelty import Copy, Novelty
+from charrnn.lab.numbers import predictions_table
 from charrnn.text.catalogue import load_catalogue
 from charrnn.views.findings import findings_pictures
 from charrnn.views.losses import how_to_read, losses_table
@@ -23,7 +24,6 @@ from charrnn.views.tables import (
     contributions_table,
     findings_table,
     plain_table,
-    predictions_table,
     settings_table,
     skipped_lines,
 )

@@ -291,7 +291,7 @@ def test_how_a_continuation_is_shown() -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     """The editors that the command opens, which are left at once."""
     found: list[Writer] = []
-    monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.apps.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Writer, "run", lambda self: not found.append(self))
     return found
 

@@ -30,6 +30,7 @@ from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.lab.directions import Direction, DirectionText, direction_pictures
 from charrnn.lab.gradients import GradientReach, gradient_chart
 from charrnn.lab.history import CellHistory, history_table
+from charrnn.lab.numbers import predictions_table
 from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart
@@ -37,7 +38,7 @@ from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
 from charrnn.views.losses import evaluation_view, losses_table
 from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
-from charrnn.views.tables import ablation_table, plain_table, predictions_table, runs_view
+from charrnn.views.tables import ablation_table, plain_table, runs_view
 from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000

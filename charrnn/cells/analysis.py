@@ -37,9 +37,7 @@ from charrnn.cells.scores import (
     is_bounded,
     label_by_name,
     measure,
-    measure_all,
     order_scores,
-    rank,
 )
 from charrnn.cells.trace import Activations, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
@@ -198,25 +196,6 @@ class CellAnalysis:
         self.cache.save()
         return order_scores(scores, skipped, len(self.text), self.num_cells)
 
-    def ranking(self, detectors: Sequence[str | Detector] | None = None) -> dict[str, tuple[CellScore, ...]]:
-        """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores them.
-
-        Raises UsageError for an unknown detector, DataError for a text too short.
-        """
-        targets, _ = choose_targets(self.text.text, get_detectors(detectors))
-        measured = self.measure(targets)
-        second_halves = self.kept_each(
-            "second half",
-            [self.target_key(target) for target in targets],
-            Floats,
-            lambda missing: measure_all(self._read_scoring_half(), [targets[place] for place in missing]),
-            fits=lambda found: is_bounded(found, self.num_cells),
-        )
-        return {
-            target.name: rank(target, one, associations, self.num_units)
-            for target, one, associations in zip(targets, measured, second_halves, strict=True)
-        }
-
     def passages(
         self,
         findings: CellFindings,
@@ -365,15 +344,6 @@ class CellAnalysis:
     def reader(self, network: CharRNN) -> Read:
         """Return what reads parts of the text with a network, for `scores`."""
         return lambda begin, end: stream_cells(network, self.text.part(begin, end))
-
-    def _read_scoring_half(self) -> Floats:
-        """Compute every cell's value (n, C) at each character of the scoring half."""
-        cells = np.empty((len(self.text) - self.half, self.num_cells), np.float32)
-        with task("reading, to score all cells", len(cells)) as advance:
-            for indices, values in self.reader(self.network())(self.half, len(self.text)):
-                cells[indices] = values
-                advance(len(indices))
-        return cells
 
     def _parts(self, shown: Sequence[CellScore], labels: Mapping[str, Labels]) -> list[slice]:
         """Look up the passage of each finding and select those that are missing, after reading the scoring half."""

@@ -19,7 +19,6 @@ from charrnn.cells.statistics import (
     Choice,
     LabelledHistograms,
     Moments,
-    auc,
     average_ranks,
     best_by_chance,
     interior,
@@ -27,7 +26,6 @@ from charrnn.cells.statistics import (
     resample_score,
     score_cell,
     score_from_association,
-    spearman,
 )
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
@@ -390,51 +388,3 @@ def _score_baseline(read: Read, targets: Sequence[Target], half: int) -> dict[in
         index: measure_score(values, targets[index].labels[half : half + second], choice.polarity)
         for index, choice, values in zip(scored, choices, kept, strict=True)
     }
-
-
-def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:
-    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1, or Spearman's rho.
-
-    cells (n, C) are the values over that half.
-    """
-    associations = np.empty((len(targets), cells.shape[1]), np.float32)
-    with task("scoring all cells", cells.shape[1], unit="cells") as advance:
-        for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
-            here = slice(begin, begin + CELLS_AT_ONCE)
-            ranks = average_ranks(cells[:, here])
-            for index, target in enumerate(targets):
-                labels = target.labels[target.half :]
-                associations[index, here] = 2 * auc(ranks, labels) - 1 if target.is_yes_no else spearman(ranks, labels)
-            advance(ranks.shape[1])
-    return list(associations)
-
-
-def rank(target: Target, measured: Measured, second_half: Float32Array, num_units: int) -> tuple[CellScore, ...]:
-    """Return the scores of all cells for a target: the selected one first, the others by strength on the choosing half.
-
-    The selected cell has its score from `measure`. The chance level and the score of the untrained
-    baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units` is H.
-    """
-    best = measured.score.layer * num_units + measured.score.unit
-    order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
-    order.remove(best)  # not always the strongest: see `_visible`
-    scores = [measured.score]
-    for cell in order:
-        chosen_on = float(measured.first_half[cell])
-        polarity = 1 if chosen_on >= 0 else -1
-        reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=target.is_yes_no)
-        scores.append(
-            CellScore(
-                detector=target.name,
-                layer=cell // num_units,
-                unit=cell % num_units,
-                polarity=polarity,
-                num_positive=measured.score.num_positive,
-                auc=reached if target.is_yes_no else None,
-                spearman=None if target.is_yes_no else reached,
-                chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
-                untrained=measured.score.untrained,
-                null_level=measured.score.null_level,
-            )
-        )
-    return tuple(scores)

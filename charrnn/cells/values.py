@@ -272,13 +272,6 @@ def number_sentences(text: str) -> NDArray[np.int64]:
     return np.cumsum(starts)
 
 
-def passages_in(text: str, values: Float32Array) -> tuple[CellPassage, ...]:
-    """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over it."""
-    drawn = np.random.default_rng(0).permutation(len(values))
-    places = list(extreme_passages(values.astype(np.float16), text, number_sentences(text), drawn))
-    return read_passages(text, places, [values[place.begin : place.end] for place in places])
-
-
 def read_passages(text: str, places: Sequence[PassagePlace], values: Sequence[Float32Array]) -> tuple[CellPassage, ...]:
     """Return the passages of a text that are at these places, with values (n,) of each to four decimals."""
     return tuple(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cells.analysis import CellAnalysis
 
-__all__ = ("DETECTOR_OPTIONS", "WITH", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
+__all__ = ("DETECTOR_OPTIONS", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 
 EVERYDAY = ("--cell", "--find", "--surprise")
 """The options of analyses in the first group of the help, of the options that everybody uses."""
@@ -27,14 +27,6 @@ ANALYSES = "More analyses"
 """The group of the other ones."""
 DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
 """For `Analysis.takes`: the options that choose detectors."""
-WITH = Option(
-    "--with",
-    "With --gradients or --spectrum: add another run to the charts (repeatable).",
-    "RUN",
-    name="beside",
-    repeatable=True,
-)
-"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names."""
 Measured = TypeVar("Measured")
 """What an analysis measures and then shows."""
 

@@ -84,10 +84,6 @@ TextOption = Annotated[
     str | None, typer.Option("--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE")
 ]
 """--text: read a file or standard input instead of held-out text."""
-UnknownOption = Annotated[
-    str, typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD")
-]
-"""--unknown: what happens to characters of a text that are not in the vocabulary."""
 SEVERAL_RUNS = "Several runs"
 """Panel of the options that take further runs."""
 MIX = Option(

@@ -2,12 +2,10 @@
 
 import os
 import sys
-from importlib.util import find_spec
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
 
 from charrnn.cli.flags import with_flags
-from charrnn.errors import UsageError, install_command
 from charrnn.views.export import to_json
 
 if TYPE_CHECKING:
@@ -88,26 +86,6 @@ def discard_output() -> None:
 def supports_cursor_control(stream: TextIO) -> bool:
     """Return whether a stream is a terminal that interprets cursor codes."""
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-
-
-def check_full_screen(command: str, instead: str) -> None:
-    """Raise UsageError where a command that fills the terminal cannot run; `instead` says what does the same without.
-
-    That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
-    """
-    if find_spec("textual") is None:
-        raise UsageError(
-            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: {install_command()}"
-        )
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError(f"{command} moves the cursor, which a terminal with TERM=dumb cannot do.\n{instead}")
-    if not fills_terminal():
-        raise UsageError(f"{command} fills a terminal: standard input, output and error must all be one.\n{instead}")
-
-
-def fills_terminal() -> bool:
-    """Return whether the keyboard and the screen are a terminal; textual draws on stderr."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)
 
 
 def can_animate(stream: TextIO) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from charrnn.api import Model, TextOrIds, load
-from charrnn.cli.analyses import WITH, Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, UsageError, named
 from charrnn.extensions import ModelMethod
@@ -45,6 +45,16 @@ EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
 """Shown instead of an empty chart."""
 LOWEST, HIGHEST = -12, 12
 """Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all other lines."""
+
+
+WITH = Option(
+    "--with",
+    "With --gradients or --spectrum: add another run to the charts (repeatable).",
+    "RUN",
+    name="beside",
+    repeatable=True,
+)
+"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,12 +17,13 @@ import typer
 from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.cli.arguments import load_model, to_content
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, result_console
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
@@ -30,11 +31,12 @@ from charrnn.errors import UsageError, counted, named
 from charrnn.extensions import ModelMethod
 from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.options import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.generation.records import Prediction
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
 from charrnn.model.portable_math import NUMPY
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
-from charrnn.views.tables import predictions_table
+from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible, visible
 
 MAX_UNITS = 16
@@ -395,6 +397,17 @@ def _number(value: float) -> str:
     return text.replace("-0.000", "0.000") if float(text) == 0 else text
 
 
+def predictions_table(predictions: Sequence[Prediction]) -> Table:
+    """Build the table of next characters, each with its probability and a bar."""
+    table = plain_table("next", "probability", "", right=("probability",))
+    for prediction in predictions:
+        shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
+        table.add_row(
+            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Bar(prediction.probability)
+        )
+    return table
+
+
 def predict(
     arguments: Annotated[
         list[str],
@@ -407,7 +420,10 @@ def predict(
         bool,
         typer.Option("--numbers", help=f"Print every number of each step, for networks of at most {MAX_UNITS} units."),
     ] = False,
-    unknown: UnknownOption = DEFAULT_UNKNOWN,
+    unknown: Annotated[
+        str,
+        typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD"),
+    ] = DEFAULT_UNKNOWN,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,

@@ -22,12 +22,12 @@ from rich.text import Text
 
 from charrnn.api import load_steps, open_folder
 from charrnn.cells.gates import INPUT_BLOCKS
-from charrnn.cli.analyses import WITH, Analysis, Option, Shown, Subject
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
 from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
-from charrnn.lab.gradients import log_segments, power_ticks
+from charrnn.lab.gradients import WITH, log_segments, power_ticks
 from charrnn.lab.history import FEW_STEPS, run_folder
 from charrnn.lab.numbers import DOUBLE, Doubles
 from charrnn.model.cells import Unitary

@@ -12,10 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.records import Ablation, AblationEffect, CellFindings, CellScore, Skipped
-from charrnn.generation.records import Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.catalogue import CatalogueEntry
-from charrnn.views.theme import all_visible, short_number, visible
+from charrnn.views.theme import all_visible, short_number
 
 _NAME_WIDTH = 10
 """Columns that a column of words keeps when the table is too wide."""
@@ -261,17 +260,6 @@ def clamped_table(
         inside, outside = (f"{name} over 0", "  at 0") if effect.is_count else (f"inside {name}", "  outside")
         add(inside, effect.ci_inside, *(one.change_inside for one in same))
         add(outside, effect.ci_outside, *(one.change_outside for one in same))
-    return table
-
-
-def predictions_table(predictions: Sequence[Prediction]) -> Table:
-    """Build the table of next characters, each with its probability and a bar."""
-    table = plain_table("next", "probability", "", right=("probability",))
-    for prediction in predictions:
-        shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
-        table.add_row(
-            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Bar(prediction.probability)
-        )
     return table
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from charrnn.apps.terminal import check_full_screen
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
-from charrnn.cli.streams import check_full_screen, warn
+from charrnn.cli.streams import warn
 
 CHARS_SHOWN = 8_000
 """Characters that are shown, unless another number is asked for."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
@@ -21,7 +23,8 @@ from textual.widgets import Static
 
 from charrnn.apps.explore.state import CellIndex, Clamp
 from charrnn.apps.full_screen import Job, StatusLine, bind
-from charrnn.cells.values import passages_in
+from charrnn.cells.records import CellPassage
+from charrnn.cells.values import extreme_passages, number_sentences, read_passages
 from charrnn.cli.streams import printable
 from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
 from charrnn.views.heatmap import fold, without_carriage_returns
@@ -139,6 +142,13 @@ class Legible:
             console = Console(file=console.file, width=width, color_system=None, markup=False, highlight=False)
         for text, style, control in console.render(self.drawn, options):
             yield Segment(text, style and style + Style(dim=False), control)
+
+
+def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ...]:
+    """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over it."""
+    drawn = np.random.default_rng(0).permutation(len(values))
+    places = list(extreme_passages(values.astype(np.float16), text, number_sentences(text), drawn))
+    return read_passages(text, places, [values[place.begin : place.end] for place in places])
 
 
 class Page(Screen[None]):

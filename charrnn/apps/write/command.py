@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.apps.terminal import check_full_screen
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import check_full_screen, warn
+from charrnn.cli.streams import warn
 from charrnn.errors import UsageError
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
