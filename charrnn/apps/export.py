@@ -19,9 +19,6 @@ from charrnn.cli.streams import print_json, print_path, warn
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.extensions import ModelMethod
 from charrnn.files import JSON, behind_links, json_to_bytes, write_atomically
-from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
-from charrnn.runs.description import Description
-from charrnn.runs.model_file import FORMAT_VERSION, NOTE, SUFFIX
 from charrnn.version import __version__
 from charrnn.views.export import ExportFormat, check_target
 
@@ -54,6 +51,10 @@ def _zip(model: Model, path: Path) -> Content:
 
     Of the names of its texts the folders are left out, so that no path of this machine leaves it.
     """
+    from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
+    from charrnn.runs.description import Description
+    from charrnn.runs.model_file import FORMAT_VERSION, NOTE, SUFFIX
+
     recorded = model.recorded_corpus
     shared = replace(
         model.config, corpus=tuple(map(_last_part, model.config.corpus)), init_from=None, extend_alphabet=False
@@ -104,6 +105,7 @@ def _onnx(model: Model, path: Path) -> Content:
 
 def _html(model: Model, path: Path) -> Content:
     from charrnn.apps.model_page.page import to_model_page
+    from charrnn.runs.model_file import SUFFIX
 
     run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
     return to_model_page(model, run, model.found_cells).encode("utf-8"), None

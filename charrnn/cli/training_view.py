@@ -18,8 +18,6 @@ from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import Progress, using
 from charrnn.runs.logs import MetricsLog
-from charrnn.text.documents import END
-from charrnn.text.vocab import REPLACEMENT
 from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
@@ -286,6 +284,9 @@ class TrainingView:
 
 def readable(text: str) -> str:
     """Return a sample as one line: ¶ for END (U+0000), · for characters that cannot be read."""
+    from charrnn.text.documents import END
+    from charrnn.text.vocab import REPLACEMENT
+
     words = text.replace(END, " ¶ ").split()
     shown = (("·", one)[one.isprintable() and one != REPLACEMENT] for one in " ".join(words))
     return re.sub("·+", "·", "".join(shown))
