@@ -133,16 +133,11 @@ def test_line_ends_and_control_characters_stay_on_their_line(page: CellPage) -> 
     assert "↵" in line and not {"\x1b", "\u202e", "␍"} & set(line), "↵ stands for both"
 
 
-@pytest.mark.parametrize(
-    ("timescale", "source", "decay", "expected"),
-    [
+def test_the_timescale_says_where_it_comes_from(page: CellPage) -> None:
+    for timescale, source, decay, expected in (
         (12.34, "f", 2.5, "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e"),
         (12.34, "autocorrelation", 12.34, "timescale 12.3 characters (from the autocorrelation)"),
         (None, "f", None, "timescale longer than can be measured (mean of the forget gate)"),
-    ],
-)
-def test_the_timescale_says_where_it_comes_from(
-    page: CellPage, timescale: float | None, source: str, decay: float | None, expected: str
-) -> None:
-    values = replace(page.values, timescale=timescale, timescale_from=source, decay=decay)
-    assert timescale_text(values).startswith(expected)
+    ):
+        values = replace(page.values, timescale=timescale, timescale_from=source, decay=decay)
+        assert timescale_text(values).startswith(expected)

@@ -13,24 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from random_networks import H, L, V, random_network
 
+from charrnn.cells import values as cell_values
 from charrnn.cells.records import LAGS, NUM_BINS, CellValues, PassagePlace
 from charrnn.cells.trace import Activations
-from charrnn.cells.values import (
-    CHARS_AFTER,
-    CHARS_BEFORE,
-    NUM_CANDIDATES,
-    NUM_CORRELATED,
-    NUM_DECILES,
-    NUM_EXTREMES,
-    NUM_LINES,
-    choose_passage,
-    contrasting_passages,
-    correlate,
-    extreme_passages,
-    measure_values,
-    most_changes,
-    number_sentences,
-)
+from charrnn.cells.values import NUM_CANDIDATES, NUM_DECILES, choose_passage, measure_values, number_sentences
 from charrnn.text.encoded import EncodedText
 
 WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
@@ -75,9 +61,9 @@ def test_the_correlations_are_those_of_numpy(measured: tuple[Activations, tuple[
     activations, cells = measured
     expected = np.corrcoef(activations.values.astype(np.float64))
     # Sums of 3,000 products in float32.
-    np.testing.assert_allclose(correlate(activations), expected, atol=1e-4)
+    np.testing.assert_allclose(cell_values.correlate(activations), expected, atol=1e-4)
     for column, one in enumerate(cells):
-        others = np.argsort(-np.abs(expected[column]))[1 : NUM_CORRELATED + 1]
+        others = np.argsort(-np.abs(expected[column]))[1 : cell_values.NUM_CORRELATED + 1]
         assert [other.layer * H + other.unit for other in one.correlated] == others.tolist()
 
 
@@ -139,13 +125,14 @@ def passages_by_loop(values: NDArray[np.float16], text: str, drawn: list[int]) -
 
     def is_free(index: int) -> bool:
         return all(
-            sentences[index] != sentences[other] and abs(index - other) >= CHARS_BEFORE + CHARS_AFTER
+            sentences[index] != sentences[other]
+            and abs(index - other) >= cell_values.CHARS_BEFORE + cell_values.CHARS_AFTER
             for _, _, other in chosen
         )
 
     def candidates() -> Iterator[tuple[str, int, list[int]]]:
-        yield from (("top", rank, order[::-1]) for rank in range(1, NUM_EXTREMES + 1))
-        yield from (("bottom", rank, order) for rank in range(1, NUM_EXTREMES + 1))
+        yield from (("top", rank, order[::-1]) for rank in range(1, cell_values.NUM_EXTREMES + 1))
+        yield from (("bottom", rank, order) for rank in range(1, cell_values.NUM_EXTREMES + 1))
         for decile in range(NUM_DECILES, 0, -1):
             begin, end = len(order) * (decile - 1) // NUM_DECILES, len(order) * decile // NUM_DECILES
             middle = (begin + end) // 2
@@ -164,7 +151,7 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars: int, seed: 
     text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
     values = (np.round(np.tanh(generator.normal(size=num_chars)) * num_levels) / num_levels).astype(np.float16)
     drawn = generator.permutation(num_chars)
-    passages = list(extreme_passages(values, text, number_sentences(text), drawn))
+    passages = list(cell_values.extreme_passages(values, text, number_sentences(text), drawn))
     assert [(one.kind, one.rank, one.index) for one in passages] == passages_by_loop(values, text, drawn.tolist())
     check_passages(passages, values, text)
 
@@ -175,7 +162,7 @@ def check_passages(passages: list[PassagePlace], values: NDArray[np.float16], te
     assert all(end <= begin for (_, end), (begin, _) in pairwise(places))
     for one in passages:
         assert 0 <= one.begin <= one.index < one.end <= len(text) and one.value == values[one.index]
-        assert one.index - one.begin <= CHARS_BEFORE and one.end - one.index <= CHARS_AFTER
+        assert one.index - one.begin <= cell_values.CHARS_BEFORE and one.end - one.index <= cell_values.CHARS_AFTER
 
 
 QUIET = "a plain line of words\n"
@@ -184,13 +171,13 @@ QUIET = "a plain line of words\n"
 def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
     # One span of half a passage has the largest variance; three short ones show more.
     text = "0123456789" * 4 + "\n"
-    block = (text * NUM_LINES) * 3
+    block = (text * cell_values.NUM_LINES) * 3
     labels = np.zeros(len(block), bool)
     third = len(block) // 3
     labels[: third // 2] = True
     for begin in (0, 60, 120):
         labels[third + begin : third + begin + 30] = True
-    candidates = contrasting_passages(block, labels, 0)
+    candidates = cell_values.contrasting_passages(block, labels, 0)
 
     def contrast(start: int) -> float:
         part = labels[start : start + third].astype(int)
@@ -204,9 +191,9 @@ def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
 
 
 def test_of_the_candidates_the_typical_one_is_shown_not_the_best() -> None:
-    text = ('she said "come in" and "sit" or "go"\n' + QUIET * (NUM_LINES - 1)) * 30
+    text = ('she said "come in" and "sit" or "go"\n' + QUIET * (cell_values.NUM_LINES - 1)) * 30
     labels = np.cumsum([character == '"' for character in text]) % 2 == 1
-    candidates = contrasting_passages(text, labels, 0)
+    candidates = cell_values.contrasting_passages(text, labels, 0)
     assert len(candidates) == NUM_CANDIDATES
     agreements = dict(zip([part.start for part in candidates], np.linspace(0.1, 0.9, NUM_CANDIDATES), strict=True))
     for sign in (1, -1):
@@ -219,7 +206,7 @@ def test_the_ablated_segment_has_the_most_label_changes(first: int) -> None:
     labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
     labels[5:30:2] = True
     for length in (1, 7, 60, 300 - first):
-        begin = most_changes(labels, first, length)
+        begin = cell_values.most_changes(labels, first, length)
         assert first <= begin <= 300 - length
 
         def num_changes(start: int, length: int = length) -> int:

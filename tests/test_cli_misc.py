@@ -45,14 +45,11 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
     assert ran.stdout.count(b"Usage: charrnn") == len(COMMANDS) + 1
 
 
-@pytest.mark.parametrize(
-    ("name", "first"),
-    [("sample", "--length --temp --seed --prime"), ("visualize", "--cell --detector --export")],
-)
-def test_the_first_screen_of_the_help(name: str, first: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_screen_of_the_help(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    lines = command(name, "--help").out.splitlines()
-    assert all(any(line.startswith(f"  {flag}") for line in lines[:23]) for flag in first.split()), lines[:23]
+    for name, first in (("sample", "--length --temp --seed --prime"), ("visualize", "--cell --detector --export")):
+        lines = command(name, "--help").out.splitlines()
+        assert all(any(line.startswith(f"  {flag}") for line in lines[:23]) for flag in first.split()), lines[:23]
 
 
 def test_the_version(command: Command) -> None:

@@ -8,20 +8,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import commands_of_pages
 import pytest
-from commands_of_pages import (
-    NEEDS_EXTRA,
-    NEEDS_NETWORK,
-    NEEDS_TERMINAL,
-    PYTHON,
-    SKIPPED,
-    Log,
-    blocks,
-    commands_of,
-    environment,
-    run_blocks,
-    small,
-)
+from commands_of_pages import NEEDS_EXTRA, NEEDS_NETWORK, NEEDS_TERMINAL, PYTHON, SKIPPED, Log, blocks, environment
 from environment import REPOSITORY
 from fixture_types import Command
 from synthetic import make_corpus
@@ -123,14 +112,16 @@ def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             patch.chdir(where)
             for name, value in environment(arguments).items():
                 patch.setenv(name, value)
-            ran = command(*small(arguments), stdin=stdin)
+            ran = command(*commands_of_pages.small(arguments), stdin=stdin)
         reason = NEEDS_TERMINAL.get(arguments[0])
         if reason is not None:
             return int(ran.code != 2 or reason not in ran.err), "", ran.err
         return ran.code, ran.out, ran.err
 
     def run(page: str) -> Log:
-        return run_blocks("".join(commands_of(language, block) for language, block in blocks(page)), folder, call)
+        return commands_of_pages.run_blocks(
+            "".join(commands_of_pages.commands_of(language, block) for language, block in blocks(page)), folder, call
+        )
 
     return run
 

@@ -45,26 +45,22 @@ def write(folder: Path, code: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [
+def test_a_file_labels_each_character(tmp_path: Path) -> None:
+    for code, expected in (
         ("def label(text):\n    return [c == 'a' for c in text]\n", [True, False, True]),
         ("def label(text):\n    return tuple(map(ord, text))\n", [97, 98, 97]),
         ("import numpy as np\ndef label(text):\n    return np.arange(len(text), dtype=np.uint8)\n", [0, 1, 2]),
         ("def label(text):\n    return [True, 2, False]\n", [1, 2, 0]),
-    ],
-)
-def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[int]) -> None:
-    detector = custom_detector(write(tmp_path, code))
-    labels = detector.label("aba")
-    assert labels is not None and labels.tolist() == expected
-    assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
-    assert detector.name == "mine.py" and not (tmp_path / "__pycache__").exists()
+    ):
+        detector = custom_detector(write(tmp_path, code))
+        labels = detector.label("aba")
+        assert labels is not None and labels.tolist() == expected
+        assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
+        assert detector.name == "mine.py" and not (tmp_path / "__pycache__").exists()
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
+def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
+    for code, message in (
         ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
         ("def half(n):\n    return n / 0\nhalf(1)\n", r"mine\.py, line 2: ZeroDivisionError"),
         ("x = '\xe9\x00'\n", r"The detector mine\.py failed: .*null bytes"),
@@ -75,11 +71,9 @@ def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[
         (f"{LABEL}return 'abc'", r"each of the 3 characters, not str\."),
         (f"{LABEL}return [1, 0.5, 2]", r"one of them is 0\.5\."),
         (f"{LABEL}return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
-    ],
-)
-def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path, code: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        custom_detector(write(tmp_path, code)).label("aba")
+    ):
+        with pytest.raises(UsageError, match=message):
+            custom_detector(write(tmp_path, code)).label("aba")
 
 
 def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:

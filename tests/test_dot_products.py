@@ -13,22 +13,12 @@ pytest.importorskip("numba")
 from numba import njit
 
 from charrnn.code_cache import TARGET
-from charrnn.scale.dot_products import (
-    ALIGNMENT,
-    COLUMN_MULTIPLE,
-    INSTRUCTION_SETS,
-    MOST_BITS,
-    InstructionSet,
-    Memory,
-    choose_instruction_set,
-    make_dot,
-    pack_matrix,
-    padded,
-)
+from charrnn.scale import dot_products
+from charrnn.scale.dot_products import ALIGNMENT, COLUMN_MULTIPLE, InstructionSet, choose_instruction_set, make_dot
 
 AVAILABLE = [
     found
-    for found in INSTRUCTION_SETS
+    for found in dot_products.INSTRUCTION_SETS
     if not found.feature or f"+{found.feature}," in f"{TARGET[2]}," or (found.feature == "sse2" and "x86" in TARGET[0])
 ]
 NUM_STREAMS = 5
@@ -43,7 +33,7 @@ def matrix_of(values: NDArray[Any], bits: int) -> Matrix:
 
 def inputs_of(x: NDArray[np.int64], bits: int, chosen: InstructionSet) -> NDArray[np.uint8]:
     """Whole numbers (B, C) as the bytes (B, 2 * padded C) that an instruction set reads."""
-    width = padded(x.shape[1], COLUMN_MULTIPLE)
+    width = dot_products.padded(x.shape[1], COLUMN_MULTIPLE)
     if not chosen.splits_inputs:
         shorts = np.zeros((len(x), width), np.int16)
         shorts[:, : x.shape[1]] = x
@@ -71,7 +61,7 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
                 dot_one(weights, num_columns, x, 0, begin, np.int64(out) + 4 * row, 0)
 
     def product(matrix: Matrix, x: NDArray[np.int64]) -> NDArray[np.int32]:
-        packed = pack_matrix(matrix, chosen)
+        packed = dot_products.pack_matrix(matrix, chosen)
         sums = np.zeros((len(x), len(packed.start)), np.int32)
         run(packed.values, packed.start, inputs_of(x, matrix.bits, chosen), sums)
         assert not sums[:, len(matrix.values) :].any(), "rows that only fill a group are zero"
@@ -83,7 +73,7 @@ def make_product(chosen: InstructionSet) -> Callable[..., NDArray[np.int32]]:
 @pytest.mark.parametrize("chosen", AVAILABLE, ids=lambda chosen: chosen.name)
 def test_sums_are_exact(chosen: InstructionSet) -> None:
     product, generator = make_product(chosen), np.random.default_rng(1)
-    for num_rows, num_columns, bits in ((1, 1, MOST_BITS), (65, 21, 12), (130, 129, 10), (7, 512, 8)):
+    for num_rows, num_columns, bits in ((1, 1, dot_products.MOST_BITS), (65, 21, 12), (130, 129, 10), (7, 512, 8)):
         values = generator.integers(-127, 128, (num_rows, num_columns))
         x = generator.integers(-(2**bits), 2**bits + 1, (NUM_STREAMS, num_columns))
         # The largest inputs and weights there are, of both signs: int16 sums of them would saturate.
@@ -101,7 +91,7 @@ def test_the_best_instruction_set_of_a_processor_is_chosen() -> None:
 
 def test_every_array_starts_on_a_cache_line_and_is_whole() -> None:
     parts = [np.arange(3, dtype=np.int8), np.zeros(0, np.float32), np.arange(70.0).reshape(7, 10).T]
-    memory = Memory([part.nbytes for part in parts])
+    memory = dot_products.Memory([part.nbytes for part in parts])
     memory.fill(parts)
     for address, part in zip(memory.addresses, parts, strict=True):
         assert address % ALIGNMENT == 0

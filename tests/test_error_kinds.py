@@ -12,20 +12,8 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.evaluation.losses import CharLosses
-from charrnn.lab import error_kinds as error_kinds_module
-from charrnn.lab.error_kinds import (
-    KINDS,
-    MEMORY_LENGTHS,
-    NO_ERROR,
-    attribute_errors,
-    best_ngram_nats,
-    class_of,
-    classes_of,
-    count_words,
-    error_kinds,
-    summarize_errors,
-    word_pattern,
-)
+from charrnn.lab import error_kinds as kinds_module
+from charrnn.lab.error_kinds import KINDS, NO_ERROR, attribute_errors, class_of, error_kinds, summarize_errors
 from charrnn.lab.long_range import long_range
 from charrnn.lab.ngrams import NgramModel
 from charrnn.text.encoded import decode_each
@@ -71,7 +59,7 @@ def naive_kind(text: str, position: int, probability: float, ngram: float, train
     document = text.rfind("\0", 0, position) + 1
     for match in re.finditer(r"[A-Za-z]+(?:'[A-Za-z]+)*", text):
         if match.start() <= position < match.end():
-            for length in MEMORY_LENGTHS:
+            for length in kinds_module.MEMORY_LENGTHS:
                 memory = text[max(document, match.start() - length) : match.start()]
                 if position > match.start() and match.group() in memory:
                     return f"memory-{length}"
@@ -95,7 +83,7 @@ def is_inner_apostrophe(text: str, position: int) -> bool:
 @pytest.mark.parametrize("block_chars", [7, 1 << 18])
 @pytest.mark.parametrize("has_gaps", [False, True])
 def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_kinds_module, "BLOCK_CHARS", block_chars)
+    monkeypatch.setattr(kinds_module, "BLOCK_CHARS", block_chars)
     generator = np.random.default_rng(5)
 
     def draw(num: int) -> str:
@@ -141,7 +129,7 @@ def test_the_best_n_gram_is_that_of_any_order() -> None:
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)
-    best = best_ngram_nats(model, ids, positions)
+    best = kinds_module.best_ngram_nats(model, ids, positions)
     probabilities = model.char_probabilities(ids, positions, range(1, 6))
     np.testing.assert_allclose(np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5)  # float32 nats
     assert len(np.unique(probabilities.argmax(axis=0))) > 2, "one order that is always the best would test little"
@@ -167,7 +155,7 @@ def vocab_of(text: str) -> Vocab:
 
 
 def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
-    return word_pattern(classes_of(vocab)).findall(decode_each(vocab, vocab.encode(text)))
+    return kinds_module.word_pattern(kinds_module.classes_of(vocab)).findall(decode_each(vocab, vocab.encode(text)))
 
 
 def test_every_character_has_a_class() -> None:
@@ -197,7 +185,7 @@ def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() ->
 @pytest.mark.parametrize("kind", ["char", "byte"])
 @pytest.mark.parametrize("block_chars", [8, 64, 1 << 20])
 def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(error_kinds_module, "DECODED_CHARS", block_chars)
+    monkeypatch.setattr(kinds_module, "DECODED_CHARS", block_chars)
     generator = np.random.default_rng(3)
     # Words of at most three characters and single spaces: no half block of 8 is without a space.
     pieces = ["a", "b", "ab", "ba", "a'b", "é", "bé", "12"]
@@ -208,5 +196,5 @@ def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, m
     expected = Counter(re.findall(r"\w+(?:'\w+)*", text))
     wanted = {word: index for index, word in enumerate([*expected, "zz"])}
     keys = {word.encode().decode("latin-1") if kind == "byte" else word: index for word, index in wanted.items()}
-    counts = count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
+    counts = kinds_module.count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
     assert counts.tolist() == [expected[word] for word in wanted]

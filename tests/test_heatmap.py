@@ -14,15 +14,8 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.heatmap import (
-    ABOUT_OWN_SCALE,
-    SURPRISE_LEGEND,
-    GuessMap,
-    HeatMap,
-    Legend,
-    SurpriseMap,
-    scale_pictures,
-)
+from charrnn.views import heatmap
+from charrnn.views.heatmap import ABOUT_OWN_SCALE, SURPRISE_LEGEND, HeatMap, Legend, SurpriseMap, scale_pictures
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Scale, scale_of, visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -177,7 +170,7 @@ def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
         (60, ["ab語d", "bc↵  ", "␣ 語 ", "x    ", ""]),
         (2, ["ab", "bc", "␣ ", "x ", "", "語", "↵ ", "語", "", "d", ""]),
     ):
-        assert plain(GuessMap("ab語d", [0.0] * 4, GUESSES), width) == expected
+        assert plain(heatmap.GuessMap("ab語d", [0.0] * 4, GUESSES), width) == expected
 
 
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:

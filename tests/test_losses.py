@@ -10,15 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.evaluation import losses as loss_module
-from charrnn.evaluation.losses import (
-    WINDOWED_LENGTH,
-    char_losses,
-    num_scored_chars,
-    scored_positions,
-    stateful_block_sums,
-    stateful_nats,
-    windowed_block_sums,
-)
+from charrnn.evaluation.losses import WINDOWED_LENGTH, char_losses, scored_positions, stateful_block_sums, stateful_nats
 from charrnn.intervals import BlockSums
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
@@ -46,7 +38,7 @@ def make_ids(num_chars: int) -> IdArray:
 
 
 def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "fp32") -> float:
-    return windowed_block_sums(network, ids, precision=precision).mean
+    return loss_module.windowed_block_sums(network, ids, precision=precision).mean
 
 
 @torch.no_grad()
@@ -82,7 +74,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars: int | Non
     naive = -logits[:, 0].log_softmax(-1).numpy()[np.arange(len(ids) - 1), ids[1:]]
     losses = char_losses(network, ids, first, precision="fp32", max_chars=max_chars)
     np.testing.assert_allclose(losses.nats, naive[losses.positions - 1], rtol=0, atol=NEAR)
-    assert len(losses) == num_scored_chars(len(ids) - first, max_chars) <= (max_chars or len(ids))
+    assert len(losses) == loss_module.num_scored_chars(len(ids) - first, max_chars) <= (max_chars or len(ids))
     read: list[Task] = []
     with using(CallbackProgress(read.append)):
         mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)

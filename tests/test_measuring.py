@@ -81,53 +81,35 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
 
-@pytest.mark.parametrize(
-    ("asked", "weights", "milliseconds", "expected"),
-    [
+def test_minutes_take_the_fastest_threads(monkeypatch: pytest.MonkeyPatch, four_threads: None, clock: Clock) -> None:
+    for asked, weights, milliseconds, expected in (
         ("auto", 10**3, {4: 10, 3: 9.5, 1: 30}, 4),
         ("auto", 10**3, {4: 40, 3: 36, 1: 30}, 1),
         (2, 10**3, {2: 40}, 2),
         ("auto", 10**10, {4: 40}, 4),  # a step on fewer would take longer than all that is to be measured
-    ],
-)
-def test_minutes_take_the_threads_that_measure_fastest(
-    monkeypatch: pytest.MonkeyPatch,
-    four_threads: None,
-    clock: Clock,
-    asked: Any,
-    weights: int,
-    milliseconds: dict[int, float],
-    expected: int,
-) -> None:
-    monkeypatch.setattr(measuring, "num_recurrent_weights", lambda config: weights)
-    clock(lambda trainer: milliseconds[torch.get_num_threads()] / 1000)
-    config = make_config(threads=asked, steps=None, minutes=1.0)
-    seconds, threads = measure_step(config, make_batches(), V, CPU, 0.5)
-    assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
-    assert torch.get_num_threads() == 4
+    ):
+        monkeypatch.setattr(measuring, "num_recurrent_weights", lambda config, weights=weights: weights)
+        clock(lambda trainer, milliseconds=milliseconds: milliseconds[torch.get_num_threads()] / 1000)
+        config = make_config(threads=asked, steps=None, minutes=1.0)
+        seconds, threads = measure_step(config, make_batches(), V, CPU, 0.5)
+        assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
+        assert torch.get_num_threads() == 4
 
 
-@pytest.mark.parametrize(
-    ("asked", "units", "expected"), [("auto", 12, 1), ("auto", 64, 2), ("auto", 512, 4), (3, 12, 3)]
-)
-def test_steps_take_a_thread_for_every_32_units(four_threads: None, asked: Any, units: int, expected: int) -> None:
-    assert choose_threads(make_config(threads=asked, hidden_size=units)) == expected
+def test_steps_take_a_thread_for_every_32_units(four_threads: None) -> None:
+    for asked, units, expected in (("auto", 12, 1), ("auto", 64, 2), ("auto", 512, 4), (3, 12, 3)):
+        assert choose_threads(make_config(threads=asked, hidden_size=units)) == expected
 
 
-@pytest.mark.parametrize(
-    ("precision", "units", "has_instructions", "expected"),
-    [
+def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for precision, units, has_instructions, expected in (
         ("fp32", 512, True, "fp32"),
         ("bf16", 12, False, "bf16"),
         ("auto", 512, False, "fp32"),
         ("auto", 128, True, "bf16"),
         ("auto", 127, True, "fp32"),
-    ],
-)
-def test_auto_is_bf16_for_128_units_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch, precision: str, units: int, has_instructions: bool, expected: str
-) -> None:
-    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: has_instructions)
-    config = make_config(precision=precision, hidden_size=units)
-    assert choose_precision(config, CPU) == expected
-    assert choose_precision(config, torch.device("cuda")) == ("bf16" if units == 127 else expected)
+    ):
+        monkeypatch.setattr(measuring, "has_fast_bf16", lambda device, is_fast=has_instructions: is_fast)
+        config = make_config(precision=precision, hidden_size=units)
+        assert choose_precision(config, CPU) == expected
+        assert choose_precision(config, torch.device("cuda")) == ("bf16" if units == 127 else expected)

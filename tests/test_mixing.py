@@ -150,18 +150,15 @@ def test_the_end_of_a_document_resets_every_model() -> None:
         mix([models[0], built("lstm", "c")])
 
 
-@pytest.mark.parametrize(
-    ("weights", "mode", "message"),
-    [
+def test_wrong_weights_and_modes_are_refused(pair: tuple[Model, Model]) -> None:
+    for weights, mode, message in (
         ((0.5, 0.6), "mixture", "sum 1.1; it must be 1"),
         ((float("nan"), 1.0), "mixture", "is nan; it must be between 0 and 1"),
         ((1.0,), "mixture", "2 models and 1 weight"),
         (None, "produkt", "Did you mean product"),
-    ],
-)
-def test_wrong_weights_and_modes_are_refused(pair: tuple[Model, Model], weights: Any, mode: Any, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        mix(pair, weights, mode=mode)
+    ):
+        with pytest.raises(UsageError, match=message):
+            mix(pair, weights, mode=mode)
 
 
 def test_what_cannot_be_mixed_is_refused(pair: tuple[Model, Model]) -> None:

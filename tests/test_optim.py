@@ -15,19 +15,7 @@ from hypothesis import strategies as st
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
 from charrnn.training import optim
-from charrnn.training.optim import (
-    EPSILON,
-    ITERATIONS,
-    RATE_FACTORS,
-    SGD,
-    AdamW,
-    Muon,
-    RMSProp,
-    learning_rate_at,
-    make_optimizers,
-    orthogonal,
-    update_average,
-)
+from charrnn.training.optim import ITERATIONS, RATE_FACTORS, SGD, AdamW, Muon, RMSProp, make_optimizers, orthogonal
 
 PEAK = 0.004
 
@@ -39,7 +27,7 @@ def make_config(**changes: Any) -> Config:
 
 def schedule(num_steps: int, **changes: Any) -> list[float]:
     config = make_config(steps=num_steps, **changes)
-    return [learning_rate_at(step, config) for step in range(num_steps)]
+    return [optim.learning_rate_at(step, config) for step in range(num_steps)]
 
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
@@ -128,7 +116,7 @@ def test_adamw_is_that_of_torch_without_the_private_kernel_too(monkeypatch: pyte
 @pytest.mark.parametrize("name", ["rmsprop", "sgd"])
 def test_rmsprop_and_sgd_are_those_of_torch_with_decoupled_decay(name: str) -> None:
     weights, copies = make_weights(torch.float64), make_weights(torch.float64)
-    theirs: torch.optim.Optimizer = torch.optim.RMSprop(copies, alpha=0.97, eps=EPSILON)
+    theirs: torch.optim.Optimizer = torch.optim.RMSprop(copies, alpha=0.97, eps=optim.EPSILON)
     if name == "sgd":
         theirs = torch.optim.SGD(copies, lr=0.1, momentum=0.97)
     make = {"rmsprop": RMSProp, "sgd": SGD}[name]
@@ -206,7 +194,7 @@ def test_the_average_follows_its_formula(step: int, decay: float) -> None:
     weights = [torch.tensor([2.0, 5.0], dtype=torch.float64), torch.tensor([[-0.5]], dtype=torch.float64)]
     kept = min(decay, (1 + step) / (10 + step))
     expected = [kept * old + (1 - kept) * new for old, new in zip(averaged, weights, strict=True)]
-    update_average(averaged, weights, decay, step)
+    optim.update_average(averaged, weights, decay, step)
     # Float64, a handful of operations on numbers up to 5.
     torch.testing.assert_close(averaged, expected, rtol=0.0, atol=1e-12)
     assert weights[0].tolist() == [2.0, 5.0]

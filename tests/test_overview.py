@@ -17,17 +17,9 @@ from charrnn.cli.runs import MAX_CURVES
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.network import load_network
 from charrnn.progress import CallbackProgress, using
+from charrnn.runs import overview
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.overview import (
-    SORT_KEYS,
-    RunSummary,
-    learning_curves,
-    read_learning_curve,
-    run_summaries,
-    select_runs,
-    summarize,
-    text_name,
-)
+from charrnn.runs.overview import RunSummary, learning_curves, read_learning_curve, run_summaries, select_runs
 from charrnn.runs.reader import RunReader
 from charrnn.views.tables import runs_view
 from charrnn.views.theme import short_number
@@ -67,7 +59,7 @@ def test_a_summary_counts_weights_and_characters(build: Build) -> None:
     import charrnn
 
     path = build("chain", step(1, 1.0), validation(1, 1.5, 1.25), step(2, 3.0))
-    found = summarize(RunReader(path))
+    found = overview.summarize(RunReader(path))
     model = charrnn.load(path)
     network = load_network(model.config, len(model.vocab), dict(model.network.state_dict()))
     assert found.num_parameters == network.num_parameters
@@ -80,7 +72,7 @@ def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: py
     state = {"step": 2, "best_nats": 1.25, "best_step": 1}
     for changes, logged in (({}, None), ({"best_nats": 1.1}, 1.25), ({"step": 9}, 0.5)):
         monkeypatch.setattr(RunReader, "newest_state", lambda self, given=state | changes: (given, None))
-        found = summarize(folder).warnings
+        found = overview.summarize(folder).warnings
         assert found == read_learning_curve(folder).warnings and len(found) == (logged is not None)
         assert all(f"{logged} in {folder.path / 'metrics.jsonl'} and 1." in text for text in found)
 
@@ -88,7 +80,7 @@ def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: py
 def test_a_text_is_named_in_short() -> None:
     gz, pattern = "/texts/tiny shakespeare.txt.gz", "texts/novels/**/*.txt"
     names = {(): "standard library", (gz,): "tiny shakespeare", ("-", "c.txt"): "stdin +1", (pattern,): "novels"}
-    assert {corpus: text_name(corpus) for corpus in names} == names
+    assert {corpus: overview.text_name(corpus) for corpus in names} == names
 
 
 def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) -> None:
@@ -116,7 +108,7 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_p
 
     assert names() == ["b", "c", "a"]
     assert names(sort="loss") == names(sort="name") == ["a", "b", "c"]
-    for column in SORT_KEYS:
+    for column in overview.SORT_KEYS:
         assert sorted(names(sort=column)) == ["a", "b", "c"]
     assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)] == ["c", "a"]
 

@@ -8,22 +8,7 @@ from rich.color import Color
 from rich.style import Style
 
 from charrnn.views import theme as palette
-from charrnn.views.theme import (
-    BACKGROUND_VARIABLE,
-    HUES,
-    MIN_CONTRAST,
-    NUM_SHADES,
-    PAPERS,
-    Background,
-    Depth,
-    Palette,
-    background_of,
-    contrast,
-    shade,
-    steps,
-    to_oklab,
-    xterm_colour,
-)
+from charrnn.views.theme import BACKGROUND_VARIABLE, HUES, NUM_SHADES, PAPERS, Background, Depth, Palette, to_oklab
 
 BACKGROUNDS: tuple[Background, ...] = ("dark", "light", "unknown")
 DEPTHS: tuple[Depth, ...] = ("truecolor", "256")
@@ -56,7 +41,7 @@ def colours_of(style: Style, background: Background) -> tuple[str, str]:
             return "#ffffff" if background == "light" else "#000000"
         if colour.number is None:
             return colour.get_truecolor().hex
-        return xterm_colour(colour.number)
+        return palette.xterm_colour(colour.number)
 
     return hex_of(style.bgcolor), hex_of(style.color)
 
@@ -76,7 +61,7 @@ def test_oklab_of_the_primaries() -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_is_the_middle_and_lightness_is_monotone(dark: bool) -> None:
-    shades = steps(dark)
+    shades = palette.steps(dark)
     paper = PAPERS["dark" if dark else "light"].paper
     assert len(shades) == 2 * NUM_SHADES + 1 and shades[NUM_SHADES][0] == paper
     lightness = [to_oklab(background)[0] for background, _ in shades]
@@ -89,7 +74,7 @@ def test_the_page_is_the_middle_and_lightness_is_monotone(dark: bool) -> None:
 @pytest.mark.parametrize("background", BACKGROUNDS)
 @pytest.mark.parametrize("hue", HUES)
 def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hue: str) -> None:
-    shades = [PAPERS[background].paper, *(shade(background, hue, step)[0] for step in range(1, NUM_SHADES + 1))]
+    shades = [PAPERS[background].paper, *(palette.shade(background, hue, step)[0] for step in range(1, NUM_SHADES + 1))]
     gaps = [distance(*pair) for pair in itertools.pairwise(shades)]
     assert max(gaps) - min(gaps) < 0.008, "rounding to 8 bits moves each end of a gap by less than 0.004"
     # A colour outside sRGB would be clipped, and have another lightness and chroma than intended.
@@ -105,7 +90,7 @@ def test_text_is_legible_on_every_shade(background: Background, depth: Depth, hu
     drawn = Palette(background, depth)
     styles = [style for step in range(NUM_SHADES + 1) if (style := drawn.share(hue, step / NUM_SHADES))]
     assert styles and drawn.share(hue, 0) == drawn.share(hue, math.nan) == Style()
-    assert all(contrast(*colours_of(style, background)) >= MIN_CONTRAST for style in styles)
+    assert all(palette.contrast(*colours_of(style, background)) >= palette.MIN_CONTRAST for style in styles)
 
 
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
@@ -130,4 +115,4 @@ def test_the_background_is_named_or_known_from_the_terminal() -> None:
         ({"COLORFGBG": "15;default"}, "unknown"),
         ({"COLORFGBG": ";"}, "unknown"),
     ):
-        assert background_of(environment) == background
+        assert palette.background_of(environment) == background

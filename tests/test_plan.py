@@ -32,20 +32,17 @@ RARE_NOTE = "{} too rare to learn: read as unknown"
 BYTES_NOTE = "`alphabet=byte` learns every character of such a text"
 
 
-@pytest.mark.parametrize(
-    ("rare", "planned", "notes"),
-    [
+def test_unknown_characters_are_counted(tmp_path: Path) -> None:
+    for rare, planned, notes in (
         ("", {}, []),
         (RARE, {}, [RARE_NOTE.format("2 of 21,002 characters are")]),
         (RARE[0], {}, [RARE_NOTE.format("1 of 21,001 characters is")]),
         (RARE, OLD, [UNKNOWN]),
         (RARE, {**OLD, "extend_alphabet": True}, [RARE_NOTE.format("2 of 21,002 characters are")]),
         (MANY, {}, [RARE_NOTE.format("300 of 21,300 characters are"), BYTES_NOTE]),
-    ],
-)
-def test_unknown_characters_are_counted(tmp_path: Path, rare: str, planned: dict[str, Any], notes: list[str]) -> None:
-    assert notes_on(tmp_path, COMMON + rare, planned) == notes
-    assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
+    ):
+        assert notes_on(tmp_path, COMMON + rare, planned) == notes
+        assert notes_on(tmp_path, COMMON + rare, alphabet="byte") == []
 
 
 def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,20 +16,10 @@ from environment import python_path
 from hand_built import TEXTS, text_hash
 
 from charrnn.generation import sampling
+from charrnn.model import portable_math
 from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
-from charrnn.model.portable_math import (
-    EXACT,
-    NUMPY,
-    SUM_BITS,
-    TANH_LIMIT,
-    Float32Array,
-    Matrix,
-    exact_cos_sin,
-    exact_fft,
-    exact_product,
-    exact_tanh,
-)
+from charrnn.model.portable_math import EXACT, NUMPY, SUM_BITS, TANH_LIMIT, Matrix, exact_product, exact_tanh
 
 
 @pytest.mark.parametrize("num_terms", [0, 1, 3, 64, 5000])
@@ -52,7 +42,7 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> N
 
 def test_cosine_and_sine_are_right() -> None:
     angles = np.concatenate([np.linspace(-50, 50, 100_001), np.arange(-9, 9) * np.pi / 4, [0.0, 1e-300, 1e5]])
-    cos, sin = exact_cos_sin(angles)
+    cos, sin = portable_math.exact_cos_sin(angles)
     np.testing.assert_allclose(cos, np.cos(angles), rtol=0, atol=4e-16)
     np.testing.assert_allclose(sin, np.sin(angles), rtol=0, atol=4e-16)
     angles = np.linspace(-7, 7, 1001).astype(np.float32)
@@ -64,7 +54,7 @@ def test_cosine_and_sine_are_right() -> None:
 def test_the_transform_is_that_of_numpy(size: int) -> None:
     re, im = np.random.default_rng(size).standard_normal((2, 5, size)).astype(np.float32)
     expected = np.fft.fft(re.astype(np.float64) + 1j * im, norm="ortho")
-    found = exact_fft(re, im)
+    found = portable_math.exact_fft(re, im)
     # Sums of some 20 terms in float64, rounded to float32.
     np.testing.assert_allclose(found[0], expected.real, rtol=6e-8, atol=1e-13)
     np.testing.assert_allclose(found[1], expected.imag, rtol=6e-8, atol=1e-13)
@@ -113,7 +103,7 @@ def test_every_processor_writes_the_text(monkeypatch: pytest.MonkeyPatch, capsys
     assert {name: text for name, text in printed.items() if text != printed["this one"]} == {}
 
 
-def random_matrix(rows: int, columns: int, seed: int = 0) -> Float32Array:
+def random_matrix(rows: int, columns: int, seed: int = 0) -> portable_math.Float32Array:
     return np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
 
 

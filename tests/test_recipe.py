@@ -9,18 +9,8 @@ from hypothesis import strategies as st
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.training.recipe import (
-    CPU_RATE,
-    EVALUATION_SHARE,
-    FORWARD_COST,
-    MIN_READ,
-    MIN_USEFUL_STEPS,
-    MIN_VALIDATION_CHARS,
-    choose_sizes,
-    choose_steps,
-    ends_early,
-    most_useful_steps,
-)
+from charrnn.training import recipe
+from charrnn.training.recipe import CPU_RATE, MIN_READ, MIN_VALIDATION_CHARS, choose_sizes, choose_steps, ends_early
 
 CELLS = ("lstm", "gru", "rnn")
 SIZES = st.one_of(st.integers(14, 3000), st.integers(14, 10**8))
@@ -116,9 +106,9 @@ def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars: int, step
         assert config.validation_chars is None
     assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int)
     assert isinstance(config.evaluate_every, int)
-    cost = (steps // config.evaluate_every) * num_read * FORWARD_COST
+    cost = (steps // config.evaluate_every) * num_read * recipe.FORWARD_COST
     if num_read > MIN_VALIDATION_CHARS:
-        assert cost <= 1.01 * EVALUATION_SHARE * steps * config.num_lanes * config.bptt_length
+        assert cost <= 1.01 * recipe.EVALUATION_SHARE * steps * config.num_lanes * config.bptt_length
     if evaluate_every == "auto" and num_val > MIN_VALIDATION_CHARS:
         assert num_read >= MIN_VALIDATION_CHARS
 
@@ -158,10 +148,10 @@ def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_si
 def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) -> None:
     config = Config(minutes=1e4)
     sized = choose_sizes(config, num_train)
-    limit = most_useful_steps(sized, num_train)
+    limit = recipe.most_useful_steps(sized, num_train)
     cut = choose_steps(sized, num_train, num_train // 9, 0.1, 6e5, limit)
     assert cut.steps == limit and ends_early(config, cut, num_train)
     in_time = choose_steps(sized, num_train, num_train // 9, 0.1, 0.05 * limit, limit)
     assert in_time.steps is not None and in_time.steps < limit and not ends_early(config, in_time, num_train)
     # However short the text is, something is learnt.
-    assert limit >= MIN_USEFUL_STEPS
+    assert limit >= recipe.MIN_USEFUL_STEPS

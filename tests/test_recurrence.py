@@ -8,18 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from charrnn.model import recurrence
 from charrnn.model.layer import TORCH, Noise, RecurrentLayer
-from charrnn.model.recurrence import (
-    FUNCTIONS,
-    LEAST_FP32_TO_PACK,
-    LEAST_STEPS_TO_PACK,
-    RepeatedProduct,
-    can_pack,
-    run_whole,
-    runs_whole,
-)
+from charrnn.model.recurrence import FUNCTIONS, LEAST_FP32_TO_PACK, RepeatedProduct, can_pack, runs_whole
 
-T, B, H = 2 * LEAST_STEPS_TO_PACK, 5, 24
+T, B, H = 2 * recurrence.LEAST_STEPS_TO_PACK, 5, 24
 # A bf16 number has 8 significant bits; results are rounded once or twice, and errors of 2^-9 each add up over T steps.
 ROUNDED: dict[str, Any] = {"rtol": 2**-6, "atol": 2**-5}
 
@@ -103,7 +96,7 @@ def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tens
 def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every cell type with a function of torch use it, with converted arguments, as on CUDA."""
     monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
-    monkeypatch.setattr("charrnn.model.layer.run_whole", lambda *given: run_whole(*given, casts=True))
+    monkeypatch.setattr("charrnn.model.layer.run_whole", lambda *given: recurrence.run_whole(*given, casts=True))
 
 
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"weight_drop": 0.4}])

@@ -27,16 +27,7 @@ from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepRun, plan_sweep
-from charrnn.scale.sweep.sweep import (
-    RunEndEvent,
-    RunProcess,
-    SweepEndEvent,
-    error_text,
-    read_sweep,
-    run_environment,
-    run_state,
-    sweep,
-)
+from charrnn.scale.sweep.sweep import RunEndEvent, RunProcess, SweepEndEvent, error_text, read_sweep, sweep
 from charrnn.scale.sweep.table import SweepReport
 from charrnn.training import loop
 
@@ -154,7 +145,7 @@ def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer
 
 def test_settings_in_the_environment_do_not_reach_a_run() -> None:
     environment = {"CHARRNN_SEED": "7", "CHARRNN_CORPORA": "a", "PATH": "p"}
-    assert run_environment(environment).keys() == {"CHARRNN_CORPORA", "PATH"}
+    assert sweeping.run_environment(environment).keys() == {"CHARRNN_CORPORA", "PATH"}
 
 
 # ---- the command
@@ -208,29 +199,22 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkey
     assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
 
 
-@pytest.mark.parametrize(
-    ("state", "status"),
-    [
+def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1, num_trials=None)
+    (run,) = plan.runs()
+    names, config = lambda: ["step-00000004"], lambda: plan.config_of(run.values, 0)
+    reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)
+    monkeypatch.setattr("charrnn.scale.sweep.sweep.RunReader", lambda folder: reader)
+    for state, status in (
         ({"best_nats": 1.5}, FINISHED),
         ({"best_nats": 1.5, "is_validation_due": True}, STOPPED),
         ({"best_nats": math.inf}, FAILED),
         ({}, FAILED),
-    ],
-)
-def test_a_run_is_finished_when_its_last_validation_is_done(
-    state: dict[str, Any], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1, num_trials=None)
-    (run,) = plan.runs()
-    reader = SimpleNamespace(
-        path=tmp_path,
-        checkpoints=lambda: ["step-00000004"],
-        load_checkpoint=lambda name, with_training: SimpleNamespace(step=4, state=state, model={}),
-        read_config=lambda: plan.config_of(run.values, 0),
-    )
-    monkeypatch.setattr("charrnn.scale.sweep.sweep.RunReader", lambda folder: reader)
-    found = run_state(tmp_path, plan, run)
-    assert (found.status, found.nats_per_char) == (status, 1.5 if status == FINISHED else None)
+    ):
+        saved = SimpleNamespace(step=4, state=state, model={})
+        reader.load_checkpoint = lambda name, with_training, saved=saved: saved
+        found = sweeping.run_state(tmp_path, plan, run)
+        assert (found.status, found.nats_per_char) == (status, 1.5 if status == FINISHED else None)
 
 
 @pytest.fixture

@@ -11,24 +11,14 @@ import pytest
 from charrnn.config import Config, parse_value
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
-from charrnn.scale.sweep.plan import (
-    FAILED,
-    FINISHED,
-    Range,
-    SweepPlan,
-    SweepRun,
-    parse_axis,
-    plan_sweep,
-    read_plan,
-    record_plan,
-    setting_arguments,
-)
+from charrnn.scale.sweep import plan as planning
+from charrnn.scale.sweep.plan import FAILED, FINISHED, Range, parse_axis, plan_sweep, read_plan, record_plan
 from charrnn.scale.sweep.table import SweepReport, mean_interval, report_sweep, sweep_view, welch_difference
 
 BASE = Config(corpus=("text.txt",), steps=10)
 
 
-def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
+def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> planning.SweepPlan:
     return plan_sweep(config, axes, num_seeds=seeds, num_trials=None)
 
 
@@ -124,7 +114,7 @@ def test_what_cannot_be_swept_is_refused() -> None:
 def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
     given: dict[str, Any] = {"learning_rate": 0.1 + 0.2, "column": "a,b", "sum_outputs": True, "validation_chars": None}
     config = Config(corpus=("text.txt",), split=(1 / 3, 1 / 3, 1 / 3), steps=7, threads=2, **given)
-    arguments = setting_arguments(config)
+    arguments = planning.setting_arguments(config)
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
     parsed = dict(argument.split("=", 1) for argument in arguments[1::2])
     values = {name: parse_value(name, value) for name, value in parsed.items()}
@@ -154,23 +144,20 @@ def test_a_sweep_of_an_older_version_is_read_and_its_search_refused(tmp_path: Pa
             use()
 
 
-@pytest.mark.parametrize(
-    ("other", "difference"),
-    [
+def test_another_sweep_is_refused_with_the_difference(tmp_path: Path) -> None:
+    for other, difference in (
         (grid(Config(corpus=("text.txt",), steps=20), cell="lstm,gru"), "`steps` was 10 and is now 20"),
         (grid(Config(corpus=("other.txt",), steps=10), cell="lstm,gru"), "`corpus` was text.txt and is now other.txt"),
         (grid(cell="lstm,gru", dropout="0,0.1"), "`dropout` was auto and is now 0,0.1"),
         (grid(Config(corpus=("text.txt",), steps=10, cell="gru")), "`cell` was lstm,gru and is now gru"),
-    ],
-)
-def test_another_sweep_is_refused_with_the_difference(tmp_path: Path, other: SweepPlan, difference: str) -> None:
-    record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
-    before = (tmp_path / SWEEP).read_bytes()
-    with pytest.raises(UsageError) as raised:
-        record_plan(tmp_path, other, threads=1)
-    assert difference in str(raised.value).splitlines()[0]
-    assert "give `out` another folder" in str(raised.value).splitlines()[1]
-    assert (tmp_path / SWEEP).read_bytes() == before
+    ):
+        record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
+        before = (tmp_path / SWEEP).read_bytes()
+        with pytest.raises(UsageError) as raised:
+            record_plan(tmp_path, other, threads=1)
+        assert difference in str(raised.value).splitlines()[0]
+        assert "give `out` another folder" in str(raised.value).splitlines()[1]
+        assert (tmp_path / SWEEP).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -217,7 +204,7 @@ def made_report(axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float |
         key = tuple(run.values.values())
         size, loss = changes.get("sizes", {}).get(key, 100), losses[key][run.seed]
         found: dict[str, Any] = {"status": FAILED if loss is None else FINISHED, "nats_per_char": loss}
-        runs.append(SweepRun(name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found))
+        runs.append(planning.SweepRun(name=run.name, values=run.values, seed=run.seed, num_parameters=size, **found))
     return report_sweep(plan, Path("sweep"), runs)
 
 

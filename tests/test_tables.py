@@ -17,16 +17,10 @@ from charrnn.lab.history import CellHistory, history_table
 from charrnn.lab.novelty import Copy, Novelty
 from charrnn.lab.numbers import predictions_table
 from charrnn.text.catalogue import load_catalogue
+from charrnn.views import tables as table_views
 from charrnn.views.findings import findings_pictures
 from charrnn.views.losses import how_to_read, losses_table
-from charrnn.views.tables import (
-    catalogue_table,
-    contributions_table,
-    findings_table,
-    plain_table,
-    settings_table,
-    skipped_lines,
-)
+from charrnn.views.tables import catalogue_table, contributions_table, findings_table, settings_table
 
 
 def plain(renderable: RenderableType, width: int = 80) -> str:
@@ -69,7 +63,7 @@ BLANK = dict.fromkeys(map(ord, " \n─"))
 
 WIDE_TABLES: dict[str, RenderableType] = {
     "findings": findings_table(FINDINGS),
-    "skipped": skipped_lines(FINDINGS.skipped),
+    "skipped": table_views.skipped_lines(FINDINGS.skipped),
     "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
     "losses": losses_table([LOSS]),
     "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
@@ -158,7 +152,7 @@ def test_a_note_says_which_loss_each_difference_is_to() -> None:
 
 
 def test_a_heading_cannot_move_the_cursor_or_be_markup() -> None:
-    table = plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
+    table = table_views.plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
     table.add_row("x", "1")
     shown = plain(table)
     assert "[/b][red]name" in shown and "a␛[2J" in shown

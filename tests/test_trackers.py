@@ -22,16 +22,8 @@ from synthetic import make_corpus
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.scale.trackers import IDS, TRACKERS, check_trackers, tracked
-from charrnn.training.events import (
-    DoneEvent,
-    EvaluationEvent,
-    SampleEvent,
-    SavedEvent,
-    StartEvent,
-    StepEvent,
-    TrainEvent,
-    WarningEvent,
-)
+from charrnn.training import events as training_events
+from charrnn.training.events import DoneEvent, EvaluationEvent, SampleEvent, SavedEvent, TrainEvent, WarningEvent
 
 
 def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEvent, None, None]:
@@ -40,13 +32,13 @@ def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEve
     config = asdict(Config(learning_rate=0.003, steps=last))
     text = {"num_chars": 100, "num_train_chars": 90, "num_distinct_chars": 10, "vocab_size": 11}
     start = {"num_parameters": 1234, "num_steps": last, "first_step": first, "config": config, "corpus": "text.txt"}
-    yield StartEvent(run=str(run), **start, **text)
+    yield training_events.StartEvent(run=str(run), **start, **text)
     yield WarningEvent(message="a note")
     if not first:
         yield SavedEvent(step=0, path=str(run / "step-00000000"))
     for step in range(first + 1, last + 1):
         numbers = {"seconds": 1.0, "grad_norm": math.nan, "learning_rate": 0.1, "chars_per_second": 9}
-        yield StepEvent(step=step, train_nats=3.0 / step, **numbers)
+        yield training_events.StepEvent(step=step, train_nats=3.0 / step, **numbers)
     yield EvaluationEvent(step=last, seconds=1.0, val_nats=1.25, val_bpc=1.8, num_chars=10, is_best=True)
     yield SampleEvent(step=last, text="*one*\ntwo")
     best = {"val_nats": 1.25, "best_nats": 1.25, "best_step": last}

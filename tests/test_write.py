@@ -309,21 +309,16 @@ def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, op
         assert ran.code == 2 and message in ran.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
+def test_what_cannot_be_used(command: Command, lab: Path, tmp_path: Path, opened: list[Writer]) -> None:
+    (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
+    for arguments, code, message in (
         (("--until", "page"), 2, "--until is page; it must be one of word, line, sentence"),
         ((".",), 3, "is a folder: give a text file. A model is named by --run."),
         (("private.txt",), 3, "leave such characters out"),
-    ],
-)
-def test_what_cannot_be_used(
-    command: Command, lab: Path, tmp_path: Path, opened: list[Writer], arguments: Any, code: int, message: str
-) -> None:
-    (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
-    ran = command("write", *arguments)
-    assert (ran.code, ran.out, opened) == (code, "", [])
-    assert message in ran.err and len(ran.err.splitlines()) <= 3
+    ):
+        ran = command("write", *arguments)
+        assert (ran.code, ran.out, opened) == (code, "", [])
+        assert message in ran.err and len(ran.err.splitlines()) <= 3
 
 
 # The file of a draft: every character stays, and nothing of somebody else's is replaced.
@@ -331,9 +326,8 @@ def test_what_cannot_be_used(
 MIXED = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
 
 
-@pytest.mark.parametrize(
-    ("data", "newline"),
-    [
+def test_what_is_read_is_saved_again_byte_for_byte(path: Path) -> None:
+    for data, newline in (
         (b"", "\n"),
         (b"plain\ntext\n", "\n"),
         (MIXED.encode(), "\r\n"),
@@ -341,31 +335,26 @@ MIXED = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
         (b"mixed\r\nline\nends\r\r\n", "\n"),
         ("no newline é語\U0001f642".encode(), "\n"),
         (b"\xef\xbb\xbf", "\n"),
-    ],
-)
-def test_what_is_read_is_saved_again_byte_for_byte(path: Path, data: bytes, newline: str) -> None:
-    path.write_bytes(data)
-    draft = read_draft(path)
-    assert draft.newline == newline
-    draft.save(draft.text)
-    assert path.read_bytes() == data
-    draft.save(draft.text + "more\n")
-    assert path.read_bytes() == data + b"more" + newline.encode()
+    ):
+        path.write_bytes(data)
+        draft = read_draft(path)
+        assert draft.newline == newline
+        draft.save(draft.text)
+        assert path.read_bytes() == data
+        draft.save(draft.text + "more\n")
+        assert path.read_bytes() == data + b"more" + newline.encode()
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
+def test_a_file_that_is_no_draft(path: Path) -> None:
+    for data, message in (
         (b"a\0b", "byte 1 is NUL"),
         (b"caf\xe9", "not UTF-8 text: .* at byte 3.*iconv"),
         (b"a" * (MAX_DRAFT_BYTES + 1), "at most 4,194,304.*chapter"),
         (b"a\n" + b"b" * 50_001 + b"\n", "line 2 has 50,001 characters; a line has at most 50,000: .*fold -s"),
-    ],
-)
-def test_a_file_that_is_no_draft(path: Path, data: bytes, message: str) -> None:
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=message):
-        read_draft(path)
+    ):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=message):
+            read_draft(path)
 
 
 def test_a_path_that_is_no_draft(tmp_path: Path, path: Path) -> None:

@@ -7,17 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from charrnn.generation import writing
 from charrnn.generation.sampling import Block
-from charrnn.generation.writing import (
-    MIN_CHARS,
-    MIN_REPEATS,
-    Loop,
-    TextStream,
-    find_loop,
-    write_chunks,
-    write_text,
-    write_texts,
-)
+from charrnn.generation.writing import MIN_CHARS, Loop, TextStream, find_loop, write_chunks, write_text, write_texts
 from charrnn.text.vocab import Vocab
 
 CHARS = Vocab.from_text("abc\n")
@@ -137,7 +129,7 @@ def naive_loop(text: str) -> Loop | None:
         repeats = 1
         while text[-period:] == text[len(text) - period * (repeats + 1) : len(text) - period * repeats]:
             repeats += 1
-        if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
+        if repeats >= writing.MIN_REPEATS and period * repeats >= MIN_CHARS:
             return Loop(period, repeats)
     return None
 
