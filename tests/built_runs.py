@@ -38,14 +38,9 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents
     assert len(set(cycle)) == len(cycle)
     vocab = Vocab("char", ("", *sorted(cycle)))
     size = len(vocab)
-    config = _small_config(
-        corpus,
-        documents=documents,
-        column="poem" if documents == "column" else None,
-        cell="rnn",
-        hidden_size=size,
-        embedding_size=size,
-    )
+    column = "poem" if documents == "column" else None
+    sizes = {"hidden_size": size, "embedding_size": size}
+    config = _small_config(corpus, documents=documents, column=column, cell="rnn", **sizes)
     place = {character: index for index, character in enumerate(cycle)}
     scores = np.zeros((size, size), np.float32)  # (next character, character): nats below the likeliest
     for following, name in enumerate(vocab.characters):

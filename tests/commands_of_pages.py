@@ -39,29 +39,12 @@ PYTHON = "the-python-of-the-page"
 """Stands for a command that runs a block of Python."""
 MAX_STEPS, MAX_UNITS = 6, 16
 """Steps and units of every model at most, but for the networks of `--embedding-size one-hot`, which are small."""
-SMALL = {
-    "CHARRNN_EMBEDDING_SIZE": "8",
-    "CHARRNN_NUM_LANES": "4",
-    "CHARRNN_BPTT_LENGTH": "32",
-    "CHARRNN_THREADS": "1",
-    "CHARRNN_PRECISION": "fp32",
-}
+SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_NUM_LANES": "4", "CHARRNN_BPTT_LENGTH": "32"}
+SMALL |= {"CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}
 """Settings of every model that a page trains, unless a command sets them."""
 BUDGETS = ("--steps", "--minutes", "--epochs")
-SMALLER = {
-    "--hidden-size": MAX_UNITS,
-    "--parameters": 5_000,
-    "--length": 200,
-    "--chars": 4_000,
-    "--count": 5,
-    "--beam": 4,
-    "--lines": 200,
-    "--save-every": 2,
-    "--seeds": 1,
-    "--search": 2,
-    "--jobs": 1,
-    "--processes": 1,
-}
+SMALLER = {"--hidden-size": MAX_UNITS, "--parameters": 5_000, "--length": 200, "--chars": 4_000, "--lines": 200}
+SMALLER |= {"--count": 5, "--beam": 4, "--save-every": 2, "--seeds": 1, "--search": 2, "--jobs": 1, "--processes": 1}
 """Options whose numbers are limited."""
 BASH = """
 set -euo pipefail
@@ -141,15 +124,9 @@ def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, st
     requests, requests_end = os.pipe()
     replies, replies_end = os.pipe()
     names = {"REQUESTS": str(requests_end), "REPLIES": str(replies), "ANSWER": str(answer)}
-    with subprocess.Popen(
-        ["bash", "-c", BASH + skipping + script],
-        cwd=folder,
-        env={**os.environ, **names},
-        pass_fds=(requests_end, replies),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    ) as shell:
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    streams |= {"pass_fds": (requests_end, replies), "env": {**os.environ, **names}}
+    with subprocess.Popen(["bash", "-c", BASH + skipping + script], cwd=folder, **streams) as shell:
         os.close(requests_end)
         os.close(replies)
         with open(requests, "rb") as incoming, open(replies_end, "wb", buffering=0) as outgoing:  # noqa: PTH123

@@ -113,20 +113,11 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
 def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None:
     size, character = chars_on_page(512), "ж"
     many = [replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit) for unit in range(512)]
-    page = Page(
-        title="",
-        shows="tanh(c)",
-        columns=(),
-        rows=(),
-        labels={},
-        text=character * size,
-        cells=np.zeros((size, 1, 512), np.float32),
-        bits=[1.2345] * size,
-        guesses=[[(character, 0.1234)] * 5] * size,
-        source=character * 131_072,
-        cell_columns=COLUMNS,
-        entries=atlas_entries(replace(measured, cells=tuple(many))),
-    )
+    figures = {"cells": np.zeros((size, 1, 512), np.float32), "bits": [1.2345] * size}
+    texts = {"text": character * size, "source": character * 131_072, "guesses": [[(character, 0.1234)] * 5] * size}
+    words = {"title": "", "shows": "tanh(c)", "columns": (), "rows": (), "labels": {}}
+    entries = atlas_entries(replace(measured, cells=tuple(many)))
+    page = Page(**figures, **texts, **words, cell_columns=COLUMNS, entries=entries)
     assert len(to_page(page).encode()) < 5_000_000 and size == 8_000
 
 

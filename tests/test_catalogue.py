@@ -64,15 +64,9 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
 
 
 def entry_at(server: ThreadingHTTPServer, path: str) -> CatalogueEntry:
-    return CatalogueEntry(
-        name="families",
-        file="families.txt",
-        address=f"http://127.0.0.1:{server.server_port}{path}",
-        sha256=hashlib.sha256(CONTENT).hexdigest(),
-        num_bytes=len(CONTENT),
-        licence="public domain",
-        look_for="happiness",
-    )
+    content = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "num_bytes": len(CONTENT)}
+    about = {"name": "families", "file": "families.txt", "licence": "public domain", "look_for": "happiness"}
+    return CatalogueEntry(address=f"http://127.0.0.1:{server.server_port}{path}", **content, **about)
 
 
 def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_path: Path) -> None:

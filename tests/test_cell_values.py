@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from random_networks import H, L, V, random_network
 
 from charrnn.cells import values as cell_values
-from charrnn.cells.records import LAGS, NUM_BINS, CellValues, PassagePlace
+from charrnn.cells.records import LAGS, NUM_BINS, CellValues
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import NUM_CANDIDATES, NUM_DECILES, choose_passage, measure_values, number_sentences
 from charrnn.text.encoded import EncodedText
@@ -153,10 +153,6 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars: int, seed: 
     drawn = generator.permutation(num_chars)
     passages = list(cell_values.extreme_passages(values, text, number_sentences(text), drawn))
     assert [(one.kind, one.rank, one.index) for one in passages] == passages_by_loop(values, text, drawn.tolist())
-    check_passages(passages, values, text)
-
-
-def check_passages(passages: list[PassagePlace], values: NDArray[np.float16], text: str) -> None:
     assert len({number_sentences(text)[one.index] for one in passages}) == len(passages)
     places = sorted((one.begin, one.end) for one in passages)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(places))

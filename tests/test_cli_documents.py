@@ -23,15 +23,11 @@ SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "corpus": ("names.txt",), "documents": "lines", "dropout": 0.3, "steps": 12}
 
 
-def make_names(count: int, seed: int = 0) -> list[str]:
-    draw = random.Random(seed)
-    return ["".join(draw.choices(SYLLABLES, k=draw.randint(1, 5))).capitalize() for _ in range(count)]
-
-
 @pytest.fixture
 def names(command: Command) -> list[str]:
     """Names, one per line of `names.txt`."""
-    names = make_names(300)
+    draw = random.Random(0)
+    names = ["".join(draw.choices(SYLLABLES, k=draw.randint(1, 5))).capitalize() for _ in range(300)]
     Path("names.txt").write_text("\n".join(names) + "\n", "utf-8")
     return names
 

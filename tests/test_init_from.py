@@ -32,17 +32,13 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lstm: TrainedRun) -> Pa
     return tmp_path
 
 
-def model_at(run: Path, step: str) -> dict[str, np.ndarray]:
-    return load_file(run / step / "model.safetensors")
-
-
 def test_it_starts_with_the_best_weights_and_goes_on_learning(command: Command, lab: Path, lstm: TrainedRun) -> None:
     ran = command("train", "new.txt", "--init-from", "old", "--steps", 30, "--keep", 9, "--json")
     assert ran.code == 0, ran.err
     events = [json.loads(line) for line in ran.out.splitlines()]
     run = Path(events[-1]["run"])
     old = lstm.path / (lstm.path / "best").read_text().strip()
-    before, after = load_file(old / "model.safetensors"), model_at(run, "step-00000000")
+    before, after = (load_file(folder / "model.safetensors") for folder in (old, run / "step-00000000"))
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert (run / "vocab.json").read_bytes() == (lstm.path / "vocab.json").read_bytes()

@@ -73,11 +73,7 @@ def test_a_window_equals_single_steps_with_resets(model: dict[str, object], monk
     traced, cells, hidden, traced_last = network.trace(ids, state)
     torch.testing.assert_close(traced, expected, rtol=0, atol=1e-9)
     torch.testing.assert_close(traced_last, expected_last, rtol=0, atol=1e-9)
-    assert cells.shape == hidden.shape == (*ids.shape, network_layers(network), 6)
-
-
-def network_layers(network: CharRNN) -> int:
-    return len(network.recurrent_layers())
+    assert cells.shape == hidden.shape == (*ids.shape, len(network.recurrent_layers()), 6)
 
 
 @pytest.mark.parametrize("model", MODELS[-6:], ids=str)

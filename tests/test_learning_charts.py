@@ -26,15 +26,8 @@ def losses(*points: tuple[int, float]) -> LossCurve:
 
 
 def curve(run: str, *points: tuple[int, float], training: LossCurve | None = None, digest: str = "a") -> LearningCurve:
-    return LearningCurve(
-        run=run,
-        text="lamps",
-        digest=digest,
-        alphabet="char",
-        split=(0.9, 0.1),
-        validation=losses(*points),
-        training=training or losses(),
-    )
+    text = {"text": "lamps", "digest": digest, "alphabet": "char", "split": (0.9, 0.1)}
+    return LearningCurve(run=run, validation=losses(*points), training=training or losses(), **text)
 
 
 def chart(*curves: LearningCurve, against: str = "steps") -> LineChart:

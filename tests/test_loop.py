@@ -20,16 +20,8 @@ from charrnn.training.trainer import StepResult, Trainer
 pytestmark = pytest.mark.trained
 
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
-SETTINGS: dict[str, Any] = {
-    "corpus": ("text.txt",),
-    "hidden_size": 12,
-    "num_lanes": 4,
-    "bptt_length": 8,
-    "learning_rate": 0.01,
-    "steps": 12,
-    "evaluate_every": 4,
-    "save_every": 2,
-}
+SETTINGS: dict[str, Any] = {"corpus": ("text.txt",), "hidden_size": 12, "num_lanes": 4, "bptt_length": 8}
+SETTINGS |= {"learning_rate": 0.01, "steps": 12, "evaluate_every": 4, "save_every": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +49,6 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def steps_logged(run: Path) -> list[int]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line["step"] for line in lines if line["event"] == "step"]
-
-
 def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any) -> None:
     fail_at(8)
     events = list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
@@ -69,7 +56,8 @@ def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any) -> None:
     assert "Step 8: loss nan." in warning.message and "back to step 6" in warning.message and "0.005" in warning.message
     done = events[-1]
     assert done.event == "done" and done.is_complete and done.step == 12
-    assert steps_logged(Path("run")) == list(range(1, 13)), "each step once"
+    logged = map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())
+    assert [line["step"] for line in logged if line["event"] == "step"] == list(range(1, 13)), "each step once"
     assert RunReader(Path("run")).read_config().learning_rate == 0.005
     rates = [event.learning_rate for event in events if event.event == "step"]
     assert max(rates[7:]) <= 0.005 < max(rates[:7])

@@ -38,13 +38,6 @@ def load_script() -> ModuleType:
 minimal = load_script()
 
 
-def drawn_weights() -> dict[str, NDArray[np.float32]]:
-    """Draw weights of minimal.py, large enough that the gates open and close."""
-    random = np.random.default_rng(5)
-    shapes = {"W_x": (V, 4 * H), "W_h": (H, 4 * H), "b": 4 * H, "W_y": (H, V), "b_y": V}
-    return {name: random.normal(0, 0.8, shape).astype(np.float32) for name, shape in shapes.items()}
-
-
 def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
     """Return the same model of charrnn: its LSTM has two biases, of which the second one is zero."""
     tensors = {
@@ -67,7 +60,9 @@ def ids_of(text: str) -> NDArray[np.int64]:
     return np.array([VOCABULARY.index(character) for character in text])
 
 
-WEIGHTS = drawn_weights()
+# Large enough that the gates open and close.
+DRAW, SHAPES = np.random.default_rng(5), {"W_x": (V, 4 * H), "W_h": (H, 4 * H), "b": 4 * H, "W_y": (H, V), "b_y": V}
+WEIGHTS = {name: DRAW.normal(0, 0.8, shape).astype(np.float32) for name, shape in SHAPES.items()}
 MODEL = model_of(WEIGHTS)
 
 

@@ -31,14 +31,8 @@ from charrnn.training.loop import CHANGEABLE
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
-SETTINGS: dict[str, Any] = {
-    **SMALL_RUN,
-    "dropout": 0.3,
-    "reset_probability": 0.4,
-    "steps": 12,
-    "evaluate_every": 5,
-    "save_every": 4,
-}
+SETTINGS: dict[str, Any] = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4}
+SETTINGS |= {"steps": 12, "evaluate_every": 5, "save_every": 4}
 CLOCKS = ("seconds", "chars_per_second")
 
 

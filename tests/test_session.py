@@ -24,18 +24,9 @@ class Session:
 
     def __init__(self, folder: Path, alphabet: str = "char") -> None:
         (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-        config = charrnn.Config(
-            corpus=(str(folder / "text.txt"),),
-            alphabet=alphabet,
-            hidden_size=12,
-            num_lanes=4,
-            bptt_length=8,
-            steps=7,
-            evaluate_every=2,
-            save_every=3,
-            precision="fp32",
-            threads=1,
-        )
+        sizes = {"hidden_size": 12, "num_lanes": 4, "bptt_length": 8, "precision": "fp32", "threads": 1}
+        times = {"steps": 7, "evaluate_every": 2, "save_every": 3}
+        config = charrnn.Config(corpus=(str(folder / "text.txt"),), alphabet=alphabet, **sizes, **times)
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config, None, None)

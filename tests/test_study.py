@@ -132,14 +132,8 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     monkeypatch.setattr("charrnn.lab.directions.CHARS_OF_DIRECTION", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 100)
-    scope = {
-        "charrnn": charrnn,
-        "model": model,
-        "text": text,
-        "study": study,
-        "findings": study.findings(untrained=False),
-        "trace": model.trace(text, num_guesses=2),
-    }
+    scope = {"charrnn": charrnn, "model": model, "text": text, "study": study}
+    scope |= {"findings": study.findings(untrained=False), "trace": model.trace(text, num_guesses=2)}
     page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}

@@ -72,13 +72,8 @@ def test_names_are_unique_and_safe() -> None:
 
 
 def test_a_search_draws_different_settings_and_more_trials_continue_it() -> None:
-    axes = {
-        "learning_rate": "1e-3..1e-1",
-        "hidden_size": "64..512",
-        "dropout": "0..0.5",
-        "cell": "lstm,gru",
-        "evaluate_every": "auto,10",
-    }
+    axes = {"learning_rate": "1e-3..1e-1", "hidden_size": "64..512", "dropout": "0..0.5"}
+    axes |= {"cell": "lstm,gru", "evaluate_every": "auto,10"}
     settings = plan_sweep(BASE, axes, num_seeds=1, num_trials=40).settings()
     assert plan_sweep(BASE, axes, num_seeds=2, num_trials=5).settings() == settings[:5]
     assert plan_sweep(Config(steps=10, seed=1), axes, num_seeds=1, num_trials=5).settings() != settings[:5]

@@ -37,15 +37,8 @@ def drawn(
     """What is written to a terminal, or without `colours` to anything else."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace", newline="\n")
     environ = {"CHARRNN_BACKGROUND": background} | environment
-    console = Console(
-        file=file,
-        width=width,
-        color_system=colours,
-        force_terminal=colours is not None,
-        legacy_windows=False,
-        highlight=False,
-        _environ=environ,
-    )
+    terminal = {"color_system": colours, "force_terminal": colours is not None, "legacy_windows": False}
+    console = Console(file=file, width=width, highlight=False, _environ=environ, **terminal)
     for picture in shown:
         console.print(picture)
     file.flush()

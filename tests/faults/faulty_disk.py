@@ -17,15 +17,8 @@ from typing import Any
 
 import pytest
 
-_EVENTS = {
-    "open": "open",
-    "os.mkdir": "mkdir",
-    "os.rename": "rename",
-    "os.remove": "unlink",
-    "os.rmdir": "rmdir",
-    "os.scandir": "list",
-    "os.listdir": "list",
-}
+_EVENTS = {"open": "open", "os.mkdir": "mkdir", "os.rename": "rename", "os.remove": "unlink", "os.rmdir": "rmdir"}
+_EVENTS |= {"os.scandir": "list", "os.listdir": "list"}
 
 
 class Killed(BaseException):

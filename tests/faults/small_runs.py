@@ -16,15 +16,8 @@ from charrnn.runs.reader import RunReader
 
 SAVE_EVERY = 4
 # Validations (5, 10, 14) and saves (4, 8, 12, 14) fall together and apart.
-SETTINGS: dict[str, Any] = {
-    **SMALL_RUN,
-    "dropout": 0.3,
-    "reset_probability": 0.4,
-    "steps": 14,
-    "evaluate_every": 5,
-    "save_every": SAVE_EVERY,
-    "keep": 1,
-}
+SETTINGS: dict[str, Any] = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4, "steps": 14, "keep": 1}
+SETTINGS |= {"evaluate_every": 5, "save_every": SAVE_EVERY}
 CLOCKS = ("seconds", "chars_per_second")
 
 

@@ -37,10 +37,6 @@ def assert_is_the_order(steps: list[str]) -> None:
     assert steps[-1] == f"rmdir .{OLD}.old"
 
 
-def without_process(path: str) -> str:
-    return re.sub(r"\.(tmp|old)-[0-9]+", r".\1", Path(path).name)
-
-
 def test_a_commit_goes_in_order(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     commit(run, 100, best_step=100, keep=0)
@@ -51,7 +47,7 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
     for operation, path in disk.seen:
         if operation == "list" or (operation == "open" and path not in written):
             continue  # reading
-        changes.append(f"{operation} {without_process(path)}")
+        changes.append(operation + " " + re.sub(r"\.(tmp|old)-[0-9]+", r".\1", Path(path).name))
     # A temporary file that became another is removed once more, to no effect, lest it stay when that failed.
     no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
     assert_is_the_order([change for change in changes if change not in no_effect])
