@@ -100,8 +100,7 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
     (run.path / "step-00000100" / "training.json").unlink()
     save(run, 100, value=3.0)
     loaded = run.load_checkpoint("latest", with_training=False)
-    assert (loaded.model["weight"][0, 0], loaded.warnings) == (3.0, ())
-    assert hidden(run.path) == []
+    assert (loaded.model["weight"][0, 0], loaded.warnings) == (3.0, ()) and hidden(run.path) == []
 
 
 def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter) -> None:
@@ -122,8 +121,7 @@ def test_prune_keeps_some_besides_the_newest_and_those_needed(run: RunWriter, ke
     for step in (100, 200, 300, 400, 500):
         save(run, step)
     run.prune(keep, "step-00000100")
-    assert run.checkpoints() == [f"step-{step:08d}" for step in left]
-    assert hidden(run.path) == []
+    assert run.checkpoints() == [f"step-{step:08d}" for step in left] and hidden(run.path) == []
 
 
 # --- loading

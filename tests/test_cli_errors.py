@@ -65,10 +65,8 @@ def mess(lab: Path, tmp_path: Path) -> Path:
 
 def assert_is_clear(ran: Ran, code: int, named: tuple[str, ...] = ()) -> None:
     assert ran.code == code, ran.err
-    assert ran.out == ""
-    assert ran.err.startswith("error: ")
-    assert 1 <= len(ran.err.splitlines()) <= 3
-    assert ran.err.endswith("\n")
+    assert ran.out == "" and ran.err.startswith("error: ")
+    assert 1 <= len(ran.err.splitlines()) <= 3 and ran.err.endswith("\n")
     assert "Traceback" not in ran.err
     assert not re.search(r"unexpected \w+(Error|Exception)\b", ran.err)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", ran.err), "nothing that could move the cursor"
@@ -140,8 +138,7 @@ def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) ->
     lines[6] = lines[6][:10]
     (lab / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     warning = "warning: checkpoints/lstm-001/metrics.jsonl line 7 is damaged and is skipped"
-    assert command("runs").err.splitlines() == [warning]
-    assert command("runs", "--quiet").err == ""
+    assert command("runs").err.splitlines() == [warning] and command("runs", "--quiet").err == ""
     ran = command("train", "--resume", "--steps", 301)
     assert ran.code == 0 and warning in ran.err.splitlines()
     assert command("runs").err == "", "what is left parses"

@@ -192,8 +192,7 @@ def test_it_shows_its_samples_as_it_learns(command: Command, text_file: Path, mo
 
 def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command, text_file: Path) -> None:
     assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL).out == "a/b\n"
-    assert Path("a/b/latest").is_file()
-    assert not Path("checkpoints").exists()
+    assert Path("a/b/latest").is_file() and not Path("checkpoints").exists()
     for number in (1, 2):
         ran = command("train", "text.txt", "--steps", 1, "--quiet", *SMALL)
         assert ran == Ran(0, f"checkpoints/text-00{number}\n", "")
@@ -298,8 +297,7 @@ def test_notes_and_warnings_name_options(command: Command, tmp_path: Path, capsy
 def test_it_learns(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
     evaluations = [event.val_nats for event in lstm.events if event.event == "evaluation"]
     # The words of the corpus are drawn evenly from 21, so a model that spells them needs about log(21) / 5 nats.
-    assert evaluations[-1] < 0.4 * corpus.unigram_nats()
-    assert evaluations[-1] < 0.6 * evaluations[0]
+    assert evaluations[-1] < 0.4 * corpus.unigram_nats() and evaluations[-1] < 0.6 * evaluations[0]
     losses = [event.train_nats for event in lstm.events if event.event == "step"]
     assert losses[0] == pytest.approx(math.log(lstm.events[0].vocab_size), abs=0.5), "it begins by knowing nothing"
     assert sum(losses[-10:]) / 10 < 0.4 * corpus.unigram_nats()

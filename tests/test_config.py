@@ -127,8 +127,7 @@ def test_what_a_person_writes_becomes_the_type_of_the_field() -> None:
         ("sum_outputs", "true", True),
     ):
         value = parse_value(name, written)
-        assert value == meant
-        assert type(value) is type(meant)
+        assert value == meant and type(value) is type(meant)
 
 
 def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted() -> None:

@@ -25,8 +25,7 @@ FADING = reach("rnn-001", 10 ** (-5.99 / 199))
 def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
     lines = plain(gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60)
     ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
-    assert (ticks[0], ticks[-1]) == (12, -12)
-    assert len(ticks) <= MAX_TICKS
+    assert (ticks[0], ticks[-1]) == (12, -12) and len(ticks) <= MAX_TICKS
     infinite = GradientReach(name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1)
     for nothing in ([infinite], []):
         assert plain(gradient_chart(nothing), 60)[1:] == ["There is nothing to draw between 1e-12 and 1e12."]

@@ -158,8 +158,7 @@ def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best
     scored = best[half:]
     expected = 1 - ((scored - predicted) ** 2).sum() / ((scored - scored.mean()) ** 2).sum()
     assert found.untrained == pytest.approx(expected, abs=1e-5)
-    assert report.untrained_share_explained == 0.5
-    assert report.share_explained == 1.0
+    assert report.untrained_share_explained == 0.5 and report.share_explained == 1.0
 
 
 def test_isotonic_fit_is_that_of_pooling_adjacent_groups() -> None:

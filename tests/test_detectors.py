@@ -230,8 +230,7 @@ def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
         assert DETECTORS[name].label(text) is None
         (named,) = get_detectors([name])
         labels = named.label(text)
-        assert labels is not None
-        assert "".join(str(int(label)) for label in labels) == expected
+        assert labels is not None and "".join(str(int(label)) for label in labels) == expected
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))

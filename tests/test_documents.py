@@ -154,8 +154,7 @@ def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tupl
     share, total = fractions[0] / sum(fractions), int(ends[-1])
     if len(fractions) == 2 and parts[0].stop < ends[-2]:
         last = lengths[ends.tolist().index(parts[0].stop)]
-        assert parts[0].stop - last < share * total + 1e-9
-        assert parts[0].stop >= share * total - 1e-9
+        assert parts[0].stop - last < share * total + 1e-9 and parts[0].stop >= share * total - 1e-9
 
 
 def test_fewer_documents_than_parts() -> None:

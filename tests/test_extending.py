@@ -134,8 +134,7 @@ def test_what_the_page_adds_works(site: Path, process: Process, tmp_path: Path, 
     assert all(name in shown for name in ("parenthesis", "ugrnn", "--entropy"))
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
     assert "cell: ugrnn" in config.splitlines()
-    assert len(sampled) >= 20
-    assert score["detector"] == "parenthesis"
+    assert len(sampled) >= 20 and score["detector"] == "parenthesis"
     assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
     # Two steps teach nothing: every prediction is nearly uniform.
     assert entropy["text"] == TEXT[: len(entropy["bits"])]

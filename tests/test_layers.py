@@ -76,8 +76,7 @@ def test_the_layers_are_those_of_the_contributing_guide() -> None:
     # The names of a row end where at least three spaces follow; two separate them.
     rows = [set(re.split(r"\s{3,}", row)[0].split()) for row in diagram[1].splitlines()]
     *upper, bottom = filter(None, (set().union(*parts) - {"__main__", "__init__"} for parts in LAYERS))
-    assert rows[: len(upper)] == upper
-    assert set().union(*rows[len(upper) :]) == bottom
+    assert rows[: len(upper)] == upper and set().union(*rows[len(upper) :]) == bottom
 
 
 def test_no_import_points_up_or_sideways() -> None:

@@ -88,12 +88,9 @@ def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model: dic
     loss = cross_entropy(logits[23:, 0], ids[23:, 0]) + cross_entropy(logits[11:, 1], ids[11:, 1])
     loss.backward()  # type: ignore[no-untyped-call]
     gradient = network.embedding.weight.grad
-    assert gradient is not None
-    assert state.grad is not None
-    assert (gradient[2] == 0).all()
-    assert (state.grad == 0).all()
-    assert (gradient[4] != 0).any()
-    assert (gradient[END] != 0).any()
+    assert gradient is not None and state.grad is not None
+    assert (gradient[2] == 0).all() and (state.grad == 0).all()
+    assert (gradient[4] != 0).any() and (gradient[END] != 0).any()
 
 
 def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
@@ -103,8 +100,7 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
     document[0] = END
     ids = torch.cat((document, document, document)).repeat(1, 4)
     logits, _ = network(ids, network.initial_state(4), Noise(torch.Generator().manual_seed(1), 4))
-    assert torch.equal(logits[:9], logits[9:18])
-    assert torch.equal(logits[:9], logits[18:])
+    assert torch.equal(logits[:9], logits[9:18]) and torch.equal(logits[:9], logits[18:])
     assert not torch.equal(logits[:, 0], logits[:, 1])
 
 
@@ -140,8 +136,7 @@ def test_pieces_read_every_character_once_and_in_order(num_steps: int, num_lanes
             assert set(lanes) == {segments.lanes[number]}
             assert times.tolist() == list(range(read[number], read[number] + len(times)))
             read[number] += len(times)
-    assert (seen == 1).all()
-    assert np.array_equal(read, segments.ends)
+    assert (seen == 1).all() and np.array_equal(read, segments.ends)
     last = segments.last_of_lanes
     assert segments.lanes[last].tolist() == list(range(num_lanes))
     assert (segments.ends[last] == num_steps).all()

@@ -150,8 +150,7 @@ def test_the_best_cell_and_its_score_are_those_of_charrnn() -> None:
     trace = MODEL.trace(CORPUS.text)
     (score,) = charrnn.find_cells(trace, ["quote"]).scores
     np.testing.assert_allclose(np.tanh(c[1:, 0]), trace.cells[:, 0], rtol=0, atol=1e-5)
-    assert score.auc is not None
-    assert found == (score.unit, pytest.approx(score.auc, abs=1e-6))
+    assert score.auc is not None and found == (score.unit, pytest.approx(score.auc, abs=1e-6))
 
 
 def test_the_area_is_the_share_of_pairs() -> None:
@@ -208,8 +207,7 @@ def test_colours_are_for_terminals_without_no_color(
     monkeypatch.setattr(minimal, "NUM_CELLS", 8)
     minimal.main()
     out = capsys.readouterr().out
-    assert "'late in the line'" in out
-    assert ("\x1b" in out) == (no_color == "")
+    assert "'late in the line'" in out and ("\x1b" in out) == (no_color == "")
 
 
 def test_a_text_too_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,8 +272,7 @@ def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     assert found["moved"]["bars"] == guesses("ab") and "\u201cab\u201d" in found["moved"]["after"]
     assert "cell 0:4 (h)" in found["chosen"]["caption"]
     assert found["clamped"]["value"] == "\u22120.50" and found["clamped"]["command"].endswith("--clamp 0:4=-0.5")
-    assert found["released"] == found["chosen"]
-    assert found["stopped"] == ["false", True, True]
+    assert found["released"] == found["chosen"] and found["stopped"] == ["false", True, True]
     again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
     assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
 
@@ -339,8 +338,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) ->
     elements = dump(f"{(tmp_path / 'page.html').as_uri()}#text=<\u202e&cell=1:3&length=60&write=1&temp=1", tmp_path)
     assert texts_of(elements, "name") == HOSTILE.replace("\x1b", "U+001B").replace("\u202e", "U+202E")
     assert "\u202e" not in texts_of(elements, "written") and "U+202E" in texts_of(elements, "read")
-    assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption")
-    assert elements.count("<script") == 4
+    assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption") and elements.count("<script") == 4
 
 
 def test_what_the_page_does_not_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

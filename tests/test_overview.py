@@ -90,8 +90,7 @@ def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) 
         *(step(2, 3.0, 3.25), validation(2, 4.0, 1.75), step(3, 6.0, 3.0), validation(3, 7.0, None)),
     ]
     curve = read_learning_curve(RunReader(build("chain", *records)), training=True)
-    assert curve.validation.steps == (1, 2)
-    assert curve.validation.characters == (2, 4)
+    assert curve.validation.steps == (1, 2) and curve.validation.characters == (2, 4)
     assert curve.validation.seconds == (6.0, 13.0)
     assert curve.validation.nats == (3.0, 1.75), "of the steps that were taken twice, the later ones count"
     assert (curve.training.steps, curve.training.nats) == ((1, 2, 3), (4.0, 3.25, 3.0))
@@ -122,8 +121,7 @@ def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build: Build, tmp
         paths, num, _ = select_runs(runs, most=most, checkpoints=checkpoints, **options)
         return [path.name for path in paths], num
 
-    assert names(most=2) == (["c", "d"], 3)
-    assert names(most=2, sort="loss") == (["c", "a"], 3)
+    assert names(most=2) == (["c", "d"], 3) and names(most=2, sort="loss") == (["c", "a"], 3)
     assert names(most=3, training=True) == (["b", "c", "d"], 4)
     assert names("d", "a", "b", most=1) == (["d", "a", "b"], 3), "as many as are named"
     assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)

@@ -66,12 +66,10 @@ def unpack(text: str) -> list[int]:
 def test_the_page_holds_what_the_cells_did() -> None:
     page = make_page()
     data = Reader(to_page(page)).data
-    assert "".join(data["text"]) == page.text.replace("\n", "↵")
-    assert data["breaks"] == [14, 17]
+    assert "".join(data["text"]) == page.text.replace("\n", "↵") and data["breaks"] == [14, 17]
     assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"], "each cell once"
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
-    assert [row["cell"] for row in data["rows"]] == [0, 1, 0]
-    assert data["bits"][:2] == [None, 1.25]
+    assert [row["cell"] for row in data["rows"]] == [0, 1, 0] and data["bits"][:2] == [None, 1.25]
     guesses = data["guesses"][0]
     assert [data["names"][name] for name in guesses[::2]] == ["e", "␣", "↵"] and guesses[1::2] == [500, 250, 10]
     assert [bool(value) for value in unpack(data["labels"]["quote"])] == page.labels["quote"].tolist()
@@ -302,8 +300,7 @@ def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width
     assert found["about"].startswith('"  cell 1:7: 0.9') and "next: e 50 %" in found["about"]
     assert found["picked"] == [9, 14] and found["none"] is None
     line = page.text.index("\n") + 1
-    assert found["below"] == line + 13
-    assert found["tab"] == ["tab-cells", False, True]
+    assert found["below"] == line + 13 and found["tab"] == ["tab-cells", False, True]
     assert found["filtered"] == ["1:5", "1:14", "1:23", "1:32"] and found["sorted"] == found["filtered"][::-1]
     assert found["order"] == ["none", "none", "descending"] and found["stops"] == 1
     assert found["chosen"] == ["1:23", "#1:23"]

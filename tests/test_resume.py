@@ -88,8 +88,7 @@ def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
     assert "run has changed since it was trained (text.txt)" in ran.err
     text_file.unlink()
     ran = command("train", "--resume", "run")
-    assert (ran.code, ran.out) == (3, "")
-    assert "text.txt" in ran.err
+    assert (ran.code, ran.out) == (3, "") and "text.txt" in ran.err
     text_file.write_bytes(TEXT.encode())
     assert command("train", "--resume", "run").code == 0
 
@@ -112,8 +111,7 @@ def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Pa
     run = train("run")
     before = (saved_files(run), read_metrics(run), (run / "samples.txt").read_text())
     ran = command("train", "--resume")
-    assert (ran.code, ran.out) == (0, "checkpoints/run\n")
-    assert "Done: 12 steps" in ran.err
+    assert (ran.code, ran.out) == (0, "checkpoints/run\n") and "Done: 12 steps" in ran.err
     assert "Nothing was left to train: give a larger --steps" in ran.err
     assert (saved_files(run), read_metrics(run), (run / "samples.txt").read_text()) == before
     assert "Nothing was left" not in command("train", "--resume", "--steps", 14).err
@@ -131,8 +129,7 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
     empty = command("train", "--resume", "stdin-001", "--steps", 4)
     assert empty.err.startswith("error: The text of stdin-001 cannot be read again: standard input is empty: ")
     same = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT.encode())
-    assert same.code == 0
-    assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
+    assert same.code == 0 and num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
     Path("other.txt").write_text(TEXT[:500])
     for options, remedy in (((), "give --text FILE"), (("--text", "other.txt", "--errors"), "train on a file instead")):
         gone = command("evaluate", "stdin-001", *options)

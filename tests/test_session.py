@@ -67,8 +67,7 @@ def test_an_interrupted_validation_is_due_and_done_later(made: Session, monkeypa
     loaded = made.run.load_checkpoint("latest", with_training=True)
     assert SessionState.restored(loaded, made.run.checkpoints()) == SessionState(saved_step=1, is_validation_due=True)
     made.is_stop_asked = False
-    assert session.validate() is not None
-    assert not session.state.is_validation_due
+    assert session.validate() is not None and not session.state.is_validation_due
     session.save()
     assert "is_validation_due" not in made.saved_state()
 
@@ -101,12 +100,9 @@ def test_it_validates_and_saves_when_it_should(made: Session, monkeypatch: pytes
     losses = iter([3.0, 4.0, 3.5, 3.2])
     monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
     steps = run_all(made)
-    assert steps["step"] == [1, 2, 3, 4, 5, 6, 7]
-    assert steps["evaluation"] == [2, 4, 6, 7]
-    assert steps["saved"] == [0, 2, 3, 5, 6, 7]
-    assert steps["sample"] == [0, 1, 2, 7]
-    assert steps["done"] == [7]
-    assert not made.session.state.is_stopped
+    assert steps["step"] == [1, 2, 3, 4, 5, 6, 7] and steps["evaluation"] == [2, 4, 6, 7]
+    assert steps["saved"] == [0, 2, 3, 5, 6, 7] and steps["sample"] == [0, 1, 2, 7]
+    assert steps["done"] == [7] and not made.session.state.is_stopped
 
 
 def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made: Session) -> None:

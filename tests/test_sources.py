@@ -40,8 +40,7 @@ def test_it_is_found_from_elsewhere(source: str, here: Path, tmp_path: Path, mon
     assert read_corpus([source]).locations == (found.location,)
     monkeypatch.chdir(tmp_path)
     again = origin_at(found.location, SHUFFLED)
-    assert again is not None
-    assert again.location == found.location
+    assert again is not None and again.location == found.location
     assert [os.path.realpath(path) for path in again.paths] == [os.path.realpath(here / path) for path in found.paths]
     assert (again.skips_unusable, again.needs_regular) == (found.skips_unusable, not found.skips_unusable)
 

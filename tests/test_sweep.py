@@ -92,8 +92,7 @@ def test_a_grid_trains_runs_once(config: Config, trainer: Trainer, monkeypatch: 
     events = list(sweep(config, axes, seeds=2, out="sweep"))
     assert [event.is_new for event in events if isinstance(event, RunEndEvent)] == [False] * 4
     assert isinstance(events[-1], SweepEndEvent)
-    assert events[-1].report == report == read_sweep("sweep")
-    assert trainer.started == []
+    assert events[-1].report == report == read_sweep("sweep") and trainer.started == []
     Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
     monkeypatch.setattr(SweepRun, "__eq__", None)  # Comparing each of 10,000 runs with the others takes minutes.
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=2)
@@ -163,8 +162,7 @@ def test_the_command_prints_the_table_and_the_way_on(
     monkeypatch.setenv("CHARRNN_DROPOUT", "0.1")
     arguments = ("sweep", "text.txt", "--cell", "rnn", "--cell", "gru", "--seeds", 2, "--steps", 4, *small())
     ran = command(*arguments)
-    assert ran.code == 0
-    assert "4 runs in checkpoints/sweep-text, on" in ran.err
+    assert ran.code == 0 and "4 runs in checkpoints/sweep-text, on" in ran.err
     assert "4/4  gru_seed-1: " in ran.err
     assert "Student's t over 2 seeds" in " ".join(ran.out.split())
     assert "charrnn evaluate sweep-text/" in ran.err
@@ -193,8 +191,7 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkey
     process = RunProcess(Path("run"), config, events.append, threads=3)
     code, messages = process.wait()
     process.close()
-    assert (code, events) == (2, [None])
-    assert "run exists already" in error_text(code, messages)
+    assert (code, events) == (2, [None]) and "run exists already" in error_text(code, messages)
     # The rule of `charrnn train` counts these: a run of a sweep has the weights of the same command.
     assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
 

@@ -177,8 +177,7 @@ def test_limits_of_the_comparison_are_noted() -> None:
         (grid(alphabet="char,byte"), "other characters"),
         (grid(Config(), cell="lstm,gru"), "budget in minutes"),
     ):
-        assert note in "".join(plan.notes())
-        assert bool(note) == bool([*plan.notes()])
+        assert note in "".join(plan.notes()) and bool(note) == bool([*plan.notes()])
 
 
 def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_the_more_variable_group() -> None:
@@ -209,8 +208,7 @@ def test_rows_are_best_first_with_their_interval_and_difference() -> None:
     estimate = mean_interval(better)
     assert (first.values, first.mean) == ({"learning_rate": 1e-2}, estimate.mean)
     assert (first.low, first.high) == (estimate.low, estimate.high)
-    assert first.spread == pytest.approx(0.1527525)
-    assert first.difference is None
+    assert first.spread == pytest.approx(0.1527525) and first.difference is None
     paired = mean_interval([low - high for low, high in zip(worse, better, strict=True)])
     assert (second.difference, second.difference_low, second.is_paired) == (paired.mean, paired.low, True)
 
@@ -235,7 +233,6 @@ def test_the_table_fits_80_columns() -> None:
     report = made_report(axes, losses, sizes=dict.fromkeys(losses, 1_234_567))
     lines = [line.rstrip() for line in drawn.lines(sweep_view(report), 80) if line.strip()]
     rows, caption = lines[: 2 + 4], " ".join(lines[2 + 4 :])
-    assert max(map(len, lines)) <= 80
-    assert "1.23M" in rows[2]
+    assert max(map(len, lines)) <= 80 and "1.23M" in rows[2]
     assert all("1.6000" in line and line.endswith("3/3") for line in rows[2:])
     assert "lower is better" in caption and "Student's t over 3 seeds" in caption

@@ -19,8 +19,7 @@ def test_a_text_comes_back_from_its_ids(text: str) -> None:
     vocab = Vocab.from_text(text)
     ids = vocab.encode(text)
     assert ids.dtype == np.uint16 and ids.shape == (len(text),)
-    assert ids.min() >= 1
-    assert vocab.decode(ids) == text
+    assert ids.min() >= 1 and vocab.decode(ids) == text
     assert vocab.characters == (UNKNOWN, *sorted(set(text)))
 
 

@@ -158,8 +158,7 @@ def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> Non
         await pilot.pause()
 
     app = play_writer(model, path, script)
-    assert app.return_value is True
-    assert path.read_text() == TEXT + "xx"
+    assert app.return_value is True and path.read_text() == TEXT + "xx"
 
 
 def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(model: Model, path: Path) -> None:
@@ -167,8 +166,7 @@ def test_hostile_characters_are_marks_on_the_screen_and_themselves_when_copied(m
     path.write_text(hostile, encoding="utf-8")
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        assert "␛[2J" in screen(app)
-        assert not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
+        assert "␛[2J" in screen(app) and not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
         for key in ("ctrl+c", "ctrl+x"):
             await pilot.press("end", "shift+left", "shift+left", key)
             await until(pilot, lambda: app.clipboard == "\u2028\x1b")

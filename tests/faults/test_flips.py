@@ -63,8 +63,7 @@ def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     num_warnings = len(problems) if name == "metrics.jsonl" else 1
     ran = command("train", "--resume", "run")
     reported = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
-    assert (ran.code, len(reported)) == (0, num_warnings)
-    assert all(name in line for line in reported)
+    assert (ran.code, len(reported)) == (0, num_warnings) and all(name in line for line in reported)
     assert (run / LATEST / "training.safetensors").read_bytes() == weights
     assert (run / "latest").read_text() == (run / "best").read_text() == LATEST + "\n"
     # All of it is mended, and only what was damaged is kept aside.

@@ -51,8 +51,7 @@ def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: i
     assert [child.wait() for child in children] == [0] * count
     reported = {fork_server.folder / child.out.strip() for child in children}
     assert reported == set(fork_server.folder.glob("checkpoints/*")) - before
-    assert len(reported) == count
-    assert [latest_step(run) for run in reported] == [1] * count
+    assert len(reported) == count and [latest_step(run) for run in reported] == [1] * count
     weights = {(run / "step-00000001" / "model.safetensors").read_bytes() for run in reported}
     assert len(weights) == 1, "nobody wrote into another's folder"
 
