@@ -372,8 +372,7 @@ def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **opti
 
 
 def _table_of(model: ModelErrors) -> RenderableType:
-    table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"))
-    table.padding = (0, 1, 0, 0)
+    table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"), narrow=True)
     for one in model.kinds:
         if one.num_errors:
             table.add_row(one.kind, f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}", Bar(one.share))

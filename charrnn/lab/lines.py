@@ -207,8 +207,7 @@ def _decoded(text: str | bytes) -> str:
 def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
     """Draw the least likely lines of a text, with the difference to the first run where there are two."""
     columns = ("line", "excess", "nats/char", *(f"{name} − {names[0]}" for name in names[1:]))
-    table = plain_table(*columns, "text", right=columns)
-    table.padding = (0, 1, 0, 0)
+    table = plain_table(*columns, "text", right=columns, narrow=True)
     for line in lines:
         first, *others = (nats / line.num_chars for nats in line.nats)
         differences = [f"{other - first:+.2f}" for other in others]

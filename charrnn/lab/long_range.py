@@ -250,8 +250,7 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
     headers = [f"closing {closing.closing}", "pairs"]
     for number, name in enumerate(report.predictors):
         headers += [name, "95 %"][: 2 if number < num_runs else 1]
-    table = plain_table(*headers, right=headers[1:])
-    table.padding = (0, 1, 0, 0)
+    table = plain_table(*headers, right=headers[1:], narrow=True)
     rows: list[ClosingBin | ClosingReport] = [*closing.bins, closing]
     for some in rows:
         cells = []

@@ -127,8 +127,7 @@ class Novelty(Displayable):
     def table(self) -> Table:
         """Build the table of the copied share, that of held-out text, and the longest copy."""
         columns = ("copied", "held-out", f"copies ≥ {self.min_length:,}", "longest", "from line")
-        table = plain_table(*columns, "it begins", right=columns)
-        table.padding = (0, 1, 0, 0)  # to fit 80 columns
+        table = plain_table(*columns, "it begins", right=columns, narrow=True)
         copy: list[RenderableType] = []
         if (longest := self.longest) is not None:
             length = counted(longest.length, "byte" if isinstance(self.text, bytes) else "character")

@@ -49,8 +49,7 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     has_differences = any(group.difference is not None for group in breakdown.groups)
     columns = (first, "characters", "nats/char", "95 % interval")
     last = ("difference", "its interval") if has_differences else ("of the loss", "") if by_class else ("",)
-    table = plain_table(*columns, *last, right=(*columns[1:], *filter(None, last)))
-    table.padding = (0, 1, 0, 0)
+    table = plain_table(*columns, *last, right=(*columns[1:], *filter(None, last)), narrow=True)
     # Classes are of very different sizes: the bars show where most of the loss is.
     values = [group.share_of_loss if by_class else group.nats_per_char for group in breakdown.groups]
     largest = max(values)
@@ -96,8 +95,7 @@ def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     """Build the table of one predictor's losses, one row per protocol, each figure above its 95 % interval."""
     columns = ("protocol", *_FIGURES, "characters", "precision")
-    table = plain_table(*columns, right=(*_FIGURES, "characters"))
-    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
         values = (report.nats_per_char, report.bpc, report.bits_per_byte)
         table.add_row(report.protocol, *map(_four, values), f"{report.num_chars:,}", report.precision)
@@ -109,8 +107,7 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
 
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     columns = ("", "protocol", *_FIGURES, "difference")
-    table = plain_table(*columns, right=(*_FIGURES, "difference"))
-    table.padding = (0, 1, 0, 0)
+    table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
     for row in rows:
         loss, difference = row.loss, row.difference
         shown = "" if difference is None else f"{difference.mean:+.4f}"

@@ -72,9 +72,15 @@ class PlainTable(Table):
         return width <= options.max_width
 
 
-def plain_table(*columns: str, right: Sequence[str] = (), rows: Iterable[Sequence[RenderableType]] = ()) -> PlainTable:
-    """Build a table that shows strings literally, headings too; the columns of `right` are numbers."""
-    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+def plain_table(
+    *columns: str, right: Sequence[str] = (), rows: Iterable[Sequence[RenderableType]] = (), narrow: bool = False
+) -> PlainTable:
+    """Build a table that shows strings literally, headings too; the columns of `right` are numbers.
+
+    A `narrow` one has one space between its columns, to fit 80 columns of a terminal.
+    """
+    padding = (0, 1, 0, 0) if narrow else (0, 1)
+    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=padding)
     for column in columns:
         is_number = column in right
         # A run, which can have any name, is the heading of some columns.
@@ -182,8 +188,7 @@ def polarity_text(score: CellScore) -> str:
 
 def findings_table(findings: CellFindings) -> Table:
     """Build the table of `findings_rows`; rows with a mark are dim."""
-    table = plain_table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
-    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    table = plain_table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:], narrow=True)
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
         table.add_row(*row, style="dim" if score_mark(score) else None)
     return table
@@ -265,10 +270,8 @@ def clamped_table(
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
     """Build the table of the catalogue's texts."""
-    table = plain_table("name", "bytes", "licence", "look for", right=("bytes",))
-    for entry in entries:
-        table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
-    return table
+    rows = [(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for) for entry in entries]
+    return plain_table("name", "bytes", "licence", "look for", right=("bytes",), rows=rows)
 
 
 def _as_in_yaml(value: Any) -> str:
@@ -312,8 +315,8 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
         *columns,
         right=[name for name in columns if name not in ("run", "text", "model")],
         rows=zip(*columns.values(), strict=True),
+        narrow=True,
     )
-    table.padding = (0, 1, 0, 0)
     # Long texts and models are folded before names are.
     table.columns[0].no_wrap = max(map(len, columns["run"])) <= _MAX_RUN_WIDTH
     notes = list(map(Text, comparison_notes([run for run in runs if run.best_nats is not None])))

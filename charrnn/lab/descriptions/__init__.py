@@ -541,8 +541,8 @@ def description_pictures(
 
     All cells are listed if `num_listed` is None; those that no rule explains are dim.
     """
-    table = plain_table("cell", "R²", "interval", "untrained", "rule", right=("cell", "R²", "interval", "untrained"))
-    table.padding = (0, 1, 0, 0)  # to leave room for the rules in 80 columns
+    numbers = ("cell", "R²", "interval", "untrained")
+    table = plain_table(*numbers, "rule", right=numbers, narrow=True)
     for one in report.by_score()[:num_listed]:
         table.add_row(
             f"{one.layer}:{one.unit}",

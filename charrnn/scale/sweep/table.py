@@ -187,8 +187,7 @@ def sweep_table(report: SweepReport) -> Table:
     """
     columns = ["nats", "±", "spread", "to best", "± ", "weights", "runs"]
     columns += ["failed"] * any(row.num_failed for row in report.rows)
-    table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns)
-    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
     for row in report.rows:
         values = [format_value(row.values[name]) for name in report.fields]
         cells = [
