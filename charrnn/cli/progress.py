@@ -79,3 +79,11 @@ def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]
         bar_format=bar_format,
         leave=False,
     )
+
+
+def print_above_bars(console: Any, *args: Any, **kwargs: Any) -> None:
+    """Print on a console of rich, above the progress bars of the terminal."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        console.print(*args, **kwargs)

@@ -3,7 +3,7 @@
 import re
 import shlex
 import signal
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from textwrap import TextWrapper
 from typing import Any
 
 from charrnn.cli.flags import with_flags
-from charrnn.cli.progress import TerminalProgress, training_bar
+from charrnn.cli.progress import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, print_json, print_path, printable, result_console
 from charrnn.errors import counted
@@ -22,7 +22,6 @@ from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
     SampleEvent,
-    SavedEvent,
     StartEvent,
     StepEvent,
     TrainEvent,
@@ -151,28 +150,14 @@ class TrainingView:
         if self.show_as_json:
             print_json(event.to_json())
         elif self._console is not None or event.event == "done":
-            shows: dict[type, Callable[[Any], None]] = {
-                StartEvent: self._show_start,
-                StepEvent: self._show_step,
-                EvaluationEvent: self._show_evaluation,
-                SampleEvent: self._show_sample,
-                SavedEvent: lambda event: None,
-                WarningEvent: self._show_warning,
-                DoneEvent: self._show_done,
-            }
-            shows[type(event)](event)
+            getattr(self, f"_show_{event.event}", lambda event: None)(event)
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-        self._console.print(*args, **kwargs)
-        if self._bar is not None:
-            self._bar.refresh()
+        print_above_bars(self._console, *args, **kwargs)
 
     def _close_bar(self) -> None:
         if self._bar is not None:
             self._bar.close()
-            self._bar = None
 
     def _show_start(self, event: StartEvent) -> None:
         self._start, config = event, event.config

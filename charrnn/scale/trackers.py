@@ -14,12 +14,11 @@ import json
 import math
 import os
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, install_command, named
 from charrnn.extensions import PackageFunction
@@ -46,49 +45,10 @@ EVALUATION_METRICS = ("val_nats", "val_bpc")
 """Fields of a validation that are logged."""
 
 
-class Tracker(ABC):
-    """Sends one run to a tracker. The methods raise whatever the tracker raises.
-
-    `id` identifies the run at the tracker; a resumed run is opened with the one it had. Settings and facts are numbers,
-    booleans and texts.
-    """
-
-    name: ClassVar[str]
-    """Its name, which is that of its package, too."""
-    remedy: ClassVar[str]
-    """The command that installs it."""
-
-    id: str | None = None
-
-    @abstractmethod
-    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
-        """Open the run of a folder, which continues after `first_step`, or a new one."""
-
-    @abstractmethod
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log the values of a step; all are finite."""
-
-    @abstractmethod
-    def log_text(self, text: str, step: int) -> None:
-        """Log a sample."""
-
-    @abstractmethod
-    def close(self, summary: Mapping[str, float], step: int) -> None:
-        """Log the final values, and close the run."""
-
-    def send(self, event: TrainEvent) -> None:
-        """Log what is logged of an event."""
-        if isinstance(event, SampleEvent):
-            self.log_text(event.text, event.step)
-        elif isinstance(event, StepEvent | EvaluationEvent):
-            metrics = STEP_METRICS if isinstance(event, StepEvent) else EVALUATION_METRICS
-            self.log(_finite({name: getattr(event, name) for name in metrics}), event.step)
-
-
-class TensorBoard(Tracker):
+class TensorBoard:
     """Event files in the run's own folder, for `tensorboard --logdir checkpoints`."""
 
-    name, remedy = "tensorboard", install_command("tensorboard")
+    remedy, id = install_command("tensorboard"), ""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -117,10 +77,10 @@ class TensorBoard(Tracker):
         self._writer.close()
 
 
-class WandB(Tracker):
+class WandB:
     """A run of Weights & Biases; `WANDB_MODE=offline` keeps it on this machine."""
 
-    name, remedy = "wandb", "pip install wandb"
+    remedy = "pip install wandb"
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         self._module: Any = importlib.import_module("wandb")
@@ -147,8 +107,23 @@ class WandB(Tracker):
         self._run.finish()
 
 
-TRACKERS: Mapping[str, type[Tracker]] = {tracker.name: tracker for tracker in (TensorBoard, WandB)}
-"""All trackers by name."""
+Tracker = TensorBoard | WandB
+"""Sends one run to a tracker. The methods raise whatever the tracker raises.
+
+`id` identifies the run at the tracker; a resumed run is opened with the one it had. Settings and facts are numbers,
+booleans and texts; all values are finite.
+"""
+TRACKERS: Mapping[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB}
+"""All trackers by name, which is that of its package, too; `remedy` is the command that installs it."""
+
+
+def _send(tracker: Tracker, event: TrainEvent) -> None:
+    """Log what is logged of an event."""
+    if isinstance(event, SampleEvent):
+        tracker.log_text(event.text, event.step)
+    elif isinstance(event, StepEvent | EvaluationEvent):
+        metrics = STEP_METRICS if isinstance(event, StepEvent) else EVALUATION_METRICS
+        tracker.log(_finite({name: getattr(event, name) for name in metrics}), event.step)
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -223,7 +198,7 @@ class _Following:
             self._summary = _finite({"best_val_nats": event.val_nats, "best_step": float(event.step)})
         self._step = event.step
         for name, tracker in [*self._open.items()]:
-            yield from self._guarded(name, partial(tracker.send, event))
+            yield from self._guarded(name, partial(_send, tracker, event))
 
     def _close(self) -> Iterator[WarningEvent]:
         """Close all trackers; yield a warning for each that fails."""
@@ -242,7 +217,7 @@ class _Following:
         }
         tracker = TRACKERS[name](folder, plain, self._start.first_step, ids.get(name))
         self._open[name] = tracker
-        if tracker.id is not None and tracker.id != ids.get(name):
+        if tracker.id and tracker.id != ids.get(name):
             write_atomically(folder / IDS, json_to_bytes({**ids, name: tracker.id}))
 
     def _guarded(self, name: str, act: Callable[[], object]) -> Iterator[WarningEvent]:

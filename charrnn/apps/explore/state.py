@@ -5,7 +5,6 @@ Shapes: N characters or ids, L layers, H units per layer. Without torch.
 
 import math
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -45,28 +44,20 @@ NUM_GENERATED = 600
 """Characters that are generated with and without a clamped cell."""
 
 
-class ViewedText(ABC):
-    """A text, the values of all cells at each of its characters, and the character at the cursor."""
+class _Text:
+    """A text, and the character at the cursor."""
 
     def __init__(self, model: Model, text: str = "") -> None:
         """View a decoded text with one character per id, as in a `Trace`."""
         self.model, self.text = model, text
         self.cursor = 0
 
-    @abstractmethod
-    def values(self, cell: CellIndex) -> Float32Array | None:
-        """Return the cell's value at each character (N,), or None until they are known."""
-
-    @abstractmethod
-    def guesses(self) -> list[tuple[str, float]]:
-        """Return the most likely next characters after the cursor and their probabilities, if they are known."""
-
     def before_cursor(self) -> str:
         """Return the text up to and including the cursor: its last MAX_PRIME characters."""
         return self.text[: self.cursor + 1][-MAX_PRIME:]
 
 
-class TracedText(ViewedText):
+class TracedText(_Text):
     """A text that is given as a whole; its values are known once `trace` is set."""
 
     trace: "Trace | None" = None
@@ -81,7 +72,7 @@ class TracedText(ViewedText):
         return guesses
 
 
-class TypedText(ViewedText):
+class TypedText(_Text):
     """A text that grows as it is typed; the model reads it character by character from its initial state."""
 
     def __init__(self, model: Model) -> None:
@@ -123,6 +114,10 @@ class TypedText(ViewedText):
         probs = next_char_probs(self._reader.state_after(self._ids[: self.cursor + 1]).logits, Shaping())[0]
         best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
         return [(self.model.character(id), float(probs[id])) for id in best]
+
+
+ViewedText = TracedText | TypedText
+"""A text with the values of all cells at each of its characters, and the guesses after the cursor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,29 +4,29 @@ import csv
 import os
 import shlex
 import sys
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from charrnn.cli.flags import with_flags
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.progress import training_bar
+from charrnn.cli.progress import print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console
 from charrnn.cli.train import FIELD_OPTIONS, LOG, RECIPE, SET, parse_settings
+from charrnn.config import Config
 from charrnn.errors import Message, UsageError, counted
 from charrnn.options import Option
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
-
-    from charrnn.config import Config
-    from charrnn.scale.sweep.sweep import AnySweepEvent, RunEndEvent, SweepStartEvent
-    from charrnn.scale.sweep.table import SweepReport
+from charrnn.scale.sweep.plan import Axis, Range, parse_axis
+from charrnn.scale.sweep.sweep import AnySweepEvent, RunEndEvent, RunProgressEvent, SweepEndEvent, SweepStartEvent
+from charrnn.scale.sweep.sweep import sweep as start_sweep
+from charrnn.scale.sweep.table import SweepReport, sweep_csv_rows, sweep_view
+from charrnn.settings import merge_settings, read_recipe
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
@@ -61,7 +61,7 @@ def sweep(
     quiet: QuietOption = False,
     debug: DebugOption = False,
     *,
-    values: "Mapping[str, Any]",
+    values: Mapping[str, Any],
 ) -> int:
     """Train every combination of settings, and compare the runs.
 
@@ -72,8 +72,6 @@ def sweep(
 
     The same command continues a sweep that was stopped or killed. The exit code is 1 if a run failed.
     """
-    from charrnn.scale.sweep import sweep as sweeping
-    from charrnn.scale.sweep.table import sweep_csv_rows, sweep_view
 
     if json and values[CSV.flag]:
         raise UsageError("--json and --csv both print the result on stdout: give one of them.")
@@ -81,7 +79,7 @@ def sweep(
         raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
     invocation: Invocation = context.obj
     config, axes = plan_settings(corpus or [], values)
-    events = sweeping.sweep(
+    events = start_sweep(
         config,
         axes,
         seeds=values[SEEDS.flag],
@@ -108,14 +106,11 @@ def sweep(
 sweep.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
-def plan_settings(corpus: "Sequence[str]", values: "Mapping[str, Any]") -> "tuple[Config, dict[str, Any]]":
+def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     """Part the settings of a command line into those with one value and the swept ones, with several or a range.
 
     Raises UsageError that names the option or the --set at fault.
     """
-    from charrnn.config import Config
-    from charrnn.scale.sweep.plan import Axis, Range, parse_axis
-    from charrnn.settings import merge_settings, read_recipe
 
     recipe = values[RECIPE.flag]
     texts: dict[str, str] = {}
@@ -149,31 +144,29 @@ class SweepView:
         """How far each run has come, from 0 to 1."""
         self._num_runs = self._num_ended = 0
 
-    def show(self, events: "Generator[AnySweepEvent, None, None]") -> "SweepReport":
+    def show(self, events: Generator[AnySweepEvent, None, None]) -> SweepReport:
         """Show all events; return the table."""
-        from charrnn.scale.sweep import sweep as sweeping
-
-        shows: dict[type, Callable[[Any], None]] = {
-            sweeping.SweepStartEvent: self._show_start,
-            sweeping.RunProgressEvent: lambda event: self._advance(event.name, event.step / max(1, event.num_steps)),
-            sweeping.RunEndEvent: self._show_end,
-        }
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
             with closing(events):
                 for event in events:
                     self._signals.defers = True
-                    if isinstance(event, sweeping.SweepEndEvent):
+                    if isinstance(event, SweepEndEvent):
                         return event.report
-                    if self._console is not None:
-                        shows[type(event)](event)
+                    if self._console is None:
+                        continue
+                    if isinstance(event, SweepStartEvent):
+                        self._show_start(event)
+                    elif isinstance(event, RunProgressEvent):
+                        self._advance(event.name, event.step / max(1, event.num_steps))
+                    else:
+                        self._show_end(event)
         finally:
             if self._bar is not None:
                 self._bar.close()
-                self._bar = None
         raise AssertionError("a sweep ends with its table")
 
-    def _show_start(self, event: "SweepStartEvent") -> None:
+    def _show_start(self, event: SweepStartEvent) -> None:
         self._num_runs = event.num_runs
         done = f", {event.num_finished} of them finished" if event.num_finished else ""
         threads = counted(event.threads, "thread")
@@ -181,7 +174,7 @@ class SweepView:
         self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
         self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
-    def _show_end(self, event: "RunEndEvent") -> None:
+    def _show_end(self, event: RunEndEvent) -> None:
         run = event.run
         self._num_ended += 1
         self._advance(run.name, 1.0)
@@ -196,13 +189,9 @@ class SweepView:
         self._shares[name] = share
 
     def _print(self, text: str, **style: Any) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-        self._console.print(printable(text), soft_wrap=True, **style)
-        if self._bar is not None:
-            self._bar.refresh()
+        print_above_bars(self._console, printable(text), soft_wrap=True, **style)
 
-    def explain(self, report: "SweepReport") -> None:
+    def explain(self, report: SweepReport) -> None:
         """Print what limits the table, and the next commands."""
         if self._console is None:
             return
