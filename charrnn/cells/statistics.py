@@ -181,7 +181,8 @@ def resample_score(values: NDArray[Any], labels: Labels, polarity: int) -> Float
         distinct, group = np.unique(ranks, return_inverse=True)
         cell_of = block * len(distinct) + group
         size = num_blocks * len(distinct)
-        counts = (np.bincount(cell_of[chosen], minlength=size) for chosen in (labels, ~labels))
+        # In float64, which holds these counts exactly: NumPy has no fast product of integers.
+        counts = (np.bincount(cell_of[chosen], minlength=size).astype(np.float64) for chosen in (labels, ~labels))
         inside, outside = (draws @ count.reshape(num_blocks, -1) for count in counts)
         below = np.cumsum(outside, axis=1) - outside / 2
         pairs = inside.sum(axis=1) * outside.sum(axis=1)
@@ -315,8 +316,9 @@ def best_by_chance(
     generator = np.random.default_rng(0)
     shifts = generator.integers(least, max(least + 1, num_chars - least), NUM_SHIFTS)
     # Row 0 is the label without a shift.
-    at = (np.arange(num_chars) - np.append(0, shifts)[:, None]) % num_chars
-    strengths = np.abs(target[at] @ ranks * scale).max(axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(np.append(target, target), num_chars)
+    shifted = np.ascontiguousarray(windows[num_chars - np.append(0, shifts)])
+    strengths = np.abs(shifted @ ranks * scale).max(axis=1)
     p_value = (strengths >= strengths[0] * (1 - 1e-6)).mean()
     return float(p_value), float(min(1.0, np.quantile(strengths[1:], 0.95)))
 
