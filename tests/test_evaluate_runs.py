@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from built_runs import build_chain
+from drawn import lines
 
 import charrnn
 from charrnn.api import Model
@@ -22,6 +24,7 @@ from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
+from charrnn.views.losses import evaluation_view
 
 CYCLE = "abcdé\n"
 OTHER = "déabc\n"
@@ -93,10 +96,38 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
         paired_difference(second, CharLosses(positions + 1, hard))
 
 
-def test_models_of_characters_and_of_bytes_have_no_difference() -> None:
+def test_models_of_characters_and_of_bytes_have_a_difference_per_byte() -> None:
     found = evaluate_runs([small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", by=("class",))
     assert [row.difference for row in found.rows] == [None] * 4
     assert all(group.difference is None for group in found.breakdowns[1].groups)
+    one, other, difference = found.rows[0].loss, found.rows[1].loss, found.rows[1].byte_difference
+    assert difference is not None and difference.low < difference.mean < difference.high
+    assert difference.mean == pytest.approx(other.bits_per_byte - one.bits_per_byte, rel=1e-3), "but for one character"
+    assert found.rows[0].byte_difference is None and found.rows[3].byte_difference is None
+    shown = "\n".join(lines(evaluation_view(found), width=80))
+    assert f"{difference.mean:+.4f}" in shown and shown.count("A difference between characters and bytes") == 1
+    limited = evaluate_runs([small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", max_chars=4_000)
+    assert limited.rows[1].byte_difference is None, "other segments"
+
+
+def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path: Path) -> None:
+    text = "abcdé\n" * 1_800 + "é" * 1_250 + "a" * 701
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")
+    models = []
+    for alphabet, seed in (("char", 1), ("byte", 2)):
+        model = small_model(CYCLE if alphabet == "char" else None, seed, corpus=(str(tmp_path / "text.txt"),))
+        state = state_of_corpus(read_corpus(model.config.corpus, alphabet=alphabet))
+        models.append(replace(model, recorded_corpus=recorded_corpus(model.name, model.config, state)))
+    for order in (models, models[::-1]):
+        found = evaluate_runs(order, precision="fp32")
+        begin, end = found.common_bytes or (0, 0)
+        assert end == len(text.encode()) and begin in (14_220, 14_222), "the byte run's, from the next character on"
+        held_out = text.encode()[begin:].decode()
+        lengths = {row.name: row.loss.text_length for row in found.rows}
+        assert lengths == {"model-1": len(held_out), "model-2": end - begin}
+        header = f"Loss over the validation text that all runs have: bytes {begin:,} to 15,801 of their text"
+        assert lines(evaluation_view(found), width=100)[0] == header and found.rows[1].byte_difference is not None
+        assert found.to_json()["common_bytes"] == (begin, end)
 
 
 def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is() -> None:

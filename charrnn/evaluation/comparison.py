@@ -9,8 +9,10 @@ Shapes: M scored characters, K blocks.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -38,9 +40,9 @@ from charrnn.evaluation.records import (
     SkippedRow,
 )
 from charrnn.extensions import offered
-from charrnn.intervals import MIN_VALUES, BlockSums
+from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.model.device import chosen_precision
-from charrnn.text.corpus import CorpusPart
+from charrnn.text.corpus import CorpusPart, utf8_sizes
 from charrnn.text.encoded import EncodedText
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import Vocab
@@ -249,6 +251,8 @@ class Comparison:
     """The models as they read the text, and after them the mixtures."""
     part: str | None = None
     """`validation` or `test`; None for a text that is no part of a run's own."""
+    common_bytes: tuple[int, int] | None = None
+    """As in `Evaluation`."""
     precision: str = "auto"
     max_chars: int | None = None
     """Characters that are scored, at most."""
@@ -274,7 +278,7 @@ class Comparison:
     ) -> Comparison:
         """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
         limit = MAX_SCORED if max_chars == "auto" else max_chars
-        contents = _contents(models, text, part)
+        contents, common_bytes = _contents(models, text, part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context)
@@ -286,6 +290,7 @@ class Comparison:
             contents=contents,
             runs=runs,
             part=part if text is None else None,
+            common_bytes=common_bytes,
             precision=precision,
             max_chars=limit,
             has_limit=max_chars != "auto",
@@ -342,18 +347,21 @@ class Comparison:
         protocol: str,
         step: int | None = None,
         precision: str = "",
+        byte_difference: Difference | None = None,
     ) -> None:
         """Add the row of a predictor: its losses of the characters of a text, and the difference to another one."""
         report = text.report(blocks, protocol=protocol, precision=precision)
         share = next((run.trained_share for run in self.runs if (run.name, run.step) == (name, step)), None)
-        self.rows.append(EvaluationRow(name=name, step=step, loss=report, difference=difference, trained_share=share))
+        differences = {"difference": difference, "byte_difference": byte_difference}
+        self.rows.append(EvaluationRow(name=name, step=step, loss=report, trained_share=share, **differences))
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
         for run in self.runs:
             losses = self.losses_of(run)
             self.losses.append(losses)
-            self._add_run(run, STATEFUL, losses.blocks, self._difference(run, losses))
+            of_bytes = self._byte_difference(run, losses)
+            self._add_run(run, STATEFUL, losses.blocks, self._difference(run, losses), byte_difference=of_bytes)
         first: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
             if (reason := run.text.why_not_windowed()) is not None:
@@ -366,15 +374,45 @@ class Comparison:
             self._add_run(run, WINDOWED, blocks, block_difference(blocks, first[1]) if first and is_paired else None)
             first = first or (run, blocks)
 
-    def _add_run(self, run: MeasuredRun, protocol: str, blocks: BlockSums, difference: Difference | None) -> None:
-        precision = chosen_precision(run.network.device, self.precision)
-        self.add(blocks, run.text, difference, name=run.name, protocol=protocol, step=run.step, precision=precision)
+    def _add_run(
+        self, run: MeasuredRun, protocol: str, blocks: BlockSums, difference: Difference | None, **of_bytes: Any
+    ) -> None:
+        how: dict[str, Any] = {"protocol": protocol, "precision": chosen_precision(run.network.device, self.precision)}
+        self.add(blocks, run.text, difference, name=run.name, step=run.step, **how, **of_bytes)
 
     def _difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
         """Return the difference to the first run; None for that itself, and if one of the two reads bytes."""
         first = self.runs[0]
         is_paired = run is not first and run.text.unit == first.text.unit
         return paired_difference(losses, self.losses[0]) if is_paired else None
+
+    def _byte_difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
+        """Return the difference to the first run in bits per byte, from blocks of the same bytes.
+
+        None unless one of the two reads characters and the other bytes, and for segments of a longer text, which are
+        not the same.
+        """
+        pair = ((self.runs[0], self.losses[0]), (run, losses))
+        is_whole = all(len(scored) == len(one.text.ids) - one.text.first_scored for one, scored in pair)
+        if run.text.unit == self.runs[0].text.unit or not is_whole:
+            return None
+        units = [one.text.unit for one in self.runs]
+        content = self.contents[units.index("character")][:]
+        assert isinstance(content, str)
+        sizes = utf8_sizes(np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4"))
+        starts, num_bytes = np.cumsum(sizes) - sizes, int(sizes.sum())
+        num_blocks, num_skipped = num_blocks_of(num_bytes), int(sizes[0]) if run.text.first == 0 else 0
+        counts = np.diff(-(-np.arange(num_blocks + 1) * num_bytes // num_blocks)).astype(np.float64)
+        counts[0] -= num_skipped
+        found = []
+        for one, scored in pair:
+            places = scored.positions - one.text.first
+            places = places if one.text.unit == "byte" else starts[places]
+            of_both = places >= num_skipped
+            blocks, nats = places[of_both] * num_blocks // num_bytes, scored.nats[of_both]
+            bits = np.bincount(blocks, nats / math.log(2), num_blocks).astype(np.float64)
+            found.append(BlockSums(bits, counts))
+        return block_difference(found[1], found[0])
 
     def evaluation(self) -> Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the figures."""
@@ -390,6 +428,8 @@ class Comparison:
             notes.append(
                 f"{self.runs[0].name} reads {text.unit}s and {other.name} {other.text.unit}s: compare bits/byte."
             )
+        if any(row.byte_difference is not None for row in self.rows):
+            notes.append("A difference between characters and bytes is in bits/byte.")
         if self.max_chars is not None and scored < text.num_chars - 1:
             notes.append(
                 f"stateful: {scored:,} of {counted(text.num_chars, text.unit)} ({100 * scored / text.num_chars:.2g} %),"
@@ -406,6 +446,7 @@ class Comparison:
         return Evaluation(
             rows=tuple(self.rows),
             part=self.part,
+            common_bytes=self.common_bytes,
             skipped=tuple(self.skipped),
             notes=tuple(notes),
             breakdowns=tuple(self.breakdowns),
@@ -454,8 +495,13 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     ]
 
 
-def _contents(models: Sequence[ComparedModel], text: str | bytes | None, part: str) -> Sequence[Content]:
-    """Return the text for each model: the given one, or its own held-out one, which must be the same for all."""
+def _contents(
+    models: Sequence[ComparedModel], text: str | bytes | None, part: str
+) -> tuple[Sequence[Content], tuple[int, int] | None]:
+    """Return the text for each model: the given one, or its own held-out one, which must be the same for all.
+
+    Of one text in several alphabets, the bytes that are in the part of every model, with their range.
+    """
     if not models:
         raise UsageError("There is no model to evaluate: give at least one.")
     checkpoints = [(model.path, model.step) for model in models if model.path is not None]
@@ -465,11 +511,31 @@ def _contents(models: Sequence[ComparedModel], text: str | bytes | None, part: s
     for model in models[1:]:
         _check_same_documents(models[0], model)
     if text is not None:
-        return [text] * len(models)
+        return [text] * len(models), None
     parts = [model.held_out(part) for model in models]
+    texts = {own.corpus.digest for own in parts}
+    if len({model.vocab.kind for model in models}) > len(texts) == 1 and models[0].config.documents == "none":
+        return _common_parts(parts)
     for model, own in zip(models[1:], parts[1:], strict=True):
         _check_same_part(models[0], parts[0], model, own)
-    return parts
+    return parts, None
+
+
+def _common_parts(parts: Sequence[CorpusPart]) -> tuple[Sequence[CorpusPart], tuple[int, int]]:
+    """Return what several parts of one text, some in bytes and some in characters, have in common, and its bytes."""
+    begin = max(part.corpus.num_bytes(0, part.begin) for part in parts)
+    end = min(part.corpus.num_bytes(0, part.end) for part in parts)
+    chars = next(part for part in parts if part.corpus.vocab.kind != "byte")
+    before = chars.corpus.num_bytes(0, chars.begin)
+    places = range(chars.begin, chars.end + 1)
+    sizes = partial(chars.corpus.num_bytes, chars.begin)
+    first = chars.begin + bisect_left(places, begin - before, key=sizes)
+    last = chars.begin + bisect_right(places, end - before, key=sizes) - 1
+    if first >= last:
+        raise UsageError(f"The held-out texts of these runs have nothing in common. Compare them on {named('text')}.")
+    begin, end = (chars.corpus.num_bytes(0, place) for place in (first, last))
+    ranges = {"byte": (begin, end), "char": (first, last)}
+    return [CorpusPart(part.corpus, *ranges[part.corpus.vocab.kind]) for part in parts], (begin, end)
 
 
 def _check_same_documents(first: ComparedModel, other: ComparedModel) -> None:

@@ -72,6 +72,8 @@ class EvaluationRow:
     loss: LossReport
     difference: Difference | None = None
     """To the first row whose protocol can be compared with this one; None for that row itself."""
+    byte_difference: Difference | None = None
+    """To that row in bits per byte, if one of the two reads characters and the other bytes."""
     trained_share: float | None = None
     """Share of the text that the run was trained on; None unless the text is known to be the run's own."""
 
@@ -98,6 +100,9 @@ class Evaluation(Displayable):
     skipped: tuple[SkippedRow, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know of the figures, one sentence each."""
+    common_bytes: tuple[int, int] | None = None
+    """The bytes [begin, end) of the runs' text that were scored, which are in this part of each of them; None if the
+    part is the same."""
     breakdowns: tuple["LossBreakdown", ...] = ()
     """The loss by class of character or by position, for each run, if that was asked for."""
 
@@ -114,6 +119,7 @@ class Evaluation(Displayable):
             "run": first.name,
             "step": first.step,
             **({} if self.part is None else {"part": self.part}),
+            **({} if self.common_bytes is None else {"common_bytes": self.common_bytes}),
             **asdict(first.loss),
             **first.origin(),
             **({} if windowed is None else {"windowed_256": asdict(windowed.loss)}),
@@ -121,6 +127,7 @@ class Evaluation(Displayable):
             "rows": [
                 {"name": row.name, "step": row.step, **asdict(row.loss), **row.origin()}
                 | ({} if row.difference is None else {"difference": asdict(row.difference)})
+                | ({} if row.byte_difference is None else {"byte_difference": asdict(row.byte_difference)})
                 for row in self.rows
             ],
             "notes": list(self.notes),

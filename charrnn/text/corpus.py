@@ -107,10 +107,10 @@ class Corpus:
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         if self.vocab.kind == "byte":
             return max(0, end - begin)
-        sizes = _utf8_sizes(np.array([ord(character or "\0") for character in self.vocab.characters]))
+        sizes = utf8_sizes(np.array([ord(character or "\0") for character in self.vocab.characters]))
         if self.vocab.has_unknown_symbol:
             sizes[0] = 0  # Which characters those are is in `unknown`.
-        total = int(_utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
+        total = int(utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
         for first in range(begin, end, BLOCK_BYTES):
             total += int(sizes.take(self.ids[first : min(end, first + BLOCK_BYTES)]).sum())
             release_pages(self.ids)
@@ -185,7 +185,7 @@ def read_corpus(
         return Corpus.of(text, vocab, min_count=min_count, is_exact=alphabet == "exact")
 
 
-def _utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+def utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Return the number of bytes of each code point in UTF-8."""
     return 1 + np.searchsorted([0x80, 0x800, 0x10000], code_points, side="right")
 

@@ -25,9 +25,11 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     rows = shown_rows(evaluation.rows)
     is_one = len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows)
     table = losses_table([row.loss for row in rows]) if is_one else _losses_of_several(rows)
-    where = "this text" if evaluation.part is None else f"{evaluation.part} text"
+    where = "this text" if evaluation.part is None else f"the {evaluation.part} text"
+    if evaluation.common_bytes is not None:
+        where += " that all runs have: bytes {:,} to {:,} of their text".format(*evaluation.common_bytes)
     first = evaluation.first
-    parts: list[RenderableType] = [Text(f"Loss over the {where}" if evaluation.part else f"Loss over {where}"), table]
+    parts: list[RenderableType] = [Text(f"Loss over {where}"), table]
     parts.append(Text(how_to_read(rows)))
     skipped = {(row.protocol, row.reason) for row in evaluation.skipped}
     parts += [Text(f"{protocol} is skipped: {reason}.") for protocol, reason in sorted(skipped)]
@@ -108,14 +110,16 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
 def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     columns = ("", "protocol", *_FIGURES, "difference")
     table = plain_table(*columns, right=(*_FIGURES, "difference"), narrow=True)
+    has_bytes = any(row.byte_difference is not None for row in rows)
     for row in rows:
-        loss, difference = row.loss, row.difference
+        loss, difference = row.loss, row.difference or row.byte_difference
         shown = "" if difference is None else f"{difference.mean:+.4f}"
         values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
         table.add_row(row.name, loss.protocol, *map(_four, values), shown)
         ends = "" if difference is None else _difference_ends(difference)
         if loss.nats_ci is not None or ends:
-            table.add_row("", "", _ends(loss.nats_ci), "", "", ends, style="dim")
+            of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
+            table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, ends, style="dim")
     return table
 
 
