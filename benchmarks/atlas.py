@@ -70,11 +70,9 @@ def start_study(model: Model, text: EncodedText, folder: Path) -> Study:
 def export(model: Model, text: EncodedText, found: FoundCells, suffix: str) -> int:
     """Return the bytes of the file that `visualize --export` writes."""
     findings = analyses()[0]
-    values = dict.fromkeys((*findings.applying, "--find", "--json"))
-    file = Path("atlas").with_suffix(suffix)
-    options = Options(
-        values=values, runs=(), ignores_saved=False, detectors=[], num_listed=None, export=file, quiet=True
-    )
+    values = dict.fromkeys((*findings.applying, "--find", "--json", "--top"))
+    values |= {"--export": Path("atlas").with_suffix(suffix)}
+    options = Options(values=values, runs=(), detectors=[])
     subject = Subject(model=model, content="", context="", text=text, num_available=len(text), options=options)
     return len(FORMATS[suffix].write(findings.show(subject, found)))
 

@@ -43,7 +43,7 @@ from charrnn.errors import CharRNNError
 from charrnn.evaluation.losses import stateful_nats, windowed_block_sums
 from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
-from charrnn.model.device import DTYPES, chosen_precision, dtype_of, exact_arithmetic, pick_device
+from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pick_device
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.text.batches import BatchRows
@@ -433,7 +433,7 @@ def measure_training(setup: Setup, results: Results) -> None:
     rates: dict[str, float] = {}
     for precision in setup.precisions():
         with exact_arithmetic(setup.device):
-            rates[precision] = matmul_rate(dtype_of(precision), side, setup.device)
+            rates[precision] = matmul_rate(getattr(torch, DTYPES[precision]), side, setup.device)
         results.measure(f"matrix products of {side}, {precision}: TFLOP/s", rates[precision] / 1e12)
     shapes = [(2, 32)] if setup.is_quick else [(2, 128)] if setup.is_small else [(2, 512), (3, 1024), (1, 2048)]
     seconds = setup.size(1, 1, 0)

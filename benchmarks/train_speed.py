@@ -31,7 +31,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import CELLS
 from charrnn.config import PRECISIONS, Config, resolved
 from charrnn.model.cells import CELLS as EQUATIONS
-from charrnn.model.device import dtype_of
+from charrnn.model.device import DTYPES
 from charrnn.text.batches import BatchRows
 from charrnn.training.measuring import choose_precision
 from charrnn.training.trainer import Trainer
@@ -118,7 +118,7 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
 
 def products_alone(config: Config) -> Callable[[], object]:
     """Return a function that runs only the matrix products of one step of that configuration."""
-    dtype, length = dtype_of(config.precision), resolved(config.bptt_length)
+    dtype, length = getattr(torch, DTYPES[config.precision]), resolved(config.bptt_length)
     each_step, whole = product_shapes(config)
 
     def operands(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +153,7 @@ def num_operations(config: Config) -> float:
 @cache
 def machine_rate(precision: str) -> float:
     """Return the rate of large matrix products on this processor: measured once, and only where it is used."""
-    return matmul_rate(dtype_of(precision))
+    return matmul_rate(getattr(torch, DTYPES[precision]))
 
 
 def compare(report: Report, ours: Trainer) -> None:

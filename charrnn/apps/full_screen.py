@@ -182,11 +182,8 @@ class FullScreenApp(App[Result]):
         self.theme = "ansi-dark"
         self._is_end_asked: Callable[[], bool] = lambda: False
         self._failure: Exception | None = None
-        self.work = Work(self._call_while_running, self.fail)
-
-    def _call_while_running(self, function: Callable[[], object]) -> None:
-        """Call a function in the thread of the interface, unless that has ended and has no widgets any more."""
-        self.call_later(lambda: self.is_running and function())
+        # An interface that has ended has no widgets any more.
+        self.work = Work(lambda function: self.call_later(lambda: self.is_running and function()), self.fail)
 
     def get_driver_class(self) -> type[Driver]:
         """Return what reads the keyboard and writes to the terminal."""

@@ -127,13 +127,6 @@ def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
     return findings_pictures(title, findings, has_contributions=has_contributions)
 
 
-def _model_pictures(model: ModelDescription) -> Sequence[RenderableType]:
-    table = plain_table("model", all_visible(model.name))
-    for row in model.rows():
-        table.add_row(*row)
-    return [table]
-
-
 _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
     CellHistory: history_table,
     CellPassage: PassageList,
@@ -156,8 +149,8 @@ _PICTURES: dict[type, Callable[[Any], Sequence[RenderableType]]] = {
     Evaluation: lambda evaluation: [evaluation_view(evaluation)],
     GeneratedText: _generated_pictures,
     LearningCurves: lambda curves: [learning_chart(curves)],
-    Model: lambda model: _model_pictures(model.description),
-    ModelDescription: _model_pictures,
+    Model: lambda model: pictures(model.description),
+    ModelDescription: lambda model: [plain_table("model", model.name, rows=model.rows())],
     Trace: _surprise_pictures,
 }
 """What shows a record that has no `view` of its own."""

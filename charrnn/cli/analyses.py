@@ -39,18 +39,13 @@ class Options:
     """The values of all options by flag."""
     runs: tuple[str, ...]
     """The runs after the first one, for an analysis that takes several."""
-    ignores_saved: bool
-    """Whether findings saved in the runs are ignored."""
     detectors: list[Detector]
-    num_listed: int | None
-    """Cells that a table lists at most; None if no number was given."""
-    export: Path | None
-    quiet: bool
 
     @property
     def suffix(self) -> str:
         """The suffix of the exported file in lower case, "" without an export."""
-        return "" if self.export is None else self.export.suffix.lower()
+        export: Path | None = self.values["--export"]
+        return "" if export is None else export.suffix.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +71,6 @@ class Subject:
     def study(self) -> "CellAnalysis":
         """The study of the cells over the text, with the findings saved in the run."""
         return self.model.study(self.text, cached=True)
-
-    @cached_property
-    def whole_study(self) -> "CellAnalysis":
-        """The same over the whole text that was read, of which `text` may be the beginning."""
-        return self.study if self.whole is None else self.model.study(self.whole, cached=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -84,7 +84,8 @@ def _measure_findings(subject: Subject) -> FoundCells:
     A page shows the beginning of the scoring half, and every cell.
     """
     findings, options, study = find_best_cells(subject), subject.options, subject.study
-    num_passages = 0 if options.values["--json"] else NUM_PASSAGES if options.num_listed is None else options.num_listed
+    num_listed = options.values["--top"]
+    num_passages = 0 if options.values["--json"] else NUM_PASSAGES if num_listed is None else num_listed
     if subject.value(FIND):
         findings, num_passages = study.findings(options.detectors, ablations=True), 0
     found = FoundCells(findings, study.passages(findings, options.detectors, num_passages))
@@ -167,7 +168,7 @@ def _measure_cells(subject: Subject) -> ShownCells:
     has_guesses = subject.options.values["--guesses"] or subject.options.suffix == ".html"
     trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
     # One study, so that all cells share one reading of the text.
-    study = subject.whole_study
+    study = subject.study if subject.whole is None else subject.model.study(subject.whole, cached=True)
     return subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
 
 

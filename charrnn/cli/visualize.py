@@ -96,15 +96,8 @@ def visualize(
     given = {flag: value == "" or is_given(value) for flag, value in values.items()}
     analysis = choose_analysis(analyses(), given)
     run, others = _split_runs(analysis, runs or [])
-    options = Options(
-        values=values,
-        runs=tuple(others),
-        ignores_saved=values["--recompute"],
-        detectors=_chosen_detectors(values["--detector"] or (), values["--detect"] or ()),
-        num_listed=values["--top"],
-        export=export,
-        quiet=quiet,
-    )
+    detectors = _chosen_detectors(values["--detector"] or (), values["--detect"] or ())
+    options = Options(values=values, runs=tuple(others), detectors=detectors)
     if (columns := values["--columns"]) is not None:
         if options.suffix not in PICTURE_SUFFIXES:
             raise UsageError("--columns applies to exported pictures: add --export FILE.svg or FILE.png.")
@@ -184,15 +177,15 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
 
     No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
     """
-    model = load_model(run, quiet=options.quiet)
+    model = load_model(run, quiet=options.values["--quiet"])
     if num_chars == 0:
         nothing = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
         return Subject(model=model, content="", context="", text=nothing, num_available=0, options=options)
     num_read = max(num_chars, CHARS_SCORED) if reads_more else num_chars
     read, context, num_available = read_passage(model, text, num_read)
     content = read[:num_chars]
-    warn(model.encoding_warnings(content), quiet=options.quiet)
-    if options.ignores_saved:
+    warn(model.encoding_warnings(content), quiet=options.values["--quiet"])
+    if options.values["--recompute"]:
         model.findings.ignore_saved()
     whole = model.encode(read, context=context)
     return Subject(

@@ -167,7 +167,8 @@ def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto
             targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
             losses = losses_from_start(network, ids, targets, precision)
             num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
-            found.add(losses, targets * num_blocks // len(ids), group_of_position(num_read))
+            # Group k has read 2^(k-1)+1 to 2^k characters: `position_names`.
+            found.add(losses, targets * num_blocks // len(ids), np.frexp(num_read - 1)[1])
             advance(targets.size)
     return found
 
@@ -179,12 +180,6 @@ def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np
         return np.broadcast_to(index + 1, ids.shape)
     last_end = np.maximum.accumulate(np.where(ids == end_id, index, 0), axis=0)
     return index - last_end + 1
-
-
-def group_of_position(num_read: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the group of characters by how many were read before them: 1, 2, 3-4, 5-8, … are groups 0, 1, 2, 3, …."""
-    # frexp is exact: x = m * 2**e with 0.5 <= m < 1.
-    return np.asarray(np.frexp(num_read - 1)[1], np.int64)
 
 
 def position_names(length: int) -> tuple[str, ...]:

@@ -119,29 +119,21 @@ class GateScatters:
         yield Text(ABOUT, style="dim")
 
 
-def _name(use: GateUse) -> str:
-    return f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
-
-
-def _means(use: GateUse) -> str:
-    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
-    return f"shut {shut:.0%} open {is_open:.0%}"
-
-
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     """Draw the plot of one gate as text, `width` columns wide and about as high."""
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
         canvas.dot(left, right, STYLES.get(use.gate, OTHER_STYLE))
     side, corner, floor = "|+-" if ascii_only else "│└─"
+    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
     scale = {0: "1", canvas.height - 1: "0"}
     return Text("\n", no_wrap=True).join(
         (
-            Text(_name(use), style="bold"),
+            Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold"),
             *(Text.assemble(f"{scale.get(row, ''):>2}{side}", line) for row, line in enumerate(canvas.lines())),
             Text(f"  {corner}{floor * canvas.width}"),
             Text(f"   0{'1':>{canvas.width - 1}}"),
-            Text(_means(use).center(width).rstrip()),
+            Text(f"shut {shut:.0%} open {is_open:.0%}".center(width).rstrip()),
         )
     )
 

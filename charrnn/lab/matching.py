@@ -526,10 +526,10 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
 
 def _measure(subject: Subject) -> MatchReport:
     options = subject.options
-    others = load_models(options.runs, quiet=options.quiet)
+    others = load_models(options.runs, quiet=options.values["--quiet"])
     for other in others:
         other.findings.on_warning = subject.model.findings.on_warning
-        if options.ignores_saved:
+        if options.values["--recompute"]:
             other.findings.ignore_saved()
     models, detectors = [subject.model, *others], options.detectors
     return match_cells(models, subject.content, context=subject.context, detectors=detectors, cached=True)

@@ -64,7 +64,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for `bf16` on a CPU that
     cannot compute in it.
     """
-    return _computed_in(dtype_of(chosen_precision(device, precision)), device)
+    return _computed_in(getattr(torch, DTYPES[chosen_precision(device, precision)]), device)
 
 
 @contextmanager
@@ -86,12 +86,6 @@ def chosen_precision(device: torch.device, precision: str) -> str:
     if precision == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     return precision
-
-
-def dtype_of(precision: str) -> torch.dtype:
-    """Return the dtype of matrix products in a precision: `fp32`, `bf16` or `fp16`."""
-    dtype: torch.dtype = getattr(torch, DTYPES[precision])
-    return dtype
 
 
 def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:

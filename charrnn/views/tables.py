@@ -202,15 +202,15 @@ def contributions_table(findings: CellFindings) -> Table:
     """
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
-    table = plain_table(*columns, right=columns[1:])
-    for score in findings.scores:
-        contributions = (score.ablation_inside, score.ablation_outside)
-        table.add_row(
+    rows = [
+        (
             score.detector,
             *(f"{value:.3f}" for _, value in score.probe),
-            *("" if value is None else f"{value:+.4f}" for value in contributions),
+            *("" if value is None else f"{value:+.4f}" for value in (score.ablation_inside, score.ablation_outside)),
         )
-    return table
+        for score in findings.scores
+    ]
+    return plain_table(*columns, right=columns[1:], rows=rows)
 
 
 def _three(value: float | None) -> str:

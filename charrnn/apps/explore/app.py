@@ -211,7 +211,7 @@ class Browser(Screen[None]):
     def action_move(self, characters: int, lines: int = 0, pages: int = 0) -> None:
         """Move the cursor along the text, or by lines and pages down."""
         viewed, view = self.exploration.viewed, self.query_one("#text", TextView)
-        down = lines + pages * view.num_lines_shown
+        down = lines + pages * max(1, view.scrollable_content_region.height // view.rows_per_line)
         cursor = view.line_further(down) if down else viewed.cursor + characters
         viewed.cursor = max(0, min(cursor, len(viewed.text) - 1))
         self._show()

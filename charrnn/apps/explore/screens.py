@@ -93,11 +93,6 @@ class TextView(ScrollView, can_focus=False):
         line = self._lines[min(len(self._lines) - 1, max(0, row + by))]
         return line[min(place, len(line) - 1)][1]
 
-    @property
-    def num_lines_shown(self) -> int:
-        """Lines of text that fit."""
-        return max(1, self.scrollable_content_region.height // self.rows_per_line)
-
     def sparkline(self, row: int | None = None) -> str:
         """The values over a line, by default that of the cursor: a block as wide as each character."""
         if self._values is None or not self._lines:

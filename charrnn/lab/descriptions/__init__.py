@@ -586,7 +586,7 @@ def page_parts(one: Description) -> Iterable[PagePart]:
 
 
 def _measure(subject: Subject) -> DescriptionReport:
-    if subject.options.num_listed == 0:
+    if subject.options.values["--top"] == 0:
         top, describe = named("top"), named("describe")
         raise UsageError(f"{top} is 0; {describe} lists at least 1 cell. Leave {top} out for {NUM_LISTED}.")
     return descriptions(subject.study, subject.options.detectors)
@@ -599,7 +599,8 @@ def _show(subject: Subject, report: DescriptionReport) -> Shown:
         f"{all_visible(name)}: {len(report.descriptions):,} cells over {report.num_chars:,} characters, "
         "described by rules"
     )
-    most = NUM_LISTED if options.num_listed is None and options.export is None else options.num_listed
+    num_listed = options.values["--top"]
+    most = NUM_LISTED if num_listed is None and not options.suffix else num_listed
     pictures = description_pictures(title, report, most)
     return Shown(f"Descriptions of the cells of {name}", pictures, {"run": name, **report.to_json()})
 

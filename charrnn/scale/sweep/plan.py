@@ -31,8 +31,6 @@ FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
 """States of a run of a sweep: trained to its end; ended by an error; saved before its end; not started."""
 FORMAT = 1
 """Number of the format of the file that records a sweep."""
-OLD_SEARCH = "optuna.jsonl"
-"""The file in which older versions recorded what a search had tried."""
 MAX_RUNS = 10_000
 """Runs of a sweep at most."""
 MAX_SEEDS = 1000
@@ -324,11 +322,6 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
         raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
-    if (folder / OLD_SEARCH).exists():
-        raise CheckpointError(
-            f"{folder} is a search of an older version of charrnn, which cannot be continued; its runs are intact\n"
-            f"give {named('out')} another folder, or remove {OLD_SEARCH} from it to draw other settings there"
-        )
     settings = {name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS}
     return content | {"settings": settings}
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, ClassVar, cast
+from typing import IO, Any, cast
 
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CheckpointError, UsageError, named
@@ -51,7 +51,6 @@ MAX_MESSAGE_BYTES = 4096
 class SweepStartEvent:
     """The sweep's folder is locked and its runs are known."""
 
-    event: ClassVar[str] = "sweep-start"
     folder: str
     num_runs: int
     num_finished: int
@@ -65,7 +64,6 @@ class SweepStartEvent:
 class RunProgressEvent:
     """A run has taken a step, or has been started (at the step that it continues from)."""
 
-    event: ClassVar[str] = "run-progress"
     name: str
     step: int
     num_steps: int
@@ -75,7 +73,6 @@ class RunProgressEvent:
 class RunEndEvent:
     """A run has ended; `is_new` is false if an earlier start of the sweep has finished it."""
 
-    event: ClassVar[str] = "run-end"
     run: SweepRun
     is_new: bool
 
@@ -84,7 +81,6 @@ class RunEndEvent:
 class SweepEndEvent:
     """All runs have ended, or a stop was requested (`is_complete` is false); everything is saved."""
 
-    event: ClassVar[str] = "sweep-end"
     report: SweepReport
     is_complete: bool
 
