@@ -92,6 +92,9 @@ def test_a_cell_is_shown_over_the_text(
     found, model = find(command, *arguments), charrnn.load(lab)
     assert (found["run"], found["layer"], found["unit"], found["text"]) == ("lstm-001", 0, 7, fresh.text[:300])
     assert found["values"] == pytest.approx(model.trace(fresh.text[:300]).cells[:, 0, 7].tolist(), abs=1e-6)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("charrnn.model.network.CharRNN.__init__", None)
+        assert find(command, *arguments) == found, "nothing is computed again"
     # Without --text, what was held out; read after the training text, so that the model has woken up.
     begin = int(0.9 * len(corpus.text))
     found = find(command, "--cell", "0:7", "--chars", 100)

@@ -2,14 +2,16 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
-from charrnn.lab.descriptions import describe_cells
+from charrnn.lab.descriptions import NUM_LISTED, _show, describe_cells
 from charrnn.lab.descriptions.conditions import build_conditions
 from charrnn.lab.descriptions.rules import RuleSearch, fit_rising, rule_mask
 from charrnn.text.encoded import EncodedText
@@ -159,6 +161,11 @@ def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best
     expected = 1 - ((scored - predicted) ** 2).sum() / ((scored - scored.mean()) ** 2).sum()
     assert found.untrained == pytest.approx(expected, abs=1e-5)
     assert report.untrained_share_explained == 0.5 and report.share_explained == 1.0
+    many = replace(report, descriptions=report.descriptions * (NUM_LISTED + 1))
+    for num_listed, export, num_rows in ((None, None, NUM_LISTED), (None, Path("a.svg"), NUM_LISTED + 1), (3, None, 3)):
+        options = SimpleNamespace(num_listed=num_listed, export=export)
+        subject: Any = SimpleNamespace(model=SimpleNamespace(name="run"), options=options)
+        assert sum(getattr(one, "row_count", 0) for one in _show(subject, many).pictures) == num_rows
 
 
 def test_isotonic_fit_is_that_of_pooling_adjacent_groups() -> None:

@@ -77,7 +77,7 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
 
 
 def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
-    content = TEXT + "\U0001f600 end"
+    content = TEXT + "\x80\u07ff\u0800\uffff\U0001f600 end"
     found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
     for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
         part = content[begin:end]

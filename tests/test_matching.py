@@ -141,6 +141,7 @@ def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
     small, large = random_model(1, layers=1, units=5), random_model(2, layers=3, units=9)
     report = match_cells([small, large, small], TEXT, detectors=["line-position", "quote"])
     assert report.names == ("random-1@0", "random-2", "random-1@0 (2)")
+    assert matching.short_names(["run"] * 28)[24:] == ["Y", "Z", "27", "28"]
     first, itself, last = report.pairs
     assert [(pair.name, pair.other, len(pair.matches)) for pair in report.pairs] == [
         ("random-1@0", "random-2", 5),

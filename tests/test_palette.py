@@ -81,6 +81,13 @@ def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hu
     lightness, a, b = to_oklab(shades[-1])
     assert lightness == pytest.approx(PAPERS[background].lightness, abs=0.005)
     assert math.hypot(a, b) == pytest.approx(HUES[hue].chroma, abs=0.01)
+    ramp = HUES[hue].ramps[background]
+    assert all(16 <= number <= 231 for number in ramp)
+    if background != "unknown":
+        is_dark = background == "dark"
+        assert list(ramp) == sorted(
+            ramp, key=lambda number: to_oklab(palette.xterm_colour(number))[0], reverse=not is_dark
+        )
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)

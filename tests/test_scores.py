@@ -32,6 +32,7 @@ from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.intervals import percentiles
+from charrnn.progress import CallbackProgress, Task, using
 
 Cells = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -86,7 +87,14 @@ def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_i
     saturated, seen = 0.99 + 1e-3 * (labels + noise[:, 0]), 0.3 * (labels + 1.02 * noise[:, 0])
     cells = np.stack([saturated, seen, 0.9 * (labels / 4 + noise[:, 1])], axis=1).astype(np.float32)
     assert survey_cells(cells, labels).unit == 1
-    assert survey_cells(cells[:, [0, 2]], labels).unit == 0
+    tasks: list[Task] = []
+    with using(CallbackProgress(tasks.append)):
+        score = survey_cells(cells[:, [0, 2]], labels)
+    assert score.unit == 0 and score.probe[0] == (1, pytest.approx(score.auc, abs=BINNED))
+    assert {(task.label, task.total - task.done) for task in tasks} == {
+        ("reading, to score the cells", 0),
+        ("scoring", 0),
+    }
 
 
 def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:

@@ -185,6 +185,7 @@ def test_an_interval_is_the_mean_and_t_standard_errors_and_welch_takes_those_of_
     assert welch_difference([1.0, 2.0, 6.0], exact).low == pytest.approx(estimate.low - 1)
     assert welch_difference(exact, exact).high == 0
     assert mean_interval([2.0]).low is welch_difference([2.0], [1.0, 1.5]).high is None
+    assert welch_difference([2.0, 3.0], [1.0, 1.5]).high is not None
 
 
 def made_report(axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float | None]], **changes: Any) -> SweepReport:

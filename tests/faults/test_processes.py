@@ -15,7 +15,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock, Mock, call
 
 import pytest
 from conftest import Ran, clean_environment
@@ -153,6 +153,15 @@ def test_the_partners_of_a_killed_process_are_killed_after_twenty_seconds(monkey
     assert launcher._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {0: -signal.SIGKILL}
     hung.send.assert_called_once_with(signal.SIGTERM)
     assert 20 < next(clock) < 21, "and then `launch` kills those that are left"
+
+
+def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Mock(exit_code=0)
+    monkeypatch.setattr(launcher, "ChildProcess", lambda command, environment: child)
+    monkeypatch.setattr(launcher, "_watch", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        launcher.launch(2, ["train"], Mock(), corpus=["a.txt"], is_debugging=False)
+    assert child.mock_calls == [call.send(signal.SIGINT), call.send(signal.SIGINT), call.kill(), call.kill()]
 
 
 # What the processes of a launch know together
