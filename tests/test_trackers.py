@@ -1,17 +1,11 @@
-"""Trackers: what each of them gets of a training, and that none of them can disturb it.
+"""TensorBoard: what it gets of a training, read by itself, and that it cannot disturb one, where it is imitated."""
 
-TensorBoard's files are read by TensorBoard itself. wandb is imitated: the calls are recorded, which are those of wandb
-0.31, with which the same trainings were logged by hand.
-"""
-
-import json
 import math
 import sys
 from collections.abc import Generator
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import MagicMock, call
 
 import pytest
@@ -20,8 +14,9 @@ from fixture_types import Command
 from synthetic import make_corpus
 
 from charrnn.config import Config
-from charrnn.errors import CharRNNError, UsageError
-from charrnn.scale.trackers import IDS, TRACKERS, check_trackers, tracked
+from charrnn.errors import CharRNNError, UsageError, install_command
+from charrnn.scale import trackers
+from charrnn.scale.trackers import check_trackers, tracked
 from charrnn.training import events as training_events
 from charrnn.training.events import DoneEvent, EvaluationEvent, SampleEvent, SavedEvent, TrainEvent, WarningEvent
 
@@ -46,12 +41,11 @@ def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEve
 
 
 @pytest.fixture
-def wandb(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+def board(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """Return what stands for TensorBoard."""
     module = MagicMock()
-    module.__spec__ = SimpleNamespace(name="wandb")  # what says that it is installed
-    monkeypatch.setitem(sys.modules, "wandb", module)
-    module.init.return_value.id = "new-id"
-    module.Html = "html:{}".format
+    monkeypatch.setattr(trackers, "TensorBoard", module)
+    monkeypatch.setattr(trackers, "_is_installed", lambda package: True)
     return module
 
 
@@ -80,48 +74,18 @@ def test_tensorboard_reads_what_was_logged_and_a_resumed_run_continues(tmp_path:
     assert settings["split"].string_value == "[0.9, 0.1]"
 
 
-def test_wandb_gets_steps_and_a_summary(wandb: MagicMock, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = wandb.init.return_value
-    run.finish.side_effect = lambda: print("wandb says something")
-    list(tracked(events_of(tmp_path / "book-001"), ["wandb"]))
-    assert capsys.readouterr() == ("", "wandb says something\n"), "stdout carries the result of the command"
-    init = wandb.init.call_args.kwargs
-    assert (init["project"], init["name"], init["id"], init["resume"]) == ("charrnn", "book-001", None, "allow")
-    assert (init["config"]["learning_rate"], init["config"]["num_parameters"]) == (0.003, 1234)
-    assert run.mock_calls == [
-        call.define_metric("*", step_metric="step"),
-        call.log({"train_nats": 3.0, "learning_rate": 0.1, "chars_per_second": 9, "step": 1}),
-        call.log({"train_nats": 1.5, "learning_rate": 0.1, "chars_per_second": 9, "step": 2}),
-        call.log({"val_nats": 1.25, "val_bpc": 1.8, "step": 2}),
-        call.log({"sample": "html:<pre>*one*\ntwo</pre>", "step": 2}),
-        call.summary.update({"best_val_nats": 1.25, "best_step": 2.0}),
-        call.finish(),
-    ]
-
-
-def test_a_resumed_run_continues_that_of_its_tracker_unless_its_id_is_damaged(wandb: MagicMock, tmp_path: Path) -> None:
-    run = tmp_path / "book-001"
-    list(tracked(events_of(run), ["wandb"]))
-    assert json.loads((run / IDS).read_text()) == {"wandb": "new-id"}
-    list(tracked(events_of(run, first=2, last=4), ["wandb"]))
-    for content in ("x", '{"wandb": 3}'):
-        (run / IDS).write_text(content)
-        list(tracked(events_of(run), ["wandb"]))
-    assert [init.kwargs["id"] for init in wandb.init.call_args_list] == [None, "new-id", None, None]
-
-
-@pytest.mark.parametrize("place", ["init", "init.return_value.summary.update"])
-def test_a_tracker_that_fails_warns_once_and_ends_nothing(wandb: MagicMock, tmp_path: Path, place: str) -> None:
-    wandb.configure_mock(**{f"{place}.side_effect": ConnectionError("the network\nis down")})
-    events = list(tracked(events_of(tmp_path / "book-001"), ["wandb"]))
+@pytest.mark.parametrize("place", ["side_effect", "return_value.send.side_effect", "return_value.close.side_effect"])
+def test_a_tracker_that_fails_warns_once_and_ends_nothing(board: MagicMock, tmp_path: Path, place: str) -> None:
+    board.configure_mock(**{place: OSError("the disk\nis full")})
+    events = list(tracked(events_of(tmp_path / "book-001"), ["tensorboard"]))
     warnings = [event.message for event in events if isinstance(event, WarningEvent)]
-    assert warnings == ["a note", "wandb failed, and gets no more of this run: the network is down"]
+    assert warnings == ["a note", "tensorboard failed, and gets no more of this run: the disk is full"]
     others = [event.event for event in events if not isinstance(event, WarningEvent)]
     assert others == ["start", "saved", "step", "step", "evaluation", "sample", "done"]
-    assert attrgetter(place)(wandb).call_count == 1
+    assert attrgetter(place.removesuffix("side_effect") + "call_count")(board) == 1
 
 
-def test_trackers_are_closed_when_training_fails(wandb: MagicMock, tmp_path: Path) -> None:
+def test_trackers_are_closed_when_training_fails(board: MagicMock, tmp_path: Path) -> None:
     def failing() -> Generator[TrainEvent, None, None]:
         for event in events_of(tmp_path / "book-001"):
             if isinstance(event, EvaluationEvent):
@@ -129,36 +93,44 @@ def test_trackers_are_closed_when_training_fails(wandb: MagicMock, tmp_path: Pat
             yield event
 
     with pytest.raises(CharRNNError, match="the disk is full"):
-        list(tracked(failing(), ["wandb"]))
-    assert wandb.init.return_value.mock_calls[-1] == call.finish()
+        list(tracked(failing(), ["tensorboard"]))
+    assert board.return_value.mock_calls[-1] == call.close({}, 2)
 
 
-def test_nothing_is_written_before_the_run_is_saved(wandb: MagicMock, tmp_path: Path) -> None:
-    events = tracked(events_of(tmp_path / "book-001"), ["wandb"])
+def test_nothing_is_written_before_the_run_is_saved(board: MagicMock, tmp_path: Path) -> None:
+    events = tracked(events_of(tmp_path / "book-001"), ["tensorboard"])
     assert [next(events).event, next(events).event] == ["start", "warning"]
-    wandb.init.assert_not_called()
+    board.assert_not_called()
     events.close()
     assert list((tmp_path / "book-001").iterdir()) == []
 
 
-def test_unknown_repeated_and_missing_trackers_are_refused(wandb: MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"tensorboard, wandb\. Did you mean tensorboard\?"):
-        check_trackers(["tensorbord"])
-    with pytest.raises(UsageError, match="is wandb twice"):
-        check_trackers(["wandb", "wandb"])
-    for name, tracker in TRACKERS.items():
-        monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(CharRNNError) as raised:
-            check_trackers([name])
-        assert str(raised.value).splitlines()[1] == f"Install it: {tracker.remedy}"
+def test_what_prints_does_not_print_results(
+    board: MagicMock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board.return_value.close.side_effect = lambda *values: print("it says something")
+    list(tracked(events_of(tmp_path / "book-001"), ["tensorboard"]))
+    assert capsys.readouterr() == ("", "it says something\n"), "stdout carries the result of the command"
+    assert board.return_value.close.call_args == call({"best_val_nats": 1.25, "best_step": 2.0}, 2)
+
+
+def test_unknown_repeated_and_missing_trackers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="must be tensorboard, whose files `wandb sync` reads"):
+        check_trackers(["wandb"])
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(CharRNNError) as raised:
+        check_trackers(["tensorboard"])
+    assert str(raised.value).splitlines()[1] == f"Install it: {install_command('tensorboard')}"
+    with pytest.raises(UsageError, match="is tensorboard twice"):
+        check_trackers(["tensorboard", "tensorboard"])
 
 
 SMALL = [part for name, value in {**SMALL_RUN, "threads": 1}.items() for part in ("--set", f"{name}={value}")]
 
 
-def test_train_logs_to_the_trackers_it_is_given(command: Command, wandb: MagicMock, tmp_path: Path) -> None:
+def test_train_logs_to_the_tracker_it_is_given(command: Command, board: MagicMock, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
-    ran = command("train", "text.txt", "--steps", 3, "--log", "wandb", *SMALL)
+    ran = command("train", "text.txt", "--steps", 3, "--log", "tensorboard", *SMALL)
     assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")
-    logged = [log.args[0] for log in wandb.init.return_value.log.call_args_list]
-    assert [values["step"] for values in logged if "train_nats" in values] == [1, 2, 3]
+    sent = [sent.args[0] for sent in board.return_value.send.call_args_list]
+    assert [event.step for event in sent if event.event == "step"] == [1, 2, 3]

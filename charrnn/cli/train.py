@@ -38,7 +38,7 @@ SET = Option(
     name="set_",
     repeatable=True,
 )
-LOG = Option("--log", "Follow the run in tensorboard or wandb, too (repeatable).", "TRACKER", FOLDER, repeatable=True)
+LOG = Option("--log", "Follow the run in tensorboard, too.", "TRACKER", FOLDER, repeatable=True)
 SETTING_OPTIONS = (*FIELD_OPTIONS, RECIPE, SET, LOG)
 """The options about the settings of a run."""
 OPTIONS = (
