@@ -190,7 +190,7 @@ def _numpy_blocks(
         if max_line:
             ids[streams.columns >= max_line] = newline
         streams.columns = np.where(ids == newline, 0, streams.columns + 1)
-        logprobs = np.take_along_axis(log_softmax(logits), ids[:, None], axis=1)
+        logprobs = log_softmax(logits)[np.arange(len(ids)), ids, None]
         streams.logits, streams.state = stepper.step(ids, streams.state)
         shown = np.zeros((len(ids), 1), np.float32)
         if cell:
