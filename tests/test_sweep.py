@@ -197,7 +197,7 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkey
 
 
 def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1, num_trials=None)
+    plan = plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
     names, config = lambda: ["step-00000004"], lambda: plan.config_of(run.values, 0)
     reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)

@@ -1,1 +1,1 @@
-"""Sweeps: a grid of runs, or a search, and their table."""
+"""Sweeps: a grid of runs, and their table."""

@@ -1,4 +1,4 @@
-"""charrnn sweep: train a grid of runs, or a search, and compare them."""
+"""charrnn sweep: train a grid of runs, and compare them."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ from charrnn.cli.train import FIELD_OPTIONS, LOG, RECIPE, SET, parse_settings
 from charrnn.config import Config
 from charrnn.errors import Message, UsageError, counted
 from charrnn.options import Option
-from charrnn.scale.sweep.plan import Axis, Range, parse_axis
+from charrnn.scale.sweep.plan import Axis, parse_axis
 from charrnn.scale.sweep.sweep import AnySweepEvent, RunEndEvent, RunProgressEvent, SweepEndEvent, SweepStartEvent
 from charrnn.scale.sweep.sweep import sweep as start_sweep
 from charrnn.scale.sweep.table import SweepReport, sweep_csv_rows, sweep_view
@@ -34,20 +34,13 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remainin
 """The progress bar, in the format of tqdm."""
 
 
-SEEDS = Option("--seeds", "Train each setting with N seeds (default: 3; in a search 1).", "N", SWEEP, kind=int)
-SEARCH = Option(
-    "--search",
-    "Draw N settings at random from lists and ranges such as learning_rate=1e-3..1e-1.",
-    "N",
-    SWEEP,
-    kind=int,
-)
+SEEDS = Option("--seeds", "Train each setting with N seeds.", "N", SWEEP, kind=int, default=3)
 JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
 OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
 CSV = Option("--csv", "Print the table as CSV on stdout.", panel=SWEEP, kind=bool)
 SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
 """The options that set a field; one that is given again adds values."""
-OPTIONS = (SEEDS, SEARCH, JOBS, OUT, CSV, *SETTINGS, RECIPE, SET, LOG)
+OPTIONS = (SEEDS, JOBS, OUT, CSV, *SETTINGS, RECIPE, SET, LOG)
 """The options of the sweep itself, and those of the settings of a run."""
 
 
@@ -83,7 +76,6 @@ def sweep(
         config,
         axes,
         seeds=values[SEEDS.flag],
-        search=values[SEARCH.flag],
         jobs=values[JOBS.flag],
         out=values[OUT.flag],
         log=values[LOG.flag] or (),
@@ -107,7 +99,7 @@ sweep.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
-    """Part the settings of a command line into those with one value and the swept ones, with several or a range.
+    """Part the settings of a command line into those with one value and the swept ones, with several.
 
     Raises UsageError that names the option or the --set at fault.
     """
@@ -122,12 +114,12 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    first = {name: axis.low if isinstance(axis, Range) else axis[0] for name, axis in given.items()}
+    first = {name: axis[0] for name, axis in given.items()}
     if corpus:
         first["corpus"] = tuple(corpus)
     file = read_recipe(recipe) if recipe is not None else None
     config, _ = merge_settings(flags=first, file=file, file_name=recipe or "", environment=os.environ)
-    axes = {name: axis for name, axis in given.items() if isinstance(axis, Range) or len(axis) > 1}
+    axes = {name: axis for name, axis in given.items() if len(axis) > 1}
     default = Config()
     return replace(config, **{name: getattr(default, name) for name in axes}), axes
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,6 @@ from charrnn.config import (
     WIDTHS,
     Config,
     check_field_name,
-    number_type,
     parse_value,
 )
 from charrnn.errors import CheckpointError, UsageError, named
@@ -35,10 +33,6 @@ MAX_RUNS = 10_000
 """Runs of a sweep at most."""
 MAX_SEEDS = 1000
 """Seeds per setting at most."""
-LOG_RATIO = 10
-"""A range is searched on a logarithmic scale if its ends, above 0, differ by this factor or more."""
-DRAWS_PER_SETTING = 20
-"""Draws for each setting of a search until those are taken for all that differ."""
 TEXT_FIELDS = (
     *("alphabet", "encoding", "order", "order_seed", "min_count", "split", "documents", "column", "validation_chars"),
 )
@@ -71,27 +65,7 @@ class SweepRun:
     """Why it failed, or what is unusual about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """All numbers from `low` to `high`, both included, of which a search draws; whole ones if both are."""
-
-    low: float
-    high: float
-
-    @property
-    def is_log(self) -> bool:
-        """Whether the logarithm is drawn: the ends, above 0, differ by a factor of LOG_RATIO or more."""
-        return self.low > 0 and self.high / self.low >= LOG_RATIO
-
-    def choose(self, generator: random.Random) -> float:
-        """Draw a number with three significant digits."""
-        ends = (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
-        drawn = generator.uniform(*ends)
-        value = min(self.high, max(self.low, float(f"{math.exp(drawn) if self.is_log else drawn:.3g}")))
-        return round(value) if isinstance(self.low, int) else value
-
-
-Axis = tuple[Any, ...] | Range
+Axis = tuple[Any, ...]
 """The values of one swept field."""
 
 
@@ -104,39 +78,10 @@ class SweepPlan:
     axes: Mapping[str, Axis]
     """The swept fields in the order of `Config`, which does not depend on that of the command."""
     num_seeds: int
-    num_trials: int | None
-    """Settings that a search draws; None for a grid."""
 
     def settings(self) -> list[dict[str, Any]]:
-        """Return the swept values of each setting: all combinations, or different ones drawn at random.
-
-        A search draws the same first settings whatever their number is, and fewer if there are no more. It skips values
-        that exclude each other; raises UsageError if all do.
-        """
-        if self.num_trials is None:
-            lists = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
-            return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*lists)]
-        generator = random.Random(self.config.seed)
-        found: dict[str, dict[str, Any]] = {}
-        refusals: dict[str, UsageError] = {}
-        for _ in range(DRAWS_PER_SETTING * self.num_trials):
-            setting = {
-                name: axis.choose(generator) if isinstance(axis, Range) else generator.choice(axis)
-                for name, axis in self.axes.items()
-            }
-            if (key := repr(setting)) in found or key in refusals:
-                continue
-            try:
-                self.config_of(setting, self.config.seed)
-            except UsageError as refusal:
-                refusals[key] = refusal
-                continue
-            found[key] = setting
-            if len(found) == self.num_trials:
-                break
-        if not found:
-            raise next(iter(refusals.values()))
-        return [*found.values()]
+        """Return the swept values of each setting: all combinations."""
+        return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
 
     def runs(self) -> list[SweepRun]:
         """Return all runs: every setting with the first seed, then with the next."""
@@ -167,39 +112,27 @@ class SweepPlan:
             )
 
 
-def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, num_trials: int | None) -> SweepPlan:
+def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) -> SweepPlan:
     """Check what is to be varied. The values of a field are a list, or text as `parse_axis` takes it.
 
     Raises UsageError for a field that does not exist or cannot be swept, a value out of range, values that exclude each
-    other, a range without a search, a search without anything to search, and numbers out of range.
+    other, and numbers out of range.
     """
     parsed = {check_field_name(name): parse_axis(check_field_name(name), values) for name, values in axes.items()}
-    for name, axis in parsed.items():
+    for name in parsed:
         if name in ("corpus", "seed"):
             other = "give the text itself" if name == "corpus" else f"{named('seeds')} says how many there are"
             raise UsageError(f"{named(name)} cannot be swept: {other}.")
-        if isinstance(axis, Range) and num_trials is None:
-            raise UsageError(
-                f"{named(name)} is the range {format_value(axis)}, which only a search can draw from.\n"
-                f"Add {named('search', 'N')}, or list the values: {named(name, f'{axis.low:g},{axis.high:g}')}"
-            )
-    for given, name, most in ((num_seeds, "seeds", MAX_SEEDS), (num_trials, "search", MAX_RUNS)):
-        if given is not None and not 1 <= given <= most:
-            raise UsageError(f"{named(name)} is {given}; it must be between 1 and {most:,}.")
-    if num_trials is not None and not parsed:
-        raise UsageError(
-            f"{named('search', num_trials)} has nothing to search: give a setting several values or a range, such as "
-            f"{named('learning_rate', '1e-3..1e-1')}."
-        )
+    if not 1 <= num_seeds <= MAX_SEEDS:
+        raise UsageError(f"{named('seeds')} is {num_seeds}; it must be between 1 and {MAX_SEEDS:,}.")
     if config.seed + num_seeds > 2**32:
         raise UsageError(f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32.")
     if "-" in config.corpus:
         raise UsageError("A sweep reads its text in every run, and standard input only once: give a file.")
-    lengths = [len(axis) for axis in parsed.values() if isinstance(axis, tuple)]
-    if (num_runs := (num_trials or math.prod(lengths)) * num_seeds) > MAX_RUNS:
+    if (num_runs := math.prod(map(len, parsed.values())) * num_seeds) > MAX_RUNS:
         raise UsageError(f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
     ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
-    plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds, num_trials=num_trials)
+    plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds)
     for setting in plan.settings():
         plan.config_of(setting, config.seed)
     return plan
@@ -208,14 +141,11 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
 def parse_axis(name: str, values: object) -> Axis:
     """Parse the values of a swept field: a list of values, or text.
 
-    In a text, commas part the values, and `low..high` is a range of numbers. Raises UsageError for a value that the
-    field cannot have, an empty one, one given twice, and an empty range.
+    In a text, commas part the values. Raises UsageError for a value that the field cannot have, an empty one, and one
+    given twice.
     """
     given: Sequence[object] = values if isinstance(values, list | tuple) else [values]
     if isinstance(values, str):
-        low, dots, high = values.partition("..")
-        if dots and number_type(name) is not None and "," not in values:
-            return _parse_range(name, low, high, values)
         given = values.split(",")
     if not given or any(isinstance(value, str) and not value.strip() for value in given):
         raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
@@ -230,22 +160,8 @@ def parse_axis(name: str, values: object) -> Axis:
     return tuple(parsed)
 
 
-def _parse_range(name: str, low: str, high: str, text: str) -> Range:
-    ends: list[Any] = [parse_value(name, end) for end in (low, high)]
-    for end in ends:
-        if isinstance(end, bool) or not isinstance(end, int | float):
-            raise UsageError(f"{named(name)} is {text}; the ends of a range must be numbers.")
-        one: dict[str, Any] = {name: end}
-        Config(**one)
-    if not ends[0] < ends[1]:
-        raise UsageError(f"{named(name)} is {text}; a range begins with its lower end.")
-    return Range(*ends)
-
-
 def format_value(value: object) -> str:
     """Return a value as text that `parse_axis` reads as that value."""
-    if isinstance(value, Range):
-        return f"{format_value(value.low)}..{format_value(value.high)}"
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -273,7 +189,7 @@ def _slug(value: object) -> str:
 def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
     """Write what the sweep varies, or check that the folder's sweep is this one; return the threads of each run.
 
-    Other values of its fields, seeds and trials are the same sweep, because every run stands for itself. Another number
+    Other values of its fields and other seeds are the same sweep, because every run stands for itself. Another number
     of jobs leaves the number of threads as it was. Raises UsageError that names the first difference, CheckpointError
     for a damaged file.
     """
@@ -289,7 +205,7 @@ def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
         "format": FORMAT,
         "axes": {name: _to_json(axis) for name, axis in plan.axes.items()},
         "num_seeds": plan.num_seeds,
-        "num_trials": plan.num_trials,
+        "num_trials": None,  # of a random search, which earlier versions had
         "threads": threads,
         "settings": _changed_settings(plan.config),
     }
@@ -305,8 +221,7 @@ def read_plan(folder: Path) -> SweepPlan:
         raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}")
     try:
         config = Config(**{name: parse_value(name, value) for name, value in recorded["settings"].items()})
-        numbers = {name: recorded[name] for name in ("num_seeds", "num_trials")}
-        return plan_sweep(config, recorded["axes"], **numbers)
+        return plan_sweep(config, recorded["axes"], num_seeds=recorded["num_seeds"])
     except UsageError as error:
         raise CheckpointError(f"{folder / SWEEP} is damaged: {error.marked}") from None
 
@@ -317,11 +232,13 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     content = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
-    kinds = {"axes": dict, "num_seeds": int, "num_trials": int | None, "threads": int, "settings": dict}
+    kinds = {"axes": dict, "num_seeds": int, "threads": int, "settings": dict}
     if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
         raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
     if content.get("format") != FORMAT:
         raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
+    if content.get("num_trials") is not None:
+        raise CheckpointError(f"{path} is a random search of an earlier version: sweep its settings in another folder")
     settings = {name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS}
     return content | {"settings": settings}
 
@@ -348,6 +265,4 @@ def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, Range):
-        return format_value(value)
     return [_to_json(entry) for entry in value] if isinstance(value, tuple | list) else value

@@ -93,8 +93,7 @@ def sweep(
     config: Config,
     axes: Mapping[str, object],
     *,
-    seeds: int | None = None,
-    search: int | None = None,
+    seeds: int = 3,
     jobs: int = 1,
     out: str | Path | None = None,
     log: Sequence[str] = (),
@@ -103,9 +102,8 @@ def sweep(
     """Train every setting with every seed in the folder `out`; yield what happens, and at the end the table.
 
     `axes` has the swept fields of the configuration and their values, as lists or as text (`parse_axis`); all other
-    settings are those of `config`. With `search`, that many settings are drawn at random from the values and ranges.
-    Each run is an ordinary run in a folder of its own, trained in a process of its own, `jobs` at a time, which share
-    the processor's cores. `seeds` is by default 3, in a search 1.
+    settings are those of `config`. Each run is an ordinary run in a folder of its own, trained in a process of its own,
+    `jobs` at a time, which share the processor's cores.
 
     What another start of the sweep has finished is not trained again, and what it began is continued. `should_stop` is
     called all the time; if it returns the number of a signal, the runs are saved and the sweep ends. `log` names
@@ -114,7 +112,7 @@ def sweep(
     Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
     has a sweep with other settings; RunInUseError if another process runs the sweep, or runs that a killed one started.
     """
-    plan = plan_sweep(config, axes, num_seeds=seeds if seeds is not None else 1 if search else 3, num_trials=search)
+    plan = plan_sweep(config, axes, num_seeds=seeds)
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"{named('jobs')} is {jobs}; it must be between 1 and {MAX_JOBS}.")
     check_trackers(log)
