@@ -25,7 +25,6 @@ SKIPPED = {
     ".venv/bin/pytest": "runs the tests, and this is one",
     ".": "enters a virtual environment",
     "jq": "may be missing",
-    "tensorboard": "serves a page until it is ended",
     "torchrun": "starts processes on several machines",
 }
 """Programs that are not run, each with the reason."""

@@ -43,7 +43,6 @@ class Trainer:
         """Events of the next run after which a signal stops it."""
 
     def __call__(self, folder: Path, config: Config, on_event: Callable[[Any], object], *rest: Any, **_: Any) -> Any:
-        self.trackers, _ = rest
         self.started.append(folder.name)
         code, messages = 0, ""
         if codes := self.codes.get(folder.name, []):

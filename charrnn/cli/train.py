@@ -1,7 +1,7 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,10 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
-from charrnn.config import FOLDER, MACHINE, Config, check_field_name, parse_value
+from charrnn.config import MACHINE, Config, check_field_name, parse_value
 from charrnn.errors import UsageError, named
-from charrnn.extensions import PackageFunction, find_function
 from charrnn.options import Option, options_of
 from charrnn.settings import merge_settings, read_recipe
-from charrnn.training.events import TrainEvent
 from charrnn.training.process_group import launched_process, process_support
 
 SETTINGS = "All settings"
@@ -38,8 +36,7 @@ SET = Option(
     name="set_",
     repeatable=True,
 )
-LOG = Option("--log", "Follow the run in tensorboard, too.", "TRACKER", FOLDER, repeatable=True)
-SETTING_OPTIONS = (*FIELD_OPTIONS, RECIPE, SET, LOG)
+SETTING_OPTIONS = (*FIELD_OPTIONS, RECIPE, SET)
 """The options about the settings of a run."""
 OPTIONS = (
     *SETTING_OPTIONS,
@@ -82,20 +79,20 @@ def train(
     flags = parse_settings(values, _parse_setting, example="learning_rate=4e-3")
     invocation: Invocation = context.obj
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
-    trackers, corpus = tuple(values[LOG.flag] or ()), corpus or []
+    corpus = corpus or []
     begin: Callable[[], int]
     if values["--resume"]:
         if len(corpus) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus)}: charrnn train --resume RUN")
         sources: tuple[str, ...] = ()
-        begin = partial(_resume, view, trackers, corpus[0] if corpus else None, flags)
+        begin = partial(_resume, view, corpus[0] if corpus else None, flags)
     else:
         config, origins = _configure(corpus, flags, values[RECIPE.flag])
         if values["--show-config"]:
             _print_config(config, origins, show_as_json=json)
             return 0
         sources = config.corpus
-        begin = partial(_start, view, trackers, config, out)
+        begin = partial(_start, view, config, out)
     if num_processes > 1:
         launch = process_support().launch
         return launch(num_processes, invocation.arguments, invocation.signals, corpus=sources, is_debugging=debug)
@@ -151,7 +148,7 @@ def _print_config(config: Config, origins: dict[str, str], *, show_as_json: bool
         result_console().print(settings_table(values, origins))
 
 
-def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: Path | None) -> int:
+def _start(view: TrainingView, config: Config, out: Path | None) -> int:
     """Train a new run; return the exit code."""
     from charrnn.runs.writer import clear_unsaved
 
@@ -161,10 +158,10 @@ def _start(view: TrainingView, trackers: tuple[str, ...], config: Config, out: P
     from charrnn.training import loop  # Imports torch, too.
 
     events = loop.train(config, out=out, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
-    return view.show(_tracked(events, trackers, view))
+    return view.show(events)
 
 
-def _resume(view: TrainingView, trackers: tuple[str, ...], run: str | None, changes: dict[str, Any]) -> int:
+def _resume(view: TrainingView, run: str | None, changes: dict[str, Any]) -> int:
     """Continue a run; return the exit code."""
     from charrnn.runs.locate import open_run
     from charrnn.runs.writer import lock_folder
@@ -176,16 +173,4 @@ def _resume(view: TrainingView, trackers: tuple[str, ...], run: str | None, chan
     from charrnn.training import loop
 
     events = loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.signals.pop_save_request)
-    return view.show(_tracked(events, trackers, view))
-
-
-def _tracked(
-    events: Generator[TrainEvent, None, None], trackers: tuple[str, ...], view: TrainingView
-) -> Generator[TrainEvent, None, None]:
-    """Send the events to the trackers of --log, in the first of several processes."""
-    if not trackers or not view.is_first:
-        return events
-    if (tracked := find_function(PackageFunction, "tracked")) is None:
-        raise UsageError("--log needs the package charrnn.scale, which is not installed.")
-    followed: Generator[TrainEvent, None, None] = tracked(events, trackers)  # checked before the text is read
-    return followed
+    return view.show(events)

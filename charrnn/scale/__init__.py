@@ -1,4 +1,4 @@
-"""More of the same: several processes, sweeps, trackers, compiled sampling."""
+"""More of the same: several processes, sweeps, compiled sampling."""
 
 from charrnn.extensions import CommandEntry, CompiledSampling
 
@@ -10,7 +10,7 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
-MODULES = ("charrnn.scale.processes.launcher", "charrnn.scale.sweep.sweep", "charrnn.scale.trackers")
+MODULES = ("charrnn.scale.processes.launcher", "charrnn.scale.sweep.sweep")
 """The modules that declare EXTENSIONS."""
 EXTENSIONS = (CompiledSampling(module="charrnn.scale.compiled"),)
 """What this room offers without importing a module."""

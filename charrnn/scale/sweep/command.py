@@ -18,7 +18,7 @@ from charrnn.cli.progress import print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import print_json, printable, result_console
-from charrnn.cli.train import FIELD_OPTIONS, LOG, RECIPE, SET, parse_settings
+from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, parse_settings
 from charrnn.config import Config
 from charrnn.errors import Message, UsageError, counted
 from charrnn.options import Option
@@ -40,7 +40,7 @@ OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "
 CSV = Option("--csv", "Print the table as CSV on stdout.", panel=SWEEP, kind=bool)
 SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
 """The options that set a field; one that is given again adds values."""
-OPTIONS = (SEEDS, JOBS, OUT, CSV, *SETTINGS, RECIPE, SET, LOG)
+OPTIONS = (SEEDS, JOBS, OUT, CSV, *SETTINGS, RECIPE, SET)
 """The options of the sweep itself, and those of the settings of a run."""
 
 
@@ -78,7 +78,6 @@ def sweep(
         seeds=values[SEEDS.flag],
         jobs=values[JOBS.flag],
         out=values[OUT.flag],
-        log=values[LOG.flag] or (),
         should_stop=lambda: invocation.signals.number,
     )
     view = SweepView(invocation.signals, quiet=quiet)

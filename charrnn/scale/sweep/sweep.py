@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -37,7 +37,6 @@ from charrnn.scale.sweep.plan import (
     setting_arguments,
 )
 from charrnn.scale.sweep.table import SweepReport, report_sweep
-from charrnn.scale.trackers import check_trackers
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
@@ -96,7 +95,6 @@ def sweep(
     seeds: int = 3,
     jobs: int = 1,
     out: str | Path | None = None,
-    log: Sequence[str] = (),
     should_stop: Callable[[], int] = lambda: 0,
 ) -> Generator[AnySweepEvent, None, None]:
     """Train every setting with every seed in the folder `out`; yield what happens, and at the end the table.
@@ -106,8 +104,7 @@ def sweep(
     `jobs` at a time, which share the processor's cores.
 
     What another start of the sweep has finished is not trained again, and what it began is continued. `should_stop` is
-    called all the time; if it returns the number of a signal, the runs are saved and the sweep ends. `log` names
-    trackers that follow every run (`scale.trackers`).
+    called all the time; if it returns the number of a signal, the runs are saved and the sweep ends.
 
     Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
     has a sweep with other settings; RunInUseError if another process runs the sweep, or runs that a killed one started.
@@ -115,7 +112,6 @@ def sweep(
     plan = plan_sweep(config, axes, num_seeds=seeds)
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"{named('jobs')} is {jobs}; it must be between 1 and {MAX_JOBS}.")
-    check_trackers(log)
     folder = Path(out) if out is not None else default_folder(config)
     check_folder(folder)
     with contextlib.ExitStack() as stack:
@@ -123,7 +119,7 @@ def sweep(
             folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(lock_folder(folder))
         threads = record_plan(folder, plan, max(1, _num_cores() // jobs))
-        sweeping = _Sweeping(folder, plan, jobs, threads, log, lock.fileno(), should_stop)
+        sweeping = _Sweeping(folder, plan, jobs, threads, lock.fileno(), should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
 
@@ -166,17 +162,15 @@ class RunProcess(ChildProcess):
         folder: Path,
         config: Config,
         on_event: Callable[[dict[str, Any] | None], object],
-        trackers: Sequence[str] = (),
         locked: int | None = None,
         *,
         threads: int = 1,
     ) -> None:
-        """Start the run in `folder`, or resume what is saved there; `trackers` follow it (`scale.trackers`).
+        """Start the run in `folder`, or resume what is saved there.
 
         It chooses its threads as `charrnn train` does where there are only so many `threads`.
         `on_event` is called in another thread with each event as a JSON object, and at the end with None.
         """
-        followed = [part for tracker in trackers for part in ("--log", tracker)]
         if folder.is_dir() and RunReader(folder).checkpoints():
             arguments = ["--resume", "--", str(folder)]
         else:
@@ -184,7 +178,7 @@ class RunProcess(ChildProcess):
         # A file, not a pipe: a message after this process has died must not fail.
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         super().__init__(
-            ["train", "--json", *followed, *arguments],
+            ["train", "--json", *arguments],
             run_environment(os.environ) | {"OMP_NUM_THREADS": str(threads)},
             output=subprocess.PIPE,
             messages=self._messages,
@@ -238,7 +232,6 @@ class _Sweeping:
     plan: SweepPlan
     jobs: int
     threads: int
-    trackers: Sequence[str]
     lock: int
     """Descriptor of the sweep's lock, which its runs inherit: it stays locked until the last of them has ended."""
     should_stop: Callable[[], int]
@@ -292,7 +285,7 @@ class _Sweeping:
             self.received.put((run.name, event))
 
         path = self.folder / run.name
-        self.active[run.name] = RunProcess(path, config, receive, self.trackers, self.lock, threads=self.threads)
+        self.active[run.name] = RunProcess(path, config, receive, self.lock, threads=self.threads)
 
     def _next_event(self) -> Iterator[AnySweepEvent]:
         """Wait a moment for an event of any run; yield what it means for the sweep."""
