@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from charrnn.api import Model
 from charrnn.config import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cells import CELLS, Cell, Ops, State
@@ -30,9 +31,6 @@ from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture, Walk
 from charrnn.version import __version__
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 MAX_BYTES = 2_000_000_000
 """Most bytes of weights: protobuf, the format of the file, ends at 2 GiB."""

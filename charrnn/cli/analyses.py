@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from charrnn.api import Model
+from charrnn.cells.analysis import CellAnalysis
 from charrnn.cli.exporting import Shown
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
 from charrnn.options import Option
 from charrnn.text.encoded import EncodedText
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
-    from charrnn.cells.analysis import CellAnalysis
 
 __all__ = ("DETECTOR_OPTIONS", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 
@@ -52,7 +50,7 @@ class Options:
 class Subject:
     """A model, the text it is measured on, and the options."""
 
-    model: "Model"
+    model: Model
     content: str | bytes
     """The text as it was read; `text` is the same, encoded."""
     context: str | bytes
@@ -68,7 +66,7 @@ class Subject:
         return self.options.values[option.flag]
 
     @cached_property
-    def study(self) -> "CellAnalysis":
+    def study(self) -> CellAnalysis:
         """The study of the cells over the text, with the findings saved in the run."""
         return self.model.study(self.text, cached=True)
 

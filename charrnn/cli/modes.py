@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
+from charrnn.api import Model
 from charrnn.cells.records import CellFindings, CellPage, ColouredText, Passage
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.trace import Trace
@@ -32,9 +33,6 @@ from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, Heat
 from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 from charrnn.views.theme import Scale, all_visible, scale_of
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 CELL = Option("--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True)
 FIND = Option("--find", "Print the ranked tables only, with each cell's contribution.", kind=bool)
@@ -125,7 +123,7 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
-def _findings_page(model: "Model", found: FoundCells, trace: Trace, title: str) -> Page:
+def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> Page:
     """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
     atlas = found.atlas
     rows = [
@@ -142,7 +140,7 @@ def _findings_page(model: "Model", found: FoundCells, trace: Trace, title: str) 
 
 
 def _page(
-    model: "Model", trace: Trace, title: str, columns: Sequence[str], rows: Sequence[PageRow], num_cells: int
+    model: Model, trace: Trace, title: str, columns: Sequence[str], rows: Sequence[PageRow], num_cells: int
 ) -> Page:
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
     part = slice(0, chars_on_page(num_cells))

@@ -27,13 +27,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
+from charrnn.api import Model
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
@@ -47,9 +48,6 @@ from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import IdArray, Vocab
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 NGRAM_ORDER = 9
 """The longest n-gram of the oracle: it has the models of order 1 to 9 to choose from."""

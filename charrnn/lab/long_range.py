@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
+from charrnn.api import Model
 from charrnn.display import Displayable
 from charrnn.evaluation.comparison import Report
 from charrnn.evaluation.losses import consecutive_ranges
@@ -31,9 +32,6 @@ from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import IdArray, Vocab
 from charrnn.views.tables import plain_table
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 CLOSING_ORDERS = (5, 10, 20)
 """Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""

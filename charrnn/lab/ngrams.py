@@ -22,11 +22,11 @@ Shapes: N characters of the training text, S of both texts, V vocabulary, M posi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
@@ -35,9 +35,6 @@ from charrnn.extensions import ModelMethod, PackageFunction
 from charrnn.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 MOST_ORDER = 32
 """The largest order of a model."""

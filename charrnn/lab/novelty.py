@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.api import Model
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod, PackageFunction
@@ -28,9 +29,6 @@ from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.views.heatmap import draw
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 MAX_CHARS = 1_000_000
 """Longest text that is compared, in characters."""

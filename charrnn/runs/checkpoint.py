@@ -11,7 +11,12 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
 
 from charrnn.errors import CheckpointError, counted
 from charrnn.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
@@ -19,10 +24,7 @@ from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes, weight_bytes
 from charrnn.process import memory_bytes
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
+Tensors: TypeAlias = Mapping[str, NDArray[Any]]
 """Arrays by name."""
 
 FORMAT_VERSION = 2
@@ -233,19 +235,12 @@ def _open(folder: Path) -> VerifiedFiles:
 
 def tensors_to_bytes(tensors: Tensors) -> bytes:
     """Encode arrays in the format of safetensors."""
-    import numpy as np
-    import safetensors.numpy
-
     # safetensors copies memory and ignores strides, so a transposed view would be stored scrambled.
     return safetensors.numpy.save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
 
 
 def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
     """Decode the content of the safetensors file at `path`. Raises CheckpointError unless it is intact and finite."""
-    import numpy as np
-    import safetensors
-    import safetensors.numpy
-
     try:
         tensors = safetensors.numpy.load(data)
     # A well-formed header can name a type (KeyError) or a shape (ValueError) that NumPy does not have.

@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from charrnn.api import Model
 from charrnn.apps.write.assistant import DraftReader
 from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.trace import Trace
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
@@ -24,10 +24,6 @@ from charrnn.model.registry import cell_type
 from charrnn.text.encoded import decode_each, undo_decode_each
 from charrnn.views.tables import choosing_score_text, interval_text, meaning, polarity_text, score_mark, score_text
 from charrnn.views.theme import Scale, scale_of
-
-if TYPE_CHECKING:
-    from charrnn.cells.trace import Trace
-
 
 Float32Array = NDArray[np.float32]
 CellIndex = tuple[int, int]

@@ -6,12 +6,13 @@ S state vectors per layer, H units per layer, V vocabulary.
 
 import unicodedata
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.api import Model
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, Continuation, ContinuationOptions, Continuations
 from charrnn.display import RecordList
 from charrnn.extensions import ModelMethod
@@ -20,9 +21,6 @@ from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import IdArray, Vocab
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
 
 
 def substitutions(vocab: Vocab, text: str) -> dict[str, str]:
@@ -57,10 +55,6 @@ OnRead = Callable[[int], object]
 """Called with the number of characters that were read since its last call; may raise to stop the work."""
 
 
-def _ignore(num_chars: int) -> None:
-    pass
-
-
 class DraftReader:
     """Reads the ids of a text up to any place; what was read before is used as far as the text is still the same.
 
@@ -75,14 +69,14 @@ class DraftReader:
         self._states: dict[int, PrimedState] = {}
         self._last: dict[int, PrimedState] = {}
 
-    def state_after(self, ids: Ids, on_read: OnRead = _ignore) -> PrimedState:
+    def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline."""
         return self._read_to(self._take(ids), len(ids), on_read)
 
     def values(self, ids: Ids, begin: int, end: int) -> list[NDArray[np.float32]]:
         """Return the values (L, H) of the cells after each id from `begin` to `end` of a text."""
         text = self._take(ids)
-        _, state = self._read_to(text, begin, _ignore)
+        _, state = self._read_to(text, begin, lambda num_chars: None)
         cells = []
         for place in range(begin, end):
             logits, state = self._stepper.step(text[place : place + 1], state)
@@ -151,7 +145,7 @@ _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
 """The reader of each model."""
 
 
-def reader_of(model: "Model") -> DraftReader:
+def reader_of(model: Model) -> DraftReader:
     """Return what reads drafts for a model: always the same reader, which knows what was read before.
 
     Weights are used in 8 bits, whose sums are exact: results do not depend on what was read before, nor on the machine.
@@ -164,7 +158,7 @@ def reader_of(model: "Model") -> DraftReader:
 
 
 def continue_text(
-    model: "Model", text: str, options: ContinuationOptions, *, on_read: OnRead = _ignore
+    model: Model, text: str, options: ContinuationOptions, *, on_read: OnRead = lambda num_chars: None
 ) -> Continuations:
     """Read a text and return its continuations, to take as many as are asked for."""
     primed = reader_of(model).state_after(read_as_known(model.vocab, text), on_read)
@@ -172,7 +166,7 @@ def continue_text(
 
 
 def continuations(
-    model: "Model",
+    model: Model,
     text: str,
     *,
     count: int = NUM_CONTINUATIONS,

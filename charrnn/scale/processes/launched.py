@@ -14,14 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 from charrnn.errors import UsageError, named
 from charrnn.lazy import torch
 from charrnn.training.process_group import LaunchedProcess
-
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
 
 MAX_PROCESSES = 1024
 """Processes that --processes starts at most."""
@@ -137,7 +134,7 @@ def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
         )
 
 
-def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str) -> Store | None:
+def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str) -> Any:
     """Connect with the key-value store of the launcher; return the part of it whose keys start with `prefix`.
 
     None without a launcher. Raises DistError if it has ended.
@@ -148,8 +145,7 @@ def agent_store(environment: Mapping[str, str], timeout: timedelta, prefix: str)
     whole = torch.distributed.TCPStore(  # type: ignore[attr-defined]
         host, port, is_master=False, timeout=timeout, wait_for_workers=False
     )
-    part: Store = torch.distributed.PrefixStore(prefix, whole)  # type: ignore[attr-defined]
-    return part
+    return torch.distributed.PrefixStore(prefix, whole)  # type: ignore[attr-defined]
 
 
 class RankedProcess(LaunchedProcess):
@@ -165,7 +161,7 @@ class RankedProcess(LaunchedProcess):
         self._parent = os.getppid()
 
     @cached_property
-    def _store(self) -> Store | None:
+    def _store(self) -> Any:
         with contextlib.suppress(torch.distributed.DistError):
             return agent_store(os.environ, timedelta(seconds=REACH_SECONDS), "charrnn")
         return None
