@@ -15,21 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from charrnn import files
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
-from charrnn.files import (
-    JSON,
-    MAX_TEXT_BYTES,
-    check_regular,
-    convert_os_errors,
-    fsync_folder,
-    make_folder,
-    read_capped,
-    remove_temporaries,
-    try_lock,
-    unlock,
-    write_atomically,
-    write_synced,
-)
 from charrnn.findings_cache import discard_findings
 from charrnn.process import ending_signals_delayed
 from charrnn.runs.checkpoint import (
@@ -56,22 +43,22 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
     CheckpointError when its lock is a link, through which another file would be emptied.
     """
     with contextlib.ExitStack() as stack:
-        with convert_os_errors("lock", folder):
-            check_regular(folder / "lock")
+        with files.convert_os_errors("lock", folder):
+            files.check_regular(folder / "lock")
             # Opened for appending, which neither empties nor touches the file of a run in use.
             path = folder / "lock"
             file = stack.enter_context(path.open("a+b", buffering=0))
             # A run without a checkpoint may have been removed and created again since: then this lock file is deleted.
-            if not try_lock(file) or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if not files.try_lock(file) or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 file.seek(0)
                 owner = file.read(20).decode("ascii", "replace")
                 raise RunInUseError(
                     f"{folder} is in use by {f'process {owner}' if owner.isdigit() else 'another process'}\n"
                     "wait for it or stop it, or start a new run"
                 )
-            stack.callback(unlock, file)
+            stack.callback(files.unlock, file)
             owner = str(os.getpid())
-            with convert_os_errors("write", folder / "lock", num_bytes=len(owner)):
+            with files.convert_os_errors("write", folder / "lock", num_bytes=len(owner)):
                 file.truncate(0)
                 file.write(owner.encode("ascii"))
         stack.callback(file.truncate, 0)
@@ -89,7 +76,7 @@ class RunWriter(RunReader):
 
         Raises CharRNNError when the folder cannot be made.
         """
-        with convert_os_errors("create a run folder in", parent):
+        with files.convert_os_errors("create a run folder in", parent):
             parent.mkdir(parents=True, exist_ok=True)
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
             taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
@@ -98,7 +85,7 @@ class RunWriter(RunReader):
                 number += 1
                 path = parent / f"{name}-{number:03d}"
                 with contextlib.suppress(FileExistsError):
-                    make_folder(path)
+                    files.make_folder(path)
                     return cls(path)
 
     @classmethod
@@ -107,9 +94,9 @@ class RunWriter(RunReader):
 
         Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be made.
         """
-        with convert_os_errors("create", path):
+        with files.convert_os_errors("create", path):
             try:
-                make_folder(path)
+                files.make_folder(path)
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
                     other = f"give {named('out')} another name"
@@ -122,14 +109,14 @@ class RunWriter(RunReader):
     def write_description(self, description: Description) -> None:
         """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot be written."""
         for name, data in description.files().items():
-            write_atomically(self.path / name, data)
+            files.write_atomically(self.path / name, data)
 
     def commit(
         self,
         step: int,
         model: Tensors,
         training: Tensors,
-        state: Mapping[str, JSON],
+        state: Mapping[str, files.JSON],
         description: Description,
         *,
         keep: int,
@@ -154,31 +141,31 @@ class RunWriter(RunReader):
         Later checkpoints are damaged, or one of them would have been loaded: they are kept under another name. Raises
         CharRNNError if the folder cannot be changed.
         """
-        with convert_os_errors("clean up", self.path):
-            remove_temporaries(self.path)
+        with files.convert_os_errors("clean up", self.path):
+            files.remove_temporaries(self.path)
         for name in self.checkpoints():
             if checkpoint_step(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
-                with convert_os_errors("set aside", self.path / name):
+                with files.convert_os_errors("set aside", self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
                     os.rename(self.path / name, aside)
         self.write_pointers(loaded.name, loaded.state)
 
-    def write_pointers(self, latest: str, state: Mapping[str, JSON]) -> None:
+    def write_pointers(self, latest: str, state: Mapping[str, files.JSON]) -> None:
         """Write the names of the newest checkpoint and of the best one, by its state, to `latest` and `best`.
 
         There is no `best` while that checkpoint does not exist.
         """
-        write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
+        files.write_atomically(self.path / "latest", f"{latest}\n".encode("ascii"))
         best, pointer = best_checkpoint(state), self.path / "best"
         if best is not None and (self.path / best).is_dir():
-            write_atomically(pointer, f"{best}\n".encode("ascii"))
+            files.write_atomically(pointer, f"{best}\n".encode("ascii"))
         else:
-            with convert_os_errors("remove", pointer):
+            with files.convert_os_errors("remove", pointer):
                 pointer.unlink(missing_ok=True)
 
     def save_checkpoint(
-        self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
+        self, step: int, model: Tensors, training: Tensors, state: Mapping[str, files.JSON], description: Description
     ) -> Path:
         """Save a checkpoint and return its folder; the pointers stay as they are.
 
@@ -190,18 +177,18 @@ class RunWriter(RunReader):
         payloads = checkpoint_to_bytes(step, model, training, state, description)
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
-            remove_temporaries(self.path)
+            files.remove_temporaries(self.path)
             if self._is_saved(final, payloads):
                 return final
             temporary.mkdir()
             for name, data in payloads.items():
-                write_synced(temporary / name, data)
-            fsync_folder(temporary)
+                files.write_synced(temporary / name, data)
+            files.fsync_folder(temporary)
             if os.path.lexists(final):
                 self._replace(final, temporary)
             else:
                 os.rename(temporary, final)
-            fsync_folder(self.path)
+            files.fsync_folder(self.path)
         except OSError as error:
             needed = sum(map(len, payloads.values()))
             raise CharRNNError(
@@ -219,7 +206,7 @@ class RunWriter(RunReader):
         """
         removable = [name for name in self.checkpoints()[:-1] if name not in needed]
         for name in removable[: max(len(removable) - keep, 0)]:
-            with convert_os_errors("remove", self.path / name):
+            with files.convert_os_errors("remove", self.path / name):
                 # Renamed first: a crash in between leaves a temporary folder, never a damaged checkpoint.
                 shutil.rmtree(_set_aside(self.path / name))
             discard_findings(self.path, name)
@@ -228,7 +215,7 @@ class RunWriter(RunReader):
         """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of a newer charrnn."""
         try:
             read_checkpoint(folder, with_training=True)
-            return read_capped(folder / MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[MANIFEST]
+            return files.read_capped(folder / MANIFEST, max_bytes=files.MAX_TEXT_BYTES) == payloads[MANIFEST]
         except NewerFormatError:
             raise
         except CheckpointError:
@@ -263,7 +250,7 @@ def clear_unsaved(path: Path) -> None:
     starting now.
     """
     if _is_unsaved(path):
-        with lock_folder(path), convert_os_errors("clean up", path):
+        with lock_folder(path), files.convert_os_errors("clean up", path):
             if _is_unsaved(path):
                 _remove_first_files(path)
     if os.path.lexists(path):
@@ -296,7 +283,7 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
 
 def _remove_first_files(path: Path) -> None:
     """Remove what a run without a save wrote, by name: any other file there is the user's. Raises OSError."""
-    remove_temporaries(path)
+    files.remove_temporaries(path)
     for name in _FIRST_FILES:
         (path / name).unlink(missing_ok=True)
 
@@ -305,7 +292,7 @@ def _is_unsaved(path: Path) -> bool:
     try:
         names = {name for name in os.listdir(path) if not name.startswith(".")}
         # The lock contains the number of the process that died; a user's own file `lock` would contain something else.
-        owner = read_capped(path / "lock", max_bytes=20)
+        owner = files.read_capped(path / "lock", max_bytes=20)
     except (OSError, CheckpointError):
         return False
     return names <= set(_FIRST_FILES) and (not owner or owner.isdigit())

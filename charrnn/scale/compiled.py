@@ -75,7 +75,6 @@ class Plan(NamedTuple):
 
     kind: int
     is_residual: bool
-    sums_outputs: bool
     num_layers: int
     num_states: int
     size: int
@@ -108,9 +107,7 @@ class Places(NamedTuple):
     u: int
     """(B, P * H) products with h; overwritten."""
     below: int
-    """(B, H) joined outputs of the layers below."""
-    total: int
-    """(B, H) inputs of the output layer."""
+    """(B, H) joined outputs of the layers below, of all layers the input of the output layer."""
     inputs: int
     """(B, padded H) inputs of `dot_products`, two bytes each."""
     sums: int
@@ -147,6 +144,7 @@ def can_compile(stepper: Stepper) -> bool:
         stepper.cell_name in KINDS
         and stepper.depth_name in DEPTHS
         and stepper.architecture.kept == 1
+        and not stepper.architecture.sums_outputs
         and not stepper.clamped
         and not stepper.clamped_sums
         # The weights of a network of few units are so few that their inputs have more bits.
@@ -179,7 +177,6 @@ def pack(stepper: Stepper) -> Weights:
     plan = Plan(
         kind=KINDS.index(stepper.cell_name),
         is_residual=stepper.depth_name == "residual",
-        sums_outputs=stepper.architecture.sums_outputs,
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
         size=size,
@@ -196,7 +193,7 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     plan = weights.plan
     sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
     row, num_columns = FLOAT * num_streams, dot_products.padded(plan.size, COLUMN_MULTIPLE)
-    widths = (plan.input_width, plan.recurrent_width, plan.size, plan.size)
+    widths = (plan.input_width, plan.recurrent_width, plan.size)
     sizes = (*(row * width for width in widths), 2 * num_streams * num_columns, sum_stride * num_streams, row)
     memory = dot_products.Memory(sizes)
     *first, factors = memory.addresses
@@ -366,22 +363,8 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
 
 
 @_compiled
-def _join(plan: Any, layer: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
-    """Join h with `below`, in place, as `model.depths` does, and add the result to `total`."""
-    size = plan.size
-    if layer > 0 and plan.is_residual:
-        _add(h_at, below_at, size)
-    else:
-        _copy(h_at, below_at, size)
-    if layer > 0 and plan.sums_outputs:
-        _add(below_at, total_at, size)
-    else:
-        _copy(below_at, total_at, size)
-
-
-@_compiled
 def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
-    """Read ids (B,): the state (L, S, B, H) changes in place, `places.total` becomes the input of the output layer."""
+    """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of the output layer."""
     num_streams, size = len(ids), plan.size
     row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
     for layer in range(plan.num_layers):
@@ -394,7 +377,10 @@ def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
             x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
             at = stream * row
             _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
-            _join(plan, layer, h + at, places.below + at, places.total + at)
+            if layer > 0 and plan.is_residual:
+                _add(h + at, places.below + at, size)
+            else:
+                _copy(h + at, places.below + at, size)
 
 
 # Drawing.
@@ -483,7 +469,7 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     for index in range(len(ids)):
         _step(plan, ids[index : index + 1], state_at, places)
-    _products(plan, OUTPUT, 0, places, 1, places.total, logits_at)
+    _products(plan, OUTPUT, 0, places, 1, places.below, logits_at)
 
 
 def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any) -> None:
@@ -507,7 +493,7 @@ def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any,
             drawn_now[stream] = ids[stream, index] = drawn
             logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
         _step(plan, drawn_now, state_at, places)
-        _products(plan, OUTPUT, 0, places, num_streams, places.total, logits_at)
+        _products(plan, OUTPUT, 0, places, num_streams, places.below, logits_at)
 
 
 SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math)]

@@ -195,9 +195,7 @@ class DescriptionReport(Displayable):
         return description_pictures("Cells described by rules", self)
 
 
-def descriptions(
-    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None, *, untrained: bool = True
-) -> DescriptionReport:
+def descriptions(analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None) -> DescriptionReport:
     """Describe all cells by rules in words, as `describe_cells` does; `detectors` give conditions (all, if None).
 
     Raises UsageError for an unknown detector, DataError for a text too short.
@@ -206,15 +204,13 @@ def descriptions(
 
     def describe() -> DescriptionReport:
         activations = analysis.activations()
-        if not untrained:
-            return describe_cells(activations, analysis.text, conditions=conditions)
         baseline = Activations(analysis.untrained_baseline(), analysis.text, counts_gates=False)
         try:
             return describe_cells(activations, analysis.text, None, baseline, conditions=conditions)
         finally:
             baseline.close()
 
-    key = analysis.text_key | {"conditions": conditions.digest, "untrained": untrained}
+    key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
     return analysis.kept("descriptions", key, DescriptionReport, describe, lambda found: found.fits(analysis))
 
 
