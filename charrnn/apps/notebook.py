@@ -14,15 +14,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cells.records import (
-    Ablation,
-    CellFindings,
-    CellPage,
-    CellPassage,
-    CellValues,
-    ColouredText,
-    Passage,
-)
+from charrnn.cells.records import Ablation, CellFindings, CellPage, CellPassage, CellValues, ColouredText, Passage
 from charrnn.cells.trace import Trace
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.records import Evaluation, LossReport

@@ -56,11 +56,6 @@ class NgramModel:
         """Take the training text (N,)."""
         self.ids, self.vocab_size, self.order = ids, vocab_size, order
 
-    @property
-    def num_training_chars(self) -> int:
-        """N."""
-        return len(self.ids)
-
     @classmethod
     def fit(cls, ids: IdArray, vocab_size: int, order: int) -> NgramModel:
         """Return the models of `ids` (N,), n = 1 … `order`. Their n-grams are counted when a text is scored.

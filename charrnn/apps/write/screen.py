@@ -105,11 +105,6 @@ class DraftScreen(Screen[None]):
         """Replace the status message; "" removes it."""
         self.query_one(StatusLine).say(message)
 
-    def _say_error(self, message: str) -> None:
-        """Show why something cannot be computed; a message of something else stays if there is no error."""
-        if message:
-            self.say(message)
-
     def _show(self) -> None:
         """Draw everything but the draft."""
         settings = f"{self.options.until}  temperature {self.options.temperature:g}"
@@ -224,7 +219,8 @@ class DraftScreen(Screen[None]):
             job.show(self._take_note, describe_reading(substitutions(model.vocab, text), model.name))
             reader_of(model).state_after(read_as_known(model.vocab, text), lambda num_chars: job.pause())
 
-        self.app.measure(NOTES, measure, self._say_error)
+        # A message of something else stays if there is no error.
+        self.app.measure(NOTES, measure, lambda message: self.say(message) if message else None)
 
     def _take_note(self, note: str) -> None:
         self.note = note
