@@ -18,7 +18,7 @@ from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellPage, CellPassage
 from charrnn.errors import UsageError
-from charrnn.views.cell_page import PassageList, clipped, page_pictures, timescale_text
+from charrnn.views.cell_page import PassageList, ValueCharts, clipped, page_pictures, timescale_text
 
 TEXT = make_corpus(num_chars=4_000, seed=3).text
 HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
@@ -103,6 +103,14 @@ def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, widt
     if color_system:
         assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
         assert any("█" in line for line in bare[found[1] : found[2]])
+
+
+def test_a_bar_of_full_height_is_a_correlation_of_one(page: CellPage) -> None:
+    for share, top in ((1.0, "█"), (0.5, " "), (-1.0, " ")):
+        correlations = (share,) * len(page.values.lags)
+        lines = drawn([ValueCharts(replace(page.values, autocorrelation=correlations))], 40)
+        first = next(number for number, line in enumerate(lines) if "autocorrelation" in line) + 1
+        assert lines[first].strip() == (top * len(correlations)).strip()
 
 
 def test_a_passage_is_clipped_around_its_character() -> None:

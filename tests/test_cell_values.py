@@ -47,7 +47,7 @@ def test_the_statistics_are_those_of_numpy(measured: tuple[Activations, tuple[Ce
         expected = [(centred[:-lag] * centred[lag:]).sum() / (centred**2).sum() for lag in one.lags]
         # Sums of 3,000 products in float32.
         np.testing.assert_allclose(one.autocorrelation, expected, atol=1e-4)
-        assert one.lags == LAGS
+        assert list(one.lags) == sorted(set(LAGS))
         for after in one.after_characters:
             at = [index for index, character in enumerate(activations.text.text) if character == after.character]
             assert after.count == len(at) and after.mean == pytest.approx(values[at].mean(), abs=1e-5)

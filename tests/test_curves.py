@@ -7,7 +7,7 @@ import pytest
 from drawn import lines as plain
 
 from charrnn.lab.gradients import GradientReach, gradient_chart
-from charrnn.views.charts import MAX_TICKS
+from charrnn.views.charts import MAX_TICKS, _numbers
 from charrnn.views.svg import GRID
 
 
@@ -53,3 +53,7 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
     assert {y for _, y in curves[1]} == {grid[ticks.index(-3)]}
     assert all(0 <= at <= 1200 and 0 <= y <= height for curve in curves for at, y in curve)
     assert "characters before" in "".join(shapes) and ">rnn-001<" in shapes[-3] and ">gru-001<" in shapes[-1]
+
+
+def test_numbers_below_a_chart_do_not_touch() -> None:
+    assert _numbers({1: "100", 4: "200", 5: "300", 11: "400"}, 12) == "100 300  400"

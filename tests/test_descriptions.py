@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +12,7 @@ from charrnn.detectors.prose import label_capitals, label_line_position, label_q
 from charrnn.errors import DataError
 from charrnn.lab.descriptions import NUM_LISTED, _show, describe_cells
 from charrnn.lab.descriptions.conditions import build_conditions
-from charrnn.lab.descriptions.rules import RuleSearch, fit_rising, rule_mask
+from charrnn.lab.descriptions.rules import RuleSearch, fit_rising, rule_mask, standardized
 from charrnn.text.encoded import EncodedText
 
 WORDS = ["the river ran", "a low door", "we said nothing", "Tom", "THE GREAT NORTH ROAD", "rain", "in May", "KEEP OUT"]
@@ -83,7 +82,7 @@ def test_at_most_one_in_twenty_shuffled_cells_is_described() -> None:
 
 
 def test_constant_cell_says_so_and_a_text_too_short_is_an_error() -> None:
-    (found,) = describe_cells(cells_of(np.full(len(TEXT), 0.3)), TEXT).descriptions
+    (found,) = describe_cells(cells_of(np.full(2_000, 0.3)), TEXT.part(0, 2_000)).descriptions
     assert (found.kind, found.explained, found.text) == ("none", False, "constant")
     with pytest.raises(DataError, match=r"has 1,500 characters; describing cells needs at least 2,000"):
         describe_cells(cells_of(np.zeros(1_500)), TEXT.part(0, 1_500))
@@ -162,8 +161,8 @@ def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best
     assert found.untrained == pytest.approx(expected, abs=1e-5)
     assert report.untrained_share_explained == 0.5 and report.share_explained == 1.0
     many = replace(report, descriptions=report.descriptions * (NUM_LISTED + 1))
-    for num_listed, export, num_rows in ((None, None, NUM_LISTED), (None, Path("a.svg"), NUM_LISTED + 1), (3, None, 3)):
-        options = SimpleNamespace(num_listed=num_listed, export=export)
+    for num_listed, suffix, num_rows in ((None, "", NUM_LISTED), (None, ".svg", NUM_LISTED + 1), (3, "", 3)):
+        options = SimpleNamespace(values={"--top": num_listed}, suffix=suffix)
         subject: Any = SimpleNamespace(model=SimpleNamespace(name="run"), options=options)
         assert sum(getattr(one, "row_count", 0) for one in _show(subject, many).pictures) == num_rows
 
@@ -208,3 +207,13 @@ def test_conditions_have_names_and_hold_often_enough_in_both_halves() -> None:
     assert sides[f"a {returns}"] == f"no {returns}"
     phrases = phrases_of("a e b " * 1_000 + "a e c " * 1_000)
     assert "on 'a'" in phrases and not {"on 'b'", "on 'c'"} & phrases.keys()
+    found = build_conditions(TEXT, len(TEXT) // 2, ["line-position"])
+    at_least = {one.phrase: flags for one, flags in zip(found.conditions, found.flags, strict=True)}
+    position = label_line_position(TEXT.text)
+    thresholds = [int(phrase.removeprefix("line position ≥ ")) for phrase in at_least if "≥" in phrase]
+    assert thresholds and all(np.array_equal(at_least[f"line position ≥ {n}"], position >= n) for n in thresholds)
+
+
+def test_a_cell_that_hardly_moves_is_standardized_and_one_that_stands_still_is_zero() -> None:
+    values = 1e-5 * np.array([[1.0, -1.0] * 2_000, [1e-3, -1e-3] * 2_000])
+    assert (standardized(values) ** 2).sum(axis=1) == pytest.approx([1, 0], abs=1e-5)

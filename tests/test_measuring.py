@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -112,4 +113,7 @@ def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch: pyte
         monkeypatch.setattr(measuring, "has_fast_bf16", lambda device, is_fast=has_instructions: is_fast)
         config = make_config(precision=precision, hidden_size=units)
         assert choose_precision(config, CPU) == expected
+        is_slow = precision == "fp32" or not has_instructions
+        rate = measuring.assumed_rate(replace(config, threads=4), CPU)
+        assert rate == 2 * measuring.CPU_RATE * (measuring.FP32_SHARE if is_slow else 1), "of four threads"
         assert choose_precision(config, torch.device("cuda")) == ("bf16" if units == 127 else expected)

@@ -70,7 +70,8 @@ def test_a_summary_counts_weights_and_characters(build: Build) -> None:
 def test_a_best_loss_that_was_edited_is_said_to_be(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunReader(build("chain", validation(1, 1.0, 1.25), validation(2, 2.0, 1.5), validation(9, 3.0, 0.5)))
     state = {"step": 2, "best_nats": 1.25, "best_step": 1}
-    for changes, logged in (({}, None), ({"best_nats": 1.1}, 1.25), ({"step": 9}, 0.5)):
+    due: dict[str, Any] = {"step": 9, "is_validation_due": True}
+    for changes, logged in (({}, None), ({"best_nats": 1.1}, 1.25), ({"step": 9}, 0.5), (due, None)):
         monkeypatch.setattr(RunReader, "newest_state", lambda self, given=state | changes: (given, None))
         found = overview.summarize(folder).warnings
         assert found == read_learning_curve(folder).warnings and len(found) == (logged is not None)

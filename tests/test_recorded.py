@@ -120,6 +120,12 @@ def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: objec
     assert recorded is not None and recorded.locations == ()
 
 
+def test_locations_that_are_unknown_or_too_long_are_not_recorded() -> None:
+    for locations, is_recorded in (([None], False), (["/a", None], True), (["/" + "a" * 200_000], False)):
+        corpus = replace(read_corpus(["novel.txt"]), locations=tuple(locations))
+        assert ("corpus_locations" in state_of_corpus(corpus)) is is_recorded
+
+
 @pytest.mark.parametrize("state", [{}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
 def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -> None:
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import drawn
 import pytest
@@ -12,6 +13,7 @@ from charrnn.config import Config, parse_value
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
 from charrnn.scale.sweep import plan as planning
+from charrnn.scale.sweep.command import SweepView
 from charrnn.scale.sweep.plan import FAILED, FINISHED, parse_axis, plan_sweep, read_plan, record_plan
 from charrnn.scale.sweep.table import SweepReport, mean_interval, report_sweep, sweep_view, welch_difference
 
@@ -189,6 +191,20 @@ def test_settings_with_other_weights_are_not_compared_in_pairs() -> None:
 def test_the_table_says_how_many_seeds_its_intervals_are_about() -> None:
     report = made_report({"cell": ["lstm", "gru"]}, {("lstm",): [1.5, 1.6, None], ("gru",): [1.5, 1.6, 1.7]})
     assert "Student's t over 2 to 3 seeds" in " ".join("".join(drawn.lines(sweep_view(report), 400)).split())
+
+
+def test_the_end_names_the_best_run_or_how_many_have_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    losses: dict[tuple[Any, ...], list[float | None]] = {(1e-3,): [2.0, None, 0.5], (1e-2,): [1.2, 1.0, 1.3]}
+    report = made_report({"learning_rate": [1e-3, 1e-2]}, losses)
+    best = report.runs[[run.nats_per_char for run in report.runs].index(1.0)].name
+    for number, told in ((0, f"charrnn evaluate sweep/{best}\n"), (2, "Stopped: 6 of 0 runs have ended;")):
+        SweepView(Mock(number=number), quiet=False).explain(report)
+        assert told in capsys.readouterr().err
+    view = SweepView(Mock(), quiet=False)
+    view._bar = Mock()
+    for name, share in (("a", 0.25), ("b", 1.0), ("a", 0.75), ("a", 1.0)):
+        view._advance(name, share)
+    assert [step.args[0] for step in view._bar.update.mock_calls] == [0.25, 1.0, 0.5, 0.25]
 
 
 def test_the_table_fits_80_columns() -> None:

@@ -205,6 +205,8 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
         assert not app.draft_screen.offered, "they belong to another text"
         await pilot.press("tab")
         await until(pilot, lambda: len(app.draft_screen.offered) == 5)
+        app.draft_screen.editor.move_cursor((0, 0))
+        await until(pilot, lambda: not app.draft_screen.offered)
 
     play_writer(model, path, script)
 

@@ -42,7 +42,7 @@ Indices = NDArray[np.int64]
 
 
 def read_in_lanes(
-    step: Step[Output], initial_state: InitialState, ids: IdArray, first: int = 0
+    step: Step[Output], initial_state: InitialState, ids: IdArray, first: int
 ) -> Iterator[tuple[Indices, Output]]:
     """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
