@@ -85,10 +85,6 @@ class Graph:
         """Add a node with one output and return that."""
         return self.nodes_of(operator, *inputs, **attributes)[0]
 
-    def initializers(self) -> list[TensorProto]:
-        """Return the constants as they are stored in the file."""
-        return [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.constants.items()]
-
 
 OPERATORS = {np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.true_divide: "Div", np.negative: "Neg"}
 """The nodes of Python's operators, by the function of NumPy that each calls."""
@@ -296,7 +292,8 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     state = (network.num_layers, num_parts, "batch", network.hidden_size)
     inputs = [_described("ids", TensorProto.INT64, ("batch", "time")), _described("state", shape=state)]
     outputs = [_described("logits", shape=("batch", "time", walk.vocab_size)), _described("new_state", shape=state)]
-    return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, graph.initializers())
+    weights = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in graph.constants.items()]
+    return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, weights)
 
 
 def _described(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[str | int] | None = None) -> ValueInfoProto:

@@ -161,10 +161,5 @@ def make_strings(
             f"No string of {language.name} has a length in {min_length}..{max_length}: "
             f"use {named('max_length', near)}, or more."
         )
-    return _draw(language, num_lines, lengths, seed)
-
-
-def _draw(language: FormalLanguage, num_lines: int, lengths: range, seed: int) -> Iterator[FormalString]:
     random = Random(seed)
-    for _ in range(num_lines):
-        yield language.make(random, lengths[_below(random, len(lengths))])
+    return (language.make(random, lengths[_below(random, len(lengths))]) for _ in range(num_lines))
