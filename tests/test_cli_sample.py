@@ -51,6 +51,7 @@ def test_json_holds_the_text_its_seed_and_its_log_probabilities(command: Command
     found = as_json(command("sample", "--seed", 0, "--length", 40, "--seed", 3, "--prime", "molu ", "--json"))
     assert found.keys() >= {"run", "text", "prime", "seed", "logprob", "logprobs"}
     assert (found["run"], found["prime"], found["seed"]) == ("lstm-001", "molu ", 3)
+    assert (found["temperature"], found["length"]) == (0.8, 40)
     assert len(found["logprobs"]) == len(found["text"]) == 40
     assert all(logprob <= 0 for logprob in found["logprobs"])
     assert found["logprob"] == pytest.approx(sum(found["logprobs"]))

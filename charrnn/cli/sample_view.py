@@ -4,7 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,6 +52,8 @@ class Page:
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the seed was given."""
     num_cut: int = 0
     """Documents that have not ended."""
+    drawn_with: dict[str, Any] = field(default_factory=dict)
+    """The temperature and the length that the texts of JSON were drawn with."""
 
     def show_text(self, options: SampleOptions) -> None:
         """Print one text as it is drawn."""
@@ -78,7 +80,7 @@ class Page:
             for index, text in enumerate(texts):
                 first = {"temperature": temperatures[index]} if temperatures else {}
                 if self.show_as_json:
-                    print_json(first | self._as_json(text))
+                    print_json(self._as_json(text) | first)
                 else:
                     write([_heading(index, f"temperature {temperatures[index]:g}"), self.typed, text.text])
 
@@ -141,6 +143,9 @@ class Page:
 
         There is no bar for short texts, nor beside texts that appear on the terminal as they are drawn.
         """
+        self.drawn_with = {"length": options.length}
+        if isinstance(options, SampleOptions):
+            self.drawn_with["temperature"] = options.temperature
         num_chars = num_texts * options.length
         is_long = num_chars * (options.width if isinstance(options, SearchOptions) else 1) > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
@@ -189,7 +194,7 @@ class Page:
         """Return the object of `sample --json`; that of a search has its `beams` instead of details of the best one."""
         data = {"run": self.model.name, "text": text.text, "prime": _decoded(self.prime), "seed": text.seed}
         details = beams or {"logprobs": text.logprobs, **_ending(text)}
-        return {**data, "logprob": text.logprob, **details, **self.model.origin()}
+        return {**data, **self.drawn_with, "logprob": text.logprob, **details, **self.model.origin()}
 
 
 def _ending(text: GeneratedText) -> dict[str, Any]:
