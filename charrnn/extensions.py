@@ -123,9 +123,16 @@ def _scan(group: str) -> list[metadata.EntryPoint]:
     try:
         return list(metadata.entry_points(group=group))
     except (TypeError, ValueError, OSError) as error:
-        raise UsageError(
-            f"Cannot read the entry points of an installed package: {error}. Reinstall or remove it."
-        ) from None
+        message = (
+            f"The entry points of an installed package cannot be read: {error}. Reinstall or remove it; it is left out"
+        )
+        LEFT_OUT.extend([Message(message)] if message not in LEFT_OUT else [])
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    for distribution in metadata.distributions():
+        with contextlib.suppress(TypeError, ValueError, OSError):
+            of_group = [entry_point for entry_point in distribution.entry_points if entry_point.group == group]
+            found.setdefault(distribution.name, of_group)  # of two versions on the path the first one counts
+    return [entry_point for of_group in found.values() for entry_point in of_group]
 
 
 def _plugin(kind: str, entry_point: metadata.EntryPoint) -> Plugin:

@@ -152,11 +152,12 @@ def json_to_bytes(value: JSON) -> bytes:
 
 @contextlib.contextmanager
 def convert_os_errors(action: str, path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
-    """Convert an OSError into a CharRNNError with the action, the path, the reason and the size of what was written."""
+    """Convert an OSError into a CharRNNError with the action, the path, the reason and, of a full disk, the size."""
     try:
         yield
     except OSError as error:
-        needed = "" if num_bytes is None else f" ({counted(num_bytes, 'byte')} needed)"
+        is_full = num_bytes is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        needed = f" ({counted(num_bytes or 0, 'byte')} needed)" if is_full else ""
         raise CharRNNError(f"cannot {action} {path}: {error.strerror or error}{needed}") from error
 
 

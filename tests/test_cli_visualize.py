@@ -229,3 +229,12 @@ def test_the_older_export_stays(command: Command, lab: Path, fresh_file: Path, m
     ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "a.svg")
     assert (ran.code, ran.out) == (1, "") and "No space left" in ran.err and "bytes needed" in ran.err
     assert Path("a.svg").read_text() == "the older one" and sorted(Path().iterdir()) == before
+
+
+def test_a_page_of_a_cell_measures_only_what_it_shows(
+    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("charrnn.cells.analysis.CellAnalysis.page")
+    (tmp_path / "mine.txt").write_text("molu tarn.\n" * 20, encoding="utf-8")
+    ran = command("visualize", lab, "--text", "mine.txt", "--cell", "0:5", "--chars", 50, "--export", "cell.html")
+    assert ran.code == 0 and "A cell of lstm-001" in Path("cell.html").read_text(encoding="utf-8")

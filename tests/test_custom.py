@@ -71,6 +71,7 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
         (f"{LABEL}return 'abc'", r"each of the 3 characters, not str\."),
         (f"{LABEL}return [1, 0.5, 2]", r"one of them is 0\.5\."),
         (f"{LABEL}return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
+        (f"class A(list):\n  def __len__(self):\n    1 / 0\n{LABEL}return A()", r"mine\.py, line 3: ZeroDivisionError"),
     ):
         with pytest.raises(UsageError, match=message):
             custom_detector(write(tmp_path, code)).label("aba")

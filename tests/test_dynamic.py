@@ -240,8 +240,13 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
         model.adapted("ЖЖ" * 20, unknown="skip")
 
 
-def test_the_command_reads_the_text_of_standard_input(chain_run: Path, command: Command) -> None:
+def test_the_command_reads_the_text_of_standard_input(
+    chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = command("sample", chain_run, "--adapt", "-", "--prime-file", "-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
     read = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)
-    assert read.code == 0 and "adapted to 79 characters" in read.err
+    assert read.code == 0 and read.err.startswith("adapted to 79 characters")
+    monkeypatch.setattr("charrnn.cli.sample_view.LONG", 70)
+    again = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)
+    assert again.err.startswith("adapting to - ...\nadapted to 79 characters")

@@ -8,7 +8,7 @@ import pytest
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.files import behind_links, encode_text, parse_json, write_atomically, write_synced
+from charrnn.files import behind_links, convert_os_errors, encode_text, parse_json, write_atomically, write_synced
 from charrnn.runs.writer import RunWriter
 
 
@@ -27,8 +27,10 @@ def test_files_are_replaced_atomically(run: RunWriter, monkeypatch: pytest.Monke
     for step in ("fsync", "replace"):
         with monkeypatch.context() as patch:
             patch.setattr(os, step, fail)
-            with pytest.raises(CharRNNError, match=r"cannot write .*samples\.txt: No space left"):
+            with pytest.raises(CharRNNError, match=r"cannot write .*samples\.txt: No space left.*3 bytes"):
                 write_atomically(run.path / "samples.txt", b"new")
+    with pytest.raises(CharRNNError, match=r"denied$"), convert_os_errors("write", run.path, num_bytes=5):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     assert (run.path / "samples.txt").read_text(encoding="utf-8").startswith("äöü")
     assert hidden(run.path) == []
 

@@ -147,6 +147,13 @@ def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Pat
             read(["whol"], checkpoints=checkpoints)
 
 
+def test_of_several_runs_the_others_are_listed_before_the_error(command: Command, build: Build) -> None:
+    build("whole", validation(1, 1.0, 2.0))
+    Path("one.zip").touch()
+    ran = command("runs", "one.zip", "whole")
+    assert (ran.code, "whole" in ran.out, ran.err.count("error: one.zip has no learning curve")) == (4, True, 1)
+
+
 def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
     with pytest.raises(CheckpointError, match="no runs"):

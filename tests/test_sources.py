@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.errors import NotHereError
+from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import read_corpus
 from charrnn.text.sources import SHUFFLED, SORTED, Order, Origin, find_origin, origin_at, shuffle_key
 
@@ -140,5 +140,7 @@ def test_the_note_counts_the_files_that_were_shuffled_and_links_to_folders_are_n
     Path("texts/linked").symlink_to("a", target_is_directory=True)
     Path("texts/linked.txt").symlink_to("a/p.txt")
     Path("texts/loop").symlink_to("loop")
+    with pytest.raises(DataError, match=r"^cannot read texts/loop: .*links"):
+        read_corpus(["texts/loop"])
     paths = find("texts", order=SORTED).paths
     assert [str(path.relative_to("texts")) for path in paths] == sorted([*NAMES, "linked.txt"])

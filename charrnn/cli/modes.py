@@ -157,22 +157,28 @@ def _page(
     )
 
 
-ShownCells = tuple[Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None]
-"""The values (N,) of some cells at every character of a text, their pages, and the guesses if they are needed."""
+ShownCells = tuple[list[tuple[int, int]], Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None]
+"""Some cells, their values (N,) at every character of a text, their pages, and the guesses if they are needed."""
 
 
 def _measure_cells(subject: Subject) -> ShownCells:
     cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL)))
     has_guesses = subject.options.values["--guesses"] or subject.options.suffix == ".html"
     trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
+    if subject.options.suffix == ".html":  # It shows the values of the trace only.
+        return cells, (), (), trace
     # One study, so that all cells share one reading of the text.
     study = subject.study if subject.whole is None else subject.model.study(subject.whole, cached=True)
-    return subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
+    return cells, subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
 
 
 def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
     """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its page."""
-    model, text, (all_values, pages, trace) = subject.model, subject.text.text, measured
+    model, text, (cells, all_values, pages, trace) = subject.model, subject.text.text, measured
+    rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in cells]
+    if trace is not None and subject.options.suffix == ".html":
+        name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
+        return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
     shows_guesses, has_sparkline = subject.options.values["--guesses"], subject.options.values["--sparkline"]
     kind = cell_type(model.config.cell).shows
     guesses = model.guesses(trace) if trace is not None and shows_guesses else []
@@ -193,10 +199,7 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
     # The first cell is repeated at the top level, for programs written when there could be only one.
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
     data = {"run": model.name, **first, "text": text, "cells": drawn} | ({"guesses": guesses} if guesses else {})
-    rows = [PageRow(shown=[f"{page.layer}:{page.unit}"], cell=(page.layer, page.unit)) for page in pages]
-    title = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
-    web_page = None if trace is None else _page(model, trace, title, ["cell"], rows, len(rows))
-    return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data, web_page)
+    return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data)
 
 
 def _measure_surprise(subject: Subject) -> Trace:

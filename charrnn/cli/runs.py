@@ -10,6 +10,7 @@ import typer
 from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, result_console, warn
+from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.options import Option
 
 MAX_CURVES = 7
@@ -58,11 +59,16 @@ runs.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def _list(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet: bool) -> None:
-    """Print the summaries of the runs as a table or JSON."""
+    """Print the summaries of the runs as a table or JSON; of several, also if one of them cannot be read."""
     from charrnn.runs.overview import run_summaries
     from charrnn.views.tables import runs_view
 
-    summaries = run_summaries(names, sort=values["--sort"])
+    try:
+        summaries = run_summaries(names, sort=values["--sort"])
+    except CheckpointError:
+        if readable := [name for name in names if _is_readable(name)]:
+            _list(readable, values, json=json, quiet=quiet)
+        raise
     warn((*summaries.skipped, *(problem for summary in summaries for problem in summary.warnings)), quiet=quiet)
     if json:
         print_json([asdict(summary) for summary in summaries])
@@ -72,6 +78,15 @@ def _list(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet:
         warn((f"No runs in {', '.join(names)}.",), quiet=quiet)
     else:
         warn(("No runs here or in checkpoints/ yet. Train one: charrnn train",), quiet=quiet)
+
+
+def _is_readable(name: str) -> bool:
+    from charrnn.runs.overview import run_summaries
+
+    try:
+        return bool(run_summaries([name]))
+    except CharRNNError:
+        return False
 
 
 def _plot(names: Sequence[str], values: Mapping[str, Any], *, json: bool, quiet: bool) -> None:

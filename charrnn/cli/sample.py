@@ -167,7 +167,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for options that do not
     go with this model.
     """
-    from charrnn.cli.sample_view import Page
+    from charrnn.cli.sample_view import LONG, Page
 
     first = load_model(run, quiet=quiet)
     length = values["--length"]
@@ -181,6 +181,8 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     learned = None
     if values["--adapt"] is not None:
         learned = read_text(values["--adapt"], first.config)
+        if len(learned) > LONG:
+            tell(f"adapting to {values['--adapt']} ...")
         first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN)
     model: Any = first
     if values["--mix"]:

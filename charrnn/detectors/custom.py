@@ -101,7 +101,7 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
 
     def label_once(text: str) -> Labels | None:
         labels = run(function, text)
-        return None if labels is None and may_be_none else _as_array(what, labels, text)
+        return None if labels is None and may_be_none else _as_array(what, run, labels, text)
 
     @lru_cache(maxsize=2)  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
     def label(text: str) -> Labels | None:
@@ -116,18 +116,18 @@ def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none
     return label
 
 
-def _as_array(what: str, labels: Any, text: str) -> Labels:
+def _as_array(what: str, run: Run, labels: Any, text: str) -> Labels:
     """Return the labels as an array (N,) of bool or int64. Raises UsageError for anything else."""
     wanted = f"{what} must return a bool or an int for each of the {len(text)} characters"
     if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
         raise UsageError(f"{wanted}, not {type(labels).__name__}.")
-    if len(labels) != len(text):
-        raise UsageError(f"{wanted}; it returned {len(labels)}.")
+    if (num_labels := run(len, labels)) != len(text):
+        raise UsageError(f"{wanted}; it returned {num_labels}.")
     if not text:
         return np.zeros(0, bool)
     try:
         array = np.asarray(labels)
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # The labels may be of a class of the same file.
         raise UsageError(f"{wanted}: {error}.") from None
     if array.dtype == object and all(isinstance(label, int) for label in labels):
         raise UsageError(f"{wanted}, of at most 64 bits.")

@@ -3,6 +3,7 @@
 The files of a folder or of a pattern are joined in order of their paths, or shuffled by a recorded seed.
 """
 
+import errno
 import glob
 import hashlib
 import os
@@ -175,7 +176,7 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
         try:
             if _is_there(place):
                 return place
-        except PermissionError as error:
+        except OSError as error:
             locked = locked or error
     if locked is not None:
         raise unreadable(str(locked.filename), locked) from locked
@@ -183,11 +184,11 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
 
 
 def _is_there(path: str | Path) -> bool:
-    """Whether a file or folder exists. Raises PermissionError if permissions hide that."""
+    """Whether a file or folder exists. Raises OSError if permissions hide that, or a link leads to itself."""
     try:
         os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the name
-        if isinstance(error, PermissionError):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):
             raise
         return False
     return True
