@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from charrnn.model.clamping import Clampable
 
 MAX_JSON_CHARS = 5_000_000
-"""Longest text of --json, whose object takes about 90 bytes of memory for each character."""
+"""Longest text of --json, whose object takes about 72 bytes of memory for each character."""
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with what the model has learned."""
 _DECLARED = (
