@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import typer
@@ -15,6 +16,7 @@ from charrnn.cli.options import OTHER, with_options
 from charrnn.cli.signals import Signals
 from charrnn.errors import CharRNNError
 from charrnn.extensions import CommandEntry
+from charrnn.options import Option
 
 _CORE = {
     "train": ("Train a model on a text.", "charrnn.cli.train:train"),
@@ -64,11 +66,16 @@ def _load(entry: CommandEntry) -> Any:
     function = entry.load()
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
+    further = getattr(function, "further_options", None)
+    return _built(function, None if further is None else tuple(further()), entry.name)
+
+
+@cache
+def _built(function: Any, options: tuple[Option, ...] | None, name: str) -> Any:
+    """Build the command of a function with further options, once for a process that runs several command lines."""
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    epilog = getattr(function, "epilog", None)
-    if hasattr(function, "further_options"):
-        function = with_options(function, function.further_options(), entry.name)
-    alone.command(entry.name, cls=Command, epilog=epilog)(function)
+    called = function if options is None else with_options(function, options, name)
+    alone.command(name, cls=Command, epilog=getattr(function, "epilog", None))(called)
     return typer.main.get_command(alone)
 
 

@@ -49,6 +49,8 @@ VARIABLES = [
 TERMINAL = "(terminal) "
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
 """Groups with a record that holds on every machine."""
+_latest: dict[Path, dict[str, tuple[int, int, int]]] = {}
+"""The stamps of all files of a laboratory after its last command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     command, _, file = case.line.removeprefix(TERMINAL).partition(" < ")
     arguments, stdin = shlex.split(command), (folder / file).read_bytes() if file else b""
     out, err = _Stream(is_terminal=is_terminal), _Stream(is_terminal=is_terminal)
-    before = _stamps(folder)
+    before = _latest.pop(folder, None) or _stamps(folder)
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES and "CHARRNN" not in name}
     settled = kept | {"COLUMNS": "80", "TERM": "xterm-256color" if is_terminal else "dumb"}
     with (
@@ -107,7 +109,8 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     ):
         code = run(arguments)
         texts = out.text(), err.text()
-    changed = sorted(path for path, stamp in _stamps(folder).items() if before.get(path) != stamp)
+    _latest[folder] = _stamps(folder)
+    changed = sorted(path for path, stamp in _latest[folder].items() if before.get(path) != stamp)
     files = {path: _describe_file(folder / path, folder) for path in changed}
     out_text, err_text = (_normalised(text, folder) for text in texts)
     return {"code": code, "out": out_text, "err": err_text, "files": files}
