@@ -110,6 +110,21 @@ def test_models_of_characters_and_of_bytes_have_a_difference_per_byte() -> None:
     assert limited.rows[1].byte_difference is None, "other segments"
 
 
+@pytest.mark.parametrize("alphabet", ["char", "byte"])
+def test_a_part_of_the_training_text_is_recognized_by_its_lines(tmp_path: Path, alphabet: str) -> None:
+    own = [f"line {n:04} of a corpus, as long as a line is\n" for n in range(1_000)]
+    (tmp_path / "own.txt").write_text("".join(own), encoding="utf-8", newline="")
+    config = Config(corpus=(str(tmp_path / "own.txt"),), alphabet=alphabet)
+    recorded = recorded_corpus("run", config, state_of_corpus(read_corpus(config.corpus, alphabet=alphabet)))
+    assert recorded is not None
+    other = [line.replace("corpus", "poem") for line in own]
+    for lines_given, share in ((own, 0.9), (own[100:300], 1), (own[:50] + other[:150], 0.25), (own[900:], None)):
+        assert recorded.trained_share("".join(lines_given)) == (share and pytest.approx(share, abs=0.01))
+    assert recorded.trained_share("line\n" * 99) is recorded.trained_share("".join(other)) is None
+    (tmp_path / "own.txt").write_text("changed", encoding="utf-8")
+    assert recorded.trained_share("".join(own[:200])) is None
+
+
 def test_runs_of_bytes_and_of_characters_are_compared_on_what_both_hold_out(tmp_path: Path) -> None:
     text = "abcdé\n" * 1_800 + "é" * 1_250 + "a" * 701
     (tmp_path / "text.txt").write_text(text, encoding="utf-8", newline="")

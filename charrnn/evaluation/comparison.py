@@ -283,7 +283,8 @@ class Comparison:
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
             measured = measured_text(model, content, context)
             measured.check_stateful(limit)
-            share = None if text is None else _trained_share(model, text)
+            recorded = model.recorded_corpus
+            share = None if text is None or recorded is None else recorded.trained_share(text)
             runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured, share))
         return cls(
             models=models,
@@ -451,13 +452,6 @@ class Comparison:
             notes=tuple(notes),
             breakdowns=tuple(self.breakdowns),
         )
-
-
-def _trained_share(model: ComparedModel, text: str | bytes) -> float | None:
-    """Return `EvaluationRow.trained_share` of a text that was given."""
-    if model.recorded_corpus is None or not model.recorded_corpus.is_whole(text):
-        return None
-    return model.config.split[0] / math.fsum(model.config.split)
 
 
 def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> MeasuredText:

@@ -75,7 +75,7 @@ class EvaluationRow:
     byte_difference: Difference | None = None
     """To that row in bits per byte, if one of the two reads characters and the other bytes."""
     trained_share: float | None = None
-    """Share of the text that the run was trained on; None unless the text is known to be the run's own."""
+    """Share of the text that the run was trained on; None unless it is known to have a part of the run's."""
 
     def origin(self) -> dict[str, float]:
         """Return `trained_share` for JSON, if it is known."""

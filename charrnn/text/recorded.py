@@ -2,21 +2,26 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from charrnn.config import Config
-from charrnn.errors import DataError, NotHereError
+from charrnn.errors import CharRNNError, DataError, NotHereError
 from charrnn.text.corpus import Corpus
-from charrnn.text.documents import Documents
+from charrnn.text.documents import Documents, split_text
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import CORPORA, Order, Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
 
 MAX_LOCATIONS_LENGTH = 200_000
 """Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are not."""
+MAX_COMPARED = 1 << 25
+"""Bytes of the files of a corpus that is compared line by line with another text, at most."""
+LONG_LINE, LEAST_SHARE = 32, 0.01
+"""Bytes of a line that two texts hardly ever share by chance, and the least share of such lines that counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +44,31 @@ class RecordedCorpus:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text).hexdigest()
         documents = Documents.of(self.config)
         return self.digest == (digest if documents is None else documents.digest(digest))
+
+    def trained_share(self, text: str | bytes) -> float | None:
+        """Return the share of a text that is training text: by the split for the whole corpus, else by long lines.
+
+        None for less than LEAST_SHARE, and for a corpus that is not at hand, is large, or consists of documents.
+        """
+        if self.is_whole(text):
+            return self.config.split[0] / math.fsum(self.config.split)
+        files = [place for place in self.locations if place is not None and os.path.isfile(place)]
+        is_small = sum(map(os.path.getsize, files)) <= MAX_COMPARED
+        if not files or len(files) < len(self.locations) or not is_small or self.config.documents != "none":
+            return None
+        try:
+            corpus = self.read()
+        except CharRNNError:
+            return None
+        learned = corpus.text(0, split_text(corpus.ids, self.config)[0].stop)
+        known, given = (
+            one.encode("utf-8", "surrogatepass").split(b"\n") if isinstance(one, str) else one.split(b"\n")
+            for one in (learned, text)
+        )
+        lines = [line for line in given if len(line) >= LONG_LINE]
+        found = {*known}
+        share = sum(len(line) for line in lines if line in found) / max(1, sum(map(len, lines)))
+        return share if share >= LEAST_SHARE else None
 
     def read(
         self, *, vocab: Vocab | None = None, stdin: BinaryIO | None = None, instead: str = "", reason: str = ""
