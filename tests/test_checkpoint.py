@@ -14,7 +14,7 @@ from saved_runs import CONFIG, FILES, VOCAB, description_of, forge, hidden, make
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.runs.checkpoint import FORMAT_VERSION, Checkpoint, read_checkpoint
 from charrnn.runs.description import Description
-from charrnn.runs.writer import RunWriter, lock_folder
+from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 
 @pytest.fixture
@@ -272,3 +272,15 @@ def test_a_checkpoint_of_another_run_is_named(run: RunWriter) -> None:
     run.write_description(Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
     (warning,) = run.load_checkpoint("latest", with_training=False).warnings
     assert "saved with another seed than" in warning
+
+
+def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWriter) -> None:
+    (run.path / "lock").write_text("123")
+    clear_unsaved(run.path)
+    assert list(run.path.iterdir()) == []
+    for name, content in (("lock", "mine"), ("notes.txt", "mine")):
+        (run.path / name).write_text(content)
+        with pytest.raises(UsageError, match="is no run"):
+            clear_unsaved(run.path)
+        assert (run.path / name).read_text() == content
+        (run.path / name).unlink()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 numba = pytest.importorskip("numba")
 
 from charrnn import code_cache  # noqa: E402
-from charrnn.code_cache import KeptFunction  # noqa: E402
+from charrnn.code_cache import KeptFunction, cache_folders  # noqa: E402
 
 ARGUMENTS = (np.zeros(2), 1)
 Make = Callable[..., KeptFunction]
@@ -141,3 +142,23 @@ def test_without_a_compiler_python_runs_a_function(make: Make, source: Path, mon
     function.load(ARGUMENTS, pytest.fail)
     check_works(function)
     assert list(source.parent.iterdir()) == [source]
+
+
+def test_code_that_cannot_be_read_or_loaded_counts_as_missing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = compiled_file(make())
+    with monkeypatch.context() as patched:
+        patched.setattr(code_cache.os, "fstat", Mock(side_effect=OSError))
+        assert not make().find(ARGUMENTS)
+    path.write_bytes(make()._digest(b"of another numba") + b"of another numba")
+    assert not make().find(ARGUMENTS)
+
+
+def test_the_folders_are_those_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    beside = Path("package", "__pycache__")
+    assert cache_folders(Path("package/module.py")) == [beside, Path("~/.cache/charrnn").expanduser()]
+    monkeypatch.setattr(Path, "expanduser", Mock(side_effect=RuntimeError("no home")))
+    assert cache_folders(Path("package/module.py")) == [beside]
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "chosen")
+    assert cache_folders(Path("package/module.py")) == [Path("chosen", "charrnn")]

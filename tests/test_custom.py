@@ -72,9 +72,15 @@ def test_a_file_that_cannot_be_used_says_where_or_why(tmp_path: Path) -> None:
         (f"{LABEL}return [1, 0.5, 2]", r"one of them is 0\.5\."),
         (f"{LABEL}return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
         (f"class A(list):\n  def __len__(self):\n    1 / 0\n{LABEL}return A()", r"mine\.py, line 3: ZeroDivisionError"),
+        (f"{LABEL}return [1, [2], 3]", r"each of the 3 characters: \w"),
+        (f"calls = []\n{LABEL}calls.append(0); return [len(calls)] * 3", r"other labels when it was called again"),
     ):
         with pytest.raises(UsageError, match=message):
             custom_detector(write(tmp_path, code)).label("aba")
+    nothing = custom_detector(write(tmp_path, f"{LABEL}return [0] * len(text)")).label("")
+    assert nothing is not None and nothing.shape == (0,)
+    with pytest.raises(UsageError, match=r"none\.py cannot be read: No such file"):
+        custom_detector(str(tmp_path / "none.py"))
 
 
 def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:

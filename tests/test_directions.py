@@ -164,8 +164,12 @@ def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: floa
     network, config = (make(cell, num_layers=2, zoneout=zoneout) for make in (make_network, make_config))
     direction = make_direction([(0, 1), (1, 2), (0, 5), (1, 0), (0, 3)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2)
     stepper = Stepper(config, tensors_of(network.float()))
+    shares = []
     for layer, clamped in direction.clamped_sums(0.7, stepper.cell).items():
         stepper.clamp_sum(layer, clamped)
+        weights, means, spreads = np.transpose([numbers for _, *numbers in direction.part(layer)])
+        shares.append((clamped.value - weights @ means) / ((weights * spreads) ** 2).sum())
+    assert shares[0] == pytest.approx(shares[1]), "each layer moves in proportion to the variance of its cells"
     _, values = step_through(stepper, make_text(20).ids)
     found = outputs_of(direction, [values[:, layer, unit] for layer, unit in direction.cells])
     assert found == pytest.approx(np.full(20, 0.7), abs=1e-5)  # float32 values

@@ -1,14 +1,21 @@
 """What is decided before training: notes on the text and on settings that were changed to fit it."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from conftest import TrainedRun
 
 from charrnn.config import Config
+from charrnn.errors import CheckpointError
+from charrnn.model.shapes import num_parameters
+from charrnn.text.vocab import Vocab
 from charrnn.training import plan
 from charrnn.training.plan import planning_notes, read_text
+from charrnn.training.recipe import choose_embedding_size
 
 COMMON = "the lamp by the river was lit\n" * 700  # 21,000 characters: one that occurs once or twice is unknown
 RARE = "\u00e9\u00e8"
@@ -81,3 +88,27 @@ def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pyte
     assert notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 4}, threads="auto", **minutes) == []
     assert notes_on(tmp_path, COMMON, {**SIZES, **planned, "threads": 3}, threads=3, **minutes) == [], "as it was set"
     assert notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto") == [], "chosen by a rule"
+
+
+def test_a_number_of_weights_chooses_the_width(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(COMMON, encoding="utf-8")
+    text = read_text(Config(corpus=(str(tmp_path / "text.txt"),)), None, None)
+    fitted = plan.with_fitting_size(Config(parameters=20_000), text)
+    embedded = replace(fitted, embedding_size=choose_embedding_size(fitted, fitted.hidden_size))
+    assert fitted.parameters is None and 18_000 < num_parameters(embedded, len(text.vocab)) <= 20_000
+    assert plan.with_fitting_size(fitted, text) is fitted
+
+
+def test_what_extending_an_alphabet_adds_is_noted(lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(init_from=str(lstm.path), extend_alphabet=True)
+    _, initial = plan.open_initial_model(config, Path("checkpoints"))
+    assert initial is not None
+    vocab = initial.description.vocab()
+    for read, told in ((vocab, "none was added"), (Vocab.of_bytes(), "every byte: `extend_alphabet` adds nothing")):
+        text: Any = SimpleNamespace(vocab=read)
+        (note,) = plan.extension_note(config, initial, text)
+        assert str(note).endswith(told)
+    plan.check_alphabet("old", text, extended=False)  # a byte alphabet has every character of a text
+    monkeypatch.setattr(plan, "check_shapes", lambda *_: 1)
+    with pytest.raises(CheckpointError, match="is not that of its weights"):
+        plan.open_initial_model(config, Path("checkpoints"))

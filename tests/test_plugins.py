@@ -47,6 +47,13 @@ def test_a_function_is_a_detector_described_by_its_docstring(offer: Offer, capsy
     assert capsys.readouterr() == ("", "labelling\n" * 2), "stdout is for results"
 
 
+def test_a_detector_is_one_with_the_name_that_is_offered(offer: Offer) -> None:
+    code = "from charrnn.detectors.detector import Detector\nlabel = Detector('other', 'vowels', lambda text: None)"
+    offer("vowels", code)
+    (detector,) = get_detectors(["vowels"])
+    assert (detector.name, detector.looks_for, detector.label("lamp")) == ("vowels", "vowels", None)
+
+
 def test_only_the_detectors_that_are_named_are_loaded_and_unknown_names_compared_with_them(offer: Offer) -> None:
     offer("vowels", "raise RuntimeError")
     with pytest.raises(

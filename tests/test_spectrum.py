@@ -8,7 +8,7 @@ from effects_networks import H, make_config, make_network, tensors_of
 
 import charrnn.api
 from charrnn.architectures import CELLS
-from charrnn.lab.spectrum import MAX_NORMS, gradient_norms, measure_spectrum, recurrent_matrices
+from charrnn.lab.spectrum import MAX_NORMS, _chart, gradient_norms, measure_spectrum, recurrent_matrices
 from charrnn.model.cells import Unitary
 from charrnn.model.layer import TORCH
 
@@ -66,3 +66,8 @@ def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn: TrainedRun) -> 
     assert spectrum.matrices[0].largest_singular_values[0] == pytest.approx(np.linalg.norm(last.astype(float), 2))
     assert len(spectrum.gradient_steps) == len(spectrum.gradient_norms) > 0
     assert len(spectrum.matrices[0].largest_singular_values) == len(spectrum.steps) > 0
+
+
+def test_a_chart_of_few_steps_names_each() -> None:
+    chart = _chart("norms", [("run", [(0.0, 1.0), (2.0, 1.0)])], lambda lines: [], "")
+    assert chart.across_ticks(9) == [(0, "0"), (1, "1"), (2, "2")]

@@ -25,6 +25,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
+from charrnn.scale.child_process import ChildProcess
 from charrnn.scale.processes import launcher
 from charrnn.scale.processes.group import connect
 from charrnn.scale.processes.launched import TIMEOUT, Rank, RankedProcess, check_processes, this_rank, timeout_seconds
@@ -162,6 +163,10 @@ def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: p
     with pytest.raises(KeyboardInterrupt):
         launcher.launch(2, ["train"], Mock(), corpus=["a.txt"], is_debugging=False)
     assert child.mock_calls == [call.send(signal.SIGINT), call.send(signal.SIGINT), call.kill(), call.kill()]
+    sender = ChildProcess.__new__(ChildProcess)
+    sender.popen = Mock(send_signal=Mock(side_effect=ProcessLookupError))
+    sender.send(signal.SIGTERM)
+    sender.popen.send_signal.assert_called_once_with(signal.SIGTERM)
 
 
 # What the processes of a launch know together
