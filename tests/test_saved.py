@@ -88,11 +88,14 @@ def test_the_digest_covers_all_code_that_measures_and_other_packages(monkeypatch
     harmless = "code_cache, display, errors, extensions, files, findings_cache, lazy, options, process, progress"
     package = Path(charrnn.__file__).parent
     covered = {path for part in MEASURING for path in package.glob(part)}
-    for source in covered - {*package.glob("lab/**/*.py")}:
+    keeps = re.compile(r"\.(kept|kept_each|look_up)\(")
+    for source in (one for one in covered if "lab" not in one.parts or keeps.search(one.read_text("utf-8"))):
         for name in re.findall(r"(?m)^ *from charrnn\.([\w.]+) import", source.read_text("utf-8")):
             path = package / name.replace(".", "/")
             is_covered = {path.with_suffix(".py"), path / "__init__.py"} & covered
-            assert is_covered or name in harmless.split(", "), (source, name)
+            # What draws and names results decides none.
+            shows = name in ("api", "evaluation.comparison") or name.startswith(("cli.", "views."))
+            assert is_covered or name in harmless.split(", ") or (shows and "lab" in source.parts), (source, name)
     usual, theirs = program_digest(), Mock(package="theirs 1.0", is_own=False)
     monkeypatch.setattr("charrnn.cells.saved.scan_plugins", lambda group, kind: [theirs])
     assert usual != program_digest.__wrapped__()
