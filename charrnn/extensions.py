@@ -159,12 +159,13 @@ class CommandEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledSampling:
-    """A module with compiled loops that draw characters, imported where a text is long enough.
+    """A module with compiled `loops`, imported where a text is long enough.
 
     A room declares it in its own EXTENSIONS. The module has what `generation.sampling` uses of `scale.compiled`.
     """
 
     module: str
+    loops: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,11 @@ def seconds_since_start() -> float:
     return _AGE_AT_IMPORT + time.perf_counter() - _IMPORTED
 
 
+def num_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory_bytes() -> int | None:
     """Return the size of this machine's memory in bytes, None if the system does not report it."""
     try:

@@ -18,7 +18,7 @@ from synthetic import make_corpus
 from charrnn.text import sources
 from charrnn.text.catalogue import find_entry
 
-PAGES = ["README.md", "docs/reference.md", "docs/tour.md", "docs/how-to.md"]
+PAGES = ["README.md", "docs/reference.md", "docs/tour.md", "docs/how-to.md", "docs/compress.md"]
 """The pages whose commands run."""
 MODULE = """# The state of {0}.
 class {1}:

@@ -74,7 +74,7 @@ def test_a_room_adds_what_its_extensions_say(offer: Callable[..., None], capsys:
     from charrnn.cli.app import run
 
     offer()
-    assert run(["--help"]) == 0 and "greet      Print a greeting." in capsys.readouterr().out
+    assert run(["--help"]) == 0 and "greet       Print a greeting." in capsys.readouterr().out
     assert run(["greet", "--name", "you"]) == 0 and capsys.readouterr().out == "hello you\n"
     assert run(["visualize", "--help"]) == 0 and "Show the length of the text." in capsys.readouterr().out
     assert run(["visualize", "--length", "--gates"]) == 2

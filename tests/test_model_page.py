@@ -1,4 +1,6 @@
-"""The page that runs a model: it generates the text of `charrnn sample`, byte for byte, in node and in a browser."""
+"""The page that runs a model: it generates the text of `charrnn sample`, and restores what `charrnn compress` wrote,
+byte for byte, in node and in a browser.
+"""
 
 import base64
 import hashlib
@@ -22,11 +24,12 @@ from test_page import Reader
 
 import charrnn
 from charrnn.api import Model
+from charrnn.apps.compress import container
 from charrnn.apps.model_page import page as model_page
 from charrnn.apps.model_page.page import to_model_page
 from charrnn.cells.records import FoundCell
 from charrnn.config import Config
-from charrnn.errors import UsageError
+from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import Shaping
 from charrnn.model.shapes import weight_shapes
@@ -59,7 +62,7 @@ def page_of(model: Model, found: Sequence[FoundCell] = ()) -> str:
     return to_model_page(model, model.name, found)
 
 
-DOCUMENTS = Vocab("char", ("", "\0", *LETTERS))
+DOCUMENTS = Vocab("char", ("", "\0", *LETTERS, "\udc80"))
 MODELS: dict[str, Callable[[], Model]] = {
     "lstm": lambda: made(cell="lstm"),
     "gru": lambda: made(cell="gru", hidden_size=19),
@@ -114,13 +117,27 @@ def expected(model: Model, one: dict[str, Any]) -> str:
     return model.sample(**kept, seed=int(one["seed"]), clamps=clamps).text
 
 
-def in_node(page: str, cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """What the page's network generates in node."""
+RESTORE = """
+    function restore(file) {
+      const steps = decompress(network, model, "the data", Buffer.from(file, "base64"));
+      let step;
+      try { while (!(step = steps.next()).done); } catch (error) { return error.message; }
+      return Buffer.concat(step.value).toString("base64");
+    }"""
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def in_node(page: str, function: str, cases: Sequence[Any], folder: Path) -> list[Any]:
+    """What the page's network generates in node: `function` is write or restore."""
     assert NODE is not None
-    program = f"""{part(page, "<script")}
+    network, decompress, _ = re.findall(r"(?s)<script>(.*?)</script>", page)
+    program = f"""{network} {decompress}
     const model = {part(page, 'id="model"')};
-    unpackArrays(model, {json.dumps(part(page, 'id="weights"'))}).then(arrays => {{ {WRITE}
-      process.stdout.write(JSON.stringify({json.dumps(cases)}.map(write)));
+    unpackArrays(model, {json.dumps(part(page, 'id="weights"'))}).then(arrays => {{ {WRITE} {RESTORE}
+      process.stdout.write(JSON.stringify({json.dumps(cases)}.map({function})));
     }});"""
     (folder / "program.js").write_text(program, encoding="utf-8")
     found = subprocess.run([NODE, folder / "program.js"], capture_output=True, timeout=300, check=True)
@@ -133,7 +150,7 @@ def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> No
     model = MODELS[name]()
     page = page_of(model)
     assert page == page_of(MODELS[name]()), "the same model gives the same page"
-    found = in_node(page, CASES, tmp_path)
+    found = in_node(page, "write", CASES, tmp_path)
     assert [one["text"] for one in found] == [expected(model, one) for one in CASES]
     assert len(set(found[2]["text"])) > 5, "the text is one that could differ"
     stepper = model.generator._make_stepper("int8")
@@ -142,6 +159,43 @@ def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> No
     banned = (0,) if model.vocab.kind == "char" and model.vocab.has_unknown_symbol else ()
     probs = next_char_probs(logits, Shaping(banned=banned))[0]
     assert np.allclose(found[4]["probs"], probs, rtol=1e-12, atol=0)
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["rnn", "zoneout", "bytes", "documents"])
+def test_node_restores_what_was_compressed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
+    model = MODELS[name]()
+    model.tensors["output.bias"][128:] = -8  # a text of the byte alphabet that is UTF-8
+    text = 4 * model.sample(length=300, seed=3).text + "snow \u2603 \U0001f642\r\n"
+    data = text.encode("utf-8", "surrogateescape") + b"\xff\xe2\x82\0" + np.random.default_rng(0).bytes(700)
+    packed = model.compress(data)
+    assert data[-100:] in packed and data[:20] not in packed, "the rows of noise are stored, others coded"
+    assert in_node(page_of(model), "restore", [base64_of(packed)], tmp_path) == [base64_of(data)]
+
+
+@needs_node
+def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made()
+    packed, header = model.compress(b"abc \xc3\xa9\xff" * 4), model.compress(b"")[:-1]
+
+    def expected(data: bytes) -> str:
+        try:
+            return base64_of(model.decompress(data))
+        except CharRNNError as error:
+            return str(error).split("\n")[0].replace("this charrnn", "this page")
+
+    tables = (b"\1\5\6", bytes([65, *[9] * 130]), b"\1\xff\xff\xff\1\0")
+    files = [b"", b"a text", made(seed=1).compress(b"another model"), packed + b"\0", header + b"\xff" * 7]
+    files += [packed[:7] + b"\2", *(header + container._with_crc(table) for table in tables)]
+    files += [packed[:size] for size in range(0, len(packed), 7)]
+    files += [packed[:at] + bytes([packed[at] ^ 1 << at % 8]) + packed[at + 1 :] for at in range(0, len(packed), 2)]
+    monkeypatch.setattr(container, "SYMBOL_BITS", 31)
+    files.append(container.header_to_bytes(container.Header(bytes(32), b"")))
+    monkeypatch.undo()
+    found = in_node(page_of(model), "restore", list(map(base64_of, files)), tmp_path)
+    assert found == list(map(expected, files))
+    assert all(problem.startswith("the data ") for problem in found) and len(set(found)) > 9
 
 
 def run_script(folder: Path, page: str, script: str) -> Any:
@@ -246,16 +300,50 @@ ACTIONS = """
   byId("another").click();
   await wait();
   found.again = [byId("seed").value, written.pieces.join(""), location.hash];
+  const MemoryBlob = Blob, files = FILES;  // the clock does not wait for what is read from a real one
+  let saved = null;
+  window.Blob = function (rows, options) { saved = rows; return new MemoryBlob(rows, options); };
+  File.prototype.arrayBuffer = async function () {
+    return Uint8Array.from(atob(files[this.name]), one => one.charCodeAt(0)).buffer;
+  };
+  const transfer = name => {
+    const all = new DataTransfer();
+    all.items.add(new File(["not read"], name));
+    return all;
+  };
+  const drop = dataTransfer => document.dispatchEvent(new DragEvent("drop", {dataTransfer}));
+  const opened = () => [byId("opened").textContent, byId("opened").className, byId("cancel").hidden,
+    byId("restored").hidden || byId("restored").textContent, Array.from(byId("saved").children, link => link.download)];
+  byId("is-clamped").click();
+  Object.defineProperty(document, "hidden", {value: true, configurable: true});
+  drop(transfer("a.txt.crnn"));
+  await wait();
+  found.restored = [...opened(), btoa(String.fromCharCode(...saved.flatMap(row => [...row])))];
+  delete document.hidden;
+  drop(transfer("a.txt.crnn"));
+  while (!byId("restoring").value) await pause();
+  found.busy = byId("cancel").hidden;
+  key(document, "Escape");
+  await wait();
+  found.cancelled = opened();
+  byId("file").files = transfer("b.crnn").files;
+  byId("file").dispatchEvent(new Event("change"));
+  await wait();
+  found.damaged = opened();
   document.body.dataset.answer = JSON.stringify(found);
 })();"""
 
 
 @needs_browser
-def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
+def test_keys_clicks_and_files_in_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = made(cell="gru", num_layers=2)
     cells = [("quote", 1, 3), ("comment", 0, 16)]
     found_cells = [FoundCell(detector=name, layer=layer, unit=unit, gain=0.9) for name, layer, unit in cells]
-    found = run_script(tmp_path, page_of(model, found_cells), ACTIONS)
+    monkeypatch.setattr(container, "LEAST_ROW_BYTES", 100)
+    text = 10 * model.sample(length=200, seed=3).text.encode()
+    packed = model.compress(text)
+    files = {"a.txt.crnn": base64_of(packed), "b.crnn": base64_of(packed[:10])}
+    found = run_script(tmp_path, page_of(model, found_cells), ACTIONS.replace("FILES", json.dumps(files)))
     stepper = model.generator._make_stepper("int8")
 
     def guesses(text: str) -> list[str]:
@@ -275,6 +363,11 @@ def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     assert found["released"] == found["chosen"] and found["stopped"] == ["false", True, True]
     again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
     assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
+    first = container.cut_rows(text)[0].decode() + " \u2026"
+    told = f"{len(text):,} bytes from {len(packed):,}."
+    assert found["restored"] == [told, "", True, first, ["a.txt"], base64_of(text)]
+    assert found["busy"] is False and found["cancelled"] == ["Cancelled.", "", True, True, []]
+    assert found["damaged"] == ["b.crnn is damaged: it ends in its header.", "error", True, True, []]
 
 
 EDITS = """
@@ -338,7 +431,7 @@ def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) ->
     elements = dump(f"{(tmp_path / 'page.html').as_uri()}#text=<\u202e&cell=1:3&length=60&write=1&temp=1", tmp_path)
     assert texts_of(elements, "name") == HOSTILE.replace("\x1b", "U+001B").replace("\u202e", "U+202E")
     assert "\u202e" not in texts_of(elements, "written") and "U+202E" in texts_of(elements, "read")
-    assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption") and elements.count("<script") == 4
+    assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption") and elements.count("<script") == 5
 
 
 def test_what_the_page_does_not_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,24 @@ COMMANDS = (
         summary="Write a model to one file, in the format of its suffix.",
         function="charrnn.apps.export:export",
     ),
+    CommandEntry(
+        name="compress",
+        summary="Compress files by a model.",
+        function="charrnn.apps.compress.command:compress",
+    ),
+    CommandEntry(
+        name="decompress",
+        summary="Restore compressed files.",
+        function="charrnn.apps.compress.command:decompress",
+    ),
 )
 """The commands of this room."""
 EXTENSIONS = (NotebookDrawing(module="charrnn.apps.notebook"),)
 """What draws objects in a notebook."""
-MODULES = ("charrnn.apps.export", "charrnn.apps.write.assistant")
+MODULES = (
+    "charrnn.apps.compress.command",
+    "charrnn.apps.compress.coded",
+    "charrnn.apps.export",
+    "charrnn.apps.write.assistant",
+)
 """The modules that declare EXTENSIONS."""

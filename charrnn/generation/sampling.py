@@ -4,7 +4,6 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 """
 
 import importlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -20,6 +19,7 @@ from charrnn import extensions
 from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
 from charrnn.generation.options import Shaping
 from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.process import num_cores
 from charrnn.progress import Task, task
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -54,13 +54,14 @@ class PrimedState(NamedTuple):
 
 
 @cache
-def _compiled_module() -> ModuleType | None:
-    """Import the compiled loops that a room offers; None if there are none, or if numba is missing."""
+def _compiled_module(loop: str) -> ModuleType | None:
+    """Import the module with a compiled loop that a room offers; None if there is none, or if numba is missing."""
     for offer in extensions.offered_by_rooms(extensions.CompiledSampling):
-        try:
-            return importlib.import_module(offer.module)
-        except ImportError:
-            return None
+        if loop in offer.loops:
+            try:
+                return importlib.import_module(offer.module)
+            except ImportError:
+                return None
     return None
 
 
@@ -68,7 +69,7 @@ def compiled_loop(stepper: CharacterModel, num_chars: int, loop: str = "write") 
     """Return the module of the compiled loops if it can run this model and saves time for `num_chars`, else None."""
     if num_chars < COMPILED_FROM or not isinstance(stepper, Stepper):
         return None
-    compiled = _compiled_module()
+    compiled = _compiled_module(loop)
     if compiled is None or not compiled.can_compile(stepper):
         return None
     return compiled if compiled.prepare(loop, may_compile=num_chars >= UNCACHED_FROM) else None
@@ -218,8 +219,7 @@ def _compiled_blocks(
     weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
     num_streams = len(streams.generators)
     # Streams are independent: each core draws some of them, without waiting for the others.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    groups = np.array_split(np.arange(num_streams), min(cores, num_streams))
+    groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
     places = [
         (
             streams.state.take(group, axis=2),

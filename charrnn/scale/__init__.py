@@ -12,5 +12,8 @@ COMMANDS = (
 """The commands of this room."""
 MODULES = ("charrnn.scale.processes.launcher", "charrnn.scale.sweep.sweep")
 """The modules that declare EXTENSIONS."""
-EXTENSIONS = (CompiledSampling(module="charrnn.scale.compiled"),)
+EXTENSIONS = (
+    CompiledSampling(module="charrnn.scale.compiled", loops=("read", "write")),
+    CompiledSampling(module="charrnn.scale.compiled_coding", loops=("code",)),
+)
 """What this room offers without importing a module."""

@@ -19,6 +19,7 @@ R rows and C columns of a matrix.
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -266,7 +267,7 @@ def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
 
 
 @_compiled
-def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
+def products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
     """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
     fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
     factors, num_rows, size = floats_at(places.factors, num_streams), fields[NUM_ROWS], plan.size
@@ -363,7 +364,7 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
 
 
 @_compiled
-def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
+def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of the output layer."""
     num_streams, size = len(ids), plan.size
     row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
@@ -371,8 +372,8 @@ def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
         h = state_at + layer * plan.num_states * num_streams * row
         c = h + (plan.num_states - 1) * num_streams * row
         if layer > 0:
-            _products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
-        _products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+            products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
+        products(plan, RECURRENT, layer, places, num_streams, h, places.u)
         for stream in range(num_streams):
             x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
             at = stream * row
@@ -390,7 +391,7 @@ E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
 
 
 @_compiled
-def _exp(x: Any) -> Any:
+def exp(x: Any) -> Any:
     """Compute `exact_exp`, without branches, so that loops vectorize."""
     inside = max(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
@@ -414,7 +415,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     if temperature == 0:
         return most_likely
     for char in range(size):
-        probs[char] = _exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
+        probs[char] = exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
     total = 0.0
     for char in range(size):
         total += probs[char]
@@ -456,7 +457,7 @@ def _log_sum(scores: Any, powers: Any) -> Any:
     for score in scores:
         largest = max(largest, score)
     for char in range(len(scores)):
-        powers[char] = _exp(scores[char] - largest)
+        powers[char] = exp(scores[char] - largest)
     total = 0.0
     for char in range(len(scores)):
         total += powers[char]
@@ -468,8 +469,8 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     plan, places = weights.plan, scratch.places
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     for index in range(len(ids)):
-        _step(plan, ids[index : index + 1], state_at, places)
-    _products(plan, OUTPUT, 0, places, 1, places.below, logits_at)
+        step(plan, ids[index : index + 1], state_at, places)
+    products(plan, OUTPUT, 0, places, 1, places.below, logits_at)
 
 
 def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any) -> None:
@@ -492,8 +493,8 @@ def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any,
             columns[stream] = 0 if drawn == drawing.newline else columns[stream] + 1
             drawn_now[stream] = ids[stream, index] = drawn
             logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
-        _step(plan, drawn_now, state_at, places)
-        _products(plan, OUTPUT, 0, places, num_streams, places.below, logits_at)
+        step(plan, drawn_now, state_at, places)
+        products(plan, OUTPUT, 0, places, num_streams, places.below, logits_at)
 
 
 SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math)]
@@ -518,11 +519,15 @@ def arguments_of(name: str) -> tuple[Any, ...]:
 
 
 def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
-    """Return the loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be compiled."""
+    """Return the loop `read` or `write`, as `prepare_loop` does."""
+    return prepare_loop(LOOPS[name], arguments_of(name), may_compile=may_compile)
+
+
+def prepare_loop(loop: KeptFunction, arguments: Sequence[Any], *, may_compile: bool) -> KeptFunction | None:
+    """Return a loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
         return None
-    loop, arguments = LOOPS[name], arguments_of(name)
     try:
         if loop.find(arguments):
             return loop

@@ -360,8 +360,7 @@ class Writer {
   }
 }
 
-// ---- the weights: zlib, as text: two characters carry 13 bits, the lowest first, in base 91
-
+// ---- the weights: zlib, in base 64
 
 // Return the arrays by name. They lie one after the other, those of float32 first.
 async function unpackArrays(model, text) {

@@ -289,6 +289,83 @@ async function copyText() {
   }
 }
 
+// ---- restoring a compressed file
+
+const MOST_SHOWN = 2000;  // bytes of a restored text
+let opening = 0;  // the latest file; the next one, and Cancel, end it
+// The timers of a hidden page wait for a second or more.
+const breathe = () => !document.hidden ? pause() : new Promise(resolve => {
+  const {port1, port2} = new MessageChannel();
+  port1.onmessage = () => { port1.close(); resolve(); };
+  port2.postMessage(null);
+});
+
+function tell(text, {isError = false, isBusy = false} = {}) {
+  byId("opened").textContent = inText(text);
+  byId("opened").className = isError ? "error" : "";
+  byId("restoring").hidden = byId("cancel").hidden = !isBusy;
+}
+
+// Forget the file before.
+function closeFile(text) {
+  opening++;
+  for (const link of byId("saved").children) URL.revokeObjectURL(link.href);
+  byId("saved").replaceChildren();
+  byId("restored").hidden = true;
+  byId("restoring").value = 0;
+  tell(text, {isBusy: !text});
+}
+
+async function openFiles(files) {
+  if (!files.length) return;
+  closeFile("");
+  const mine = opening, {name} = files[0];
+  try {
+    if (files.length > 1) throw new Error("Open one file at a time.");
+    tell(`Restoring ${name}:`, {isBusy: true});
+    byId("restoring").scrollIntoView({block: "nearest"});
+    const buffer = await files[0].arrayBuffer().catch(() => { throw new Error(`${name} cannot be read.`); });
+    const steps = decompress(network, model, name, new Uint8Array(buffer));
+    let until = performance.now() + SLICE, step;
+    for (let count = 1; mine === opening && !(step = steps.next()).done; count++) {
+      if (count % MOST_AT_ONCE && performance.now() < until) continue;
+      byId("restoring").value = step.value / buffer.byteLength;
+      await breathe();
+      until = performance.now() + SLICE;
+    }
+    if (mine === opening) showRestored(name, buffer.byteLength, step.value);
+  } catch (error) {
+    if (mine === opening) tell(error.message, {isError: true});
+  }
+}
+
+function showRestored(name, size, rows) {
+  const text = new Blob(rows, {type: "application/octet-stream"}), saved = name.replace(/\.crnn$/i, "") || "restored";
+  tell(`${inWords(text.size)} bytes from ${inWords(size)}.`);
+  byId("saved").append(create("a", `Save ${inText(saved)}`, {download: saved, href: URL.createObjectURL(text)}));
+  byId("restored").hidden = !text.size;
+  if (text.size) byId("restored").textContent = inText(new TextDecoder().decode(rows[0].subarray(0, MOST_SHOWN), {stream: true}));
+  if (text.size > MOST_SHOWN) byId("restored").append(" \u2026");
+}
+
+function cancel() { if (!byId("cancel").hidden) closeFile("Cancelled."); }
+
+function acceptFiles() {
+  for (const name of ["dragover", "drop"]) {
+    document.addEventListener(name, event => {
+      if (!event.dataTransfer.types.includes("Files")) return;  // a text that is dragged
+      event.preventDefault();
+      if (name === "drop") openFiles([...event.dataTransfer.files]);
+    });
+  }
+  byId("choose").addEventListener("click", () => byId("file").click());
+  byId("file").addEventListener("change", () => {
+    openFiles([...byId("file").files]);
+    byId("file").value = "";  // so that the same file can be chosen again
+  });
+  byId("cancel").addEventListener("click", cancel);
+}
+
 // ---- the command line, and the address, that give the same text
 
 function quote(text) {
@@ -359,7 +436,7 @@ function listen() {
   byId("another").addEventListener("click", () => { if (byId("seed").reportValidity()) { byId("seed").value = BigInt(byId("seed").value) + 1n; write(); } });
   byId("stop").addEventListener("click", stop);
   byId("copy").addEventListener("click", copyText);
-  document.addEventListener("keydown", event => { if (event.key === "Escape") stop(); });
+  document.addEventListener("keydown", event => { if (event.key === "Escape") { stop(); cancel(); } });
   window.addEventListener("hashchange", followAddress);
 }
 
@@ -379,6 +456,7 @@ async function begin() {
   makeFound();
   makeCells();
   listen();
+  acceptFiles();
   await followAddress();
 }
 

@@ -1,7 +1,8 @@
 """A self-contained HTML page that contains a model and runs it: `model_page.html`, its programs, and the weights.
 
 The page computes what `charrnn sample` computes with int8 weights, to the last bit: `model_network.js` repeats the
-operations of `scale.compiled` in the same order. The weights are compressed by zlib and written in base 64.
+operations of `scale.compiled` in the same order, and `model_decompress.js` those of `apps.compress`. The weights are
+compressed by zlib and written in base 64.
 
 Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.apps.compress.container import digest_of
 from charrnn.cells.records import FoundCell
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its model and its programs."""
-PROGRAMS = tuple(Path(__file__).with_name(name) for name in ("model_network.js", "model_page.js"))
-"""The network, and what shows it."""
+PROGRAMS = tuple(Path(__file__).with_name(f"model_{name}.js") for name in ("network", "decompress", "page"))
+"""The network, the reader of compressed files, and what shows both."""
 CELLS = ("lstm", "gru", "rnn")
 """Cell types that the page runs."""
 DEPTHS = ("stacked", "residual")
@@ -73,18 +75,20 @@ def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> st
         "symbols": symbols,
         "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
         "num_shades": NUM_SHADES,
+        "digest": digest_of(config, vocab, stepper).hex(),
         "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
     }
     # ASCII without "<", so that no value can end the script element.
     encoded = json.dumps(described, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
-    network, view = (path.read_text(encoding="utf-8") for path in PROGRAMS)
+    network, decompress, view = (path.read_text(encoding="utf-8") for path in PROGRAMS)
     parts = {
         "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
-        "SCRIPT_HASHES": f"{_hash(network)} {_hash(view)}",
+        "SCRIPT_HASHES": " ".join(map(_hash, (network, decompress, view))),
         "MODEL": encoded,
         "WEIGHTS": base64.b64encode(zlib.compress(weights, 9)).decode("ascii"),
         "NETWORK": network,
+        "DECOMPRESS": decompress,
         "VIEW": view,
     }
     # In one pass, so that nothing inside a part is replaced.

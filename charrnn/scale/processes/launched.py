@@ -18,6 +18,7 @@ from typing import Any
 
 from charrnn.errors import UsageError, named
 from charrnn.lazy import torch
+from charrnn.process import num_cores
 from charrnn.training.process_group import LaunchedProcess
 
 MAX_PROCESSES = 1024
@@ -60,8 +61,7 @@ class Rank:
         chosen = os.environ.get("OMP_NUM_THREADS", "")
         if _is_number(chosen, 2, MAX_THREADS):
             return int(chosen)
-        num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, num_cores // self.local_world_size)
+        return max(1, num_cores() // self.local_world_size)
 
 
 def this_rank(environment: Mapping[str, str]) -> Rank | None:

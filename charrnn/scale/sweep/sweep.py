@@ -21,7 +21,7 @@ from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.extensions import PackageFunction
 from charrnn.files import convert_os_errors
-from charrnn.process import ENDING_SIGNALS
+from charrnn.process import ENDING_SIGNALS, num_cores
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.child_process import ChildProcess, killer
@@ -118,7 +118,7 @@ def sweep(
         with convert_os_errors("create", folder):
             folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(lock_folder(folder))
-        threads = record_plan(folder, plan, max(1, _num_cores() // jobs))
+        threads = record_plan(folder, plan, max(1, num_cores() // jobs))
         sweeping = _Sweeping(folder, plan, jobs, threads, lock.fileno(), should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
@@ -345,10 +345,6 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
         message = f"diverged once and continued with a learning rate of {config.learning_rate:g}"
     best_step = cast("int | None", loaded.state.get("best_step"))
     return replace(run, status=FINISHED, nats_per_char=best, best_step=best_step, message=message)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 EXTENSIONS = tuple(

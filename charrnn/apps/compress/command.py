@@ -1,0 +1,259 @@
+"""charrnn compress and decompress: files of a model's code lengths, which open on every machine."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from charrnn.apps.compress.container import Header, check_model, check_portable, digest_of, read_header
+from charrnn.apps.compress.container import compress as compress_parts
+from charrnn.apps.compress.container import decompress as decompress_parts
+from charrnn.apps.compress.rows import RowCoder
+from charrnn.cli.arguments import load_model
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.streams import print_json, print_path, warn
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.extensions import ModelMethod
+from charrnn.files import behind_links, convert_os_errors, replacing
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+
+SUFFIX = ".crnn"
+"""Suffix of a compressed file."""
+STREAM = "-"
+"""Name of standard input and output."""
+
+OutputOption = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output.")
+]
+"""--output: the file to write."""
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
+"""--force: replace existing files."""
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Convert an OSError into a DataError about the file that is read."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"cannot read {name}: {error.strerror or error}.") from error
+
+
+class _Source:
+    """A file that is read, or standard input; it counts its bytes."""
+
+    def __init__(self, name: str, file: BinaryIO) -> None:
+        self.name, self._file, self.num_read = name, file, 0
+        self.num_bytes = 0 if name == STREAM else os.fstat(file.fileno()).st_size
+        """Its size; 0 if it is not known."""
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes. Raises DataError."""
+        with _reading(self.name):
+            data = self._file.read(size)
+        self.num_read += len(data)
+        return data
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[_Source]:
+    """Open a file, or standard input. Raises DataError."""
+    if name == STREAM and sys.stdin is None:
+        raise DataError("-: standard input is closed.")
+    with ExitStack() as stack:
+        with _reading(name):
+            file = sys.stdin.buffer if name == STREAM else stack.enter_context(Path(name).open("rb"))
+        yield _Source(name, file)
+
+
+def coder_of(model: Model) -> tuple[RowCoder, bytes]:
+    """Return what codes texts by a model, and the SHA-256 of the model.
+
+    Raises UsageError for a cell type that could compute other numbers on another machine.
+    """
+    check_portable(model.config)
+    stepper = model.generator.int8_stepper
+    return RowCoder(stepper, model.vocab), digest_of(model.config, model.vocab, stepper)
+
+
+def header_of(model: Model, digest: bytes, *, with_model: bool) -> Header:
+    """Return the header of a file, with or without the model."""
+    from charrnn.apps.compress.packed_model import pack_model
+
+    stepper = model.generator.int8_stepper
+    return Header(digest, pack_model(model.config, model.vocab, model.tensors, stepper) if with_model else b"")
+
+
+def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> bytes:
+    """Compress any bytes to those of a .crnn file: `Model.compress`.
+
+    With the same model, `decompress` restores them on every machine. Raises UsageError for a cell type that could
+    compute other numbers on another machine.
+    """
+    coder, digest = coder_of(model)
+    return b"".join(compress_parts(coder, header_of(model, digest, with_model=with_model), io.BytesIO(data)))
+
+
+def decompress_text(model: Model, data: bytes) -> bytes:
+    """Restore what `Model.compress` of the same model compressed: `Model.decompress`.
+
+    Raises DataError for damaged data, CheckpointError for those of another model.
+    """
+    source = io.BytesIO(data)
+    header = read_header(source, "the data")
+    coder, digest = coder_of(model)
+    check_model(header, digest, "the data", model.name)
+    return b"".join(decompress_parts(coder, source, "the data"))
+
+
+def compress(
+    arguments: Annotated[list[str], typer.Argument(metavar="RUN FILE...", help="A run, and files; - is a stream.")],
+    output: OutputOption = None,
+    with_model: Annotated[
+        bool, typer.Option("--with-model", help="Include the model, so that nothing else is needed to decompress.")
+    ] = False,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Compress files by a model, so that `charrnn decompress` restores them on every machine, bit for bit.
+
+    FILE becomes FILE.crnn. The better the model predicts a text, the smaller the file: it pays for many texts of one
+    kind, such as messages, logs or chapters, with a model of that kind. Any file can be compressed; what is not in the
+    alphabet of the model takes as much space as before.
+    """
+    if len(arguments) < 2:
+        raise UsageError("compress takes RUN FILE: the run whose model compresses, and a file.")
+    run, *names = arguments
+    defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
+    targets = _targets(names, output, defaults, force=force, as_json=json)
+    model = load_model(run, quiet=quiet)
+    coder, digest = coder_of(model)
+    header = header_of(model, digest, with_model=with_model)
+    for name, target in zip(names, targets, strict=True):
+        with _opened(name) as source:
+            parts = compress_parts(coder, header, source, source.num_bytes)
+            _write(parts, target, source, as_json=json, quiet=quiet)
+
+
+def decompress(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(metavar="[RUN] FILE...", help="Files that charrnn compress wrote; before them, their run."),
+    ],
+    output: OutputOption = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Of a damaged file, write the blocks that are whole.")
+    ] = False,
+    force: ForceOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Restore files that `charrnn compress` wrote with the same model.
+
+    FILE.crnn becomes FILE. Without RUN, the model in the file is used, or else the newest run. A file that is damaged,
+    or of another model, is refused, and nothing is written under the name of the text.
+    """
+    is_first_file = len(arguments) == 1 or arguments[0] == STREAM or arguments[0].endswith(SUFFIX)
+    run, names = (None, arguments) if is_first_file else (arguments[0], arguments[1:])
+    targets = _targets(names, output, [name.removesuffix(SUFFIX) for name in names], force=force, as_json=json)
+    coders: dict[bytes, RowCoder] = {}
+    lost: list[DataError] = []
+    for name, target in zip(names, targets, strict=True):
+        with _opened(name) as source:
+            header = read_header(source, name)
+            if header.digest not in coders:
+                coders[header.digest] = _coder_for(header, run, name, quiet=quiet)
+            parts = decompress_parts(coders[header.digest], source, name, lost if salvage else None)
+            _write(parts, target, source, as_json=json, quiet=quiet)
+    if lost:
+        warn(tuple(error.marked for error in lost), quiet=quiet)
+        raise DataError(f"{counted(len(lost), 'part')} could not be restored; all other blocks were written.")
+
+
+def _coder_for(header: Header, run: str | None, name: str, *, quiet: bool) -> RowCoder:
+    """Return what decodes a file: by the run, or the included model, or else the newest run."""
+    from charrnn.apps.compress.packed_model import unpack_model
+
+    model = unpack_model(header.model, name) if run is None and header.model else load_model(run, quiet=quiet)
+    coder, digest = coder_of(model)
+    check_model(header, digest, name, model.name)
+    return coder
+
+
+def _targets(names: list[str], output: str | None, defaults: list[str], *, force: bool, as_json: bool) -> list[str]:
+    """Return where each file is written. Raises UsageError if that cannot be, before anything is computed."""
+    if output is not None and len(names) > 1:
+        raise UsageError(f"{named('output')} names one file, and there are {len(names)}: leave it out.")
+    if names.count(STREAM) > 1:
+        raise UsageError("- is standard input, which can be read once only. Name it once.")
+    targets = defaults if output is None else [output]
+    for name, target in zip(names, targets, strict=True):
+        if target == STREAM and as_json:
+            raise UsageError(f"With --json standard output is for the sizes: give {named('output')}.")
+        if target == STREAM:
+            if sys.stdout.isatty():
+                raise UsageError(f"The compressed or restored bytes would fill the terminal: give {named('output')}.")
+        elif target == name:
+            raise UsageError(f"{name} does not end in {SUFFIX}: name the file to write with {named('output')}.")
+        elif os.path.isdir(target):
+            raise UsageError(f"{target} is a folder. Name a file with {named('output')}.")
+        elif os.path.exists(target) and os.path.exists(name) and os.path.samefile(name, target):
+            raise UsageError(f"{target} is the file that is read. Name another one with {named('output')}.")
+        elif os.path.lexists(target) and not force:
+            raise UsageError(f"{target} exists: name another file with {named('output')}, or give {named('force')}.")
+    return targets
+
+
+def _write(parts: Iterable[bytes], target: str, source: _Source, *, as_json: bool, quiet: bool) -> None:
+    """Write parts to a file, which replaces another one only when it is complete; print its path and the sizes.
+
+    Raises CharRNNError if it cannot be written.
+    """
+    started = time.perf_counter()
+    with nullcontext() if target == STREAM else convert_os_errors("write", Path(target)), _replaced(target) as file:
+        num_written = sum(file.write(part) for part in parts)
+        file.flush()
+    seconds, bytes_in = time.perf_counter() - started, source.num_read
+    if as_json:
+        sizes = {"bytes_in": bytes_in, "bytes_out": num_written, "seconds": round(seconds, 3)}
+        print_json({"file": source.name, "output": target, **sizes})
+        return
+    if target != STREAM:
+        print_path(target)
+    if not quiet and bytes_in:
+        sys.stderr.write(f"{bytes_in:,} bytes to {num_written:,} ({num_written / bytes_in:.1%})\n")
+
+
+@contextmanager
+def _replaced(target: str) -> Iterator[BinaryIO]:
+    """Open what is written. Raises OSError."""
+    path = behind_links(Path(target))
+    if target == STREAM:
+        yield sys.stdout.buffer
+    elif path.exists() and not path.is_file():  # a pipe or a device
+        with path.open("wb") as file:
+            yield file
+    else:
+        with replacing(path) as temporary, temporary.open("xb") as file:
+            yield file
+            os.fsync(file.fileno())
+
+
+EXTENSIONS = (
+    ModelMethod(name="compress", function=compress_text),
+    ModelMethod(name="decompress", function=decompress_text),
+)
+"""The methods `Model.compress` and `Model.decompress`."""

@@ -1,0 +1,265 @@
+"""Files of a compressed text, .crnn: a header, and segments of rows, each of which is verified.
+
+    header    signature, version, SHA-256 of the model, k, size of the model that is included (0: none), it, CRC-32
+    segment   number of rows (1 to 64), the size of each row and of its coded bytes, CRC-32 of these numbers,
+              then for each row its coded bytes and the CRC-32 of these, followed by its text
+    end       0
+
+Numbers are LEB128: seven bits in a byte, the lowest first; CRC-32 has four bytes, the lowest first. A row whose coded
+bytes would be more than its own is stored as it is: both sizes are the same. See docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from charrnn.apps.compress.rows import SYMBOL_BITS, RowCoder
+from charrnn.config import Config
+from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.model.cells import CELLS
+from charrnn.model.stepper import Stepper
+from charrnn.progress import task
+from charrnn.text.vocab import Vocab
+
+SIGNATURE = b"\x89CRNN\r\n"
+"""The first bytes of a file; like those of PNG they show a transfer that changed line ends."""
+VERSION = 1
+"""Version of the files that are written."""
+MAX_ROWS = 64
+"""Rows of a segment."""
+ROW_BYTES = 1 << 18
+"""Bytes of a row in a text of several segments."""
+LEAST_ROW_BYTES = 1 << 14
+"""A shorter text has fewer rows, because a row costs about 12 bytes: 3 at its beginning, where there is no context, and
+9 for its sizes and its CRC-32. That is 0.2 % of what a row of this size takes."""
+NOT_PORTABLE = {"unitary": "its rotations are computed from sines and Fourier transforms"}
+"""Cells of the package whose equal results on every machine are not proved, and why."""
+MAX_MODEL = 1 << 30
+"""Bytes of an included model at most."""
+PIECE = 1 << 20
+"""Bytes that are read at once, so that a size that is wrong takes no memory."""
+
+
+class Readable(Protocol):
+    """A file: only `read` is used."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Header(NamedTuple):
+    """The beginning of a file."""
+
+    digest: bytes
+    """SHA-256 of the model."""
+    model: bytes
+    """The included model, as `packed_model` writes it; empty if there is none."""
+
+
+def check_portable(config: Config) -> None:
+    """Raise UsageError for a cell type with which another machine could compute other numbers."""
+    reason = NOT_PORTABLE.get(config.cell) or (None if config.cell in CELLS else "it comes from another package")
+    if reason is not None:
+        raise UsageError(
+            f"The cell of this model is {config.cell}: {reason}, so the file might not open on another machine.\n"
+            "Compress with a model of another cell, such as lstm."
+        )
+
+
+def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
+    """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables, architecture, alphabet."""
+    settings = {name: getattr(config, name) for name in ("cell", "depth", "num_layers", "hidden_size")}
+    settings |= {"zoneout": config.zoneout, "sum_outputs": config.sum_outputs, "end_id": config.end_id}
+    digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
+    arrays = {f"table {name}": table for name, table in stepper.tables.items()} | {"state": stepper.initial_state(1)}
+    for name, (matrix, bias) in stepper.products.items():
+        arrays |= {f"{name} values": matrix.values, f"{name} scale": matrix.scale, f"{name} bias": bias}
+    for layer, extras in enumerate(stepper.extras):
+        arrays |= {f"{layer} {name}": values for name, values in extras.items()}
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str.lstrip('<|=')} {array.shape}".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return digest.digest()
+
+
+def _number(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def _with_crc(data: bytes) -> bytes:
+    return data + zlib.crc32(data).to_bytes(4, "little")
+
+
+def header_to_bytes(header: Header) -> bytes:
+    """Return the beginning of a file."""
+    start = SIGNATURE + bytes([VERSION]) + header.digest + bytes([SYMBOL_BITS])
+    return _with_crc(start + _number(len(header.model)) + header.model)
+
+
+def cut_rows(data: bytes) -> list[bytes]:
+    """Cut a segment into rows of nearly the same size, between two characters of UTF-8."""
+    num_rows = max(1, min(MAX_ROWS, len(data) // LEAST_ROW_BYTES))
+    cuts = [len(data) * row // num_rows for row in range(num_rows + 1)]
+    for row in range(1, num_rows):
+        for _ in range(3):
+            cuts[row] -= data[cuts[row]] & 0xC0 == 0x80
+    return [data[begin:end] for begin, end in pairwise(cuts)]
+
+
+def compress(coder: RowCoder, header: Header, source: Readable, num_bytes: int = 0) -> Iterator[bytes]:
+    """Yield the parts of a file, each as soon as a segment of the text was read and coded.
+
+    `num_bytes` is the size of the text for the progress, 0 if it is not known.
+    """
+    yield header_to_bytes(header)
+    with task("compressing", num_bytes, unit="B") as coder.advance:
+        while data := source.read(MAX_ROWS * ROW_BYTES):
+            rows = cut_rows(data)
+            coded = [row if one is None else one for row, one in zip(rows, coder.encode(rows), strict=True)]
+            sizes = [_number(len(part)) for row, one in zip(rows, coded, strict=True) for part in (row, one)]
+            yield _with_crc(b"".join([_number(len(rows)), *sizes]))
+            for row, one in zip(rows, coded, strict=True):
+                yield one + zlib.crc32(one + row).to_bytes(4, "little")
+    yield _number(0)
+
+
+class _Row(NamedTuple):
+    """A block of a file."""
+
+    coded: bytes
+    size: int
+    """Bytes of its text."""
+    check: bytes
+    """The CRC-32 of its coded bytes and its text."""
+
+
+class _Reader:
+    """Reads the parts of a file, and remembers those that a CRC-32 verifies."""
+
+    def __init__(self, source: Readable, name: str) -> None:
+        self._source, self._name, self._seen = source, name, b""
+
+    def damaged(self, problem: str) -> DataError:
+        return DataError(f"{self._name} is damaged: {problem}.")
+
+    def take(self, size: int, what: str) -> bytes:
+        data = b""
+        while len(data) < size and (piece := self._source.read(min(PIECE, size - len(data)))):
+            data += piece
+        if len(data) < size:
+            raise self.damaged(f"it ends in {what}")
+        self._seen += data
+        return data
+
+    def number(self, what: str) -> int:
+        value = 0
+        for shift in range(0, 42, 7):
+            byte = self.take(1, what)[0]
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+        raise self.damaged(f"a number in {what} is too large")
+
+    def check(self, what: str) -> None:
+        seen = zlib.crc32(self._seen).to_bytes(4, "little")
+        if self.take(4, what) != seen:
+            raise self.damaged(f"{what} has changed")
+        self._seen = b""
+
+    def header(self) -> Header:
+        if self._source.read(len(SIGNATURE)) != SIGNATURE:
+            raise DataError(f"{self._name} was not written by charrnn compress.")
+        version, self._seen = self.take(1, "its header")[0], SIGNATURE + self._seen
+        if version != VERSION:
+            problem = f"has version {version} of the format, or is damaged: this charrnn reads {VERSION}"
+            raise DataError(f"{self._name} {problem}.")
+        digest, bits, size = self.take(32, "its header"), self.take(1, "its header")[0], self.number("its header")
+        if size > MAX_MODEL or bits != SYMBOL_BITS:
+            raise self.damaged("its header has changed")
+        model = self.take(size, "the model that it includes")
+        self.check("its header")
+        return Header(digest, model)
+
+    def segment(self, num_before: int) -> tuple[list[_Row], DataError | None]:
+        """Return the rows of the next segment, none at the end, and what is wrong after them, if anything."""
+        rows: list[_Row] = []
+        try:
+            table = f"the table before block {num_before + 1:,}"
+            num_rows = self.number(table)
+            sizes = [(self.number(table), self.number(table)) for _ in range(min(num_rows, MAX_ROWS + 1))]
+            if not num_rows:
+                return rows, self.damaged("something follows its end") if self._source.read(1) else None
+            self.check(table)
+            if num_rows > MAX_ROWS or any(not coded <= size <= ROW_BYTES + 3 for size, coded in sizes):
+                raise self.damaged(f"{table} has sizes that charrnn does not write")
+            for number, (size, num_coded) in enumerate(sizes, num_before + 1):
+                rows.append(_Row(self.take(num_coded, f"block {number:,}"), size, self.take(4, f"block {number:,}")))
+            self._seen = b""
+        except DataError as error:
+            return rows, error
+        return rows, None
+
+
+def read_header(source: Readable, name: str) -> Header:
+    """Read the beginning of a file. Raises DataError if it is another file or damaged, or of a newer version."""
+    return _Reader(source, name).header()
+
+
+def decompress(coder: RowCoder, source: Readable, name: str, lost: list[DataError] | None = None) -> Iterator[bytes]:
+    """Yield the text of a file after its header, block by block.
+
+    Raises DataError that names the first block that is damaged. With `lost` nothing is raised: blocks that cannot be
+    restored are left out, and the error of each is added to it.
+    """
+    for block in _blocks(coder, _Reader(source, name)):
+        if isinstance(block, bytes):
+            yield block
+        elif lost is None:
+            raise block
+        else:
+            lost.append(block)
+
+
+def _blocks(coder: RowCoder, reader: _Reader) -> Iterator[bytes | DataError]:
+    """Yield the text of each block, or what is wrong with it."""
+    num_blocks, begin = 0, 0
+    with task("restoring", unit="B") as coder.advance:
+        while True:
+            rows, error = reader.segment(num_blocks)
+            coder.advance.total += sum(row.size for row in rows)
+            coded = [row for row in rows if len(row.coded) < row.size]
+            decoded = iter(coder.decode([row.coded for row in coded], [row.size for row in coded]) if coded else ())
+            for row in rows:
+                is_stored = len(row.coded) == row.size
+                text = row.coded if is_stored else next(decoded)
+                coder.advance(row.size if is_stored else 0)
+                num_blocks, begin = num_blocks + 1, begin + row.size
+                if zlib.crc32(row.coded + text).to_bytes(4, "little") == row.check and len(text) == row.size:
+                    yield text
+                else:
+                    place = f"block {num_blocks:,} ({row.size:,} bytes from byte {begin - row.size:,})"
+                    yield reader.damaged(f"{place} is not the text that was compressed")
+            if error is not None:
+                yield error
+            if error is not None or not rows:
+                return
+
+
+def check_model(header: Header, digest: bytes, name: str, run: str) -> None:
+    """Raise CheckpointError unless a file was compressed with the model of a digest."""
+    if header.digest != digest:
+        raise CheckpointError(
+            f"{name} was compressed with another model than {run}: its digest begins with {header.digest.hex()[:12]}, "
+            f"that of {run} with {digest.hex()[:12]}.\nName the run that compressed it: charrnn decompress RUN FILE"
+        )

@@ -1,0 +1,232 @@
+"""compress and decompress: what they refuse, and that a file is the old one or a whole new one whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran, TrainedRun, clean_environment
+from faulty_disk import Killed, faulty_disk
+
+import charrnn
+from charrnn.api import Model
+from charrnn.apps.compress import command as commands
+from charrnn.apps.compress import container
+from charrnn.apps.compress.command import coder_of
+from charrnn.errors import CharRNNError, CheckpointError, DataError
+
+Command = Callable[..., Ran]
+TEXT = b'tarn "molu zib"\r\n\xff\0 ' + "语 tarn".encode()
+
+
+@pytest.fixture(scope="session")
+def model(gru: TrainedRun) -> Model:
+    return charrnn.load(gru.path)
+
+
+def test_files_become_compressed_ones_and_come_back(command: Command, gru: TrainedRun, tmp_path: Path) -> None:
+    for name, data in {"a.txt": TEXT, "b": b""}.items():
+        Path(name).write_bytes(data)
+    ran = command("compress", gru.path, "a.txt", "b")
+    assert (ran.code, ran.out) == (0, "a.txt.crnn\nb.crnn\n"), ran.err
+    assert f"{len(TEXT)} bytes to {Path('a.txt.crnn').stat().st_size}" in ran.err
+    assert "exists" in command("decompress", gru.path, "a.txt.crnn").err
+    for name in ("a.txt", "b"):
+        Path(name).rename(f"old {name}")
+    ran = command("decompress", gru.path, "a.txt.crnn", "b.crnn", "--json")
+    assert ran.code == 0, ran.err
+    first = json.loads(ran.out.splitlines()[0])
+    assert first.pop("seconds") >= 0
+    sizes = {"bytes_in": Path("a.txt.crnn").stat().st_size, "bytes_out": len(TEXT)}
+    assert first == {"file": "a.txt.crnn", "output": "a.txt", **sizes}
+    assert Path("a.txt").read_bytes() == TEXT and Path("b").read_bytes() == b""
+    assert command("compress", gru.path, "a.txt", "-o", "whole.crnn", "--with-model", "--quiet").err == ""
+    assert command("decompress", "whole.crnn", "-o", "again").code == 0 and Path("again").read_bytes() == TEXT
+    assert command("decompress", gru.path, "whole.crnn", "-o", "again", "--force").code == 0
+    ran = command("decompress", "a.txt.crnn", "-o", "none")
+    assert ran.code == 4 and not Path("none").exists(), "there is no run in this folder"
+
+
+def test_streams_are_read_and_written(gru: TrainedRun, tmp_path: Path) -> None:
+    """In processes, because pytest replaces the streams of this one."""
+    call = [sys.executable, "-m", "charrnn"]
+    script = 'p="$1"; shift; "$p" -m charrnn compress "$1" - -o - | "$p" -m charrnn decompress "$1" - -o -'
+    ran = subprocess.run(
+        ["sh", "-c", script, "sh", call[0], str(gru.path)], input=TEXT, capture_output=True, env=clean_environment()
+    )
+    assert ran.stdout == TEXT, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["compress", "RUN"], 2, "RUN FILE"),
+        (["compress", "RUN", "missing"], 3, "cannot read missing: No such file"),
+        (["compress", "RUN", "folder"], 3, "cannot read folder: Is a directory"),
+        (["compress", "RUN", "a", "b", "-o", "c"], 2, "there are 2"),
+        (["compress", "RUN", "-", "-"], 2, "once"),
+        (["compress", "RUN", "a", "-o", "folder"], 2, "folder is a folder"),
+        (["compress", "RUN", "a", "-o", "./a"], 2, "./a is the file that is read"),
+        (["compress", "RUN", "a", "-o", "b"], 2, "b exists"),
+        (["compress", "RUN", "a", "-o", "no/b"], 1, "cannot write no/b"),
+        (["compress", "RUN", "a", "--json", "-o", "-"], 2, "give --output"),
+        (["compress", "no-run", "a", "-o", "c"], 4, "no-run"),
+        (["decompress", "RUN", "a"], 2, "a does not end in .crnn"),
+        (["decompress", "RUN", "a", "-o", "c"], 3, "a was not written by charrnn compress"),
+        (["decompress", "OTHER", "a.crnn", "-o", "c"], 4, "another model than rnn-001"),
+        (["decompress", "RUN", "newer.crnn"], 3, "version 2"),
+        (["decompress", "RUN", "cut.crnn"], 3, "it ends in block 1"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
+    command: Command, gru: TrainedRun, rnn: TrainedRun, model: Model, arguments: list[str], code: int, words: str
+) -> None:
+    compressed = model.compress(TEXT)
+    newer = compressed[:7] + b"\2" + compressed[8:]
+    files = {"a": b"one", "b": b"two", "a.crnn": compressed, "newer.crnn": newer, "cut.crnn": compressed[:-4]}
+    Path("folder").mkdir()
+    for name, data in files.items():
+        Path(name).write_bytes(data)
+    runs = {"RUN": gru.path, "OTHER": rnn.path}
+    ran = command(*(runs.get(argument, argument) for argument in arguments))
+    assert (ran.code, ran.out) == (code, "") and words in ran.err, ran.err
+    assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == files
+
+
+def test_a_terminal_is_not_filled_with_bytes(
+    command: Command, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(commands.sys, "stdout", sys.stdout)
+    ran = command("compress", gru.path, "-", stdin=b"a")
+    assert ran.code == 2 and "fill the terminal" in ran.err
+
+
+def assert_refused(model: Model, damaged: list[bytes]) -> None:
+    coder, digest = coder_of(model)
+    for data in damaged:
+        source = io.BytesIO(data)
+        with pytest.raises((DataError, CheckpointError)):
+            container.check_model(container.read_header(source, "a"), digest, "a", "it")
+            list(container.decompress(coder, source, "a"))
+
+
+def test_every_cut_and_every_flipped_bit_is_an_error(model: Model) -> None:
+    whole = model.compress(TEXT[:6])
+    damaged = [whole[:end] for end in range(len(whole))] + [whole + b"\0", whole + whole]
+    for bit in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    assert_refused(model, damaged)
+
+
+@pytest.mark.thorough
+def test_two_thousand_random_damages_are_errors(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "LEAST_ROW_BYTES", 20)
+    whole, generator = model.compress(TEXT * 3), random.Random(5)
+    damaged = []
+    while len(damaged) < 2_000:
+        data, at = bytearray(whole), generator.randrange(len(whole))
+        data[at : at + generator.randrange(9)] = generator.randbytes(generator.randrange(9))
+        damaged += [bytes(data)] * (data != whole)
+    assert_refused(model, damaged)
+
+
+def test_of_a_damaged_file_the_whole_blocks_are_salvaged(
+    command: Command, model: Model, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container, "LEAST_ROW_BYTES", 10)
+    monkeypatch.setattr(container, "MAX_ROWS", 2)
+    monkeypatch.setattr(container, "ROW_BYTES", 12)
+    rows = [b"tarn molu zi", b"zib tarn mol", b"molu molu ta", b"tarn zib mol"]
+    data = bytearray(model.compress(b"".join(rows)))
+    coded = coder_of(model)[0].encode(rows[:1])[0]
+    assert coded is not None
+    data[data.index(coded)] ^= 1
+    for end, whole in ((len(data), rows[1:]), (len(data) - 2, rows[1:3])):
+        Path("a.crnn").write_bytes(data[:end])
+        assert command("decompress", gru.path, "a.crnn").code == 3 and not Path("a").exists()
+        ran = command("decompress", gru.path, "a.crnn", "--salvage", "--force")
+        assert ran.code == 3 and "block 1 (12 bytes from byte 0)" in ran.err and "all other blocks" in ran.err
+        assert Path("a").read_bytes() == b"".join(whole)
+        Path("a").unlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")
+@pytest.mark.parametrize("fault", ["killed", "full"])
+def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, model: Model, fault: str) -> None:
+    folder, compressed = tmp_path / "folder", model.compress(TEXT)
+    folder.mkdir()
+    target, coder = folder / "a", coder_of(model)[0]
+
+    def save(at: int | None = None) -> int:
+        target.write_bytes(b"old")
+        file = io.BytesIO(compressed)
+        container.read_header(file, "a.crnn")
+        source = commands._Source("-", file)
+        with faulty_disk(folder, at, raised) as disk:
+            parts = container.decompress(coder, source, "a.crnn")
+            commands._write(parts, str(target), source, as_json=False, quiet=True)
+        return len(disk.seen)
+
+    raised: Callable[[], BaseException] = Killed if fault == "killed" else lambda: OSError(errno.ENOSPC, "No space")
+    num_operations = save()
+    assert target.read_bytes() == TEXT and num_operations >= 4
+    for at in range(1, num_operations + 1):
+        try:
+            save(at)
+        except (Killed, CharRNNError):
+            assert target.read_bytes() in (b"old", TEXT)
+        if fault == "full":
+            assert target.read_bytes() in (b"old", TEXT)
+        for left in folder.glob(".*"):
+            assert fault == "killed"
+            left.unlink()
+
+
+def ended_by(number: signal.Signals, run: Path, folder: Path, num_bytes: int) -> int:
+    """End a process that decompresses a stream after so many bytes of it; return its exit code."""
+    compressed = (folder / "in.crnn").read_bytes()
+    call = [sys.executable, "-m", "charrnn", "decompress", str(run), "-", "-o", "out"]
+    process = subprocess.Popen(call, stdin=subprocess.PIPE, cwd=folder, env=clean_environment(), stderr=subprocess.PIPE)
+    assert process.stdin is not None and process.stderr is not None
+    process.stdin.write(compressed[:num_bytes])
+    process.stdin.flush()
+    for left in folder.glob(".out.tmp-*"):
+        left.unlink()
+    while not [*folder.glob(".out.tmp-*")] and process.poll() is None:
+        threading.Event().wait(0.01)
+    process.send_signal(number)
+    process.stdin.close()
+    process.stderr.read()
+    return process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_an_interrupted_process_leaves_the_old_file(
+    tmp_path: Path, model: Model, gru: TrainedRun, number: signal.Signals, code: int
+) -> None:
+    data = model.compress(TEXT)
+    (tmp_path / "in.crnn").write_bytes(data)
+    assert ended_by(number, gru.path, tmp_path, len(data) - 3) == code
+    left = {path.name for path in tmp_path.iterdir()} - {"in.crnn"}
+    assert not left if number == signal.SIGINT else all(name.startswith(".out.tmp-") for name in left)
+
+
+@pytest.mark.thorough
+def test_fifty_kills_leave_no_half_file(tmp_path: Path, model: Model, gru: TrainedRun) -> None:
+    data = model.compress(TEXT * 20)
+    (tmp_path / "in.crnn").write_bytes(data)
+    for kill in range(50):
+        ended_by(signal.SIGKILL, gru.path, tmp_path, 60 + kill * (len(data) - 60) // 50)
+        assert not (tmp_path / "out").exists()
