@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -99,8 +100,13 @@ def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop
     options = ("sample", loop_run, "--beam", 3, "--length", 300)
     ran = command(*options)
     assert find_loop(ran.out[:-1]) is not None, "the premise: this model's likeliest text is a loop"
-    assert "the text ends in a loop: its last" in ran.err and "--no-repeat 20" in ran.err
+    assert "the text ends in a loop: " in ran.err and "--no-repeat 20" in ran.err
     assert command(*options, "--quiet").err == ""
+    several = command(*options, "--count", 2, "--json")
+    beams = json.loads(several.out)["beams"]
+    loops = [find_loop(beam["text"]) for beam in beams]
+    assert [beam["loop"] for beam in beams] == [loop and asdict(loop) for loop in loops]
+    assert f"{sum(map(bool, loops))} of 2 texts end in a loop, such as " in several.err
     assert find_loop(text_of(command(*options, "--no-repeat", 20))[:-1]) is None
     assert "a higher --temp" in command("sample", loop_run, "--seed", 0, "--temp", 0, "--length", 400).err
 

@@ -125,12 +125,14 @@ def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
 
 
 def naive_loop(text: str) -> Loop | None:
-    for period in range(1, len(text)):
-        repeats = 1
-        while text[-period:] == text[len(text) - period * (repeats + 1) : len(text) - period * repeats]:
-            repeats += 1
-        if repeats >= writing.MIN_REPEATS and period * repeats >= MIN_CHARS:
-            return Loop(period, repeats)
+    for after in range(min(writing.MAX_AFTER, len(text) - 1) + 1):
+        end = len(text) - after
+        for period in range(1, end):
+            repeats = 1
+            while text[end - period : end] == text[end - period * (repeats + 1) : end - period * repeats]:
+                repeats += 1
+            if repeats >= writing.MIN_REPEATS and period * repeats >= MIN_CHARS:
+                return Loop(period, repeats, after)
     return None
 
 
@@ -140,11 +142,12 @@ def naive_loop(text: str) -> Loop | None:
     word=st.text("ab", min_size=1, max_size=14),
     repeats=st.integers(1, 40),
     kept=st.integers(0, 14),
-    end=st.text("ab", max_size=2),
+    end=st.text("abc", max_size=12),
 )
 @example(start="", word="a", repeats=29, kept=0, end="")
 @example(start="", word="and the man of the ", repeats=5, kept=10, end="")
 @example(start="", word="ab" * 20 + "c", repeats=3, kept=0, end="")
+@example(start="with that ", word="with that that ", repeats=3, kept=8, end="e ")
 def test_a_loop_is_what_trying_every_period_finds(start: str, word: str, repeats: int, kept: int, end: str) -> None:
     text = start + word * repeats + word[:kept] + end
     assert find_loop(text) == naive_loop(text)

@@ -4,7 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,7 +60,7 @@ class Page:
         with self._drawing(options, is_streamed=True) as options:
             chunks = _begun(self.model.generator.write(options))
             end = write(chain([self.typed], chunks), ends_line=self.model.config.end_id is not None)
-        self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
+        self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
 
     def show_cell(self, options: SampleOptions) -> None:
         """Print one text line by line, each once it is drawn, coloured by the value of the cell in `options`."""
@@ -131,7 +131,8 @@ class Page:
             for index, text in enumerate(texts):
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
                 write([_heading(index, name), self.typed, text.text])
-        self._warn_of_loop(texts[0].text, f"--no-repeat 20, --beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}")
+        remedy = f"--no-repeat 20, --beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}"
+        self._warn_of_loops([text.text for text in texts], remedy)
 
     def count_cut(self) -> None:
         """Count a document that was cut before its END; the number is printed on stderr at the end."""
@@ -183,12 +184,13 @@ class Page:
             need = f"copies of {found.min_length} or more count: give a larger --length"
             warn((f"{has}, and {need}",), quiet=self.quiet)
 
-    def _warn_of_loop(self, text: str, remedy: str) -> None:
-        """Warn that a text ends in a loop, and name the remedy."""
-        if loop := find_loop(text):
-            what = f"its last {counted(loop.period, 'character')}, {loop.repeats} times in a row"
+    def _warn_of_loops(self, texts: Sequence[str], remedy: str) -> None:
+        """Warn that texts end in a loop, of several how many, and name the remedy."""
+        if loops := [loop for text in texts if (loop := find_loop(text[-LOOP_CHARS:]))]:
+            which = "the text ends" if len(texts) == 1 else f"{len(loops)} of {len(texts)} texts end"
+            what = f"{counted(loops[0].period, 'character')}, {loops[0].repeats} times in a row"
             why = f"The most likely texts of character models do that; try {remedy}."
-            warn((f"the text ends in a loop: {what}. {why}",), quiet=self.quiet)
+            warn((f"{which} in a loop{': ' if len(texts) == 1 else ', such as '}{what}. {why}",), quiet=self.quiet)
 
     def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
         """Return the object of `sample --json`; that of a search has its `beams` instead of details of the best one."""
@@ -198,8 +200,9 @@ class Page:
 
 
 def _ending(text: GeneratedText) -> dict[str, Any]:
-    """Return whether a document has ended, for JSON; nothing without documents."""
-    return {} if text.has_ended is None else {"has_ended": text.has_ended}
+    """Return whether a document has ended, nothing without documents, and the loop in which a text ends, for JSON."""
+    loop = find_loop(text.text[-LOOP_CHARS:])
+    return ({} if text.has_ended is None else {"has_ended": text.has_ended}) | {"loop": loop and asdict(loop)}
 
 
 def _decoded(prime: str | bytes) -> str:

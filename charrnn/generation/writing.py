@@ -229,29 +229,34 @@ MIN_REPEATS = 3
 """Repeats of a loop, at least: the most likely text of a character model often ends in one."""
 MIN_CHARS = 30
 """Characters of all repeats at least."""
+MAX_AFTER = 10
+"""Characters after a loop, at most: a text that is cut at its length often leaves the loop just before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A text that ends in the same `period` characters, `repeats` times in a row."""
+    """A text that ends in the same `period` characters, `repeats` times in a row, and `after` others."""
 
     period: int
     repeats: int
+    after: int = 0
 
 
 def find_loop(text: Sequence[object]) -> Loop | None:
     """Return the loop at the end of a text or of its ids, that with the smallest period; None if there is none.
 
-    It has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut anywhere.
+    It has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut anywhere. Up to
+    `MAX_AFTER` characters may follow it, as few as possible.
     """
-    reverse = text[::-1]
-    for period in range(1, len(reverse) // MIN_REPEATS + 1):
-        # This is not quadratic: if a text agrees with itself for m characters at two distances that differ by less than
-        # m / 3, their difference is a period, and the search has ended there. So N characters take O(N log N).
-        agreed = 0
-        while period + agreed < len(reverse) and reverse[agreed] == reverse[period + agreed]:
-            agreed += 1
-        repeats = (period + agreed) // period
-        if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
-            return Loop(period, repeats)
+    for after in range(min(MAX_AFTER, len(text) - MIN_CHARS) + 1):
+        reverse = text[: len(text) - after][::-1]
+        for period in range(1, len(reverse) // MIN_REPEATS + 1):
+            # This is not quadratic: if a text agrees with itself for m characters at two distances that differ by less
+            # than m / 3, their difference is a period, and the search has ended there. So N take O(N log N).
+            agreed = 0
+            while period + agreed < len(reverse) and reverse[agreed] == reverse[period + agreed]:
+                agreed += 1
+            repeats = (period + agreed) // period
+            if repeats >= MIN_REPEATS and period * repeats >= MIN_CHARS:
+                return Loop(period, repeats, after)
     return None
