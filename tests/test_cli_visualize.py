@@ -201,6 +201,10 @@ def test_a_slide_has_the_passage_and_one_line(command: Command, lab: Path, fresh
     assert len(passage) > 3 and not any("chance" in line or "scored" in line for line in passage)
     assert command(*arguments, "--find", "--export", "table.svg").code == 0
     assert "untrained" in Path("table.svg").read_text(encoding="utf-8"), "the table is in a picture of its own"
+    cells = ("visualize", "--text", fresh_file, "--chars", 60, "--cell", "0:1", "--cell", "0:2", "--columns", 60)
+    assert command(*cells, "--export", "cells.svg").code == 0
+    captions = [line for line in svg_lines(Path("cells.svg").read_text(encoding="utf-8")) if "cell" in line]
+    assert [re.sub(" of .*: red .*, blue .*", "", caption) for caption in captions] == ["cell 0:1", "cell 0:2"]
 
 
 def test_a_page_that_begins_in_a_quotation_underlines_it(command: Command, lab: Path, fresh: SyntheticCorpus) -> None:

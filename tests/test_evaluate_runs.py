@@ -106,6 +106,7 @@ def test_models_of_characters_and_of_bytes_have_a_difference_per_byte() -> None:
     assert found.rows[0].byte_difference is None and found.rows[3].byte_difference is None
     shown = "\n".join(lines(evaluation_view(found), width=80))
     assert f"{difference.mean:+.4f}" in shown and shown.count("A difference between characters and bytes") == 1
+    assert "bits/byte; windows, which differ, have none." in " ".join(shown.split())
     limited = evaluate_runs([small_model(CYCLE), small_model(None, 2)], TEXT, precision="fp32", max_chars=4_000)
     assert limited.rows[1].byte_difference is None, "other segments"
 

@@ -10,7 +10,7 @@ from drawn import lines
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 
-from charrnn.cells.records import CellFindings, CellScore, Skipped
+from charrnn.cells.records import CellFindings, CellScore, ColouredText, Passage, Skipped
 from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
 from charrnn.generation.records import Prediction
 from charrnn.lab.history import CellHistory, history_table
@@ -18,7 +18,7 @@ from charrnn.lab.novelty import Copy, Novelty
 from charrnn.lab.numbers import predictions_table
 from charrnn.text.catalogue import load_catalogue
 from charrnn.views import tables as table_views
-from charrnn.views.findings import findings_pictures
+from charrnn.views.findings import findings_pictures, passage_slides
 from charrnn.views.losses import how_to_read, losses_table
 from charrnn.views.tables import catalogue_table, contributions_table, findings_table, settings_table
 
@@ -99,6 +99,7 @@ FALLING = replace(BRACKETS, p_value=0.005, null_level=0.1)
 
 
 def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() -> None:
+    coloured = ColouredText(text="ab", values=(0.0, 1.0))
     for score, mark in (
         (GOOD, ""),
         (replace(QUOTE, auc=0.685, null_level=0.6, ci_low=0.65, untrained=0.723), "~"),
@@ -115,6 +116,11 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() 
         drawn = plain(Group(*findings_pictures("title", findings, has_contributions=False)))
         assert ("~: no better than the untrained network." in drawn) == (mark == "~")
         assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
+        (slide, *_) = plain(
+            Group(*passage_slides([Passage(score=score, begin=0, coloured=coloured)])), 200
+        ).splitlines()
+        said = {"~": " (~: no better than the untrained network)", "?": " (?: not significant, may be due to chance)"}
+        assert slide.startswith(f"cell {score.layer}:{score.unit} follows {score.detector}{said.get(mark, '')}: red ")
 
 
 def test_a_copy_is_shown_by_its_first_words() -> None:
@@ -142,6 +148,8 @@ def loss_row(name: str, protocol: str, *, is_compared: bool = True) -> Evaluatio
 
 def test_a_note_says_which_loss_each_difference_is_to() -> None:
     first = loss_row("one", "stateful", is_compared=False)
+    twice = replace(first, loss=replace(LOSS, text_length=1_000))
+    assert how_to_read([first, twice]).endswith("windowed-256: random windows, which overlap.")
     assert how_to_read([first]) == "Lower is better. Below a figure: its 95 % interval."
     rows = [first, loss_row("two", "stateful"), loss_row("two[:9]", "dynamic"), loss_row("n-gram", "5-gram")]
     assert how_to_read(rows) == (

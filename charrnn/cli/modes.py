@@ -28,7 +28,7 @@ from charrnn.model.registry import cell_type
 from charrnn.options import Option
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.export import PICTURE_SUFFIXES
-from charrnn.views.findings import findings_pictures, passage_pictures, slide_pictures
+from charrnn.views.findings import findings_pictures, passage_pictures, passage_slides, slide_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, SurpriseMap, scale_pictures
 from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
@@ -119,7 +119,7 @@ def _show_findings(subject: Subject, found: FoundCells) -> Shown:
         data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
     pictures = [*tables, *passages]
     if options.suffix in PICTURE_SUFFIXES and found.passages:
-        pictures = slide_pictures(found.passages, has_sparkline=options.values["--sparkline"])
+        pictures = passage_slides(found.passages, has_sparkline=options.values["--sparkline"])
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
@@ -183,7 +183,7 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
     kind = cell_type(model.config.cell).shows
     guesses = model.guesses(trace) if trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
-    drawn = []
+    drawn, slides = [], []
     for values, page in zip(all_values, pages, strict=True):
         coloured = ColouredText(text=text, values=tuple(map(float, values)))
         drawn.append({"layer": page.layer, "unit": page.unit, "values": [*coloured.values], "page": page.to_json()})
@@ -194,11 +194,12 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
         if len(drawn) == 1 or scale.is_own:
             pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
         heat_map = HeatMap(coloured, has_sparkline or None, scale)
-        pictures.append(GuessMap(text, coloured.values, guesses) if shows_guesses else heat_map)
-        pictures += [Text(), *page_pictures(page, has_sparkline=has_sparkline)]
+        slides.append((f"{title}, {kind}", scale, GuessMap(text, coloured.values, guesses) if guesses else heat_map))
+        pictures += [slides[-1][2], Text(), *page_pictures(page, has_sparkline=has_sparkline)]
     # The first cell is repeated at the top level, for programs written when there could be only one.
     first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
     data = {"run": model.name, **first, "text": text, "cells": drawn} | ({"guesses": guesses} if guesses else {})
+    pictures = slide_pictures(slides) if subject.options.suffix in PICTURE_SUFFIXES else pictures
     return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data)
 
 

@@ -430,7 +430,7 @@ class Comparison:
                 f"{self.runs[0].name} reads {text.unit}s and {other.name} {other.text.unit}s: compare bits/byte."
             )
         if any(row.byte_difference is not None for row in self.rows):
-            notes.append("A difference between characters and bytes is in bits/byte.")
+            notes.append("A difference between characters and bytes is in bits/byte; windows, which differ, have none.")
         if self.max_chars is not None and scored < text.num_chars - 1:
             notes.append(
                 f"stateful: {scored:,} of {counted(text.num_chars, text.unit)} ({100 * scored / text.num_chars:.2g} %),"

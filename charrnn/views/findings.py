@@ -8,7 +8,7 @@ from rich.text import Text
 from charrnn.cells.records import CellFindings, Passage
 from charrnn.views.heatmap import HeatMap, Legend, scale_pictures
 from charrnn.views.tables import contributions_table, findings_table, footnotes, meaning, polarity_text, skipped_lines
-from charrnn.views.theme import all_visible, scale_of
+from charrnn.views.theme import Scale, all_visible, scale_of
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
@@ -66,14 +66,21 @@ def passage_pictures(
     return pictures
 
 
-def slide_pictures(passages: Sequence[Passage], *, has_sparkline: bool = False) -> list[RenderableType]:
-    """Draw each passage below one line, with its cell, its detector and the scale: all that a slide has room for."""
+def slide_pictures(texts: Sequence[tuple[str, Scale, RenderableType]]) -> list[RenderableType]:
+    """Draw each text below what is said of it and the scale: all that a slide has room for."""
     pictures: list[RenderableType] = []
+    for about, scale, drawn in texts:
+        caption = all_visible(about + ": red {}, blue {}".format(*scale.ends))
+        pictures += [*([Text()] if pictures else ()), Text(caption, style="bold"), drawn]
+    return pictures
+
+
+def passage_slides(passages: Sequence[Passage], *, has_sparkline: bool = False) -> list[RenderableType]:
+    """Draw each passage below its cell, its detector and, if chance or no training explains it, the mark of that."""
+    texts = []
     for passage in passages:
         score, scale = passage.score, scale_of(passage.coloured.values)
-        low, high = scale.ends
-        caption = all_visible(f"cell {score.layer}:{score.unit} follows {score.detector}: red {low}, blue {high}")
-        pictures += [Text()] if pictures else []
-        pictures.append(Text(caption, style="bold", no_wrap=True, overflow="ellipsis"))
-        pictures.append(HeatMap(passage.coloured, has_sparkline or None, scale))
-    return pictures
+        mark = "".join(f" ({note.rstrip('.')})" for note in footnotes(CellFindings(scores=(score,))))
+        about = f"cell {score.layer}:{score.unit} follows {score.detector}{mark}"
+        texts.append((about, scale, HeatMap(passage.coloured, has_sparkline or None, scale)))
+    return slide_pictures(texts)

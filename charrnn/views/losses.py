@@ -81,6 +81,8 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
     references += ["of dynamic, to the stateful loss of the same run"] * is_dynamic
     if references:
         notes.append(f"Difference of the loss: {'; '.join(references)}.")
+    is_read_twice = any(row.loss.num_chars > row.loss.text_length for row in rows)
+    notes += ["windowed-256: random windows, which overlap."] * is_read_twice
     if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
         notes.append("RUN[:N]: the first N characters of the text.")
     return " ".join(notes)
