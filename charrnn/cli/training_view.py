@@ -57,7 +57,7 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining
 SAMPLE_LINES = 8
 """Lines of a sample that are shown."""
 EARLY_SHARE = 0.2
-"""Share of the steps whose samples are shown as one line on a terminal, where they would push the header away."""
+"""Share of the steps whose samples are shown as one readable line: they teach little, and push the header away."""
 
 
 class _Planning(TerminalProgress):
@@ -223,8 +223,7 @@ class TrainingView:
 
     def _show_sample(self, event: SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
-        is_early = self._start is not None and event.step < EARLY_SHARE * self._start.num_steps
-        if is_early and self._console.is_terminal:
+        if self._start is not None and event.step < EARLY_SHARE * self._start.num_steps:
             self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
             return
         self._print("\n".join(printable(event.text).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
