@@ -50,8 +50,8 @@ from textual.widgets import DataTable
 
 from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
-from charrnn.apps.explore.app import BROWSER_KEYS, TABLE_KEYS, Explorer
-from charrnn.apps.explore.screens import Comparison, Page, TextView
+from charrnn.apps.explore.app import BROWSER_KEYS, HINT, TABLE_KEYS, Explorer
+from charrnn.apps.explore.screens import PAGE_KEYS, Comparison, Page, TextView
 from charrnn.apps.explore.state import ALL, BEST, Row, TypedText, columns
 from charrnn.apps.full_screen import Job, Question, Work
 from charrnn.generation.options import SAMPLE_TEMPERATURE
@@ -493,6 +493,7 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model: Model, monk
         assert any(style.bgcolor and style.bgcolor.triplet for _, style in styled(text_of(app))), "the text is coloured"
         assert illegible(app) == []
         await look_at_help(app, pilot, "question_mark", TABLE_KEYS + BROWSER_KEYS)
+        assert cell_len(HINT) <= app.size.width == 80, "nothing of the last line is cut"
         await pilot.press("slash", "x", "enter")
         await look(app, pilot, Question)
         await check_input(app, pilot)
@@ -504,6 +505,7 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model: Model, monk
         await pilot.press("escape", "enter")
         await until(pilot, lambda: "most correlated" in whole_page(app).lower())
         await look(app, pilot, Page)
+        await look_at_help(app, pilot, "question_mark", PAGE_KEYS)
 
     text = "the lamp is lit. (the door) is not.\nnor is she here\n"  # too short to score
     play(model, script, text, size=(80, 200))

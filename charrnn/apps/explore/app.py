@@ -14,7 +14,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
-from charrnn.apps.explore.screens import Comparison, Page, TextView
+from charrnn.apps.explore.screens import PAGE_KEYS, Comparison, Page, TextView
 from charrnn.apps.explore.state import (
     ALL,
     BEST,
@@ -34,6 +34,7 @@ from charrnn.cli.flags import with_flags
 from charrnn.cli.streams import printable
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
+from charrnn.views.tables import MEANINGS
 from charrnn.views.theme import Scale, all_visible, block, palette_of
 
 NUM_NUMBERED = 9
@@ -58,9 +59,9 @@ BROWSER_KEYS: tuple[Keys, ...] = (
     ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
 )
 """The keys of the browser; those without an action are handled where they are typed."""
-COLOURS = "Red is a cell's -1, blue its +1."
-"""What the colours mean, for the help."""
-HINT = "? help  q quit  Enter page  ↑↓ 1-9 cell  ←→jk text  c clamp  t type  s list  / go to"
+NOTES = ("Red is a cell's -1, blue its +1.", *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()))
+"""What the colours and the marks mean, for the help."""
+HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s list  / go to"
 """Keys at the bottom of the screen: as many as fit."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
 """Keys at the bottom while a text is typed."""
@@ -339,8 +340,8 @@ class Explorer(FullScreenApp[None]):
         return self.model.study(self._scored, cached=True)
 
     def action_help(self) -> None:
-        """Show the keys."""
-        self.push_screen(Help(TABLE_KEYS + BROWSER_KEYS, [COLOURS]))
+        """Show the keys of the screen."""
+        self.push_screen(Help(PAGE_KEYS if isinstance(self.screen, Page) else TABLE_KEYS + BROWSER_KEYS, NOTES))
 
     def action_clamp(self) -> None:
         """Ask for a value, and compare what the model generates with the cell clamped at it."""

@@ -22,7 +22,7 @@ from textual.strip import Strip
 from textual.widgets import Static
 
 from charrnn.apps.explore.state import CellIndex, Clamp
-from charrnn.apps.full_screen import Job, StatusLine, bind
+from charrnn.apps.full_screen import Job, Keys, StatusLine, bind, bind_all
 from charrnn.cells.records import CellPassage
 from charrnn.cells.values import extreme_passages, number_sentences, read_passages
 from charrnn.cli.streams import printable
@@ -35,6 +35,16 @@ if TYPE_CHECKING:
 
 PAGE, COMPARISON = "page", "comparison"
 """Kinds of the jobs of the screens."""
+PAGE_KEYS: tuple[Keys, ...] = (
+    ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
+    ("PgDn PgUp", "a screen down, up; Space too", {"pagedown,space": "scroll(0, 1)", "pageup": "scroll(0, -1)"}),
+    ("Home End", "the beginning, the end", {"home": "scroll(0, -1000000)", "end": "scroll(0, 1000000)"}),
+    ("← →", "the page of the cell before, after in the list", {"left": "turn(-1)", "right": "turn(1)"}),
+    ("c", "clamp the cell, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    ("?", "these keys", {"question_mark": "app.help"}),
+    ("q Esc", "back to the list of cells; Enter and p too", {"escape,q,enter,p": "dismiss"}),
+)
+"""The keys of the page of a cell."""
 
 
 class TextView(ScrollView, can_focus=False):
@@ -149,21 +159,7 @@ def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ..
 class Page(Screen[None]):
     """A title, a summary that stays, and pictures to scroll through, which arrive one after the other."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bind(
-        {
-            "escape,q,enter,p": "dismiss",
-            "j,down": "scroll(1)",
-            "k,up": "scroll(-1)",
-            "pagedown,space": "scroll(0, 1)",
-            "pageup": "scroll(0, -1)",
-            "home": "scroll(0, -1000000)",
-            "end": "scroll(0, 1000000)",
-            "left": "turn(-1)",
-            "right": "turn(1)",
-            "c": "app.clamp",
-            "question_mark": "app.help",
-        }
-    )
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
     app: "Explorer"
 
     def compose(self) -> ComposeResult:
