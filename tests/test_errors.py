@@ -52,7 +52,7 @@ STARTS_THE_COMMAND = ("scale/sweep/plan.py", "scale/sweep/sweep.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
-    *("apps/explore/", "apps/export.", "apps/full_screen", "apps/keyboard", "apps/write/"),
+    *("apps/compress/command", "apps/explore/", "apps/export.", "apps/full_screen", "apps/keyboard", "apps/write/"),
     *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/spectrum."),
     *("scale/processes/launcher", "scale/processes/launched", "scale/sweep/command"),
 )
@@ -79,6 +79,8 @@ def test_no_text_below_the_command_line_names_an_option() -> None:
                 allowed.add(node.value)
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("option", "Option", "Analysis"):
                 allowed |= {*ast.walk(node)}
+            elif isinstance(node, ast.Subscript):  # the value of an option: options.values["--top"]
+                allowed |= {*ast.walk(node.slice)}
         for node in {*ast.walk(tree)} - allowed:
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             is_argument = name in STARTS_THE_COMMAND and re.fullmatch(r"--[a-z]+", text)
