@@ -13,20 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells import statistics
 from charrnn.cells.records import CellFindings, CellScore, Skipped
-from charrnn.cells.statistics import (
-    SIZES,
-    Choice,
-    LabelledHistograms,
-    Moments,
-    average_ranks,
-    best_by_chance,
-    interior,
-    measure_score,
-    resample_score,
-    score_cell,
-    score_from_association,
-)
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
@@ -72,7 +60,7 @@ class Target:
         labels = self.labels[:num_chars]
         if self.is_yes_no:
             return labels.astype(np.float64), float(labels.sum()) * float((~labels).sum())
-        ranks = average_ranks(labels) - (num_chars + 1) / 2
+        ranks = statistics.average_ranks(labels) - (num_chars + 1) / 2
         return ranks, float((ranks**2).sum())
 
 
@@ -129,7 +117,7 @@ class Measured:
     def fits(self, num_cells: int) -> bool:
         """Return whether it can be of a model with this number of cells."""
         score = self.score
-        sizes = [*(size for size in SIZES if size < num_cells), num_cells]
+        sizes = [*(size for size in statistics.SIZES if size < num_cells), num_cells]
         needed = (score.ci_low, score.ci_high, score.chosen_on, score.null_level, score.p_value)
         return (
             is_bounded(self.first_half, num_cells)
@@ -231,13 +219,15 @@ def measure(
         for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
             on_target(0)
             labels = target.labels[half:]
-            score = score_cell(target.name, choice, num_units, values[index], labels, interior(target.labels)[half:])
+            score = statistics.score_cell(
+                target.name, choice, num_units, values[index], labels, statistics.interior(target.labels)[half:]
+            )
             p_value, level = choosing.chance(index)
             first_half = choosing.associations(index)
             chosen_on = float(first_half[choice.cell])
             score = replace(
                 score,
-                chosen_on=score_from_association(chosen_on, choice.polarity, is_yes_no=target.is_yes_no),
+                chosen_on=statistics.score_from_association(chosen_on, choice.polarity, is_yes_no=target.is_yes_no),
                 untrained=baseline_scores.get(index),
                 p_value=p_value,
                 null_level=(1 + level) / 2 if target.is_yes_no else level,
@@ -255,7 +245,7 @@ class _ChoosingHalf:
         self._targets, self.num_chars, self.num_cells = targets, num_chars, 0
         scaled, spreads = zip(*(target.scale(num_chars) for target in targets), strict=True)
         self._scaled, self._spreads = np.stack(scaled, axis=1), np.array(spreads)
-        self._histograms, self.moments = LabelledHistograms(), Moments()
+        self._histograms, self.moments = statistics.LabelledHistograms(), statistics.Moments()
 
     def read(self, read: Read, *, keeps_moments: bool) -> None:
         """Read the characters; `keeps_moments` also keeps what probes and the chance level need."""
@@ -284,7 +274,7 @@ class _ChoosingHalf:
         """Return the association (C,) of each cell with a target: 2 * AUC - 1, or Spearman's rho."""
         return self._associations[:, index].astype(np.float32)
 
-    def choose(self, index: int) -> Choice:
+    def choose(self, index: int) -> statistics.Choice:
         """Select the cell with the strongest association, its polarity, and its threshold or line.
 
         The untrained baseline keeps no moments and takes the strongest cell even if `_visible` prefers another.
@@ -295,9 +285,9 @@ class _ChoosingHalf:
             cell = self._visible(index, cell)
         polarity = 1 if associations[cell] >= 0 else -1
         if self._targets[index].is_yes_no:
-            return Choice(cell, polarity, threshold=self._histograms.best_threshold(cell, index, polarity))
+            return statistics.Choice(cell, polarity, threshold=self._histograms.best_threshold(cell, index, polarity))
         line = self.moments.line(cell, index) if self.moments.num_chars else None
-        return Choice(cell, polarity, line=line)
+        return statistics.Choice(cell, polarity, line=line)
 
     def _visible(self, index: int, best: int) -> int:
         """Return the strongest cell, or a visible one within its 95 % interval if its own values hardly change."""
@@ -307,7 +297,7 @@ class _ChoosingHalf:
         contrasts = np.abs(self.moments.covariances(index)) / max(float(spread), 1e-12)
         if contrasts[best] >= LEAST_CONTRAST or contrasts.max() < LEAST_CONTRAST:
             return best
-        resampled = resample_score(self._sampled[:, best], labels[:: self._stride], 1)
+        resampled = statistics.resample_score(self._sampled[:, best], labels[:: self._stride], 1)
         lowest, _ = percentiles(np.abs(2 * resampled - 1) if target.is_yes_no else np.abs(resampled))
         is_candidate = (contrasts >= LEAST_CONTRAST) & (strengths >= lowest)
         return int(np.where(is_candidate, strengths, -1).argmax()) if is_candidate.any() else best
@@ -322,7 +312,7 @@ class _ChoosingHalf:
             scale = np.full(self.num_cells, 2 / (self.num_chars * max((target**2).sum(), 1e-12)))
         else:
             scale = 1 / np.maximum(self._norms * np.sqrt((target**2).sum()), 1e-12)
-        return best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
+        return statistics.best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
 
 
 def _raw(targets: Sequence[Target], indices: NDArray[np.int64], first: int = 0) -> Float64Array:
@@ -331,7 +321,7 @@ def _raw(targets: Sequence[Target], indices: NDArray[np.int64], first: int = 0) 
 
 
 def _read_scoring_half(
-    read: Read, targets: Sequence[Target], choices: list[Choice], moments: Moments
+    read: Read, targets: Sequence[Target], choices: list[statistics.Choice], moments: statistics.Moments
 ) -> tuple[list[Float32Array], list[tuple[tuple[int, float], ...]]]:
     """Read the scoring half: the values (N,) of the selected cells, and each target's probes.
 
@@ -341,7 +331,7 @@ def _read_scoring_half(
     chosen = [choice.cell for choice in choices]
     kept = np.empty((len(chosen), end - half), np.float32)
     sizes, weights, intercepts = moments.fit(chosen)
-    predictions = LabelledHistograms()
+    predictions = statistics.LabelledHistograms()
     errors = np.zeros((len(targets), len(sizes)))
     for indices, cells in read(half, end):
         kept[:, indices] = cells[:, chosen].T
@@ -385,6 +375,6 @@ def _score_baseline(read: Read, targets: Sequence[Target], half: int) -> dict[in
     for indices, cells in read(half, half + second):
         kept[:, indices] = cells[:, [choice.cell for choice in choices]].T
     return {
-        index: measure_score(values, targets[index].labels[half : half + second], choice.polarity)
+        index: statistics.measure_score(values, targets[index].labels[half : half + second], choice.polarity)
         for index, choice, values in zip(scored, choices, kept, strict=True)
     }

@@ -6,16 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.arguments import (
-    is_cell,
-    load_mixture,
-    load_model,
-    parse_cell,
-    parse_direction,
-    parse_mix,
-    read_text,
-    to_content,
-)
+from charrnn.cli import arguments
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, RunArgument
 from charrnn.cli.rules import is_given
 from charrnn.cli.streams import warn
@@ -128,7 +119,7 @@ def _given_fields(
     given = {one.parameter: values[one.flag] for one in options_of(owner) if is_given(values[one.flag])}
     given |= {"length": page.length, "seed": seed, "prime": page.prime}
     if "cell" in given:
-        given["cell"] = parse_cell("--show-cell", given["cell"], page.first)
+        given["cell"] = arguments.parse_cell("--show-cell", given["cell"], page.first)
     if "clamps" in given:
         given["clamps"] = dict(_parse_clamp(text, page.first) for text in given["clamps"])
     if "stops" in given:  # \n and \t are hard to type in a shell
@@ -149,7 +140,7 @@ def _check_values(values: Values, *, json: bool) -> None:
     count, beam, length = (values[name] for name in ("--count", "--beam", "--length"))
     if values["--adapt"] == values["--prime-file"] == "-":
         raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
-    parse_mix(values["--mix"] or ())
+    arguments.parse_mix(values["--mix"] or ())
     if beam is not None and count is not None and not 1 <= count <= beam:
         raise UsageError(
             f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
@@ -169,7 +160,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     """
     from charrnn.cli.sample_view import LONG, Page
 
-    first = load_model(run, quiet=quiet)
+    first = arguments.load_model(run, quiet=quiet)
     length = values["--length"]
     writes_documents = first.config.end_id is not None and values["--beam"] is None
     if values["--novelty"] and values["--count"] is not None and not writes_documents:
@@ -180,13 +171,13 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
     reference = first.novelty_reference(length=length) if values["--novelty"] else None
     learned = None
     if values["--adapt"] is not None:
-        learned = read_text(values["--adapt"], first.config)
+        learned = arguments.read_text(values["--adapt"], first.config)
         if len(learned) > LONG:
             tell(f"adapting to {values['--adapt']} ...")
         first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN)
     model: Any = first
     if values["--mix"]:
-        model = load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
+        model = arguments.load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
         warn(model.warnings, quiet=quiet)
     typed = values["--prime"] or ""
     return Page(
@@ -221,7 +212,7 @@ def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model
     alphabet = model.vocab.kind
     if learned is not None and not typed and file is None:
         return learned
-    prime = to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet)
+    prime = arguments.to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet)
     if file is None or model.config.documents != "lines":
         return prime
     # A file ends with a newline, which is no part of the document.
@@ -249,15 +240,15 @@ def _parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Clampabl
     The direction of a detector is fitted on the run's held-out text, or looked up in the run.
     """
     what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
-    if is_cell(what):
+    if arguments.is_cell(what):
         try:
-            cell, value = parse_cell("--clamp", what, model), float(number)
+            cell, value = arguments.parse_cell("--clamp", what, model), float(number)
         except ValueError:
             raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
         if not -1 <= value <= 1:
             raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
         return cell, value
-    detector, size = parse_direction("--clamp", what)
+    detector, size = arguments.parse_direction("--clamp", what)
     try:
         output = 0.0 if number in ("high", "low") else float(number)
     except ValueError:

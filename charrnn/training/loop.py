@@ -22,19 +22,9 @@ from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded import recorded_corpus
+from charrnn.training import plan
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.measuring import choose_precision
-from charrnn.training.plan import (
-    Text,
-    extension_note,
-    open_initial_model,
-    plan_run,
-    plan_steps,
-    planning_notes,
-    read_new_text,
-    read_text,
-    validation_notes,
-)
 from charrnn.training.process_group import ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
 from charrnn.training.session import TrainingSession
@@ -77,9 +67,9 @@ def train(
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(connected(group))
         config, initial, device = _model_to_train(group, config, out, checkpoints)
-        text = group.in_turn(lambda: read_new_text(config, initial, stdin))
+        text = group.in_turn(lambda: plan.read_new_text(config, initial, stdin))
         group.check_same_text(text.corpus.digest)
-        planned, batches = plan_run(config, text, device, start, group)
+        planned, batches = plan.plan_run(config, text, device, start, group)
 
         def create() -> RunWriter:
             return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
@@ -91,12 +81,12 @@ def train(
         run = _run_of_first(group, run)
         if group.is_first:
             run.write_description(Description.of(run.path, planned, text.vocab))
-        notes = planning_notes(config, planned, text)
+        notes = plan.planning_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, batches, len(text.vocab), device, group)
         if initial is not None:
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
-            notes = (*initial.warnings, *extension_note(config, initial, text), *notes)
+            notes = (*initial.warnings, *plan.extension_note(config, initial, text), *notes)
         trainer.share()
         session = TrainingSession(run, trainer, text, should_stop=should_stop, should_save=should_save)
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
@@ -120,7 +110,7 @@ def _model_to_train(
         if group.is_first:
             if out is not None:
                 clear_unsaved(out)
-            config, initial = open_initial_model(config, checkpoints)
+            config, initial = plan.open_initial_model(config, checkpoints)
     config = group.share_config(config)
     if config.init_from is not None:
         initial = group.share_checkpoint(initial)
@@ -189,7 +179,7 @@ def resume(
         session = TrainingSession(
             folder, trainer, text, should_stop=should_stop, should_save=should_save, loaded=loaded
         )
-        notes = (*text.corpus.notes, *validation_notes(planned, text))
+        notes = (*text.corpus.notes, *plan.validation_notes(planned, text))
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             yield from events
 
@@ -228,13 +218,13 @@ def _changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, An
     return replace(config, **changed)
 
 
-def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> Text:
+def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> plan.Text:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
     try:
-        text = read_text(config, stdin, loaded.description.vocab(), recorded)
+        text = plan.read_text(config, stdin, loaded.description.vocab(), recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise
@@ -252,7 +242,7 @@ def _plan_further(
     name: str,
     config: Config,
     changes: Mapping[str, Any],
-    text: Text,
+    text: plan.Text,
     taken: int,
     device: torch.device,
     start: float,
@@ -268,7 +258,7 @@ def _plan_further(
         group.rows(batches.batch_size)
         if changes.get("precision") == "auto":
             config = replace(config, precision=choose_precision(config, device))
-    planned = plan_steps(group.share_config(config), text, batches, device, start, group)
+    planned = plan.plan_steps(group.share_config(config), text, batches, device, start, group)
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))
     elif config.steps < taken:

@@ -1,9 +1,7 @@
 """charrnn sweep: train a grid of runs, and compare them."""
 
-import csv
 import os
 import shlex
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +23,7 @@ from charrnn.options import Option
 from charrnn.scale.sweep.plan import Axis, parse_axis
 from charrnn.scale.sweep.sweep import AnySweepEvent, RunEndEvent, RunProgressEvent, SweepEndEvent, SweepStartEvent
 from charrnn.scale.sweep.sweep import sweep as start_sweep
-from charrnn.scale.sweep.table import SweepReport, sweep_csv_rows, sweep_view
+from charrnn.scale.sweep.table import SweepReport, sweep_view
 from charrnn.settings import merge_settings, read_recipe
 
 SWEEP = "Sweep"
@@ -37,10 +35,9 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remainin
 SEEDS = Option("--seeds", "Train each setting with N seeds.", "N", SWEEP, kind=int, default=3)
 JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
 OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
-CSV = Option("--csv", "Print the table as CSV on stdout.", panel=SWEEP, kind=bool)
 SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
 """The options that set a field; one that is given again adds values."""
-OPTIONS = (SEEDS, JOBS, OUT, CSV, *SETTINGS, RECIPE, SET)
+OPTIONS = (SEEDS, JOBS, OUT, *SETTINGS, RECIPE, SET)
 """The options of the sweep itself, and those of the settings of a run."""
 
 
@@ -66,8 +63,6 @@ def sweep(
     The same command continues a sweep that was stopped or killed. The exit code is 1 if a run failed.
     """
 
-    if json and values[CSV.flag]:
-        raise UsageError("--json and --csv both print the result on stdout: give one of them.")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
     invocation: Invocation = context.obj
@@ -84,8 +79,6 @@ def sweep(
     report = view.show(events)
     if json:
         print_json(report.to_json())
-    elif values[CSV.flag]:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(sweep_csv_rows(report))
     elif any(row.mean is not None for row in report.rows):
         result_console().print(sweep_view(report))
     view.explain(report)

@@ -20,12 +20,6 @@ from charrnn.scale.sweep.plan import FAILED, FINISHED, UNPAIRED_FIELDS, SweepPla
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import short_number
 
-SWEEP_CSV_COLUMNS = (
-    *("mean", "spread", "low", "high", "difference", "difference_low", "difference_high", "is_paired"),
-    *("num_finished", "num_failed", "num_runs", "num_parameters"),
-)
-"""Columns of `sweep_csv_rows` after the swept fields: attributes of `SweepRow`."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepRow:
@@ -168,16 +162,6 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
     )
     half = t_quantile(freedom) * math.sqrt(sum(squares))
     return Estimate(mean=difference, low=difference - half, high=difference + half)
-
-
-def sweep_csv_rows(report: SweepReport) -> list[list[object]]:
-    """Return the headings, then a row per setting: its values, then SWEEP_CSV_COLUMNS; what is unknown is empty."""
-    rows: list[list[object]] = [[*report.fields, *SWEEP_CSV_COLUMNS]]
-    for row in report.rows:
-        settings = [format_value(row.values[name]) for name in report.fields]
-        figures = [getattr(row, name) for name in SWEEP_CSV_COLUMNS]
-        rows.append([*settings, *("" if value is None else value for value in figures)])
-    return rows
 
 
 def sweep_table(report: SweepReport) -> Table:
