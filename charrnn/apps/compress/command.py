@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from charrnn.apps.compress.container import Header, check_model, check_portable, digest_of, read_header
-from charrnn.apps.compress.container import compress as compress_parts
-from charrnn.apps.compress.container import decompress as decompress_parts
-from charrnn.apps.compress.rows import RowCoder
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
 from charrnn.files import behind_links, convert_os_errors, replacing
+from charrnn.lazy import LazyModule
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.apps.compress import container, packed_model, rows
+else:
+    container, packed_model, rows = (
+        LazyModule(f"charrnn.apps.compress.{name}") for name in ("container", "packed_model", "rows")
+    )
 
 SUFFIX = ".crnn"
 """Suffix of a compressed file."""
@@ -76,22 +78,22 @@ def _opened(name: str) -> Iterator[_Source]:
         yield _Source(name, file)
 
 
-def coder_of(model: Model) -> tuple[RowCoder, bytes]:
+def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
     """Return what codes texts by a model, and the SHA-256 of the model.
 
     Raises UsageError for a cell type that could compute other numbers on another machine.
     """
-    check_portable(model.config)
+    container.check_portable(model.config)
     stepper = model.generator.int8_stepper
-    return RowCoder(stepper, model.vocab), digest_of(model.config, model.vocab, stepper)
+    return rows.RowCoder(stepper, model.vocab), container.digest_of(model.config, model.vocab, stepper)
 
 
-def header_of(model: Model, digest: bytes, *, with_model: bool) -> Header:
+def header_of(model: Model, digest: bytes, *, with_model: bool) -> container.Header:
     """Return the header of a file, with or without the model."""
-    from charrnn.apps.compress.packed_model import pack_model
-
     stepper = model.generator.int8_stepper
-    return Header(digest, pack_model(model.config, model.vocab, model.tensors, stepper) if with_model else b"")
+    return container.Header(
+        digest, packed_model.pack_model(model.config, model.vocab, model.tensors, stepper) if with_model else b""
+    )
 
 
 def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> bytes:
@@ -101,7 +103,7 @@ def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> byt
     compute other numbers on another machine.
     """
     coder, digest = coder_of(model)
-    return b"".join(compress_parts(coder, header_of(model, digest, with_model=with_model), io.BytesIO(data)))
+    return b"".join(container.compress(coder, header_of(model, digest, with_model=with_model), io.BytesIO(data)))
 
 
 def decompress_text(model: Model, data: bytes) -> bytes:
@@ -110,10 +112,10 @@ def decompress_text(model: Model, data: bytes) -> bytes:
     Raises DataError for damaged data, CheckpointError for those of another model.
     """
     source = io.BytesIO(data)
-    header = read_header(source, "the data")
+    header = container.read_header(source, "the data")
     coder, digest = coder_of(model)
-    check_model(header, digest, "the data", model.name)
-    return b"".join(decompress_parts(coder, source, "the data"))
+    container.check_model(header, digest, "the data", model.name)
+    return b"".join(container.decompress(coder, source, "the data"))
 
 
 def compress(
@@ -143,7 +145,7 @@ def compress(
     header = header_of(model, digest, with_model=with_model)
     for name, target in zip(names, targets, strict=True):
         with _opened(name) as source:
-            parts = compress_parts(coder, header, source, source.num_bytes)
+            parts = container.compress(coder, header, source, source.num_bytes)
             _write(parts, target, source, as_json=json, quiet=quiet)
 
 
@@ -169,27 +171,27 @@ def decompress(
     is_first_file = len(arguments) == 1 or arguments[0] == STREAM or arguments[0].endswith(SUFFIX)
     run, names = (None, arguments) if is_first_file else (arguments[0], arguments[1:])
     targets = _targets(names, output, [name.removesuffix(SUFFIX) for name in names], force=force, as_json=json)
-    coders: dict[bytes, RowCoder] = {}
+    coders: dict[bytes, rows.RowCoder] = {}
     lost: list[DataError] = []
     for name, target in zip(names, targets, strict=True):
         with _opened(name) as source:
-            header = read_header(source, name)
+            header = container.read_header(source, name)
             if header.digest not in coders:
                 coders[header.digest] = _coder_for(header, run, name, quiet=quiet)
-            parts = decompress_parts(coders[header.digest], source, name, lost if salvage else None)
+            parts = container.decompress(coders[header.digest], source, name, lost if salvage else None)
             _write(parts, target, source, as_json=json, quiet=quiet)
     if lost:
         warn(tuple(error.marked for error in lost), quiet=quiet)
         raise DataError(f"{counted(len(lost), 'part')} could not be restored; all other blocks were written.")
 
 
-def _coder_for(header: Header, run: str | None, name: str, *, quiet: bool) -> RowCoder:
+def _coder_for(header: container.Header, run: str | None, name: str, *, quiet: bool) -> rows.RowCoder:
     """Return what decodes a file: by the run, or the included model, or else the newest run."""
-    from charrnn.apps.compress.packed_model import unpack_model
-
-    model = unpack_model(header.model, name) if run is None and header.model else load_model(run, quiet=quiet)
+    model = (
+        packed_model.unpack_model(header.model, name) if run is None and header.model else load_model(run, quiet=quiet)
+    )
     coder, digest = coder_of(model)
-    check_model(header, digest, name, model.name)
+    container.check_model(header, digest, name, model.name)
     return coder
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,12 +19,15 @@ from charrnn.cli.streams import print_json, printable, result_console
 from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, parse_settings
 from charrnn.config import Config
 from charrnn.errors import Message, UsageError, counted
+from charrnn.lazy import LazyModule
 from charrnn.options import Option
-from charrnn.scale.sweep.plan import Axis, parse_axis
-from charrnn.scale.sweep.sweep import AnySweepEvent, RunEndEvent, RunProgressEvent, SweepEndEvent, SweepStartEvent
-from charrnn.scale.sweep.sweep import sweep as start_sweep
-from charrnn.scale.sweep.table import SweepReport, sweep_view
 from charrnn.settings import merge_settings, read_recipe
+
+if TYPE_CHECKING:
+    from charrnn.scale.sweep import plan, table
+    from charrnn.scale.sweep import sweep as sweeping
+else:
+    plan, sweeping, table = (LazyModule(f"charrnn.scale.sweep.{name}") for name in ("plan", "sweep", "table"))
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
@@ -67,7 +70,7 @@ def sweep(
         raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
     invocation: Invocation = context.obj
     config, axes = plan_settings(corpus or [], values)
-    events = start_sweep(
+    events = sweeping.sweep(
         config,
         axes,
         seeds=values[SEEDS.flag],
@@ -80,7 +83,7 @@ def sweep(
     if json:
         print_json(report.to_json())
     elif any(row.mean is not None for row in report.rows):
-        result_console().print(sweep_view(report))
+        result_console().print(table.sweep_view(report))
     view.explain(report)
     if invocation.signals.number:
         return 128 + invocation.signals.number
@@ -99,10 +102,10 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
     recipe = values[RECIPE.flag]
     texts: dict[str, str] = {}
 
-    def parse(name: str, text: str | list[str]) -> Axis:
+    def parse(name: str, text: str | list[str]) -> "plan.Axis":
         new = text if isinstance(text, str) else ",".join(text)
         texts[name] = f"{texts[name]},{new}" if name in texts else new
-        return parse_axis(name, texts[name])
+        return plan.parse_axis(name, texts[name])
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
@@ -128,20 +131,20 @@ class SweepView:
         """How far each run has come, from 0 to 1."""
         self._num_runs = self._num_ended = 0
 
-    def show(self, events: Generator[AnySweepEvent, None, None]) -> SweepReport:
+    def show(self, events: "Generator[sweeping.AnySweepEvent, None, None]") -> "table.SweepReport":
         """Show all events; return the table."""
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
             with closing(events):
                 for event in events:
                     self._signals.defers = True
-                    if isinstance(event, SweepEndEvent):
+                    if isinstance(event, sweeping.SweepEndEvent):
                         return event.report
                     if self._console is None:
                         continue
-                    if isinstance(event, SweepStartEvent):
+                    if isinstance(event, sweeping.SweepStartEvent):
                         self._show_start(event)
-                    elif isinstance(event, RunProgressEvent):
+                    elif isinstance(event, sweeping.RunProgressEvent):
                         self._advance(event.name, event.step / max(1, event.num_steps))
                     else:
                         self._show_end(event)
@@ -150,7 +153,7 @@ class SweepView:
                 self._bar.close()
         raise AssertionError("a sweep ends with its table")
 
-    def _show_start(self, event: SweepStartEvent) -> None:
+    def _show_start(self, event: "sweeping.SweepStartEvent") -> None:
         self._num_runs = event.num_runs
         done = f", {event.num_finished} of them finished" if event.num_finished else ""
         threads = counted(event.threads, "thread")
@@ -158,7 +161,7 @@ class SweepView:
         self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
         self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
-    def _show_end(self, event: RunEndEvent) -> None:
+    def _show_end(self, event: "sweeping.RunEndEvent") -> None:
         run = event.run
         self._num_ended += 1
         self._advance(run.name, 1.0)
@@ -175,7 +178,7 @@ class SweepView:
     def _print(self, text: str, **style: Any) -> None:
         print_above_bars(self._console, printable(text), soft_wrap=True, **style)
 
-    def explain(self, report: SweepReport) -> None:
+    def explain(self, report: "table.SweepReport") -> None:
         """Print what limits the table, and the next commands."""
         if self._console is None:
             return
