@@ -61,6 +61,8 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
     assert model.sample(**options, seed=drawn[0].seed) == drawn[0]
     several = model.samples(3, **options)
     assert [model.sample(**options, seed=text.seed) for text in several] == several
+    with pytest.raises(UsageError, match="needs a newline, which this model cannot generate"):
+        model.sample(max_line=9, ban="\n")
     assert len({text.text for text in several}) == 3
     assert model.samples(3, **options, seed=several[0].seed) == several
     assert "".join(model.write(**options)) != "".join(model.write(**options))

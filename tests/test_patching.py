@@ -121,3 +121,10 @@ def test_a_continuation_ends_at_an_end() -> None:
     assert set(patch(network, [(0, 0)], 30, 60).continuation_after) == {"c"}
     network.end_id = 2
     assert patch(network, [(0, 0)], 30, 60).continuation_after == ""
+
+
+def test_a_passage_of_a_text_has_the_characters_that_are_read_and_shown() -> None:
+    num = patching.CHARS_READ + 5
+    passage = PassageIds.in_text(np.arange(num) % 7, num - 2, num - 2, "x" * (num - 1) + "y")
+    assert (len(passage.ids), passage.ids[-1], passage.shown.position) == (patching.CHARS_READ, (num - 2) % 7, num - 2)
+    assert passage.shown.text == "x" * patching.CHARS_SHOWN

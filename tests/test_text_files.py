@@ -1,6 +1,7 @@
 """Reading block by block gives what reading a file as a whole gives: the text, what was changed, and the error."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,10 @@ def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], b
     unknown = np.concatenate([missing for _, missing in found])
     assert ids.dtype == np.uint8 and np.array_equal(ids, vocab.encode(text))
     assert unknown.tolist() == [(at, ord(one)) for at, one in enumerate(text) if one not in vocab.characters]
+    exact = Vocab.from_text("ab", is_exact=True)
+    if missing := sorted(set(text) - {*"ab"}):
+        with pytest.raises(DataError, match=re.escape(f"neither {missing[0]!r}")):
+            next(builder.encode(exact))
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path) -> None:
