@@ -45,7 +45,9 @@ def test_files_become_compressed_ones_and_come_back(command: Command, gru: Train
     ran = command("decompress", gru.path, "a.txt.crnn", "b.crnn", "--json")
     assert ran.code == 0, ran.err
     first = json.loads(ran.out.splitlines()[0])
-    assert first.pop("seconds") >= 0
+    assert first.pop("seconds") >= 0 and first.pop("chars_per_second") > 0
+    num_chars = sum(byte & 0xC0 != 0x80 for byte in TEXT)
+    assert first.pop("bpc") == 8 * Path("a.txt.crnn").stat().st_size / num_chars
     sizes = {"bytes_in": Path("a.txt.crnn").stat().st_size, "bytes_out": len(TEXT)}
     assert first == {"file": "a.txt.crnn", "output": "a.txt", **sizes}
     assert Path("a.txt").read_bytes() == TEXT and Path("b").read_bytes() == b""
@@ -176,7 +178,7 @@ def test_a_file_is_the_old_one_or_the_new_one(tmp_path: Path, model: Model, faul
         source = commands._Source("-", file)
         with faulty_disk(folder, at, raised) as disk:
             parts = container.decompress(coder, source, "a.crnn")
-            commands._write(parts, str(target), source, as_json=False, quiet=True)
+            commands._write(parts, str(target), source, restores=True, as_json=False, quiet=True)
         return len(disk.seen)
 
     raised: Callable[[], BaseException] = Killed if fault == "killed" else lambda: OSError(errno.ENOSPC, "No space")

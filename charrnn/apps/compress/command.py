@@ -42,6 +42,11 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that 
 """--force: replace existing files."""
 
 
+def count_chars(data: bytes) -> int:
+    """Count the characters of a part of a text in UTF-8: its bytes that continue none."""
+    return len(data.translate(None, bytes(range(0x80, 0xC0))))
+
+
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Convert an OSError into a DataError about the file that is read."""
@@ -52,10 +57,10 @@ def _reading(name: str) -> Iterator[None]:
 
 
 class _Source:
-    """A file that is read, or standard input; it counts its bytes."""
+    """A file that is read, or standard input; it counts its bytes and characters."""
 
     def __init__(self, name: str, file: BinaryIO) -> None:
-        self.name, self._file, self.num_read = name, file, 0
+        self.name, self._file, self.num_read, self.num_chars = name, file, 0, 0
         self.num_bytes = 0 if name == STREAM else os.fstat(file.fileno()).st_size
         """Its size; 0 if it is not known."""
 
@@ -64,6 +69,7 @@ class _Source:
         with _reading(self.name):
             data = self._file.read(size)
         self.num_read += len(data)
+        self.num_chars += count_chars(data)
         return data
 
 
@@ -146,7 +152,7 @@ def compress(
     for name, target in zip(names, targets, strict=True):
         with _opened(name) as source:
             parts = container.compress(coder, header, source, source.num_bytes)
-            _write(parts, target, source, as_json=json, quiet=quiet)
+            _write(parts, target, source, restores=False, as_json=json, quiet=quiet)
 
 
 def decompress(
@@ -179,7 +185,7 @@ def decompress(
             if header.digest not in coders:
                 coders[header.digest] = _coder_for(header, run, name, quiet=quiet)
             parts = container.decompress(coders[header.digest], source, name, lost if salvage else None)
-            _write(parts, target, source, as_json=json, quiet=quiet)
+            _write(parts, target, source, restores=True, as_json=json, quiet=quiet)
     if lost:
         warn(tuple(error.marked for error in lost), quiet=quiet)
         raise DataError(f"{counted(len(lost), 'part')} could not be restored; all other blocks were written.")
@@ -219,18 +225,23 @@ def _targets(names: list[str], output: str | None, defaults: list[str], *, force
     return targets
 
 
-def _write(parts: Iterable[bytes], target: str, source: _Source, *, as_json: bool, quiet: bool) -> None:
+def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bool, as_json: bool, quiet: bool) -> None:
     """Write parts to a file, which replaces another one only when it is complete; print its path and the sizes.
 
     Raises CharRNNError if it cannot be written.
     """
     started = time.perf_counter()
     with nullcontext() if target == STREAM else convert_os_errors("write", Path(target)), _replaced(target) as file:
-        num_written = sum(file.write(part) for part in parts)
+        num_written = restored = 0
+        for part in parts:
+            num_written += file.write(part)
+            restored += count_chars(part)
         file.flush()
     seconds, bytes_in = time.perf_counter() - started, source.num_read
     if as_json:
-        sizes = {"bytes_in": bytes_in, "bytes_out": num_written, "seconds": round(seconds, 3)}
+        num_chars, coded = (restored, bytes_in) if restores else (source.num_chars, num_written)
+        sizes = {"bytes_in": bytes_in, "bytes_out": num_written, "bpc": 8 * coded / num_chars if num_chars else None}
+        sizes |= {"seconds": round(seconds, 3), "chars_per_second": num_chars / seconds}
         print_json({"file": source.name, "output": target, **sizes})
         return
     if target != STREAM:
