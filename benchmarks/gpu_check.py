@@ -467,7 +467,7 @@ def measure_sampling(setup: Setup, results: Results) -> None:
             if captures and not sampler.is_captured:
                 results.skip(f"sampling, captured graph, {num_streams} texts", "no CUDA")
                 continue
-            seeds, prime = [(0, stream) for stream in range(num_streams)], VOCAB.encode("\n")
+            seeds, prime = list(range(num_streams)), VOCAB.encode("\n")
             drawn = length if captures or setup.is_small else length // 8
             times = []
             for _ in range(3):
