@@ -188,7 +188,7 @@ def decompress(
             _write(parts, target, source, restores=True, as_json=json, quiet=quiet)
     if lost:
         warn(tuple(error.marked for error in lost), quiet=quiet)
-        raise DataError(f"{counted(len(lost), 'part')} could not be restored; all other blocks were written.")
+        raise DataError(f"{counted(len(lost), 'part')} could not be restored; what could be read besides was written.")
 
 
 def _coder_for(header: container.Header, run: str | None, name: str, *, quiet: bool) -> rows.RowCoder:
@@ -205,8 +205,8 @@ def _targets(names: list[str], output: str | None, defaults: list[str], *, force
     """Return where each file is written. Raises UsageError if that cannot be, before anything is computed."""
     if output is not None and len(names) > 1:
         raise UsageError(f"{named('output')} names one file, and there are {len(names)}: leave it out.")
-    if names.count(STREAM) > 1:
-        raise UsageError("- is standard input, which can be read once only. Name it once.")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{twice[0]} is named twice. Name each file once; - is standard input.")
     targets = defaults if output is None else [output]
     for name, target in zip(names, targets, strict=True):
         if target == STREAM and as_json:
@@ -218,9 +218,9 @@ def _targets(names: list[str], output: str | None, defaults: list[str], *, force
             raise UsageError(f"{name} does not end in {SUFFIX}: name the file to write with {named('output')}.")
         elif os.path.isdir(target):
             raise UsageError(f"{target} is a folder. Name a file with {named('output')}.")
-        elif os.path.exists(target) and os.path.exists(name) and os.path.samefile(name, target):
+        elif os.path.exists(target) and any(os.path.exists(one) and os.path.samefile(one, target) for one in names):
             raise UsageError(f"{target} is the file that is read. Name another one with {named('output')}.")
-        elif os.path.lexists(target) and not force:
+        elif (os.path.isfile(target) or os.path.islink(target)) and not force:
             raise UsageError(f"{target} exists: name another file with {named('output')}, or give {named('force')}.")
     return targets
 

@@ -261,5 +261,6 @@ def check_model(header: Header, digest: bytes, name: str, run: str) -> None:
     if header.digest != digest:
         raise CheckpointError(
             f"{name} was compressed with another model than {run}: its digest begins with {header.digest.hex()[:12]}, "
-            f"that of {run} with {digest.hex()[:12]}.\nName the run that compressed it: charrnn decompress RUN FILE"
+            f"that of {run} with {digest.hex()[:12]}.\n"
+            "Name the run that compressed it, or RUN@STEP: charrnn decompress RUN FILE"
         )
