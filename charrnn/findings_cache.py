@@ -100,7 +100,8 @@ class FindingsCache:
             if framed is None or framed[1] != hashlib.sha256(framed[2]).hexdigest().encode("ascii"):
                 return {}
             findings = parse_json(path, framed[2])
-        except CheckpointError:
+            json.dumps(findings, allow_nan=False)  # raises ValueError for numbers that are not finite
+        except (CheckpointError, ValueError):
             return {}
         if not isinstance(findings, dict) or findings.keys() != {"format", "identity", "entries"}:
             return {}
@@ -145,4 +146,4 @@ def _to_json(value: JSON) -> str:
 
 def _number_or_entry(value: JSON) -> str:
     """Return a number; "an entry" for anything else: a text of somebody else's file is not shown."""
-    return f"{value:.6g}" if isinstance(value, int | float) else "an entry"
+    return f"{value:.6g}" if isinstance(value, int | float) and abs(value) < 1e300 else "an entry"

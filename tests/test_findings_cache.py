@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -127,6 +128,7 @@ WAYS: dict[str, Callable[[Path], object]] = {
     "pipe": lambda path: path.unlink() or os.mkfifo(path),
     "format": lambda path: rewrite(path, lambda it: it.update(format=2)),
     "identity": lambda path: rewrite(path, lambda it: it.update(identity="another")),
+    "not finite": lambda path: rewrite(path, lambda it: it["entries"].update(other=[math.inf, math.nan])),
     "no entries": lambda path: rewrite(path, lambda it: it.update(entries=[])),
 }
 
@@ -144,6 +146,13 @@ def test_a_damaged_or_foreign_file_is_not_used_and_made_again(tmp_path: Path, wa
     else:
         assert path.read_bytes() == whole and not path.is_symlink()
         assert cache(tmp_path).get("score", {"of": 1}) == 0.5
+
+
+def test_a_number_of_hundreds_of_digits_is_no_number_in_a_warning(tmp_path: Path) -> None:
+    found, told = cache(tmp_path), list[str]()
+    found.on_warning = told.append
+    found.report("score", 10**400, 0.5)
+    assert "an entry in it (score) is 0.5 when measured again" in told[0]
 
 
 def test_a_full_disk_or_a_link_does_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
