@@ -184,3 +184,19 @@ def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load
     index, column = tested[len(tested) // 2]
     logits[index, column] = 1.0  # all are equally likely: no answer
     assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
+
+
+def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load: Any, tmp_path: Path) -> None:
+    record = load("record")
+    # Table of Student's t with four degrees of freedom: 3.747 for 0.01, 2.132 for 0.05, one-sided.
+    assert record.p_value([1.0, 2, 3], [4.0, 5, 6]) == pytest.approx(0.0107, abs=2e-4)
+    scale = 2.132 * (2 / 3) ** 0.5
+    assert record.p_value([1.0, 2, 3], [1 + scale, 2 + scale, 3 + scale]) == pytest.approx(0.05, abs=2e-4)
+    assert record.p_value([4.0, 5, 6], [1.0, 2, 3]) == pytest.approx(1 - 0.0107, abs=2e-4)
+    row = record.ROWS["enwik8-6"]
+    (tmp_path / "enwik8").write_bytes(b"another text")
+    for folder, message in ((tmp_path, "has the SHA-256"), (tmp_path / "none", "is missing")):
+        with pytest.raises(SystemExit, match=message):
+            record.check_text(row, folder, tmp_path)
+    missed = {"windowed_256": 1.9, "seconds": 3.0}
+    assert record.figure_of(record.ROWS["seconds-to-1.874"], missed) == np.inf

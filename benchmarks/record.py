@@ -1,0 +1,218 @@
+"""Run one row of the table of records from nothing: train a model per seed, measure each, print the row's line.
+
+    python benchmarks/record.py shakespeare-3 --texts FOLDER --out benchmarks/records/2026-11-23-shakespeare-3
+    python benchmarks/record.py --list
+
+FOLDER contains the texts, whose digests are checked. The rules are in benchmarks/records/README.md. The command of a
+row is `charrnn train TEXT --minutes M` and what fixes the split, nothing else. Every seed is a process of its own,
+whose minutes count from its start. Beside it, the same command is run with `--split 80/10/10`, so that the step is
+chosen on one tenth and the loss quoted on another. `--out` writes `record.json` (machine, commands, figures) and
+`log.jsonl` (every validation). `--against FOLDER` compares with an earlier record (Welch's t test, one-sided).
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measuring import describe_machine
+
+SHAKESPEARE = "shakespeare.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+WAR_AND_PEACE = "war-and-peace.txt", "fb66ba999dafe24017cdd59e04c56d385a9c8466993d374fd4c6f08b2142985e"
+ENWIK8 = "enwik8", "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"
+NONE = "", ""
+TEST_SPLIT = ("--split", "80/10/10")
+STATEFUL, WINDOWED = "stateful", "windowed-256"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    text: tuple[str, str]
+    """The name of the file and its SHA-256; empty for the default corpus, which differs between versions of Python."""
+    minutes: float
+    protocol: str
+    goal: float
+    options: tuple[str, ...] = ()
+    first_bytes: int | None = None
+    """Only so many bytes of the file are used."""
+    field: str = "nats_per_char"
+    target: float | None = None
+    """Instead of a loss: seconds from process start until the loss is at most this one."""
+    splits: tuple[tuple[str, ...], ...] = ((), TEST_SPLIT)
+    """The splits that are trained: the customary one (validation on the last tenth), and that with a test part."""
+
+
+AS_BYTES = ("--alphabet", "byte")
+ROWS = {
+    "shakespeare-3": Row(SHAKESPEARE, 3, WINDOWED, 1.415),
+    "shakespeare-15": Row(SHAKESPEARE, 15, WINDOWED, 1.375),
+    "shakespeare-60": Row(SHAKESPEARE, 60, WINDOWED, 1.355),
+    "war-and-peace-15": Row(WAR_AND_PEACE, 15, STATEFUL, 1.065, AS_BYTES, splits=(TEST_SPLIT,)),
+    "war-and-peace-60": Row(WAR_AND_PEACE, 60, STATEFUL, 1.030, AS_BYTES, splits=(TEST_SPLIT,)),
+    "enwik8-6": Row(ENWIK8, 6, STATEFUL, 1.88, AS_BYTES, 5_000_000, "bits_per_byte", splits=(TEST_SPLIT,)),
+    "standard-library-3": Row(NONE, 3, STATEFUL, 1.00),
+    "seconds-to-1.874": Row(SHAKESPEARE, 0.06, WINDOWED, 4, target=1.874, splits=((),)),
+}
+
+
+def check_text(row: Row, folder: Path, scratch: Path) -> list[str]:
+    """Return the corpus argument of `charrnn train`, after a check of the digest. Exits if the text is another one."""
+    name, digest = row.text
+    if not name:
+        return []
+    path = folder / name
+    if not path.is_file():
+        sys.exit(f"{path} is missing: give the folder of {name} with --texts")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        sys.exit(f"{path} has the SHA-256 {found}; the row needs the text with {digest}")
+    if row.first_bytes is None:
+        return [str(path)]
+    part = scratch / f"{name}-{row.first_bytes}"
+    part.write_bytes(data[: row.first_bytes])
+    return [str(part)]
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    """Return the JSON object that a command of charrnn prints."""
+    done = subprocess.run([sys.executable, "-m", "charrnn", *arguments], capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def train(row: Row, corpus: list[str], split: tuple[str, ...], seed: int, run: Path) -> dict[str, Any]:
+    """Train one model and measure its best step; return its figures."""
+    options = [*corpus, *row.options, "--minutes", f"{row.minutes:g}", *split]
+    begin = time.monotonic()
+    command = ["-m", "charrnn", "train", *options, "--seed", str(seed), "--quiet", "--out", str(run)]
+    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - begin
+    part = ("--part", "test") if split else ()
+    measured = run_json("evaluate", str(run), *part, "--json", "--quiet")
+    losses = {entry["protocol"]: entry[row.field] for entry in measured["rows"]}
+    events = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    validations = [event for event in events if event.get("val_nats") is not None]
+    words = [row.text[0] if option in corpus else option for option in options]
+    return {"command": " ".join(["charrnn", "train", *words, "--seed", str(seed)])} | {
+        "seed": seed,
+        "split": " ".join(split),
+        "seconds": round(seconds, 1),
+        "step": measured["step"],
+        "stateful": losses[STATEFUL],
+        "windowed_256": losses[WINDOWED],
+        "validations": validations,
+    }
+
+
+def figure_of(row: Row, run: dict[str, Any]) -> float:
+    """Return what a row compares: a loss or, with a target, the seconds, which are infinite if it was missed."""
+    loss: float = run[row.protocol.replace("-", "_")]
+    if row.target is None:
+        return loss
+    seconds: float = run["seconds"]
+    return seconds if loss <= row.target else math.inf
+
+
+def p_value(new: list[float], old: list[float]) -> float:
+    """Return the probability of so low a mean of `new` if it is no lower than that of `old` (Welch 1947)."""
+    variances = [statistics.variance(values) / len(values) for values in (new, old)]
+    spread = sum(variances)
+    if spread == 0:
+        return 0.0 if statistics.mean(new) < statistics.mean(old) else 1.0
+    t = (statistics.mean(new) - statistics.mean(old)) / math.sqrt(spread)
+    parts = (variance**2 / (len(values) - 1) for variance, values in zip(variances, (new, old), strict=True))
+    freedom = spread**2 / sum(parts)
+    # The integral of Student's density, which x = tan(a) makes one of a power of the cosine, from -pi/2.
+    end, count = math.atan(t / math.sqrt(freedom)), 20_000
+    width = (end + math.pi / 2) / count
+    area = width * sum(math.cos(-math.pi / 2 + (index + 0.5) * width) ** (freedom - 1) for index in range(count))
+    return area * math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
+
+
+def describe(name: str, row: Row, runs: list[dict[str, Any]]) -> list[str]:
+    """Return a line of the table for each split: the mean over the seeds, its standard error, the seconds."""
+    lines = []
+    for split in dict.fromkeys(run["split"] for run in runs):
+        chosen = [run for run in runs if run["split"] == split]
+        values = [figure_of(row, run) for run in chosen]
+        error = (
+            f" ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
+            if len(values) > 1 and math.isfinite(sum(values))
+            else ""
+        )
+        part = "test part" if split else "last tenth, step chosen there"
+        unit = "seconds" if row.target else f"{row.protocol}, {row.field.replace('_', ' ')}"
+        lines.append(
+            f"| {name} | {part} | {unit} | {statistics.mean(values):.4f}{error} | {len(values)} | {row.goal:g} | "
+            f"{max(run['seconds'] for run in chosen):.0f} |"
+        )
+    return lines
+
+
+def main() -> None:
+    """Train the models of a row, print its lines, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("row", nargs="?", choices=sorted(ROWS), metavar="ROW")
+    parser.add_argument("--list", action="store_true", help="print the rows")
+    parser.add_argument("--texts", type=Path, default=Path(), help="the folder of the texts")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on")
+    parser.add_argument("--minutes", type=float, help="another budget, to try the program: not a record")
+    parser.add_argument("--out", type=Path, help="write the record in this new folder")
+    parser.add_argument("--against", type=Path, help="the folder of an earlier record of this row")
+    arguments = parser.parse_args()
+    if arguments.list or arguments.row is None:
+        print("\n".join(f"{name:20} {row.minutes:g} minutes, goal {row.goal:g}" for name, row in ROWS.items()))
+        return
+    row = ROWS[arguments.row]
+    if arguments.minutes is not None:
+        row = Row(**(vars(row) | {"minutes": arguments.minutes}))
+    machine, commit = describe_machine(), _commit()
+    runs: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = check_text(row, arguments.texts, Path(folder))
+        for split in row.splits:
+            for seed in range(arguments.seeds):
+                runs.append(train(row, corpus, split, seed, Path(folder) / f"{len(split)}-{seed}"))
+                print(json.dumps({key: value for key, value in runs[-1].items() if key != "validations"}), flush=True)
+    lines = describe(arguments.row, row, runs)
+    print("\n".join(lines))
+    if arguments.against:
+        earlier = json.loads((arguments.against / "record.json").read_text(encoding="utf-8"))["runs"]
+        for split in dict.fromkeys(run["split"] for run in runs):
+            new, old = ([figure_of(row, run) for run in some if run["split"] == split] for some in (runs, earlier))
+            print(f"p = {p_value(new, old):.2g} that it is no better than {arguments.against.name} {split}".rstrip())
+    if arguments.out:
+        write(arguments.out, arguments.row, lines, machine | {"commit": commit}, runs)
+
+
+def write(folder: Path, name: str, lines: list[str], machine: dict[str, Any], runs: list[dict[str, Any]]) -> None:
+    """Write `record.json` and `log.jsonl` into a new folder."""
+    folder.mkdir(parents=True)
+    with (folder / "log.jsonl").open("w", encoding="utf-8") as file:
+        for run in runs:
+            for validation in run["validations"]:
+                file.write(json.dumps({"split": run["split"], "seed": run["seed"]} | validation) + "\n")
+    figures = [{key: value for key, value in run.items() if key != "validations"} for run in runs]
+    record = {"row": name, "lines": lines, "machine": machine, "runs": figures}
+    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _commit() -> str:
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=folder)
+    return done.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    main()
