@@ -11,8 +11,7 @@ import pytest
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
 from charrnn.lab.descriptions import NUM_LISTED, _show, describe_cells
-from charrnn.lab.descriptions.conditions import build_conditions
-from charrnn.lab.descriptions.rules import RuleSearch, fit_rising, rule_mask, standardized
+from charrnn.lab.descriptions.rules import RuleSearch, build_conditions, fit_rising, rule_mask, standardized
 from charrnn.text.encoded import EncodedText
 
 WORDS = ["the river ran", "a low door", "we said nothing", "Tom", "THE GREAT NORTH ROAD", "rain", "in May", "KEEP OUT"]

@@ -16,8 +16,7 @@ from charrnn.errors import UsageError
 from charrnn.views import svg
 from charrnn.views.export import FORMATS, describe_formats, find_format
 from charrnn.views.heatmap import HeatMap
-from charrnn.views.html import to_html, to_text
-from charrnn.views.svg import COLUMN_WIDTH, MARGIN, MAX_COLUMNS, MIN_COLUMNS, to_png, to_svg
+from charrnn.views.svg import COLUMN_WIDTH, MARGIN, MAX_COLUMNS, MIN_COLUMNS, to_html, to_png, to_svg, to_text
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import NUM_SHADES, steps, visible
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.charts import EMPTY_NOTICE, MAX_RISE, MAX_TICKS, LineChart, enclosing_ticks, learning_chart
-from charrnn.views.html import to_html
-from charrnn.views.svg import to_svg
+from charrnn.views.svg import to_html, to_svg
 
 
 def losses(*points: tuple[int, float]) -> LossCurve:

@@ -33,7 +33,7 @@ def _for_kind(name: str, looks_for: str, label: str, is_of_kind: str, absence: s
 
 
 _PLAY = ("prose:is_play", "this text is not a play")
-_LATEX = ("latex:looks_like_latex", "this text is not LaTeX")
+_LATEX = ("source:looks_like_latex", "this text is not LaTeX")
 _SOURCE = ("source:looks_like_source", "this text is not source code")
 _NO_FORMAL = "this text is not of that formal language"
 _BUILT_IN = (
@@ -47,7 +47,7 @@ _BUILT_IN = (
     Detector("digit", "inside a number", _function("prose:label_digits")),
     Detector("url", "inside a web address", _function("prose:label_urls")),
     _for_kind("speaker", "inside a speaker's name in a play", "prose:label_speakers", *_PLAY),
-    _for_kind("latex-math", "inside LaTeX mathematics", "latex:label_latex_math", *_LATEX),
+    _for_kind("latex-math", "inside LaTeX mathematics", "source:label_latex_math", *_LATEX),
     _for_kind("string", "inside a string of source code", "source:label_strings", *_SOURCE),
     _for_kind("comment", "inside a comment of source code", "source:label_comments", *_SOURCE),
     _for_kind("bracket-depth", "open brackets of source code", "source:label_bracket_depth", *_SOURCE),

@@ -73,8 +73,8 @@ class ExportFormat:
 
 
 def _html(shown: Shown) -> bytes:
-    from charrnn.views.html import to_html
     from charrnn.views.page import to_page
+    from charrnn.views.svg import to_html
 
     page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
     return page.encode("utf-8")
@@ -93,7 +93,7 @@ def _png(shown: Shown) -> bytes:
 
 
 def _text(shown: Shown) -> bytes:
-    from charrnn.views.html import to_text
+    from charrnn.views.svg import to_text
 
     return to_text(shown.pictures).encode("utf-8")
 

@@ -26,7 +26,7 @@ from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training import loop
 from charrnn.views.charts import learning_chart
-from charrnn.views.html import to_text
+from charrnn.views.svg import to_text
 from charrnn.views.tables import runs_view
 
 TOKENS = [

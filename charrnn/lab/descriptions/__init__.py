@@ -24,10 +24,11 @@ from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, named
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
-from charrnn.lab.descriptions.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions.rules import (
+    Conditions,
     Rule,
     RuleSearch,
+    build_conditions,
     fit_monotone,
     group_counts,
     negated,
