@@ -16,18 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells import records
 from charrnn.cells.ablation import ablate_cells, ablate_text, effects_of
-from charrnn.cells.records import (
-    Ablation,
-    CellFindings,
-    CellPage,
-    CellPassage,
-    CellScore,
-    CellValues,
-    ColouredText,
-    FoundCell,
-    Passage,
-)
 from charrnn.cells.saved import decode, encode, first_difference
 from charrnn.cells.scores import (
     Measured,
@@ -182,7 +172,7 @@ class CellAnalysis:
 
     def findings(
         self, detectors: Sequence[str | Detector] | None = None, *, untrained: bool = True, ablations: bool = False
-    ) -> CellFindings:
+    ) -> records.CellFindings:
         """Find the best cell for each detector (all, if none is named), as `score_cells` does.
 
         `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the scoring half.
@@ -198,10 +188,10 @@ class CellAnalysis:
 
     def passages(
         self,
-        findings: CellFindings,
+        findings: records.CellFindings,
         detectors: Sequence[str | Detector] | None = None,
         num_passages: int = NUM_PASSAGES,
-    ) -> tuple[Passage, ...]:
+    ) -> tuple[records.Passage, ...]:
         """Select a passage of the scoring half for each of the best significant findings, with the cell's values.
 
         The best are those that exceed the untrained baseline most, or the strongest if it was not measured.
@@ -216,8 +206,8 @@ class CellAnalysis:
             (values,) = self.values([(score.layer, score.unit)], part)
             of_part = labels[score.detector][part]
             inside = tuple(map(bool, of_part)) if of_part.dtype == bool else ()
-            coloured = ColouredText(text=self.text.text[part], values=tuple(map(float, values)), inside=inside)
-            passages.append(Passage(score=score, begin=part.start, coloured=coloured))
+            coloured = records.ColouredText(text=self.text.text[part], values=tuple(map(float, values)), inside=inside)
+            passages.append(records.Passage(score=score, begin=part.start, coloured=coloured))
         return RecordTuple(passages)
 
     def activations(self) -> Activations:
@@ -241,17 +231,17 @@ class CellAnalysis:
         ]
         return self.kept_each("values", keys, Floats, trace, fits=lambda found: is_bounded(found, len(text)))
 
-    def values_of(self, layer: int, unit: int) -> CellValues:
+    def values_of(self, layer: int, unit: int) -> records.CellValues:
         """Return what the values of a cell look like, as `measure_values` finds."""
         return self.kept(
             "values of",
             self.cell_key(layer, unit),
-            CellValues,
+            records.CellValues,
             lambda: measure_values(self.activations(), [(layer, unit)])[0],
             fits=lambda found: found.fits(len(self.text)),
         )
 
-    def passages_of(self, layer: int, unit: int) -> tuple[CellPassage, ...]:
+    def passages_of(self, layer: int, unit: int) -> tuple[records.CellPassage, ...]:
         """Return the passages that `values_of` chose for a cell, with its value at each character."""
         places = self.values_of(layer, unit).passages
         # Only the values, because the file of the findings does not contain the text.
@@ -267,7 +257,7 @@ class CellAnalysis:
         )
         return RecordTuple(read_passages(self.text.text, places, values))
 
-    def ablation_of(self, layer: int, unit: int) -> Ablation:
+    def ablation_of(self, layer: int, unit: int) -> records.Ablation:
         """Measure the contribution of a cell: the rise of the loss, also inside and outside each detector's spans.
 
         It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that the figures of all
@@ -276,7 +266,7 @@ class CellAnalysis:
         if len(self.text) < 2:
             raise DataError("The text has 1 character; ablating a cell needs at least 2.")
 
-        def ablate() -> Ablation:
+        def ablate() -> records.Ablation:
             targets, _ = choose_targets(self.text.text, get_detectors(None))
             begin = min(self.half, len(self.text) - 2)
             part = slice(begin, min(begin + CHARS_OF_PAGE, len(self.text)))
@@ -285,9 +275,9 @@ class CellAnalysis:
             return ablate_text(self.network(), text, detectors, layer=layer, unit=unit)
 
         key = self.cell_key(layer, unit) | {"detectors": detectors_key()}
-        return self.kept("ablation of", key, Ablation, ablate)
+        return self.kept("ablation of", key, records.Ablation, ablate)
 
-    def page(self, layer: int, unit: int) -> CellPage:
+    def page(self, layer: int, unit: int) -> records.CellPage:
         """Return everything that is measured of a cell: passages, values, ablation, and the sections of rooms.
 
         What the text is too short for is None. Raises UsageError if there is no such cell.
@@ -295,12 +285,12 @@ class CellAnalysis:
         *_, page = self.page_in_parts(layer, unit)
         return page
 
-    def page_in_parts(self, layer: int, unit: int) -> Iterator[CellPage]:
+    def page_in_parts(self, layer: int, unit: int) -> Iterator[records.CellPage]:
         """Yield a `page` with passages and values alone, and again with each other part as it is measured."""
         check_unit(layer, unit, self.num_layers, self.num_units)
         with _announced("reading"):
             passages = self.passages_of(layer, unit)
-            page = CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
+            page = records.CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
         yield page
         with _announced("ablating"):
             page = replace(page, ablation=unless_too_short(lambda: self.ablation_of(layer, unit)))
@@ -345,7 +335,7 @@ class CellAnalysis:
         """Return what reads parts of the text with a network, for `scores`."""
         return lambda begin, end: stream_cells(network, self.text.part(begin, end))
 
-    def _parts(self, shown: Sequence[CellScore], labels: Mapping[str, Labels]) -> list[slice]:
+    def _parts(self, shown: Sequence[records.CellScore], labels: Mapping[str, Labels]) -> list[slice]:
         """Look up the passage of each finding and select those that are missing, after reading the scoring half."""
         keys = [
             self.target_key(Target(score.detector, labels[score.detector], self.half))
@@ -364,7 +354,7 @@ class CellAnalysis:
         )
         return [slice(*part) for part in found]
 
-    def _ablate(self, scores: Sequence[CellScore], targets: Sequence[Target]) -> list[CellScore]:
+    def _ablate(self, scores: Sequence[records.CellScore], targets: Sequence[Target]) -> list[records.CellScore]:
         """Add the contribution of each score's cell, on the segment of the scoring half with the most label changes."""
         lengths = [min(CHARS_ABLATED, len(self.text) - target.half) for target in targets]
         keys = [
@@ -399,14 +389,14 @@ class CellAnalysis:
             for score, (inside, outside) in zip(scores, found, strict=True)
         ]
 
-    def _keep_found(self, scores: Sequence[CellScore]) -> None:
+    def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
         """Keep the significant scores that exceed the untrained baseline, for an exported model: not the text."""
         cells = {one.detector: one for one in found_cells(self.cache, self.num_layers, self.num_units)}
         for score in scores:
             cells.pop(score.detector, None)
             if score.is_significant and score.gain > 0:
                 place = {"layer": score.layer, "unit": score.unit}
-                cells[score.detector] = FoundCell(detector=score.detector, gain=score.gain, **place)
+                cells[score.detector] = records.FoundCell(detector=score.detector, gain=score.gain, **place)
         now = encode(tuple(one for _, one in sorted(cells.items())))
         if now != (self.cache.get(FOUND_CELLS, {}) or []):
             self.cache.put(FOUND_CELLS, {}, now)
@@ -425,10 +415,10 @@ def sections() -> tuple[CellSection, ...]:
     return tuple(sorted(offered(CellSection), key=lambda section: section.place))
 
 
-def found_cells(cache: FindingsCache, num_layers: int, num_units: int) -> tuple[FoundCell, ...]:
+def found_cells(cache: FindingsCache, num_layers: int, num_units: int) -> tuple[records.FoundCell, ...]:
     """Return the cells saved in a run that follow a built-in detector better than an untrained network, best first."""
     sizes = {"layers": num_layers, "units": num_units}
-    found = decode(tuple[FoundCell, ...], cache.get(FOUND_CELLS, {}), sizes) or ()
+    found = decode(tuple[records.FoundCell, ...], cache.get(FOUND_CELLS, {}), sizes) or ()
     known = {one.detector: one for one in found if one.detector in DETECTORS and one.gain > 0}
     return tuple(sorted(known.values(), key=lambda one: -one.gain))
 

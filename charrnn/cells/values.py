@@ -12,18 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.records import (
-    FROM_AUTOCORRELATION,
-    LAGS,
-    NUM_BINS,
-    AfterCharacter,
-    CellGate,
-    CellPassage,
-    CellScore,
-    CellValues,
-    CorrelatedCell,
-    PassagePlace,
-)
+from charrnn.cells import records
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import Activations
@@ -68,7 +57,7 @@ MIN_CONTRAST = 0.5
 
 def measure_values(
     activations: Activations, cells: Sequence[tuple[int, int]] | None = None, correlations: Float32Array | None = None
-) -> tuple[CellValues, ...]:
+) -> tuple[records.CellValues, ...]:
     """Measure the cells (layer, unit), all by default, in their order.
 
     `correlations` (c, C) are those of `correlate`, if they are known.
@@ -127,7 +116,7 @@ class _Text:
         self.drawn = np.random.default_rng(0).permutation(len(self.ids))
 
 
-def _measure(activations: Activations, text: _Text, column: int, correlations: Float32Array) -> CellValues:
+def _measure(activations: Activations, text: _Text, column: int, correlations: Float32Array) -> records.CellValues:
     layer, unit = divmod(column, activations.num_units)
     halves = activations.values[column]
     values = halves.astype(np.float32)
@@ -136,30 +125,30 @@ def _measure(activations: Activations, text: _Text, column: int, correlations: F
     decay = _decay(autocorrelation)
     means = np.bincount(text.ids, weights=values)[text.frequent] / text.counts[text.frequent]
     timescale, timescale_from = _timescale(activations, layer, column, decay)
-    bins = np.minimum(((values + 1) * (NUM_BINS / 2)).astype(np.int64), NUM_BINS - 1)
+    bins = np.minimum(((values + 1) * (records.NUM_BINS / 2)).astype(np.int64), records.NUM_BINS - 1)
     others = [other for other in np.argsort(-np.abs(correlations), kind="stable").tolist() if other != column]
-    return CellValues(
+    return records.CellValues(
         layer=layer,
         unit=unit,
         num_chars=len(values),
         mean=mean,
         spread=float(values.std(dtype=np.float64)),
-        histogram=tuple(np.bincount(bins, minlength=NUM_BINS).tolist()),
+        histogram=tuple(np.bincount(bins, minlength=records.NUM_BINS).tolist()),
         autocorrelation=tuple(autocorrelation),
         decay=decay,
         timescale=timescale,
         timescale_from=timescale_from,
         gates=tuple(
-            CellGate(gate=use.gate, closed=use.left[unit], open=use.right[unit])
+            records.CellGate(gate=use.gate, closed=use.left[unit], open=use.right[unit])
             for use in activations.gates
             if use.layer == layer
         ),
         after_characters=tuple(
-            AfterCharacter(character=character, mean=mean, count=count)
+            records.AfterCharacter(character=character, mean=mean, count=count)
             for character, mean, count in zip(text.characters, means.tolist(), text.frequencies, strict=True)
         ),
         correlated=tuple(
-            CorrelatedCell(layer=layer_of, unit=unit_of, correlation=float(correlations[other]))
+            records.CorrelatedCell(layer=layer_of, unit=unit_of, correlation=float(correlations[other]))
             for other in others[:NUM_CORRELATED]
             for layer_of, unit_of in [divmod(other, activations.num_units)]
         ),
@@ -175,13 +164,13 @@ def _autocorrelation(centred: Float32Array) -> list[float]:
     variance = float(np.dot(centred, centred))
     if variance < SMALLEST_VARIANCE * len(centred):
         return []
-    return [float(np.dot(centred[:-lag], centred[lag:])) / variance for lag in LAGS if lag < len(centred)]
+    return [float(np.dot(centred[:-lag], centred[lag:])) / variance for lag in records.LAGS if lag < len(centred)]
 
 
 def _decay(autocorrelation: Sequence[float]) -> float | None:
     """Return the lag at which it first falls to 1/e, on straight lines between the lags; at lag 0 it is 1."""
     level, lag_before, before = 1 / math.e, 0, 1.0
-    for lag, after in zip(LAGS, autocorrelation, strict=False):
+    for lag, after in zip(records.LAGS, autocorrelation, strict=False):
         if after <= level:
             return lag_before + (lag - lag_before) * (before - level) / (before - after)
         lag_before, before = lag, after
@@ -191,7 +180,7 @@ def _decay(autocorrelation: Sequence[float]) -> float | None:
 def _timescale(activations: Activations, layer: int, column: int, decay: float | None) -> tuple[float | None, str]:
     """Return the timescale of a cell in characters, and where it comes from; see `CellValues`."""
     if activations.kept is None or activations.keeping_gate is None:
-        return decay, FROM_AUTOCORRELATION
+        return decay, records.FROM_AUTOCORRELATION
     kept = float(activations.kept[0][column])
     if not 0 < kept < 1:
         return (0.0 if kept <= 0 else None), activations.keeping_gate
@@ -200,7 +189,7 @@ def _timescale(activations: Activations, layer: int, column: int, decay: float |
 
 def extreme_passages(
     values: NDArray[np.float16], text: str, sentences: NDArray[np.int64], drawn: NDArray[np.int64]
-) -> Iterator[PassagePlace]:
+) -> Iterator[records.PassagePlace]:
     """Yield the top, the bottom and the decile passages of a cell's values (N,), as `CellValues.passages` has them.
 
     `sentences` (N,) numbers those of the text, `drawn` (N,) is a permutation of all indices: of equal values, the one
@@ -209,7 +198,7 @@ def extreme_passages(
     order = drawn[np.argsort(_sortable(values[drawn]), kind="stable")]
     is_free = np.ones(len(values), np.bool_)
 
-    def take(kind: str, rank: int, candidates: NDArray[np.int64]) -> Iterator[PassagePlace]:
+    def take(kind: str, rank: int, candidates: NDArray[np.int64]) -> Iterator[records.PassagePlace]:
         index = _first_free(candidates, is_free)
         if index is None:
             return
@@ -218,7 +207,7 @@ def extreme_passages(
         reach = CHARS_BEFORE + CHARS_AFTER
         is_free[max(0, index - reach + 1) : index + reach] = False
         begin, end = _snapped(text, index)
-        yield PassagePlace(kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index]))
+        yield records.PassagePlace(kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index]))
 
     for rank in range(NUM_EXTREMES):
         yield from take("top", rank + 1, order[::-1])
@@ -272,10 +261,12 @@ def number_sentences(text: str) -> NDArray[np.int64]:
     return np.cumsum(starts)
 
 
-def read_passages(text: str, places: Sequence[PassagePlace], values: Sequence[Float32Array]) -> tuple[CellPassage, ...]:
+def read_passages(
+    text: str, places: Sequence[records.PassagePlace], values: Sequence[Float32Array]
+) -> tuple[records.CellPassage, ...]:
     """Return the passages of a text that are at these places, with values (n,) of each to four decimals."""
     return tuple(
-        CellPassage(
+        records.CellPassage(
             kind=place.kind,
             rank=place.rank,
             value=place.value,
@@ -290,7 +281,7 @@ def read_passages(text: str, places: Sequence[PassagePlace], values: Sequence[Fl
 
 
 def choose_passages(
-    text: str, shown: Sequence[tuple[CellScore, Labels]], half: int, read: Read, num_units: int
+    text: str, shown: Sequence[tuple[records.CellScore, Labels]], half: int, read: Read, num_units: int
 ) -> list[slice]:
     """Select a passage of the scoring half for each score with its detector's labels (N,), after reading that half.
 
@@ -300,7 +291,7 @@ def choose_passages(
     for indices, cells in read(half, len(text)):
         values[indices] = cells[:, [score.layer * num_units + score.unit for score, _ in shown]]
 
-    def choose(score: CellScore, labels: Labels, of_cell: NDArray[np.float32]) -> slice:
+    def choose(score: records.CellScore, labels: Labels, of_cell: NDArray[np.float32]) -> slice:
         def agreement(part: slice) -> float:
             measured = measure_score(of_cell[part.start - half : part.stop - half], labels[part], score.polarity)
             return measured if labels.dtype == bool else score.polarity * measured

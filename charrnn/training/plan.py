@@ -20,16 +20,9 @@ from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.sources import Order
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
+from charrnn.training import recipe
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
 from charrnn.training.process_group import SINGLE, ProcessGroup
-from charrnn.training.recipe import (
-    MAX_STEPS,
-    choose_embedding_size,
-    choose_sizes,
-    choose_steps,
-    ends_early,
-    most_useful_steps,
-)
 
 MEASURE_SECONDS = 2.5
 """Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
@@ -86,14 +79,14 @@ def plan_run(
     """
     with group.together():
         rate = assumed_rate(config, device, group.size)
-        sized = choose_sizes(with_fitting_size(config, text), text.num_train, rate)
+        sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
         group.rows(batches.batch_size)
         # It is recorded, so that the run continues, and can be repeated, in the precision it started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    most_steps = most_useful_steps(sized, text.num_train)
+    most_steps = recipe.most_useful_steps(sized, text.num_train)
     return plan_steps(group.share_config(sized), text, batches, device, start, group, most_steps), batches
 
 
@@ -101,9 +94,9 @@ def with_fitting_size(config: Config, text: Text) -> Config:
     """Replace the number of weights, if one is given, by the number of units. Raises UsageError if none fits."""
     if config.parameters is None:
         return config
-    sized = choose_sizes(replace(config, parameters=None), text.num_train)
+    sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
     chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers)
-    hidden_size = fit_parameters(chosen, len(text.vocab), lambda size: choose_embedding_size(config, size))
+    hidden_size = fit_parameters(chosen, len(text.vocab), lambda size: recipe.choose_embedding_size(config, size))
     return replace(chosen, hidden_size=hidden_size, parameters=None)
 
 
@@ -201,7 +194,7 @@ def plan_steps(
     device: torch.device,
     start: float,
     group: ProcessGroup = SINGLE,
-    most_steps: int = MAX_STEPS,
+    most_steps: int = recipe.MAX_STEPS,
 ) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
@@ -211,7 +204,7 @@ def plan_steps(
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
-        planned = choose_steps(config, text.num_train, num_val)
+        planned = recipe.choose_steps(config, text.num_train, num_val)
         return group.share_config(replace(planned, threads=choose_threads(planned)))
     # Measuring takes seconds, in which a reader can look at what is trained.
     tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
@@ -219,7 +212,7 @@ def plan_steps(
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     timed = replace(config, threads=threads)
-    planned = choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
+    planned = recipe.choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
     return group.share_config(planned)
 
 
@@ -242,7 +235,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in ("auto", planned.bptt_length):
         size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
         notes.append(f"the text is short: it is read in {size} per step")
-    if ends_early(asked, planned, text.num_train):
+    if recipe.ends_early(asked, planned, text.num_train):
         num_read = resolved(planned.steps or 0) * resolved(planned.num_lanes) * resolved(planned.bptt_length)
         notes.append(
             Message(

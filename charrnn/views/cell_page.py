@@ -9,19 +9,9 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.cells import records
 from charrnn.cells.analysis import sections
 from charrnn.cells.gates import GATE_NAMES
-from charrnn.cells.records import (
-    FROM_AUTOCORRELATION,
-    NUM_BINS,
-    Ablation,
-    AblationEffect,
-    AfterCharacter,
-    CellPage,
-    CellPassage,
-    CellValues,
-    ColouredText,
-)
 from charrnn.views.heatmap import HeatMap, fold, scale_pictures
 from charrnn.views.tables import ablation_table
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, Scale, all_visible, quoted_character, scale_of, visible
@@ -51,7 +41,7 @@ NUM_ABLATED = 4
 """Detectors inside and outside of whose spans the contribution is shown: those with the largest."""
 
 
-def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[RenderableType]:
+def page_pictures(page: records.CellPage, *, has_sparkline: bool = False) -> list[RenderableType]:
     """Draw a page for any width: the passages, then every section that was measured."""
     where = f"Where cell {page.layer}:{page.unit} is high and low"
     pictures = passages_pictures(where, page.passages, has_sparkline=has_sparkline)
@@ -68,14 +58,14 @@ def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[Render
 
 
 def passages_pictures(
-    title: str, passages: Sequence[CellPassage], *, has_sparkline: bool = False
+    title: str, passages: Sequence[records.CellPassage], *, has_sparkline: bool = False
 ) -> list[RenderableType]:
     """Draw the passages of a cell, all on one scale, below a title."""
     drawn = PassageList(passages, has_sparkline or None)
     return [Text(title, style="bold"), *scale_pictures(drawn.scale), drawn, Text(ABOUT_PASSAGES, style="dim")]
 
 
-def summary_pictures(page: CellPage, detector: str | None = None) -> list[RenderableType]:
+def summary_pictures(page: records.CellPage, detector: str | None = None) -> list[RenderableType]:
     """Draw the contribution of a cell and the lines with which the results of sections summarize it.
 
     The contribution is also that inside the spans of `detector`, or else of the one where it is largest.
@@ -90,7 +80,7 @@ def summary_pictures(page: CellPage, detector: str | None = None) -> list[Render
     return [grid] if grid.row_count else []
 
 
-def contribution_text(ablation: Ablation, detector: str | None = None) -> str:
+def contribution_text(ablation: records.Ablation, detector: str | None = None) -> str:
     """Say by how much the loss rises: in all, and inside and outside the spans of a detector, as `summary_pictures`."""
     whole = f"loss {ablation.change:+.4f} nats/character"
     by_name = {effect.detector: effect for effect in ablation.effects}
@@ -101,7 +91,7 @@ def contribution_text(ablation: Ablation, detector: str | None = None) -> str:
     return f"{whole}; {inside} {effect.change_inside:+.4f}, {outside} {effect.change_outside:+.4f}"
 
 
-def ablation_pictures(ablation: Ablation) -> list[RenderableType]:
+def ablation_pictures(ablation: records.Ablation) -> list[RenderableType]:
     """Draw how much the loss rises while a cell is clamped, over all characters and at the detectors with the most."""
     largest = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))[:NUM_ABLATED]
     return [
@@ -110,7 +100,7 @@ def ablation_pictures(ablation: Ablation) -> list[RenderableType]:
     ]
 
 
-def _places(effect: AblationEffect) -> tuple[str, str]:
+def _places(effect: records.AblationEffect) -> tuple[str, str]:
     name = all_visible(effect.detector)
     return (f"{name} over 0", "at 0") if effect.is_count else (f"inside {name}", "outside")
 
@@ -119,7 +109,7 @@ def _places(effect: AblationEffect) -> tuple[str, str]:
 class PassageList:
     """A renderable of passages, coloured, each beside its kind, its line of the text and its value."""
 
-    passages: Sequence[CellPassage]
+    passages: Sequence[records.CellPassage]
     strip: bool | None = None
     """As in `HeatMap`."""
 
@@ -143,7 +133,7 @@ class PassageList:
         yield grid
 
 
-def fitted(passage: CellPassage, width: int, num_lines: int) -> ColouredText:
+def fitted(passage: records.CellPassage, width: int, num_lines: int) -> records.ColouredText:
     """Return the part of a passage around its character that fits so many lines, which are broken at spaces."""
     for num_columns in range(width * num_lines, width, -1):
         shown = clipped(passage, num_columns)
@@ -152,7 +142,7 @@ def fitted(passage: CellPassage, width: int, num_lines: int) -> ColouredText:
     return clipped(passage, width)
 
 
-def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
+def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredText:
     """Return the part of a passage around its character that fits so many columns, its line ends as marks."""
     at = passage.index - passage.begin
     shown, widths = [], []
@@ -176,10 +166,10 @@ def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
             end = place + 1
     text = "".join(shown[begin:end])
     values = tuple(value for part, value in zip(shown[begin:end], passage.values[begin:end], strict=True) for _ in part)
-    return ColouredText(text=text, values=values)
+    return records.ColouredText(text=text, values=values)
 
 
-def values_pictures(values: CellValues) -> list[RenderableType]:
+def values_pictures(values: records.CellValues) -> list[RenderableType]:
     """Draw the histogram and the autocorrelation of a cell's values, its timescale, gates, and values by character."""
     lines = [
         f"mean {values.mean:+.3f}, standard deviation {values.spread:.3f}",
@@ -199,12 +189,12 @@ def values_pictures(values: CellValues) -> list[RenderableType]:
 class ValueCharts:
     """A renderable of the histogram and the autocorrelation as bars, side by side or, in few columns, below."""
 
-    values: CellValues
+    values: records.CellValues
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         ascii_only = options.ascii_only
         histogram = bars([float(count) for count in self.values.histogram], ascii_only=ascii_only)
-        histogram.append("-1" + "0".center(NUM_BINS - 4) + "+1")
+        histogram.append("-1" + "0".center(records.NUM_BINS - 4) + "+1")
         # A bar of height 0 is no correlation or a negative one, which the numbers of the record show.
         curve = bars([max(0.0, one) for one in self.values.autocorrelation], 1.0, ascii_only=ascii_only)
         lags = self.values.lags
@@ -212,7 +202,7 @@ class ValueCharts:
         grid = Table.grid(padding=(0, 3, 0, 2))
         charts = (("histogram", histogram), ("autocorrelation by lag", curve))
         cells = [Text("\n".join((title, *chart)), no_wrap=True) for title, chart in charts]
-        for row in [cells] if options.max_width >= NUM_BINS + len(lags) + 10 else [[cell] for cell in cells]:
+        for row in [cells] if options.max_width >= records.NUM_BINS + len(lags) + 10 else [[cell] for cell in cells]:
             grid.add_row(*row)
         yield grid
 
@@ -230,27 +220,27 @@ def bars(numbers: Sequence[float], largest: float | None = None, *, ascii_only: 
     return lines
 
 
-def timescale_text(values: CellValues) -> str:
+def timescale_text(values: records.CellValues) -> str:
     """Say the timescale of a cell, and where it comes from."""
-    if values.timescale_from == FROM_AUTOCORRELATION:
+    if values.timescale_from == records.FROM_AUTOCORRELATION:
         source = "from the autocorrelation"
     else:
         source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
     if values.timescale is None:
         return f"timescale longer than can be measured ({source})"
     said = f"timescale {values.timescale:,.3g} characters ({source})"
-    if values.timescale_from != FROM_AUTOCORRELATION and values.decay is not None:
+    if values.timescale_from != records.FROM_AUTOCORRELATION and values.decay is not None:
         said += f"; the autocorrelation falls to 1/e after {values.decay:.3g} characters"
     return said
 
 
-def gates_text(values: CellValues) -> str:
+def gates_text(values: records.CellValues) -> str:
     """Say at which share of the characters each gate is open and closed."""
     parts = (f"{GATE_NAMES.get(one.gate, one.gate)} {one.open:.0%} / {one.closed:.0%}" for one in values.gates)
     return f"gates open / closed: {', '.join(parts)}"
 
 
-def after_lines(after: Sequence[AfterCharacter]) -> list[RenderableType]:
+def after_lines(after: Sequence[records.AfterCharacter]) -> list[RenderableType]:
     """Draw the characters after which the mean is highest, and those after which it is lowest."""
     frequent = sorted((one for one in after if one.count >= MIN_AFTER), key=lambda one: -one.mean)
     lines: list[RenderableType] = []
