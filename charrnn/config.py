@@ -384,11 +384,6 @@ def allowed_values(name: str) -> str:
     return ", or ".join([_RANGES[name][0], *words, *unset])
 
 
-def number_type(name: str) -> type | None:
-    """Return int or float, the type of the numbers that a field can be; None for a field that is no number."""
-    return next((kind for kind in (int, float) if kind in _KINDS[name]), None)
-
-
 def check_field_name(name: str) -> str:
     """Return the name of the field that `name` means; raise UsageError with the most similar one if there is none."""
     name = FIELD_ALIASES.get(name, name)

@@ -8,7 +8,7 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 from torch import Tensor
 
-from charrnn.cells.ablation import clamping
+from charrnn.cells.ablation import replacing
 from charrnn.lab.outputs import output_gradients, quantities, rank_characters
 from charrnn.lab.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.model.cells import Ops
@@ -28,7 +28,7 @@ def finite_differences(states: SampledStates, layer: int, unit: int, step: float
             if shows == "tanh(c)":
                 ops = {layer: _moving(unit, sign * step)}
             else:
-                ops = {layer: clamping(unit, float(quantity + sign * step))}
+                ops = {layer: replacing([unit], lambda _, value=float(quantity + sign * step): value)}
             logits, _ = network(states.ids[:, place : place + 1], states.before[:, :, place : place + 1], ops=ops)
             moved.append(logits[0, 0].log_softmax(-1))
         slopes.append((moved[0] - moved[1]) / (2 * step))

@@ -122,11 +122,6 @@ def effects_of(
     return effects, skipped
 
 
-def clamping(unit: int, memory: float) -> Ops[Tensor]:
-    """Return the functions of torch, with the memory of one unit clamped at a value."""
-    return replacing([unit], lambda memories: memory)
-
-
 def replacing(units: Sequence[int], values: Callable[[Tensor], Tensor | float]) -> Ops[Tensor]:
     """Return the functions of torch, with the memories (B, H) of some units replaced by `values` of all, (B, k)."""
 

@@ -10,7 +10,7 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -219,14 +219,6 @@ class Activations:
         """Return the values (N,) of a cell."""
         values: NDArray[np.float32] = self.values[layer * self.num_units + unit].astype(np.float32)
         return values
-
-    def blocks(self, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield (cells, values (c, N)) for at most `size` cells at a time: every cell once, in order."""
-        for begin in range(0, self.num_cells, size):
-            cells = slice(begin, min(begin + size, self.num_cells))
-            block = self.values[cells].astype(np.float32)
-            self._release_pages()
-            yield cells, block
 
     def close(self) -> None:
         """Remove the file; a second call does nothing. An array from `values` keeps it until it is freed itself."""

@@ -40,8 +40,8 @@ CHARS_AFTER = 30
 """Characters of a passage from that one on, at most."""
 CELLS_EXACT = 1_024
 """Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long that takes."""
-NUM_KRYLOV = 64
-"""Vectors that span the space in which the leading eigenvectors of more cells are searched."""
+NUM_COLUMNS, NUM_POWERS = 16, 64
+"""Columns whose span comes near the leading eigenvectors of more cells, and how often the matrix multiplies them."""
 NUM_DIGITS = 5
 """Significant digits of the numbers of a cell."""
 COLUMNS = (
@@ -236,7 +236,10 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(products) <= CELLS_EXACT:
         values, vectors = np.linalg.eigh(products)
     else:
-        basis = _krylov_basis(products)
+        # Orthogonal iteration (Rutishauser 1969): its powers turn any columns to the leading eigenvectors.
+        basis = np.random.default_rng(0).normal(size=(len(products), NUM_COLUMNS))
+        for _ in range(NUM_POWERS):
+            basis, _ = np.linalg.qr(products @ basis)
         values, within = np.linalg.eigh(basis.T @ products @ basis)
         vectors = basis @ within
     axes = np.zeros((len(products), 2))
@@ -244,26 +247,6 @@ def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
     axes[:, : leading.shape[1]] = leading
     signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
     return np.asarray(axes * np.where(signs == 0, 1, signs))
-
-
-def _krylov_basis(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return orthonormal columns (C, n), n <= NUM_KRYLOV, that span powers of a matrix (C, C) times a random vector.
-
-    They nearly contain its leading eigenvectors (Lanczos 1950). There are fewer if no power adds anything.
-    """
-    basis = np.zeros((len(products), NUM_KRYLOV))
-    vector = np.random.default_rng(0).normal(size=len(products))
-    for step in range(NUM_KRYLOV):
-        length_before = float(np.linalg.norm(vector))
-        # Twice, because the first time leaves rounding errors along the columns (Parlett 1980).
-        for _ in range(2):
-            vector = vector - basis @ (basis.T @ vector)
-        length = float(np.linalg.norm(vector))
-        if length <= 1e-10 * length_before:  # rounding errors
-            return basis[:, :step]
-        basis[:, step] = vector / length
-        vector = products @ basis[:, step]
-    return basis
 
 
 def atlas_entries(atlas: Atlas) -> list[CellEntry]:

@@ -40,6 +40,7 @@ from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.extensions import PackageFunction
+from charrnn.lab import breakdown
 from charrnn.lab.ngrams import NgramModel
 from charrnn.progress import task
 from charrnn.text.batches import release_pages
@@ -135,24 +136,23 @@ DECODED_CHARS = 1 << 20
 WORD, SPACE, NEWLINE, QUOTE, PUNCTUATION, OTHER = "wsnqpo"
 """Classes of characters: part of a word; a space; a line end or the END of a document; a quotation mark or apostrophe;
 any other punctuation and symbols; a control or format character, or one that Unicode does not define."""
-LINE_ENDS = f"\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029{END}"
-"""Characters that end a line or a document."""
+CLASS_OF = {
+    **dict.fromkeys(("newlines", "ends of documents"), NEWLINE),
+    **dict.fromkeys(("punctuation", "symbols"), PUNCTUATION),
+    "spaces": SPACE,
+    "other characters": OTHER,
+}
+"""The classes of `breakdown` that are no parts of a word."""
 QUOTES = "\"'„‚「」『』"
 """Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
 
 
 def class_of(character: str) -> str:
     """Return the class of a character; "" stands for the unknown symbol, which is mostly a letter."""
-    category = unicodedata.category(character) if character else "L"
-    if character == "_" or category[0] in "LMN" or category == "Cs":
-        return WORD
-    if character in LINE_ENDS:
-        return NEWLINE
-    if character in QUOTES or category in ("Pi", "Pf"):
+    character = character or "a"
+    if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
         return QUOTE
-    if character.isspace():
-        return SPACE
-    return PUNCTUATION if category[0] in "PS" else OTHER
+    return WORD if character == "_" else CLASS_OF.get(breakdown.CLASSES[breakdown.class_of(character)], WORD)
 
 
 def classes_of(vocab: Vocab) -> dict[str, str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -15,16 +16,14 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.cells.gates import GATE_NAMES, GateCounter
+from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.records import GateUse
+from charrnn.cells.trace import Activations
 from charrnn.cli.analyses import Analysis, Option, Shown
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
-from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.model.cells import CELLS
-from charrnn.model.reading import read_in_lanes
-from charrnn.progress import task
 from charrnn.views.charts import Canvas
 
 if TYPE_CHECKING:
@@ -71,29 +70,17 @@ def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateRe
     return count_gates(model.network, model.encode(text, context=context), name=model.name)
 
 
-@inference_mode
 def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
     """Count the share of characters at which each gate of each unit is saturated.
 
-    Raises UsageError for a cell type without gates.
+    Raises UsageError for a cell type without gates, CharRNNError as `Activations`.
     """
-    ids = text.ids
-    layers = network.recurrent_layers()
-    cell_name, names = layers[0].cell_name, layers[0].cell.gates
-    if not names:
+    layer = network.recurrent_layers()[0]
+    if not layer.cell.gates:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
-        raise UsageError(f"The cell {cell_name} has no gates. Built-in cell types with gates: {gated}.")
-    counter = GateCounter(network)
-
-    def step(inputs: Tensor, state: Tensor) -> tuple[None, Tensor]:
-        return None, counter.read(inputs, state)[1]
-
-    with task("reading", len(text)) as advance:
-        for positions, _ in read_in_lanes(step, network.initial_state, ids, text.first):
-            is_text = positions < len(ids)
-            counter.add(torch.from_numpy(is_text))
-            advance(int(is_text.sum()))
-    return GateReport(name=name, cell=cell_name, num_chars=len(text), gates=counter.uses())
+        raise UsageError(f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}.")
+    with closing(Activations(network, text)) as activations:
+        return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
 
 
 @dataclass(frozen=True)
