@@ -33,7 +33,9 @@ from environment import REPOSITORY, clean_environment
 if TYPE_CHECKING:
     from synthetic import SyntheticCorpus
 
-__all__ = ["REPOSITORY", "SMALL_RUN", "Ran", "TrainedRun", "clean_environment"]
+    from charrnn.api import Model
+
+__all__ = ["REPOSITORY", "SMALL_FLAGS", "SMALL_RUN", "Ran", "TrainedRun", "clean_environment"]
 
 SMALL_RUN: dict[str, Any] = {
     "hidden_size": 12,
@@ -44,6 +46,8 @@ SMALL_RUN: dict[str, Any] = {
     "precision": "fp32",
 }
 """Settings of a run that trains in milliseconds, with the same result on every machine."""
+SMALL_FLAGS = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
+"""The same on a command line."""
 
 TRAINING = {"train_run", "fork_server"}
 """Fixtures that every fixture of a trained run depends on, directly or indirectly."""
@@ -292,6 +296,14 @@ def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
         muon_scale=4.0,
         weight_average=0.9,
     )
+
+
+@pytest.fixture(scope="module")
+def model(lstm: TrainedRun) -> Model:
+    """Load the LSTM; each module has a model of its own."""
+    import charrnn
+
+    return charrnn.load(lstm.path)
 
 
 @pytest.fixture(scope="session")

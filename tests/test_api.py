@@ -20,11 +20,6 @@ from charrnn.training.events import EvaluationEvent
 
 
 @pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> charrnn.Model:
-    return charrnn.load(lstm.path)
-
-
-@pytest.fixture(scope="module")
 def byte_model(byte_run: TrainedRun) -> charrnn.Model:
     return charrnn.load(byte_run.path)
 

@@ -25,11 +25,6 @@ HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
 
 
 @pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
-    return charrnn.load(lstm.path)
-
-
-@pytest.fixture(scope="module")
 def study(model: Model) -> Study:
     return model.study(TEXT)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_RUN, Ran, TrainedRun
+from conftest import SMALL_FLAGS, Ran, TrainedRun
 from fixture_types import Command
 from rich.console import Console
 from safetensors.torch import load_file
@@ -29,7 +29,6 @@ from charrnn.errors import UsageError, named
 from charrnn.training.events import DoneEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 
-SMALL = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
 TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
     "start": {"run", "num_parameters", "num_steps", "config"},
@@ -99,7 +98,7 @@ def test_the_saved_weights_are_a_torch_model(run: str, cell: type[nn.RNNBase], r
 
 def test_json_events_come_in_order_with_their_documented_keys(command: Command, text_file: Path) -> None:
     options = ("--steps", 8, "--evaluate-every", 4, "--save-every", 3, "--keep", 9, "--json")
-    ran = command("train", "text.txt", *options, *SMALL)
+    ran = command("train", "text.txt", *options, *SMALL_FLAGS)
     events = json_lines(ran.out)
     assert (ran.code, ran.err) == (0, "")
     assert set(EVENT_KEYS) == {event["event"] for event in events}
@@ -132,7 +131,7 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
 
 
 def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_file: Path) -> None:
-    ran = command("train", "text.txt", "--steps", 6, "--evaluate-every", 2, *SMALL)
+    ran = command("train", "text.txt", "--steps", 6, "--evaluate-every", 2, *SMALL_FLAGS)
     run = Path("checkpoints/text-001")
     assert ran.out == f"{run}\n"
     assert "\x1b" not in ran.err and "\r" not in ran.err, "no cursor codes off a terminal"
@@ -165,7 +164,7 @@ def test_the_last_lines_name_the_step_that_commands_use(capsys: pytest.CaptureFi
 
 
 def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
-    assert command("train", "text.txt", "--steps", 4, "--evaluate-every", 2, *SMALL).code == 0
+    assert command("train", "text.txt", "--steps", 4, "--evaluate-every", 2, *SMALL_FLAGS).code == 0
     log = Path("checkpoints/text-001/metrics.jsonl")
     records = read_metrics(log.parent)
     # The first four steps took 1,000 seconds.
@@ -179,7 +178,7 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
 
 def test_it_shows_its_samples_as_it_learns(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 120)  # long enough to differ
-    ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL)
+    ran = command("train", "text.txt", "--steps", 40, "--json", *SMALL_FLAGS)
     samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
     assert [sample["step"] for sample in samples] == [0, 1, 3, 10, 40]
     assert len({sample["text"] for sample in samples}) == len(samples), "it writes something else each time"
@@ -191,21 +190,21 @@ def test_it_shows_its_samples_as_it_learns(command: Command, text_file: Path, mo
 
 
 def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command, text_file: Path) -> None:
-    assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL).out == "a/b\n"
+    assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL_FLAGS).out == "a/b\n"
     assert Path("a/b/latest").is_file() and not Path("checkpoints").exists()
     for number in (1, 2):
-        ran = command("train", "text.txt", "--steps", 1, "--quiet", *SMALL)
+        ran = command("train", "text.txt", "--steps", 1, "--quiet", *SMALL_FLAGS)
         assert ran == Ran(0, f"checkpoints/text-00{number}\n", "")
     # Only a run can be continued.
     for taken in ("text.txt", "a"):
-        ran = command("train", "text.txt", "--steps", 1, "--out", taken, *SMALL)
+        ran = command("train", "text.txt", "--steps", 1, "--out", taken, *SMALL_FLAGS)
         assert ran == Ran(2, "", f"error: {taken} exists already and is no run\n       give --out another name\n")
 
 
 def test_suggested_commands_work_anywhere(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
-        stopped = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL)
+        stopped = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL_FLAGS)
     (line,) = re.findall(r"(?m)^  charrnn (train --resume.*)$", stopped.err)
     ran = command(*line.split())
     assert ran.out == "else/where\n"
@@ -266,7 +265,7 @@ def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monke
 
     monkeypatch.setattr("charrnn.cli.progress.can_animate", lambda stream: True)
     monkeypatch.setattr(Trainer, "take_step", fail)
-    ran = command("train", "text.txt", "--steps", 3, *SMALL)
+    ran = command("train", "text.txt", "--steps", 3, *SMALL_FLAGS)
     *drawn, message = ran.err.split("\r")
     assert ran.code == 2 and any("0/3" in bar for bar in drawn)
     assert message.startswith("error: the weights are not finite")
@@ -276,7 +275,7 @@ def test_the_different_characters_are_those_of_the_text(command: Command, tmp_pa
     """Also of a text with characters that the alphabet of another run does not have."""
     (tmp_path / "ab.txt").write_text("ab" * 490 + "Жba語" * 5, encoding="utf-8")
     small = ("--set", "num_lanes=2", "--set", "bptt_length=8")
-    for options, vocab_size in (((*small, "--init-from", loop_run), 6), (SMALL, 5)):
+    for options, vocab_size in (((*small, "--init-from", loop_run), 6), (SMALL_FLAGS, 5)):
         start = json_lines(command("train", "ab.txt", "--steps", 1, *options, "--json").out)[0]
         assert (start["num_chars"], start["num_distinct_chars"], start["vocab_size"]) == (1_000, 4, vocab_size)
 
@@ -286,7 +285,7 @@ def test_notes_and_warnings_name_options(command: Command, tmp_path: Path, capsy
     (tmp_path / "rare.txt").write_text(TEXT * 5 + rare, encoding="utf-8")
     note = "--alphabet byte learns every character of such a text"
     for options in ((), ("--json",)):
-        ran = command("train", "rare.txt", "--steps", 1, *options, *SMALL)
+        ran = command("train", "rare.txt", "--steps", 1, *options, *SMALL_FLAGS)
         assert note in (" ".join(json_lines(ran.out)[0]["notes"]) if options else " ".join(ran.err.split()))
         assert options or re.search(r"3\d\d different, \d\d in the alphabet", " ".join(ran.err.split()))
     event = WarningEvent(message=f"Resume it with {named('minutes', '1.5')}.")

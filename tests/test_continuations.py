@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from built_runs import build_chain
-from conftest import TrainedRun
 
 import charrnn
 from charrnn.api import Model
@@ -17,11 +16,6 @@ from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
 
 UNTIL = tuple(MAX_CHARS)
-
-
-@pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
-    return charrnn.load(lstm.path)
 
 
 def test_where_it_ends() -> None:

@@ -72,11 +72,6 @@ def short_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
-    return charrnn.load(lstm.path)
-
-
-@pytest.fixture(scope="module")
 def quoting(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("quoting")
     corpus = folder / "quoting.txt"

@@ -2,19 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import TrainedRun
 from synthetic import make_corpus
 
-import charrnn
 from charrnn.api import Model
 from charrnn.detectors.prose import label_quotes
 
 TEXT = make_corpus(num_chars=8_000, seed=1).text
-
-
-@pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
-    return charrnn.load(lstm.path)
 
 
 def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Model) -> None:

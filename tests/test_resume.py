@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL_RUN
+from conftest import SMALL_FLAGS, SMALL_RUN
 from fixture_types import Command
 from saved_runs import FILES
 from synthetic import make_corpus
@@ -118,8 +118,7 @@ def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Pa
 
 
 def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -> None:
-    flags = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
-    ran = command("train", "-", "--steps", 2, *flags, stdin=TEXT.encode())
+    ran = command("train", "-", "--steps", 2, *SMALL_FLAGS, stdin=TEXT.encode())
     assert ran.code == 0 and "\n  charrnn evaluate --text FILE\n" in ran.err
     other = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT[1:].encode())
     assert (other.code, other.out) == (3, "")
@@ -140,8 +139,7 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
 def test_it_says_that_it_waits_for_a_pipe_and_what_to_give_instead_of_it(command: Command, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(TEXT.encode(),), daemon=True).start()
-    flags = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
-    ran = command("train", "pipe", "--steps", 1, "--out", "piped", *flags)
+    ran = command("train", "pipe", "--steps", 1, "--out", "piped", *SMALL_FLAGS)
     assert ran.code == 0 and ran.err.startswith("Waiting for a program that writes a text into the pipe pipe ...\n")
     again = command("evaluate", "piped")
     assert again.code == 3 and again.err.rstrip().endswith(

@@ -26,11 +26,6 @@ TEXT = LIVELY + CALM * 5
 HALF = len(TEXT) // 2
 
 
-@pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
-    return charrnn.load(lstm.path)
-
-
 @pytest.fixture
 def study(model: Model) -> Study:
     assert len(LIVELY) == HALF

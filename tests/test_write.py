@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import TrainedRun
 from fixture_types import Command
 
-import charrnn
 from charrnn.api import Model
 
 pytest.importorskip("textual", reason="textual is not installed")
@@ -31,11 +29,6 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 TEXT = "the lamp is lit. the door"
-
-
-@pytest.fixture(scope="module")
-def model(lstm: TrainedRun) -> Model:
-    return charrnn.load(lstm.path)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, TrainedRun, clean_environment, copy_run
+from conftest import SMALL_FLAGS, TrainedRun, clean_environment, copy_run
 from fork_server import ForkServer
 from rich.cells import cell_len
 from synthetic import SyntheticCorpus
@@ -22,7 +22,6 @@ from terminals import COLOUR, Screen, Terminal, screens
 pytest_plugins = ("shared",)
 
 Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
-SMALL = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
 TEXT = ("--text", "text.txt")
 COMMANDS: list[tuple[object, ...]] = [
     ("runs",),
@@ -105,7 +104,7 @@ def test_training_prints_one_line_for_each_evaluation(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = {"is_terminal": False} | PLACES[place]
-    ran = on_screen("train", corpus_file, "--steps", 40, "--evaluate-every", 4, *SMALL, **settings)
+    ran = on_screen("train", corpus_file, "--steps", 40, "--evaluate-every", 4, *SMALL_FLAGS, **settings)
     assert ran.code == 0
     assert ("\r" in ran.err) == (place == "no-colour"), "as above"
     if place == "no-colour":
@@ -129,7 +128,7 @@ def test_on_a_terminal_the_bar_moves_and_nothing_is_wider(
     fork_server: ForkServer, corpus_file: Path, tmp_path: Path, width: int
 ) -> None:
     options = ("--steps", 40, "--evaluate-every", 10, "--out", tmp_path / "run")
-    terminal = Terminal(fork_server, "train", corpus_file, *options, *SMALL, width=width)
+    terminal = Terminal(fork_server, "train", corpus_file, *options, *SMALL_FLAGS, width=width)
     assert terminal.read_to_the_end() == 0
     reported = terminal.seen.decode()
     lines = COLOUR.sub("", reported).replace("\r\n", "\n").split("\n")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from conftest import SMALL_RUN, Ran, TrainedRun
+from conftest import SMALL_FLAGS, SMALL_RUN, Ran, TrainedRun
 from hostile_files import assert_is_safe, damaged
 from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, screens, steering
 
@@ -124,9 +124,8 @@ def test_training_shows_hostile_names_and_texts_as_text(
     monkeypatch.chdir(tmp_path)
     [source] = hostile_run.path.parent.parent.glob("*.txt")
     Path(source.name).write_bytes(b"\xef\xbb\xbf" + source.read_bytes().replace(b"\n", b"\r\n"))
-    small = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
     ran = on_screen(
-        "train", source.name, "--steps", 4, "--evaluate-every", 2, "--out", IN_A_NAME, *small, **MODES[mode]
+        "train", source.name, "--steps", 4, "--evaluate-every", 2, "--out", IN_A_NAME, *SMALL_FLAGS, **MODES[mode]
     )
     assert ran.code == 0
     assert "byte-order mark" in ran.err and "sample at step" in ran.err
