@@ -15,8 +15,7 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.explore.app import Explorer
-from charrnn.apps.explore.screens import TextView
+from charrnn.apps.explore.app import Explorer, TextView
 from charrnn.apps.explore.state import BEST
 from charrnn.cells.records import CHARS_SCORED
 from charrnn.cells.scores import label_by_name

@@ -8,8 +8,16 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.assistant import DraftReader, continue_text, read_as_known, substitutions
-from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, end_of
+from charrnn.apps.write.continuations import (
+    MAX_BEAM_CHARS,
+    MAX_CHARS,
+    ContinuationOptions,
+    DraftReader,
+    continue_text,
+    end_of,
+    read_as_known,
+    substitutions,
+)
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
@@ -99,7 +107,7 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run
 
 def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was read before, the state is that of the whole text; little is read again."""
-    monkeypatch.setattr("charrnn.apps.write.assistant.SPACING", 64)
+    monkeypatch.setattr("charrnn.apps.write.continuations.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
     text = ("The lamp is lit. " * 15)[:250]
     reader = DraftReader(stepper, vocab)

@@ -50,8 +50,7 @@ from textual.widgets import DataTable
 
 from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
-from charrnn.apps.explore.app import BROWSER_KEYS, HINT, TABLE_KEYS, Explorer
-from charrnn.apps.explore.screens import PAGE_KEYS, Comparison, Page, TextView
+from charrnn.apps.explore.app import BROWSER_KEYS, HINT, PAGE_KEYS, TABLE_KEYS, Comparison, Explorer, Page, TextView
 from charrnn.apps.explore.state import ALL, BEST, Row, TypedText, columns
 from charrnn.apps.full_screen import Job, Question, Work
 from charrnn.generation.options import SAMPLE_TEMPERATURE

@@ -21,8 +21,7 @@ from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write import drafts
 from charrnn.apps.write.continuations import Continuation, Continuations
 from charrnn.apps.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft, shown_continuation
-from charrnn.apps.write.editor import hide, hide_pasted, marks, reveal
-from charrnn.apps.write.screen import KEYS, Writer
+from charrnn.apps.write.screen import KEYS, Writer, hide, hide_pasted, marks, reveal
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 
 if TYPE_CHECKING:
@@ -225,7 +224,7 @@ def test_an_error_is_shown_if_a_user_can_correct_it(model: Model, path: Path, mo
 
 
 def test_no_line_becomes_too_long(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.apps.write.editor.MAX_LINE_CHARS", 50)
+    monkeypatch.setattr("charrnn.apps.write.drafts.MAX_LINE_CHARS", 50)
     path.write_text(("a" * 49 + "\n") * 2 + "a" * 40, encoding="utf-8")
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:

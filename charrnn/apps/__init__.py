@@ -6,9 +6,9 @@ COMMANDS = (
     CommandEntry(
         name="explore",
         summary="Browse the cells of a model over a text.",
-        function="charrnn.apps.explore.command:explore",
+        function="charrnn.apps.terminal:explore",
     ),
-    CommandEntry(name="write", summary="Write a text with a model.", function="charrnn.apps.write.command:write"),
+    CommandEntry(name="write", summary="Write a text with a model.", function="charrnn.apps.terminal:write"),
     CommandEntry(
         name="export",
         summary="Write a model to one file, in the format of its suffix.",
@@ -32,6 +32,6 @@ MODULES = (
     "charrnn.apps.compress.command",
     "charrnn.apps.compress.coded",
     "charrnn.apps.export",
-    "charrnn.apps.write.assistant",
+    "charrnn.apps.write.continuations",
 )
 """The modules that declare EXTENSIONS."""

@@ -1,10 +1,12 @@
 """What the interfaces that fill the terminal have in common: keys, work in other threads, how they end, dialogs."""
 
+import codecs
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, ClassVar, TypeVar
 
@@ -136,6 +138,10 @@ def one_line(*parts: str) -> Text:
     return Text(text, no_wrap=True, overflow="ellipsis")
 
 
+def _tolerant_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
+    return partial(codecs.getincrementaldecoder(encoding), errors="replace")
+
+
 class StatusLine(Static):
     """A message below the text, which takes no room where there is none."""
 
@@ -157,22 +163,6 @@ class FullScreenApp(App[Result]):
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
-    CSS = """
-    Screen { layout: vertical; }
-    #top { height: 1; }
-    #title { width: 1fr; height: 1; text-style: bold; }
-    #status { height: auto; max-height: 3; display: none; text-style: italic; }
-    #hint { height: 1; }
-    ModalScreen { align: center middle; background: transparent; }
-    #box { background: ansi_default; border: solid ansi_default; padding: 0 1; }
-    #box { width: 72; max-width: 100%; height: auto; max-height: 100%; }
-    .key { height: auto; }
-    .meaning { width: 1fr; }
-    Input > .input--cursor, Input > .input--selection, CellTable > .datatable--cursor,
-    Editor .text-area--cursor, Editor .text-area--selection {
-        text-style: reverse; background: ansi_default; color: ansi_default;
-    }
-    """
     COMMAND: ClassVar[str]
     """The command whose options messages name."""
 
@@ -186,13 +176,17 @@ class FullScreenApp(App[Result]):
         self.work = Work(lambda function: self.call_later(lambda: self.is_running and function()), self.fail)
 
     def get_driver_class(self) -> type[Driver]:
-        """Return what reads the keyboard and writes to the terminal."""
-        found = super().get_driver_class()
-        if sys.platform == "win32":
-            return found
-        from charrnn.apps.keyboard import TolerantDriver  # imports termios, which Windows does not have
+        """Return what reads the keyboard and writes to the terminal; U+FFFD stands for each byte that is not UTF-8.
 
-        return TolerantDriver if issubclass(TolerantDriver, found) else found
+        Such bytes come from a terminal set to Latin-1 and from pasted binary data.
+        """
+        driver = super().get_driver_class()
+        names = vars(sys.modules[driver.__module__])
+        # Textual has no option for this. A restart of its loop after the error would lose what was read with the byte,
+        # the end of a paste included, and a loop of our own would depend on more of what is private.
+        if "getincrementaldecoder" in names:
+            names["getincrementaldecoder"] = _tolerant_decoder
+        return driver
 
     def on_mount(self) -> None:
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""

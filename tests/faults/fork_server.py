@@ -140,7 +140,7 @@ if __name__ == "__main__":
     os.fsync = lambda descriptor: None  # What survives kill -9 was written, synced or not.
     with contextlib.suppress(ImportError):  # without textual
         import charrnn.apps.explore.app
-        import charrnn.apps.write.editor
+        import charrnn.apps.write.screen
     with contextlib.redirect_stdout(io.StringIO()):
         assert run(["train", "--show-config"]) == 0  # imports what reads a command line
     # Otherwise garbage collection in each child would copy most of torch's memory.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
-from charrnn.apps.write.assistant import DraftReader
+from charrnn.apps.write.continuations import DraftReader
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace
 from charrnn.config import resolved
