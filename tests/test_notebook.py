@@ -35,7 +35,7 @@ from charrnn.lab.long_range import ClosingReport, LongRangeReport
 from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.runs.overview import LearningCurves, ModelDescription
-from charrnn.scale.sweep.table import SweepReport, SweepRow
+from charrnn.scale.sweep.sweep import SweepReport, SweepRow
 from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"

@@ -25,8 +25,7 @@ from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepRun, plan_sweep
-from charrnn.scale.sweep.sweep import RunEndEvent, RunProcess, SweepEndEvent, error_text, read_sweep, sweep
-from charrnn.scale.sweep.table import SweepReport
+from charrnn.scale.sweep.sweep import RunEndEvent, RunProcess, SweepEndEvent, SweepReport, error_text, read_sweep, sweep
 from charrnn.training import loop
 
 

@@ -15,7 +15,7 @@ from charrnn.runs.reader import SWEEP
 from charrnn.scale.sweep import plan as planning
 from charrnn.scale.sweep.command import SweepView
 from charrnn.scale.sweep.plan import FAILED, FINISHED, parse_axis, plan_sweep, read_plan, record_plan
-from charrnn.scale.sweep.table import SweepReport, mean_interval, report_sweep, sweep_view, welch_difference
+from charrnn.scale.sweep.sweep import SweepReport, mean_interval, report_sweep, sweep_view, welch_difference
 
 BASE = Config(corpus=("text.txt",), steps=10)
 

@@ -27,9 +27,16 @@ import charrnn
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 from charrnn.scale.child_process import ChildProcess
 from charrnn.scale.processes import launcher
-from charrnn.scale.processes.group import connect
-from charrnn.scale.processes.launched import TIMEOUT, Rank, RankedProcess, check_processes, this_rank, timeout_seconds
-from charrnn.scale.processes.launcher import exit_code, without_processes
+from charrnn.scale.processes.group import (
+    TIMEOUT,
+    Rank,
+    RankedProcess,
+    check_processes,
+    connect,
+    this_rank,
+    timeout_seconds,
+)
+from charrnn.scale.processes.launcher import exit_code
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -117,11 +124,6 @@ def test_the_command_refuses_processes_inside_torchrun_wrong_variables_and_stand
     assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
 
 
-def test_the_processes_get_the_same_command_line_without_their_number() -> None:
-    line = ["train", "a.txt", "--processes", "2", "--steps", "3", "--processes=4", "--", "--processes", "b.txt"]
-    assert without_processes(line) == ["train", "a.txt", "--steps", "3", "--", "--processes", "b.txt"]
-
-
 @pytest.mark.parametrize(
     ("num_cores", "local_world_size", "chosen", "num_threads"),
     [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
@@ -182,7 +184,7 @@ def store() -> Iterator[Store]:
 
 
 def test_the_first_to_fail_prints_and_all_end_with_its_code(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.scale.processes.launched.ERROR_SECONDS", 0)
+    monkeypatch.setattr("charrnn.scale.processes.group.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None
     assert second.claim_error(3, "no such text") is None

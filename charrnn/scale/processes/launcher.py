@@ -13,8 +13,7 @@ from charrnn.cli.signals import STOP_NOTICE, Signals
 from charrnn.errors import CharRNNError, named
 from charrnn.lazy import torch
 from charrnn.scale.child_process import ChildProcess, killer
-from charrnn.scale.processes.group import connect
-from charrnn.scale.processes.launched import SUPERVISED, check_no_stdin, check_processes, launched
+from charrnn.scale.processes.group import SUPERVISED, check_no_stdin, check_processes, connect, launched
 from charrnn.training.process_group import ProcessSupport
 
 WATCH_SECONDS = 0.1
@@ -42,11 +41,11 @@ def launch(
         )
     except torch.distributed.DistError as error:
         raise CharRNNError(f"the processes could not be started: {error}") from error
-    command, children = without_processes(arguments), list[ChildProcess]()
+    children: list[ChildProcess] = []
     with contextlib.ExitStack() as stack:
         for rank in range(num_processes):
             environment = process_environment(rank, num_processes, store.port, is_debugging=is_debugging)
-            children.append(ChildProcess(command, environment))
+            children.append(ChildProcess(arguments, environment))
             stack.callback(children[-1].kill)
         try:
             codes = _watch(children, signals)
@@ -54,20 +53,6 @@ def launch(
             _abort(children)
             raise
     return exit_code(codes, signals.number)
-
-
-def without_processes(arguments: Sequence[str]) -> list[str]:
-    """Return a command line without --processes and its value."""
-    kept: list[str] = []
-    rest = iter(arguments)
-    for argument in rest:
-        if argument == "--":
-            return [*kept, argument, *rest]
-        if argument == "--processes":
-            next(rest, None)
-        elif not argument.startswith("--processes="):
-            kept.append(argument)
-    return kept
 
 
 def process_environment(rank: int, num_processes: int, port: int, *, is_debugging: bool) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,15 +19,10 @@ from charrnn.cli.streams import print_json, printable, result_console
 from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, parse_settings
 from charrnn.config import Config
 from charrnn.errors import Message, UsageError, counted
-from charrnn.lazy import LazyModule
 from charrnn.options import Option
+from charrnn.scale.sweep import plan
+from charrnn.scale.sweep import sweep as sweeping
 from charrnn.settings import merge_settings, read_recipe
-
-if TYPE_CHECKING:
-    from charrnn.scale.sweep import plan, table
-    from charrnn.scale.sweep import sweep as sweeping
-else:
-    plan, sweeping, table = (LazyModule(f"charrnn.scale.sweep.{name}") for name in ("plan", "sweep", "table"))
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
@@ -83,7 +78,7 @@ def sweep(
     if json:
         print_json(report.to_json())
     elif any(row.mean is not None for row in report.rows):
-        result_console().print(table.sweep_view(report))
+        result_console().print(sweeping.sweep_view(report))
     view.explain(report)
     if invocation.signals.number:
         return 128 + invocation.signals.number
@@ -102,7 +97,7 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
     recipe = values[RECIPE.flag]
     texts: dict[str, str] = {}
 
-    def parse(name: str, text: str | list[str]) -> "plan.Axis":
+    def parse(name: str, text: str | list[str]) -> plan.Axis:
         new = text if isinstance(text, str) else ",".join(text)
         texts[name] = f"{texts[name]},{new}" if name in texts else new
         return plan.parse_axis(name, texts[name])
@@ -131,7 +126,7 @@ class SweepView:
         """How far each run has come, from 0 to 1."""
         self._num_runs = self._num_ended = 0
 
-    def show(self, events: "Generator[sweeping.AnySweepEvent, None, None]") -> "table.SweepReport":
+    def show(self, events: Generator[sweeping.AnySweepEvent, None, None]) -> sweeping.SweepReport:
         """Show all events; return the table."""
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
@@ -153,7 +148,7 @@ class SweepView:
                 self._bar.close()
         raise AssertionError("a sweep ends with its table")
 
-    def _show_start(self, event: "sweeping.SweepStartEvent") -> None:
+    def _show_start(self, event: sweeping.SweepStartEvent) -> None:
         self._num_runs = event.num_runs
         done = f", {event.num_finished} of them finished" if event.num_finished else ""
         threads = counted(event.threads, "thread")
@@ -161,7 +156,7 @@ class SweepView:
         self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
         self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
-    def _show_end(self, event: "sweeping.RunEndEvent") -> None:
+    def _show_end(self, event: sweeping.RunEndEvent) -> None:
         run = event.run
         self._num_ended += 1
         self._advance(run.name, 1.0)
@@ -178,7 +173,7 @@ class SweepView:
     def _print(self, text: str, **style: Any) -> None:
         print_above_bars(self._console, printable(text), soft_wrap=True, **style)
 
-    def explain(self, report: "table.SweepReport") -> None:
+    def explain(self, report: sweeping.SweepReport) -> None:
         """Print what limits the table, and the next commands."""
         if self._console is None:
             return

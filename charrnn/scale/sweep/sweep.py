@@ -1,4 +1,7 @@
-"""Train the runs of a sweep, each in its own process; a stream of events, in which nothing is printed."""
+"""Train the runs of a sweep, each in its own process, and compare them by statistics over the seeds.
+
+A sweep is a stream of events, in which nothing is printed. Its table has one row per setting, best first.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,30 @@ import subprocess
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import IO, Any, cast
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
 from charrnn.config import FIELD_NAMES, Config
-from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.display import Displayable
+from charrnn.errors import CheckpointError, Message, UsageError, named
 from charrnn.extensions import PackageFunction
 from charrnn.files import convert_os_errors
+from charrnn.intervals import Estimate, t_quantile
 from charrnn.process import ENDING_SIGNALS, num_cores
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.child_process import ChildProcess, killer
-from charrnn.scale.sweep.plan import (
-    FAILED,
-    FINISHED,
-    STOPPED,
-    SweepPlan,
-    SweepRun,
-    plan_sweep,
-    read_plan,
-    record_plan,
-    setting_arguments,
-)
-from charrnn.scale.sweep.table import SweepReport, report_sweep
+from charrnn.scale.sweep import plan as planning
+from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepPlan, SweepRun
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import short_number
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
@@ -44,6 +46,190 @@ MAX_JOBS = 256
 """Runs at a time at most."""
 MAX_MESSAGE_BYTES = 4096
 """Bytes of the end of a process's messages that are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRow:
+    """One setting of a sweep: mean, spread and interval over its seeds.
+
+    Everything but `values` is None where too few runs are finished: `mean` needs one, the rest two.
+    """
+
+    values: dict[str, Any]
+    num_finished: int
+    num_failed: int
+    num_runs: int
+    num_parameters: int | None
+    """Weights of the largest of its models."""
+    mean: float | None = None
+    """Mean validation loss in nats per character."""
+    spread: float | None = None
+    """Standard deviation over the seeds, with n - 1."""
+    low: float | None = None
+    """Ends of the 95 % interval of the mean: Student's t over the seeds."""
+    high: float | None = None
+    difference: float | None = None
+    """Mean minus that of the first row; None for the first row."""
+    difference_low: float | None = None
+    """Ends of the 95 % interval of the difference."""
+    difference_high: float | None = None
+    is_paired: bool = False
+    """Whether the interval of the difference is that of pairs of runs with one seed, else Welch's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepReport(Displayable):
+    """The table of a sweep, and its runs."""
+
+    folder: str
+    fields: tuple[str, ...]
+    """The swept fields, in the order of the command."""
+    num_seeds: int
+    rows: tuple[SweepRow, ...]
+    """Best first: settings without a failed run by their mean, then the others."""
+    runs: tuple[SweepRun, ...]
+    notes: tuple[str, ...] = ()
+    """What limits the comparison."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `sweep --json` prints."""
+        return {**asdict(self), "notes": [str(Message(note)) for note in self.notes]}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Draw the table, below it the meaning of its columns, and the notes."""
+        return [sweep_view(self), *(Text(Message(note)) for note in self.notes)]
+
+
+def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> SweepReport:
+    """Build the table of a sweep from its runs, finished or not."""
+    groups: dict[str, list[SweepRun]] = {}
+    for run in runs:
+        groups.setdefault(repr(run.values), []).append(run)
+    rows = sorted(((_row(group), group) for group in groups.values()), key=lambda pair: _order(pair[0]))
+    compared = [_with_difference(row, group, rows[0][1]) for row, group in rows]
+    notes = list(plan.notes())
+    if len({run.text_digest for run in runs if run.status == FINISHED}) > 1:
+        notes.append("the text changed between the runs, so their losses do not compare: start another sweep")
+    return SweepReport(
+        folder=str(folder),
+        fields=tuple(plan.axes),
+        num_seeds=plan.num_seeds,
+        rows=tuple(compared),
+        runs=tuple(runs),
+        notes=tuple(notes),
+    )
+
+
+def _row(group: Sequence[SweepRun]) -> SweepRow:
+    losses = list(_losses(group).values())
+    estimate = mean_interval(losses)
+    return SweepRow(
+        values=group[0].values,
+        num_finished=len(losses),
+        num_failed=sum(run.status == FAILED for run in group),
+        num_runs=len(group),
+        num_parameters=max((run.num_parameters for run in group if run.num_parameters is not None), default=None),
+        mean=estimate.mean if losses else None,
+        spread=stdev(losses) if len(losses) > 1 else None,
+        low=estimate.low,
+        high=estimate.high,
+    )
+
+
+def _losses(group: Sequence[SweepRun]) -> dict[int, float]:
+    """Return the losses of the finished runs by seed."""
+    return {run.seed: run.nats_per_char for run in group if run.nats_per_char is not None}
+
+
+def _order(row: SweepRow) -> tuple[bool, bool, float]:
+    # A mean over the seeds that did not diverge is too good.
+    return row.mean is None, row.num_failed > 0, row.mean or 0.0
+
+
+def _with_difference(row: SweepRow, group: Sequence[SweepRun], first: Sequence[SweepRun]) -> SweepRow:
+    """Return a row with its difference to the first one, if both have a finished run and it is another row.
+
+    Runs with one seed are compared in pairs where it gives both the same initial weights and batches.
+    """
+    losses, reference = _losses(group), _losses(first)
+    if group is first or not losses or not reference:
+        return row
+    changed = {name for name, value in row.values.items() if value != first[0].values[name]}
+    sizes = {run.num_parameters for run in (*group, *first) if run.num_parameters is not None}
+    common = sorted(losses.keys() & reference.keys())
+    is_paired = not changed & {*planning.UNPAIRED_FIELDS} and len(sizes) == 1 and len(common) > 1
+    if is_paired:
+        estimate = mean_interval([losses[seed] - reference[seed] for seed in common])
+    else:
+        estimate = welch_difference([*losses.values()], [*reference.values()])
+    low, high = estimate.low, estimate.high
+    return replace(row, difference=estimate.mean, difference_low=low, difference_high=high, is_paired=is_paired)
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom (Student 1908)."""
+    num = len(values)
+    mean = fmean(values) if num else math.nan
+    if num < 2:
+        return Estimate(mean=mean)
+    half = t_quantile(num - 1) * stdev(values) / math.sqrt(num)
+    return Estimate(mean=mean, low=mean - half, high=mean + half)
+
+
+def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Estimate the difference of the means of two independent groups whose variances differ (Welch 1947)."""
+    difference = fmean(values) - fmean(reference)
+    if min(len(values), len(reference)) < 2:
+        return Estimate(mean=difference)
+    squares = [stdev(group) ** 2 / len(group) for group in (values, reference)]
+    if not sum(squares):
+        return Estimate(mean=difference, low=difference, high=difference)
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / (len(group) - 1) for square, group in zip(squares, (values, reference), strict=True)
+    )
+    half = t_quantile(freedom) * math.sqrt(sum(squares))
+    return Estimate(mean=difference, low=difference - half, high=difference + half)
+
+
+def sweep_table(report: SweepReport) -> Table:
+    """Build the table of a sweep, one row per setting, best first, in nats per character; ± are 95 % intervals.
+
+    The column `to best` is the difference of the mean to that of the first row.
+    """
+    columns = ["nats", "±", "spread", "to best", "± ", "weights", "runs"]
+    columns += ["failed"] * any(row.num_failed for row in report.rows)
+    table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
+    for row in report.rows:
+        values = [planning.format_value(row.values[name]) for name in report.fields]
+        cells = [
+            ", ".join(values) or "all alike",
+            *(_four(row.mean), _half_width(row.low, row.high), _four(row.spread)),
+            *(_four(row.difference, "+"), _half_width(row.difference_low, row.difference_high)),
+            "" if row.num_parameters is None else short_number(row.num_parameters),
+            *(f"{row.num_finished}/{row.num_runs}", str(row.num_failed or "")),
+        ]
+        table.add_row(*cells[: 1 + len(columns)], style="bold" if row is report.rows[0] else None)
+    return table
+
+
+def sweep_view(report: SweepReport) -> RenderableType:
+    """Draw the table of a sweep and, below it, what its columns mean."""
+    counts = [row.num_finished for row in report.rows if row.spread is not None]
+    fewest, most = min(counts, default=0), max(counts, default=0)
+    seeds = (
+        "nats: mean over the seeds; spread: their standard deviation; ±: 95 % interval by Student's t over "
+        f"{fewest if fewest == most else f'{fewest} to {most}'} seeds (few seeds make it wide); "
+    )
+    caption = "Validation loss in nats per character: lower is better. "
+    return Group(sweep_table(report), Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row."))
+
+
+def _four(value: float | None, sign: str = "-") -> str:
+    return "" if value is None else f"{value:{sign}.4f}"
+
+
+def _half_width(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"±{(high - low) / 2:.4f}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +295,7 @@ def sweep(
     Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
     has a sweep with other settings; RunInUseError if another process runs the sweep, or runs that a killed one started.
     """
-    plan = plan_sweep(config, axes, num_seeds=seeds)
+    plan = planning.plan_sweep(config, axes, num_seeds=seeds)
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"{named('jobs')} is {jobs}; it must be between 1 and {MAX_JOBS}.")
     folder = Path(out) if out is not None else default_folder(config)
@@ -118,7 +304,7 @@ def sweep(
         with convert_os_errors("create", folder):
             folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(lock_folder(folder))
-        threads = record_plan(folder, plan, max(1, num_cores() // jobs))
+        threads = planning.record_plan(folder, plan, max(1, num_cores() // jobs))
         sweeping = _Sweeping(folder, plan, jobs, threads, lock.fileno(), should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
@@ -147,7 +333,7 @@ def read_sweep(folder: str | Path) -> SweepReport:
 
     Raises CheckpointError if there is no sweep, or if its file is damaged.
     """
-    plan = read_plan(Path(folder))
+    plan = planning.read_plan(Path(folder))
     return report_sweep(plan, Path(folder), [run_state(Path(folder), plan, run) for run in plan.runs()])
 
 
@@ -174,7 +360,7 @@ class RunProcess(ChildProcess):
         if folder.is_dir() and RunReader(folder).checkpoints():
             arguments = ["--resume", "--", str(folder)]
         else:
-            arguments = ["--out", str(folder), *setting_arguments(config), "--", *config.corpus]
+            arguments = ["--out", str(folder), *planning.setting_arguments(config), "--", *config.corpus]
         # A file, not a pipe: a message after this process has died must not fail.
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         super().__init__(
