@@ -3,11 +3,9 @@
 import codecs
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
@@ -19,9 +17,8 @@ from textual.driver import Driver
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from charrnn.cli.flags import with_flags
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import printable
+from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.progress import CallbackProgress, Task, using
 
@@ -53,13 +50,11 @@ class Job:
 
     kind: str
     compute: Callable[["Job"], object]
-    number: int
-    """Its place in the order in which jobs were started."""
     _work: "Work"
 
     def pause(self) -> None:
         """Let newer jobs run first; to be called often. Raises Stopped if the job is not wanted any more."""
-        self._work.let_newer_run(self)
+        self._work.take_turn(self)
 
     def show(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function in the thread of the interface, unless the job is not wanted any more by then."""
@@ -67,69 +62,76 @@ class Job:
 
 
 class Work:
-    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings at once."""
+    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings at once.
+
+    Each has a thread of its own, because what torch records and the progress belong to a thread.
+    """
 
     def __init__(self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]) -> None:
         """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
         self.call_later, self._on_failure = call_later, on_failure
-        self._numbers = count()
-        self._waiting: deque[Job] = deque()
-        self._has_waiting = threading.Event()
+        self._changed = threading.Condition()
+        self._jobs: list[Job] = []
+        """All jobs that have not ended, in the order in which they were started."""
         self._latest: dict[str, Job] = {}
-        self._thread: threading.Thread | None = None
+        self._running: Job | None = None
         self._is_closed = False
 
     def start(self, kind: str, compute: Callable[[Job], object]) -> None:
         """Compute in a thread, in place of an earlier job of that kind."""
-        self._latest[kind] = job = Job(kind, compute, next(self._numbers), self)
-        self._waiting.append(job)
-        self._has_waiting.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run_all, daemon=True)
-            self._thread.start()
+        job = Job(kind, compute, self)
+        with self._changed:
+            self._latest[kind] = job
+            self._jobs.append(job)
+            self._changed.notify_all()
+        threading.Thread(target=self._run, args=(job,), daemon=True).start()
 
     def stop(self, kind: str) -> None:
         """End the job of a kind, and show nothing of it any more."""
-        self._latest.pop(kind, None)
+        with self._changed:
+            self._latest.pop(kind, None)
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End all jobs, and wait for the one that runs; none runs afterwards."""
-        self._is_closed = True
-        self._has_waiting.set()
-        if self._thread is not None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
             # A thread that runs torch code while the process ends can crash it.
-            self._thread.join()
+            self._changed.wait_for(lambda: not self._jobs)
 
     def is_wanted(self, job: Job) -> bool:
         """Return whether a job is the last one of its kind, and not stopped."""
         return not self._is_closed and self._latest.get(job.kind) is job
 
-    def let_newer_run(self, job: Job) -> None:
-        """Run the newer jobs that wait, and return. Raises Stopped if the calling job is not wanted any more."""
-        while self.is_wanted(job):
-            if not self._waiting or self._waiting[-1].number < job.number:
-                return
-            # In a thread of its own, because what torch records and the progress belong to a thread.
-            thread = threading.Thread(target=self._run, args=(self._waiting.pop(),), daemon=True)
-            thread.start()
-            thread.join()
-        raise Stopped
+    def take_turn(self, job: Job) -> None:
+        """Return once no other job runs and all newer ones have ended. Raises Stopped if it is not wanted any more."""
+        if self._running is self._jobs[-1] is job and self.is_wanted(job):
+            return
+        with self._changed:
+            self._yield_turn(job)
+            self._changed.wait_for(lambda: not self.is_wanted(job) or (self._running is None and self._jobs[-1] is job))
+            if not self.is_wanted(job):
+                raise Stopped
+            self._running = job
 
-    def _run_all(self) -> None:
-        while not self._is_closed:
-            self._has_waiting.wait()
-            self._has_waiting.clear()
-            while self._waiting:
-                self._run(self._waiting.pop())
+    def _yield_turn(self, job: Job) -> None:
+        if self._running is job:
+            self._running = None
+        self._changed.notify_all()
 
     def _run(self, job: Job) -> None:
         try:
-            if self.is_wanted(job):
-                job.compute(job)
+            self.take_turn(job)
+            job.compute(job)
         except Stopped:
             pass
         except Exception as error:  # of a worker thread: raised again where the command ends
             self._on_failure(error)
+        finally:
+            with self._changed:
+                self._jobs.remove(job)
+                self._yield_turn(job)
 
 
 def one_line(*parts: str) -> Text:
