@@ -19,7 +19,7 @@ import charrnn.config
 import charrnn.settings
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cli.app import app
-from charrnn.cli.rules import describe_rules
+from charrnn.cli.rules import RULES
 from charrnn.cli.train import FIELD_OPTIONS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
@@ -170,6 +170,19 @@ def limits() -> dict[str, str]:
             found[option] = re.sub(r"^in (.*)\.\.", r"between \1 and ", limit)
     assert {*refusals()} <= {*found}, "every value out of range is refused"
     return found
+
+
+def describe_rules(command: str, option: str) -> Iterator[str]:
+    """Return sentences about the options that an option needs, and about those that it does not go with."""
+    rules = RULES.get(command, ())
+    own = [rule for rule in rules if option in rule.options.split()]
+    needed = [flag for rule in own for flag in rule.without.split()]
+    excluded = [flag for rule in own for flag in rule.beside.split()]
+    excluded += [flag for rule in rules if option in rule.beside.split() for flag in rule.options.split()]
+    if needed:
+        yield f"Needs {' or '.join(f'`{flag}`' for flag in dict.fromkeys(needed))}."
+    if excluded:
+        yield f"Not with {', '.join(f'`{flag}`' for flag in dict.fromkeys(excluded))}."
 
 
 def describe_parameter(parameter: Any, context: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 from environment import REPOSITORY
 
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.cli.rules import RULES
 from charrnn.config import FIELD_NAMES
 from charrnn.detectors.registry import DETECTORS
 
@@ -53,6 +54,14 @@ def test_every_option_of_every_command_is_an_entry(script: ModuleType, page: str
         expected = {word for one in command.params for word in one.opts if word.startswith("--")} - {"--help"}
         assert documented - {"--json"} == expected - {"--json"}, name
         assert ("--json" in expected) == (name not in ("explore", "write")), name
+
+
+@pytest.mark.parametrize("command", RULES)
+def test_an_option_that_needs_another_says_so(script: ModuleType, command: str) -> None:
+    rules = RULES[command]
+    for option in {flag for rule in rules for flag in f"{rule.options} {rule.beside}".split()}:
+        needs = any(option in rule.options.split() and rule.without for rule in rules)
+        assert any(sentence.startswith("Needs ") for sentence in script.describe_rules(command, option)) == needs
 
 
 def options_of(text: str) -> set[str]:

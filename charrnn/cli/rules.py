@@ -3,7 +3,7 @@
 The options that select and modify an analysis of `visualize` are declared with the analyses (`cli.analyses`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 from charrnn.errors import UsageError
@@ -73,16 +73,3 @@ def check_rules(command: str, values: Mapping[str, object]) -> None:
             raise UsageError(f"{option} does not go with {other}{why}. Leave one of them out.")
         if option is not None and rule.without and needed is None:
             raise UsageError(f"{option} needs {rule.without}: add it, or leave {option} out.")
-
-
-def describe_rules(command: str, option: str) -> Iterable[str]:
-    """Return sentences about the options that an option needs, and about those that it does not go with."""
-    rules = RULES.get(command, ())
-    own = [rule for rule in rules if option in rule.options.split()]
-    needed = [flag for rule in own for flag in rule.without.split()]
-    excluded = [flag for rule in own for flag in rule.beside.split()]
-    excluded += [flag for rule in rules if option in rule.beside.split() for flag in rule.options.split()]
-    if needed:
-        yield f"Needs {' or '.join(f'`{flag}`' for flag in dict.fromkeys(needed))}."
-    if excluded:
-        yield f"Not with {', '.join(f'`{flag}`' for flag in dict.fromkeys(excluded))}."
