@@ -75,23 +75,38 @@ def compiled_loop(stepper: CharacterModel, num_chars: int, loop: str = "write") 
     return compiled if compiled.prepare(loop, may_compile=num_chars >= UNCACHED_FROM) else None
 
 
-def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
-    """Read the ids (N,) of a prime, N >= 1, from the initial state."""
-    compiled = compiled_loop(stepper, len(prime), "read")
-    state, logits = stepper.initial_state(1), np.zeros((1, stepper.vocab_size), np.float32)
+def read_blocks(
+    stepper: CharacterModel, blocks: Sequence[Ids], primed: PrimedState | None = None
+) -> Iterator[PrimedState]:
+    """Read the blocks of a text, from the initial state or after `primed`, and yield what follows each of them.
+
+    In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no other thread run.
+    """
+    nothing = np.zeros((1, stepper.vocab_size), np.float32)
+    logits, state = primed or PrimedState(nothing, stepper.initial_state(1))
+    compiled = compiled_loop(stepper, sum(map(len, blocks)), "read")
     weights = scratch = None
     if compiled is not None:
         weights = compiled.pack(stepper)
         scratch = compiled.make_scratch(weights, 1)
+    for block in blocks:
+        if compiled is None:
+            logits, state = stepper.read(block, state)
+        else:
+            logits, state = logits.copy(), state.copy()
+            compiled.LOOPS["read"](weights, block, state, logits, scratch)
+        yield PrimedState(logits, state)
+
+
+def prime_model(stepper: CharacterModel, prime: Ids) -> PrimedState:
+    """Read the ids (N,) of a prime, N >= 1, from the initial state."""
+    blocks = np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK))
+    results = read_blocks(stepper, blocks)
     with task("reading", len(prime)) if len(prime) > SLOW_PRIME else nullcontext(Task("reading")) as advance:
-        # In blocks, because Ctrl-C is handled only between two calls of compiled code.
-        for block in np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK)):
-            if compiled is None:
-                logits, state = stepper.read(block, state)
-            else:
-                compiled.LOOPS["read"](weights, block, state, logits, scratch)
+        for block in blocks:
+            primed = next(results)
             advance(len(block))
-    return PrimedState(logits, state)
+    return primed
 
 
 NUM_SEEDS = 1 << 32

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
-from charrnn.apps.write.continuations import DraftReader
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.cells.trace import Trace
 from charrnn.config import resolved
@@ -20,6 +19,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Clamps, Shaping
+from charrnn.generation.sampling import PrimedState, start_ids
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import decode_each, undo_decode_each
 from charrnn.views.tables import choosing_score_text, interval_text, meaning, polarity_text, score_mark, score_text
@@ -73,12 +73,16 @@ class TypedText(_Text):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._reader = DraftReader(model.stepper, model.vocab, model.config.end_id)
-        self._ids = np.zeros(0, np.int64)
-        self._ends: list[int] = []
-        """The number of ids after each character: of bytes, several for a character."""
+        stepper, end_id = model.stepper, model.config.end_id
+        self._start = stepper.initial_state(1)
+        if end_id is not None:
+            _, self._start = stepper.read(start_ids(model.vocab, end_id))
+        self._read: list[PrimedState] = []
+        """The logits (1, V) and the state (L, S, 1, H) after each id."""
         self._cells: list[Float32Array] = []
         """(L, H) after each id."""
+        self._ends: list[int] = []
+        """The number of ids after each character: of bytes, several for a character."""
 
     @property
     def is_full(self) -> bool:
@@ -87,10 +91,12 @@ class TypedText(_Text):
 
     def feed(self, character: str) -> None:
         """Let the model read one more character, and move the cursor to it."""
-        ids = self.model.vocab.encode(character)
-        begin, self._ids = len(self._ids), np.append(self._ids, ids)
-        self._cells += self._reader.values(self._ids, begin, len(self._ids))
-        self._ends.append(len(self._ids))
+        stepper, ids = self.model.stepper, self.model.vocab.encode(character)
+        for place in range(len(ids)):
+            logits, state = stepper.step(ids[place : place + 1], self._read[-1].state if self._read else self._start)
+            self._read.append(PrimedState(logits, state))
+            self._cells.append(stepper.values(state)[:, 0])
+        self._ends.append(len(self._read))
         self.text += decode_each(self.model.vocab, ids)
         self.cursor = len(self.text) - 1
 
@@ -98,7 +104,7 @@ class TypedText(_Text):
         """Delete the last character, if there is one."""
         del self._ends[-1:]
         end = self._ends[-1] if self._ends else 0
-        self._ids, self._cells, self.text = self._ids[:end], self._cells[:end], self.text[:end]
+        self._read, self._cells, self.text = self._read[:end], self._cells[:end], self.text[:end]
         self.cursor = max(0, end - 1)
 
     def values(self, cell: CellIndex) -> Float32Array:
@@ -107,7 +113,7 @@ class TypedText(_Text):
     def guesses(self) -> list[tuple[str, float]]:
         if not self.text:
             return []
-        probs = next_char_probs(self._reader.state_after(self._ids[: self.cursor + 1]).logits, Shaping())[0]
+        probs = next_char_probs(self._read[self.cursor].logits, Shaping())[0]
         best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
         return [(self.model.character(id), float(probs[id])) for id in best]
 

@@ -6,7 +6,7 @@ of a draft, L layers, S state vectors per layer, H units per layer, V vocabulary
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,18 +18,11 @@ from charrnn.api import Model
 from charrnn.display import Displayable, RecordList
 from charrnn.errors import UsageError, named
 from charrnn.extensions import ModelMethod
+from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.generator import Generator, fresh_seed
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping, check_word
-from charrnn.generation.sampling import (
-    NUM_SEEDS,
-    Ids,
-    PrimedState,
-    compiled_loop,
-    sample_ids,
-    start_ids,
-    undrawable_ids,
-)
+from charrnn.generation.sampling import Ids, PrimedState
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import REPLACEMENT, IdArray, Vocab
 
@@ -142,7 +135,7 @@ class Continuations:
         The END of a document completes every continuation.
         """
         self._stepper, self._vocab, self._end_id = generator.int8_stepper, generator.vocab, generator.config.end_id
-        self._banned = undrawable_ids(self._vocab, self._end_id)
+        self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
         self._primed, self.options, self._before = primed, options, before
         self._until = options.until
         self._seen: set[str] = set()
@@ -213,11 +206,11 @@ class Continuations:
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
         """Draw the next samples, all together."""
         streams = range(self._num_streams, self._num_streams + _ROWS)
-        seeds = [self.options.seed + stream * NUM_SEEDS for stream in streams]
+        seeds = [self.options.seed + stream * sampling.NUM_SEEDS for stream in streams]
         self._num_streams += _ROWS
         shaping = Shaping(temperature=self.options.temperature, banned=self._banned)
         length = MAX_CHARS[self._until]
-        blocks = sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length)
+        blocks = sampling.sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length)
         ids: list[list[int]] = [[] for _ in seeds]
         logprobs: list[list[float]] = [[] for _ in seeds]
         cuts = [-1] * _ROWS
@@ -237,7 +230,7 @@ class Continuations:
             found.append(self._continuation(one[:num], values[:num], "sample", cut >= 0))
         return found
 
-    def _cut(self, ids: "tuple[int, ...] | list[int]") -> int:
+    def _cut(self, ids: Sequence[int]) -> int:
         """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has not ended."""
         text = self._vocab.decode(ids)
         end = end_of(text, self._until, self._before)
@@ -245,19 +238,11 @@ class Continuations:
             return -1
         return len(self._vocab.encode(text[end:]))
 
-    def _continuation(
-        self,
-        ids: "tuple[int, ...] | list[int]",
-        logprobs: "tuple[float, ...] | list[float]",
-        how: str,
-        is_complete: bool,
-    ) -> Continuation:
+    def _continuation(self, ids: Sequence[int], logprobs: Sequence[float], how: str, is_complete: bool) -> Continuation:
+        text = self._vocab.decode(ids).replace("\r\n", "\n")
+        temperature = self.options.temperature if how == "sample" else None
         return Continuation(
-            text=self._vocab.decode(ids).replace("\r\n", "\n"),
-            logprobs=tuple(logprobs),
-            how=how,
-            temperature=self.options.temperature if how == "sample" else None,
-            is_complete=is_complete,
+            text=text, logprobs=tuple(logprobs), how=how, temperature=temperature, is_complete=is_complete
         )
 
 
@@ -309,18 +294,24 @@ class DraftReader:
 
     def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline."""
-        return self._read_to(self._take(ids), len(ids), on_read)
-
-    def values(self, ids: Ids, begin: int, end: int) -> list[NDArray[np.float32]]:
-        """Return the values (L, H) of the cells after each id from `begin` to `end` of a text."""
-        text = self._take(ids)
-        _, state = self._read_to(text, begin, lambda num_chars: None)
-        cells = []
-        for place in range(begin, end):
-            logits, state = self._stepper.step(text[place : place + 1], state)
-            cells.append(self._stepper.values(state)[:, 0])
-            self._note(text, place + 1, PrimedState(logits, state))
-        return cells
+        text, place = self._take(ids), len(ids)
+        states = self._states | self._last
+        begin = max((known for known in states if known <= place), default=0)
+        primed = states.get(begin) or self._start(text)
+        if begin == place:
+            return primed
+        size = min(_BLOCK, SPACING)
+        blocks = np.split(text[begin:place], range(size - begin % size, place - begin, size))
+        results = sampling.read_blocks(self._stepper, blocks, primed)
+        for block in blocks:
+            primed = next(results)
+            begin += len(block)
+            if text is self._ids:  # no other text was read meanwhile
+                self._last = {begin: primed}
+                if begin % SPACING == 0:
+                    self._states[begin] = primed
+            on_read(len(block))
+        return primed
 
     def _take(self, ids: Ids) -> NDArray[np.int64]:
         """Forget the states after the first id that has changed, and return the text, which may go on after `ids`."""
@@ -334,49 +325,13 @@ class DraftReader:
             self._ids = np.array(ids, np.int64)
         return self._ids
 
-    def _read_to(self, text: NDArray[np.int64], place: int, on_read: OnRead) -> PrimedState:
-        states = self._states | self._last
-        begin = max((known for known in states if known <= place), default=0)
-        primed = states.get(begin) or self._start(text)
-        if begin == place:
-            return primed
-        read = self._reading_function(place - begin)
-        while begin < place:
-            size = min(_BLOCK, place - begin, SPACING - begin % SPACING)
-            primed = read(text[begin : begin + size], primed)
-            begin += size
-            self._note(text, begin, primed)
-            on_read(size)
-        return primed
-
     def _start(self, text: NDArray[np.int64]) -> PrimedState:
         """Return what the model knows before the first character."""
         if len(text) == 0 or self._end_id is not None:
-            return PrimedState(*self._stepper.read(start_ids(self._vocab, self._end_id)))
+            return PrimedState(*self._stepper.read(sampling.start_ids(self._vocab, self._end_id)))
         # Nothing is predicted of the first character of a text.
         logits = np.zeros((1, self._stepper.vocab_size), np.float32)
         return PrimedState(logits, self._stepper.initial_state(1))
-
-    def _reading_function(self, num_chars: int) -> Callable[[NDArray[np.int64], PrimedState], PrimedState]:
-        compiled = compiled_loop(self._stepper, num_chars, "read")
-        if compiled is None:
-            return lambda ids, primed: PrimedState(*self._stepper.read(ids, primed.state))
-        weights = compiled.pack(self._stepper)
-        scratch = compiled.make_scratch(weights, 1)
-
-        def read(ids: NDArray[np.int64], primed: PrimedState) -> PrimedState:
-            logits, state = primed.logits.copy(), primed.state.copy()
-            compiled.LOOPS["read"](weights, ids, state, logits, scratch)
-            return PrimedState(logits, state)
-
-        return read
-
-    def _note(self, text: NDArray[np.int64], place: int, primed: PrimedState) -> None:
-        """Keep a state, unless another text was read meanwhile."""
-        if text is self._ids:
-            self._last = {place: primed}
-            if place % SPACING == 0:
-                self._states[place] = primed
 
 
 _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()
