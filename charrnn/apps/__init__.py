@@ -2,28 +2,15 @@
 
 from charrnn.extensions import CommandEntry, NotebookDrawing
 
-COMMANDS = (
-    CommandEntry(
-        name="explore",
-        summary="Browse the cells of a model over a text.",
-        function="charrnn.apps.terminal:explore",
-    ),
-    CommandEntry(name="write", summary="Write a text with a model.", function="charrnn.apps.terminal:write"),
-    CommandEntry(
-        name="export",
-        summary="Write a model to one file, in the format of its suffix.",
-        function="charrnn.apps.export:export",
-    ),
-    CommandEntry(
-        name="compress",
-        summary="Compress files by a model.",
-        function="charrnn.apps.compress.command:compress",
-    ),
-    CommandEntry(
-        name="decompress",
-        summary="Restore compressed files.",
-        function="charrnn.apps.compress.command:decompress",
-    ),
+_COMMANDS = (
+    ("explore", "Browse the cells of a model over a text.", "terminal:explore"),
+    ("write", "Write a text with a model.", "terminal:write"),
+    ("export", "Write a model to one file, in the format of its suffix.", "export:export"),
+    ("compress", "Compress files by a model.", "compress.command:compress"),
+    ("decompress", "Restore compressed files.", "compress.command:decompress"),
+)
+COMMANDS = tuple(
+    CommandEntry(name=name, summary=summary, function=f"{__name__}.{function}") for name, summary, function in _COMMANDS
 )
 """The commands of this room."""
 EXTENSIONS = (NotebookDrawing(module="charrnn.apps.notebook"),)

@@ -27,20 +27,8 @@ if TYPE_CHECKING:
     from charrnn.apps.onnx import OnnxCheck
 
 
-_NOTE = """A character-level recurrent language model, made with charrnn {version}.
-
-    {architecture}; {num_symbols} symbols
-    step {step:,}{loss}
-    learned: {text}
-
-Use it like a run, after installing charrnn:
-
-    charrnn sample {name}{suffix}
-    charrnn predict {name}{suffix} "some text"
-
-model.safetensors contains the weights in the format of https://github.com/huggingface/safetensors.
-The file contains no text: what a model writes can repeat passages that it has learned.
-"""
+_NOTE = Path(__file__).with_name("model_note.txt")
+"""The text that a .zip has beside the model."""
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
 Content = tuple[bytes, "OnnxCheck | None"]
 """The content of a file, and the check of an .onnx file; None for other formats, and without onnxruntime."""
@@ -68,7 +56,7 @@ def _zip(model: Model, path: Path) -> Content:
         "corpus_digest": None if recorded is None else recorded.digest,
         "files": list_files(files),
     }
-    note = _NOTE.format(
+    note = _NOTE.read_text(encoding="utf-8").format(
         version=__version__,
         architecture=f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units ({shared.depth})",
         num_symbols=len(model.vocab),
