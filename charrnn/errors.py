@@ -15,7 +15,7 @@
 The number is the exit code of the command. A message names the value, the allowed range and the remedy.
 
 A message names a parameter or a field of the configuration by `named("temperature")`, never by an option. From
-Python it reads `temperature`, in backticks; the command line shows the option instead, --temp (`cli.flags`).
+Python it reads `temperature`, in backticks; the command line shows the option instead, --temp (`cli.streams`).
 """
 
 import re

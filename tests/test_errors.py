@@ -11,7 +11,7 @@ import pytest
 import charrnn
 import charrnn.cli.app  # registers the commands, whose options messages name
 import charrnn.errors
-from charrnn.cli.flags import with_flags
+from charrnn.cli.streams import with_flags
 from charrnn.errors import CharRNNError, Message, UsageError, named
 
 PACKAGE = Path(charrnn.__file__).parent

@@ -44,6 +44,7 @@ OPTIONS = (
         kind=float,
         default=SAMPLE_TEMPERATURE,
         aliases=("--temperature",),
+        name="temperature",
     ),
     Option("--seed", "The same seed gives the same continuations. Default: a new one.", "N", kind=int, least=0),
 )

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.progress import TerminalProgress
 from charrnn.cli.root import Invocation, app, command_names
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import describe_unexpected, discard_output, print_error, warn
+from charrnn.cli.streams import TRAIN, describe_unexpected, discard_output, print_error, warn, with_flags
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.extensions import LEFT_OUT
 from charrnn.process import ending_signals_delayed

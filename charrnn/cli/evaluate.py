@@ -9,9 +9,8 @@ import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_common_text
 from charrnn.cli.exporting import Shown, check_export, deliver
-from charrnn.cli.flags import with_flags
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, TextOption
-from charrnn.cli.streams import print_json, warn
+from charrnn.cli.streams import print_json, warn, with_flags
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.records import MAX_SCORED
@@ -30,6 +29,7 @@ OPTIONS = (
         kind=int,
         least=1,
         shown_default=f"{MAX_SCORED}",
+        name="max_chars",
     ),
     MIX,
     MIX_MODE,

@@ -11,15 +11,8 @@ from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOpt
 from charrnn.cli.rules import is_given
 from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError, counted
-from charrnn.generation.options import (
-    DEFAULT_LENGTH,
-    DEFAULT_UNKNOWN,
-    DOCUMENT_LENGTH,
-    SAMPLE_TEMPERATURE,
-    TEXT,
-    SampleOptions,
-    SearchOptions,
-)
+from charrnn.generation import options as generation
+from charrnn.generation.options import TEXT, SampleOptions, SearchOptions
 from charrnn.options import Option, options_of
 from charrnn.progress import tell
 from charrnn.text.files import read_stream
@@ -36,7 +29,7 @@ COPIES = "Copies of the training text"
 _DECLARED = (
     *options_of(SampleOptions),
     *options_of(SearchOptions),
-    Option("--temps", "A text for each of several temperatures: 0.2,0.5,1.", "T,T", TEXT),
+    Option("--temps", "A text for each of several temperatures: 0.2,0.5,1.", "T,T", TEXT, name="temperatures"),
     Option("--prime-file", "Continue a file, or - for stdin; not printed.", "F", TEXT),
     Option(
         "--adapt",
@@ -98,7 +91,7 @@ sample.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[float, ...]) -> None:
     """Print the drawn text or texts in the form that was asked for."""
     count = values["--count"]
-    given = {"temperature": SAMPLE_TEMPERATURE} | _given_fields(SampleOptions, values, page, seed)
+    given = {"temperature": generation.SAMPLE_TEMPERATURE} | _given_fields(SampleOptions, values, page, seed)
     if page.show_as_json:
         given.pop("cell", None)
     options = SampleOptions(**given, on_cut=page.count_cut)
@@ -167,14 +160,14 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         whose = "of a beam search, and of a run that was not trained on documents"
         raise UsageError(f"--novelty shows one text {whose}: leave out --count.")
     if length is None:  # A search keeps all its texts.
-        length = DOCUMENT_LENGTH if writes_documents else DEFAULT_LENGTH
+        length = generation.DOCUMENT_LENGTH if writes_documents else generation.DEFAULT_LENGTH
     reference = first.novelty_reference(length=length) if values["--novelty"] else None
     learned = None
     if values["--adapt"] is not None:
         learned = arguments.read_text(values["--adapt"], first.config)
         if len(learned) > LONG:
             tell(f"adapting to {values['--adapt']} ...")
-        first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN)
+        first = _adapt(first, learned, values["--unknown"] or generation.DEFAULT_UNKNOWN)
     model: Any = first
     if values["--mix"]:
         model = arguments.load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)

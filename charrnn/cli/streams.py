@@ -1,11 +1,18 @@
-"""Print to the two streams: stdout carries the result and nothing else, stderr everything else."""
+"""Print to the two streams: stdout carries the result and nothing else, stderr everything else.
+
+Parameters that messages name are turned into the options of the command line.
+"""
 
 import os
 import sys
+from functools import cache
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
 
-from charrnn.cli.flags import with_flags
+import typer.main
+
+from charrnn.cli.root import app, command_names
+from charrnn.errors import PARAMETER, Message
 from charrnn.views.export import to_json
 
 if TYPE_CHECKING:
@@ -13,12 +20,51 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
+TRAIN = "train"
+"""The command whose options set the fields of a configuration."""
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
     """Print warnings on stderr, one per line, unless `quiet`."""
     for message in messages if not quiet else ():
         sys.stderr.write(f"warning: {printable(with_flags(message))}\n")
+
+
+def with_flags(message: str, command: str | None = None) -> str:
+    """Return a message with its parameters as options: `temperature` as --temp, `alphabet=byte` as --alphabet byte.
+
+    `command` is the name of the command that was started; its options come first. A field of the configuration without
+    an option becomes --set field=value, and its bare name where the message gives no value. Text that is no `Message`
+    is returned as it is.
+    """
+    if not isinstance(message, Message):
+        return message
+    return PARAMETER.sub(lambda match: _flag(match[1], command), message.marked)
+
+
+def _flag(named: str, command: str | None) -> str:
+    from charrnn.config import FIELD_NAMES
+
+    name, equals, value = named.partition("=")
+    for one in dict.fromkeys((command, TRAIN, *command_names())):
+        options = _options(one or "")
+        if name in options:
+            return f"{options[name]} {value}" if equals else options[name]
+    return f"--set {named}" if equals and name in FIELD_NAMES else named
+
+
+@cache
+def _options(name: str) -> dict[str, str]:
+    """Return the options of a command by the names of their parameters; none for a name that is no command."""
+    command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
+    return {
+        option.name: option.opts[0]
+        # Those of `corpora make` are options of `corpora`: a message does not know which of the two was started.
+        for one in (command, *getattr(command, "commands", {}).values())
+        if one is not None
+        for option in one.params
+        if option.name and option.opts[0].startswith("--")
+    }
 
 
 def result_console(*, stderr: bool = False) -> "Console":

@@ -1,7 +1,7 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def train(
         sources: tuple[str, ...] = ()
         begin = partial(_resume, view, corpus[0] if corpus else None, flags)
     else:
-        config, origins = _configure(corpus, flags, values[RECIPE.flag])
+        config, origins = configure(corpus, flags, values[RECIPE.flag])
         if values["--show-config"]:
             _print_config(config, origins, show_as_json=json)
             return 0
@@ -131,7 +131,8 @@ def _parse_setting(name: str, text: str) -> Any:
     return value
 
 
-def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> tuple[Config, dict[str, str]]:
+def configure(corpus: Sequence[str], flags: dict[str, Any], recipe: str | None) -> tuple[Config, dict[str, str]]:
+    """Return the settings of a command line, of a recipe and of the environment, and where each comes from."""
     if corpus:
         flags["corpus"] = tuple(corpus)
     file = read_recipe(recipe) if recipe is not None else None

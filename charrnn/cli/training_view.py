@@ -10,23 +10,14 @@ from pathlib import Path
 from textwrap import TextWrapper
 from typing import Any
 
-from charrnn.cli.flags import with_flags
 from charrnn.cli.progress import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.streams import discard_output, print_json, print_path, printable, result_console
+from charrnn.cli.streams import discard_output, print_json, print_path, printable, result_console, with_flags
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import Progress, using
 from charrnn.runs.logs import MetricsLog
-from charrnn.training.events import (
-    DoneEvent,
-    EvaluationEvent,
-    SampleEvent,
-    StartEvent,
-    StepEvent,
-    TrainEvent,
-    WarningEvent,
-)
+from charrnn.training import events
 from charrnn.training.process_group import LaunchedProcess
 
 FACTS = {
@@ -91,7 +82,7 @@ class TrainingView:
         self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
         self._is_stop_passed_on = False
         self._bar: Any = None
-        self._start: StartEvent | None = None
+        self._start: events.StartEvent | None = None
         self._seconds_before = 0.0
         self._losses: list[float] = []
         self._rate = 0.0
@@ -112,20 +103,20 @@ class TrainingView:
             self._launched.announce_stop(self.signals.number)
         return self.signals.number != 0
 
-    def show(self, events: Generator[TrainEvent, None, None]) -> int:
+    def show(self, stream: Generator[events.TrainEvent, None, None]) -> int:
         """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
         failure: OSError | None = None
         is_complete, is_shown = True, self.is_first
         # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes temporary files.
-        with ExitStack() as last, closing(events), ExitStack() as stack:
+        with ExitStack() as last, closing(stream), ExitStack() as stack:
             last.callback(self._close_bar)
             stack.enter_context(using(_Planning(self)))
-            for event in events:
+            for event in stream:
                 # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
                 self.signals.defers = True
-                if isinstance(event, StartEvent):
+                if isinstance(event, events.StartEvent):
                     stack.enter_context(using(Progress()))  # The text is read; training has a bar of its own.
-                elif isinstance(event, DoneEvent):
+                elif isinstance(event, events.DoneEvent):
                     is_complete = event.is_complete
                 try:
                     if is_shown:
@@ -142,10 +133,10 @@ class TrainingView:
         # The signal may have reached another process only.
         return 0 if is_complete else 128 + (self.signals.number or self._launched.stop_signal or signal.SIGTERM)
 
-    def _draw(self, event: TrainEvent) -> None:
-        if isinstance(event, StartEvent):
+    def _draw(self, event: events.TrainEvent) -> None:
+        if isinstance(event, events.StartEvent):
             event = replace(event, notes=tuple(map(with_flags, event.notes)))
-        elif isinstance(event, WarningEvent):
+        elif isinstance(event, events.WarningEvent):
             event = replace(event, message=with_flags(event.message))
         if self.show_as_json:
             print_json(event.to_json())
@@ -159,7 +150,7 @@ class TrainingView:
         if self._bar is not None:
             self._bar.close()
 
-    def _show_start(self, event: StartEvent) -> None:
+    def _show_start(self, event: events.StartEvent) -> None:
         self._start, config = event, event.config
         if event.first_step:  # As `charrnn runs` adds them up.
             losses = MetricsLog(Path(event.run) / "metrics.jsonl").losses([])
@@ -199,7 +190,7 @@ class TrainingView:
         epochs = num_steps * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
         return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.2f}"
 
-    def _show_step(self, event: StepEvent) -> None:
+    def _show_step(self, event: events.StepEvent) -> None:
         self._losses.append(event.train_nats)
         self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
@@ -209,7 +200,7 @@ class TrainingView:
         if event.step == self._bar.total or (every and event.step % every == 0):
             self._bar.set_postfix_str("validating ...")
 
-    def _show_evaluation(self, event: EvaluationEvent) -> None:
+    def _show_evaluation(self, event: events.EvaluationEvent) -> None:
         minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
         train_nats = sum(self._losses) / len(self._losses) if self._losses else float("nan")
         values = asdict(event) | {"epochs": self._epochs(event.step), "train_nats": train_nats}
@@ -221,7 +212,7 @@ class TrainingView:
         self._print(row + (BEST if event.is_best else ""), soft_wrap=True)
         self._losses.clear()
 
-    def _show_sample(self, event: SampleEvent) -> None:
+    def _show_sample(self, event: events.SampleEvent) -> None:
         self._print(f"--- sample at step {event.step:,}:", style="dim")
         if self._start is not None and event.step < EARLY_SHARE * self._start.num_steps:
             self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
@@ -229,11 +220,11 @@ class TrainingView:
         self._print("\n".join(printable(event.text).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
 
-    def _show_warning(self, event: WarningEvent) -> None:
+    def _show_warning(self, event: events.WarningEvent) -> None:
         # A program that reads stderr finds a warning on one line.
         self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
 
-    def _show_done(self, event: DoneEvent) -> None:
+    def _show_done(self, event: events.DoneEvent) -> None:
         self._close_bar()
         if self._console is not None:
             folder = Path(event.run)
@@ -276,7 +267,7 @@ def readable(text: str) -> str:
     return re.sub("·+", "·", "".join(shown))
 
 
-def _best_loss(event: DoneEvent) -> str:
+def _best_loss(event: events.DoneEvent) -> str:
     """Return the best validation loss and its step, which commands use."""
     if event.best_nats is None:
         return ""
@@ -284,7 +275,7 @@ def _best_loss(event: DoneEvent) -> str:
     return f"{best}." if event.best_step == event.step else f"{best},\nwhich every command uses."
 
 
-def is_too_short_to_score(start: "StartEvent") -> bool:
+def is_too_short_to_score(start: events.StartEvent) -> bool:
     """Return whether the validation text has too few characters for `visualize` to score cells."""
     from charrnn.cells.scores import MIN_TEXT
 

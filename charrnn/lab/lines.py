@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.cli.flags import with_flags
-from charrnn.cli.streams import print_json, result_console
+from charrnn.cli.streams import print_json, result_console, with_flags
 from charrnn.errors import Message, UsageError, counted, named
 from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, Listing, check_comparable, distinct_names
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges

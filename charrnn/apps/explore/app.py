@@ -34,8 +34,7 @@ from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellFindings, CellPassage, CellScore
 from charrnn.cells.trace import Trace, trace_text
 from charrnn.cells.values import extreme_passages, number_sentences, read_passages
-from charrnn.cli.flags import with_flags
-from charrnn.cli.streams import printable
+from charrnn.cli.streams import printable, with_flags
 from charrnn.model.registry import cell_type
 from charrnn.text.encoded import EncodedText
 from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures

@@ -6,23 +6,26 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.flags import with_flags
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import print_json, printable, result_console
-from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, parse_settings
+from charrnn.cli.streams import print_json, printable, result_console, with_flags
+from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, configure, parse_settings
 from charrnn.config import Config
 from charrnn.errors import Message, UsageError, counted
+from charrnn.lazy import LazyModule
 from charrnn.options import Option
-from charrnn.scale.sweep import plan
-from charrnn.scale.sweep import sweep as sweeping
-from charrnn.settings import merge_settings, read_recipe
+
+if TYPE_CHECKING:
+    from charrnn.scale.sweep import plan
+    from charrnn.scale.sweep import sweep as sweeping
+else:
+    plan, sweeping = (LazyModule(f"charrnn.scale.sweep.{name}") for name in ("plan", "sweep"))
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
@@ -93,11 +96,9 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
 
     Raises UsageError that names the option or the --set at fault.
     """
-
-    recipe = values[RECIPE.flag]
     texts: dict[str, str] = {}
 
-    def parse(name: str, text: str | list[str]) -> plan.Axis:
+    def parse(name: str, text: str | list[str]) -> "plan.Axis":
         new = text if isinstance(text, str) else ",".join(text)
         texts[name] = f"{texts[name]},{new}" if name in texts else new
         return plan.parse_axis(name, texts[name])
@@ -105,10 +106,7 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     first = {name: axis[0] for name, axis in given.items()}
-    if corpus:
-        first["corpus"] = tuple(corpus)
-    file = read_recipe(recipe) if recipe is not None else None
-    config, _ = merge_settings(flags=first, file=file, file_name=recipe or "", environment=os.environ)
+    config, _ = configure(corpus, first, values[RECIPE.flag])
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
     default = Config()
     return replace(config, **{name: getattr(default, name) for name in axes}), axes
@@ -126,7 +124,7 @@ class SweepView:
         """How far each run has come, from 0 to 1."""
         self._num_runs = self._num_ended = 0
 
-    def show(self, events: Generator[sweeping.AnySweepEvent, None, None]) -> sweeping.SweepReport:
+    def show(self, events: "Generator[sweeping.AnySweepEvent, None, None]") -> "sweeping.SweepReport":
         """Show all events; return the table."""
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
@@ -148,7 +146,7 @@ class SweepView:
                 self._bar.close()
         raise AssertionError("a sweep ends with its table")
 
-    def _show_start(self, event: sweeping.SweepStartEvent) -> None:
+    def _show_start(self, event: "sweeping.SweepStartEvent") -> None:
         self._num_runs = event.num_runs
         done = f", {event.num_finished} of them finished" if event.num_finished else ""
         threads = counted(event.threads, "thread")
@@ -156,7 +154,7 @@ class SweepView:
         self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
         self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
-    def _show_end(self, event: sweeping.RunEndEvent) -> None:
+    def _show_end(self, event: "sweeping.RunEndEvent") -> None:
         run = event.run
         self._num_ended += 1
         self._advance(run.name, 1.0)
@@ -173,7 +171,7 @@ class SweepView:
     def _print(self, text: str, **style: Any) -> None:
         print_above_bars(self._console, printable(text), soft_wrap=True, **style)
 
-    def explain(self, report: sweeping.SweepReport) -> None:
+    def explain(self, report: "sweeping.SweepReport") -> None:
         """Print what limits the table, and the next commands."""
         if self._console is None:
             return

@@ -11,16 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import (
-    BUDGETS,
-    FIELD_NAMES,
-    MODEL_FIELDS,
-    REMOVED_FIELDS,
-    WIDTHS,
-    Config,
-    check_field_name,
-    parse_value,
-)
+from charrnn import config as fields
+from charrnn.config import FIELD_NAMES, REMOVED_FIELDS, Config, check_field_name, parse_value
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
 from charrnn.runs.reader import SWEEP
@@ -37,7 +29,10 @@ TEXT_FIELDS = (
     *("alphabet", "encoding", "order", "order_seed", "min_count", "split", "documents", "column", "validation_chars"),
 )
 """Fields that change which characters a run is validated on, or how they are counted."""
-UNPAIRED_FIELDS = (*MODEL_FIELDS, *WIDTHS, *TEXT_FIELDS, *BUDGETS, "init_from", "device", "precision", "num_lanes")
+UNPAIRED_FIELDS = (
+    *(*fields.MODEL_FIELDS, *fields.WIDTHS, *fields.BUDGETS, *TEXT_FIELDS),
+    *("init_from", "device", "precision", "num_lanes"),
+)
 """Fields of which other values give other initial weights or other batches, so that a seed has nothing in common."""
 
 
