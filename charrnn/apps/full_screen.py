@@ -20,7 +20,7 @@ from textual.widgets import Input, Static
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import printable, with_flags
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.progress import CallbackProgress, Task, using
+from charrnn.progress import CallbackProgress, Cancelled, Task, using
 
 Result = TypeVar("Result")
 """What an interface returns once it is closed by its keys."""
@@ -40,10 +40,6 @@ def bind_all(rows: Sequence[Keys]) -> list[BindingType]:
     return [binding for _, _, actions in rows for binding in bind(actions)]
 
 
-class Stopped(Exception):
-    """Raised in a job that is not wanted any more, to end it."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """Something that is computed beside the interface; of the jobs of a kind, the last one counts."""
@@ -53,7 +49,7 @@ class Job:
     _work: "Work"
 
     def pause(self) -> None:
-        """Let newer jobs run first; to be called often. Raises Stopped if the job is not wanted any more."""
+        """Let newer jobs run first; to be called often. Raises Cancelled if the job is not wanted any more."""
         self._work.take_turn(self)
 
     def show(self, function: Callable[..., object], *arguments: Any) -> None:
@@ -68,7 +64,7 @@ class Work:
     """
 
     def __init__(self, call_later: Callable[..., object], on_failure: Callable[[Exception], object]) -> None:
-        """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
+        """Call `on_failure` with what a job raises, except Cancelled, in the job's thread."""
         self.call_later, self._on_failure = call_later, on_failure
         self._changed = threading.Condition()
         self._jobs: list[Job] = []
@@ -105,14 +101,14 @@ class Work:
         return not self._is_closed and self._latest.get(job.kind) is job
 
     def take_turn(self, job: Job) -> None:
-        """Return once no other job runs and all newer ones have ended. Raises Stopped if it is not wanted any more."""
+        """Return once no other job runs and all newer ones have ended. Raises Cancelled if it is not wanted."""
         if self._running is self._jobs[-1] is job and self.is_wanted(job):
             return
         with self._changed:
             self._yield_turn(job)
             self._changed.wait_for(lambda: not self.is_wanted(job) or (self._running is None and self._jobs[-1] is job))
             if not self.is_wanted(job):
-                raise Stopped
+                raise Cancelled
             self._running = job
 
     def _yield_turn(self, job: Job) -> None:
@@ -124,7 +120,7 @@ class Work:
         try:
             self.take_turn(job)
             job.compute(job)
-        except Stopped:
+        except Cancelled:
             pass
         except Exception as error:  # of a worker thread: raised again where the command ends
             self._on_failure(error)
@@ -172,7 +168,7 @@ class FullScreenApp(App[Result]):
         # The terminal's own colours, so that text without a value looks as it does everywhere else.
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
-        self._is_end_asked: Callable[[], bool] = lambda: False
+        self._signals = Signals()
         self._failure: Exception | None = None
         # An interface that has ended has no widgets any more.
         self.work = Work(lambda function: self.call_later(lambda: self.is_running and function()), self.fail)
@@ -192,7 +188,7 @@ class FullScreenApp(App[Result]):
 
     def on_mount(self) -> None:
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""
-        self.set_interval(SIGNAL_POLL, self._end_if_asked)
+        self.set_interval(SIGNAL_POLL, lambda: self._signals.number and self.exit())
 
     def run_until_signal(self, signals: Signals) -> Result | None:
         """Run until the interface is closed or a signal arrives; return None unless its keys closed it.
@@ -201,7 +197,7 @@ class FullScreenApp(App[Result]):
         """
         # Textual would print where it was interrupted.
         signals.is_quiet = signals.defers = True
-        self._is_end_asked = lambda: signals.number != 0
+        self._signals = signals
         result = self.run()
         self.finish()
         return result
@@ -245,10 +241,6 @@ class FullScreenApp(App[Result]):
         """Close the interface for an error in another thread, which calls this; `finish` raises it."""
         self._failure = error
         self.call_later(self.exit)
-
-    def _end_if_asked(self) -> None:
-        if self._is_end_asked():
-            self.exit()
 
 
 class Question(ModalScreen[None]):

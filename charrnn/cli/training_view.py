@@ -80,7 +80,6 @@ class TrainingView:
         signals.is_quiet = self.quiet or launched.is_supervised
         self.show_as_json = show_as_json
         self._console: Any = None if self.quiet or show_as_json else result_console(stderr=True)
-        self._is_stop_passed_on = False
         self._bar: Any = None
         self._start: events.StartEvent | None = None
         self._seconds_before = 0.0
@@ -98,8 +97,7 @@ class TrainingView:
         """Return whether training should stop: a signal asked for it, or nobody reads the output."""
         if self._launched.is_orphan:
             self.signals.number = self.signals.number or signal.SIGTERM
-        if self.signals.number and not self._is_stop_passed_on:
-            self._is_stop_passed_on = True
+        if self.signals.number:
             self._launched.announce_stop(self.signals.number)
         return self.signals.number != 0
 

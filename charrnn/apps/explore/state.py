@@ -62,10 +62,8 @@ class TracedText(_Text):
         return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
 
     def guesses(self) -> list[tuple[str, float]]:
-        if self.trace is None:
-            return []
-        (guesses,) = self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))
-        return guesses
+        here = slice(self.cursor, self.cursor + 1)
+        return [] if self.trace is None else self.model.guesses(self.trace, here)[0]
 
 
 class TypedText(_Text):

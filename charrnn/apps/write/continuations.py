@@ -137,7 +137,6 @@ class Continuations:
         self._stepper, self._vocab, self._end_id = generator.int8_stepper, generator.vocab, generator.config.end_id
         self._banned = sampling.undrawable_ids(self._vocab, self._end_id)
         self._primed, self.options, self._before = primed, options, before
-        self._until = options.until
         self._seen: set[str] = set()
         self._num_offers = self._num_streams = 0
 
@@ -167,7 +166,7 @@ class Continuations:
         new: list[Continuation] = []
         for candidate in candidates:
             key = candidate.text
-            if self._until != "line":  # a reader does not see where a line is folded
+            if self.options.until != "line":  # a reader does not see where a line is folded
                 key = re.sub(r"\s+", " ", key)
             if len(new) < most and key.strip() and key not in self._seen:
                 self._seen.add(key)
@@ -178,7 +177,7 @@ class Continuations:
         """Return what a beam search finds, best first."""
         options = SearchOptions(
             width=width,
-            length=min(MAX_CHARS[self._until], MAX_BEAM_CHARS),
+            length=min(MAX_CHARS[self.options.until], MAX_BEAM_CHARS),
             mode=mode,
             seed=self.options.seed + self._num_offers,
             # The most likely long texts say the same words again and again.
@@ -199,8 +198,7 @@ class Continuations:
         found = []
         for beam in search.beams:
             is_complete = beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0
-            length = len(beam.ids) - beam.stop_length
-            found.append(self._continuation(beam.ids[:length], beam.logprobs[:length], mode, is_complete))
+            found.append(self._continuation(beam.ids, beam.logprobs, mode, beam.stop_length if is_complete else -1))
         return sorted(found, key=lambda one: -one.logprob)
 
     def _sample(self, on_step: Callable[[], object]) -> list[Continuation]:
@@ -209,7 +207,7 @@ class Continuations:
         seeds = [self.options.seed + stream * sampling.NUM_SEEDS for stream in streams]
         self._num_streams += _ROWS
         shaping = Shaping(temperature=self.options.temperature, banned=self._banned)
-        length = MAX_CHARS[self._until]
+        length = MAX_CHARS[self.options.until]
         blocks = sampling.sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length)
         ids: list[list[int]] = [[] for _ in seeds]
         logprobs: list[list[float]] = [[] for _ in seeds]
@@ -224,25 +222,25 @@ class Continuations:
                         cuts[row] = 1 if id == self._end_id else self._cut(ids[row])
             if min(cuts) >= 0:
                 break
-        found = []
-        for one, values, cut in zip(ids, logprobs, cuts, strict=True):
-            num = len(one) - max(0, cut)
-            found.append(self._continuation(one[:num], values[:num], "sample", cut >= 0))
-        return found
+        return [self._continuation(*row, "sample", cut) for *row, cut in zip(ids, logprobs, cuts, strict=True)]
 
     def _cut(self, ids: Sequence[int]) -> int:
         """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has not ended."""
         text = self._vocab.decode(ids)
-        end = end_of(text, self._until, self._before)
+        end = end_of(text, self.options.until, self._before)
         if end is None or REPLACEMENT in text[end:]:
             return -1
         return len(self._vocab.encode(text[end:]))
 
-    def _continuation(self, ids: Sequence[int], logprobs: Sequence[float], how: str, is_complete: bool) -> Continuation:
-        text = self._vocab.decode(ids).replace("\r\n", "\n")
-        temperature = self.options.temperature if how == "sample" else None
+    def _continuation(self, ids: Sequence[int], logprobs: Sequence[float], how: str, cut: int) -> Continuation:
+        """Make a continuation without the last `cut` ids; -1 if it has not ended."""
+        num_ids = len(ids) - max(0, cut)
         return Continuation(
-            text=text, logprobs=tuple(logprobs), how=how, temperature=temperature, is_complete=is_complete
+            text=self._vocab.decode(ids[:num_ids]).replace("\r\n", "\n"),
+            logprobs=tuple(logprobs[:num_ids]),
+            how=how,
+            temperature=self.options.temperature if how == "sample" else None,
+            is_complete=cut >= 0,
         )
 
 

@@ -22,17 +22,8 @@ from textual.widgets import Static, TextArea
 
 from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, one_line
+from charrnn.apps.write import continuations as assistant
 from charrnn.apps.write import drafts
-from charrnn.apps.write.continuations import (
-    MAX_CHARS,
-    Continuation,
-    ContinuationOptions,
-    Continuations,
-    continue_text,
-    read_as_known,
-    reader_of,
-    substitutions,
-)
 from charrnn.errors import CharRNNError, DataError, UsageError, counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.progress import task
@@ -228,18 +219,18 @@ class DraftScreen(Screen[None]):
 
     app: "Writer"
 
-    def __init__(self, model: Model, draft: drafts.Draft, options: ContinuationOptions) -> None:
+    def __init__(self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions) -> None:
         """Edit a draft."""
         super().__init__()
         self.model, self.file, self.options = model, draft, options
         self.editor = Editor(draft.text, self._press, self.say)
         self.note = ""
         """What the model reads as something else."""
-        self.offered: list[Continuation] = []
+        self.offered: list[assistant.Continuation] = []
         """The continuations that are shown."""
         self.is_looking = False
         """Whether continuations are being looked for."""
-        self._continuations: Continuations | None = None
+        self._continuations: assistant.Continuations | None = None
 
     @property
     def is_unsaved(self) -> bool:
@@ -295,7 +286,7 @@ class DraftScreen(Screen[None]):
         def search(job: Job) -> None:
             if (continuations := known) is None:
                 with task("reading the draft", len(text)) as advance:
-                    continuations = continue_text(model, text, options, on_read=advance)
+                    continuations = assistant.continue_text(model, text, options, on_read=advance)
             job.show(self.say, LOOKING)
             offered = continuations.take(on_step=job.pause)
             if not offered:
@@ -307,7 +298,7 @@ class DraftScreen(Screen[None]):
         self._show()
         self.app.measure(OFFERS, search, self.say, self._end_search)
 
-    def _offer(self, continuations: Continuations, offered: list[Continuation]) -> None:
+    def _offer(self, continuations: assistant.Continuations, offered: list[assistant.Continuation]) -> None:
         self._continuations, self.offered = continuations, offered
 
     def _end_search(self, message: str) -> None:
@@ -359,7 +350,7 @@ class DraftScreen(Screen[None]):
 
     def action_until(self) -> None:
         """Continue to the next of word, line and sentence."""
-        words = [*MAX_CHARS]
+        words = [*assistant.MAX_CHARS]
         self._change(until=words[(words.index(self.options.until) + 1) % len(words)])
 
     def action_temperature(self) -> None:
@@ -382,8 +373,9 @@ class DraftScreen(Screen[None]):
         model, text = self.model, self.editor.draft
 
         def measure(job: Job) -> None:
-            job.show(self._take_note, drafts.describe_reading(substitutions(model.vocab, text), model.name))
-            reader_of(model).state_after(read_as_known(model.vocab, text), lambda num_chars: job.pause())
+            job.show(self._take_note, drafts.describe_reading(assistant.substitutions(model.vocab, text), model.name))
+            ids = assistant.read_as_known(model.vocab, text)
+            assistant.reader_of(model).state_after(ids, lambda num_chars: job.pause())
 
         # A message of something else stays if there is no error.
         self.app.measure(NOTES, measure, lambda message: self.say(message) if message else None)
@@ -456,7 +448,7 @@ class DraftScreen(Screen[None]):
         self.app.exit(True)
 
 
-def offer_table(offered: Sequence[Continuation], console: Console, width: int) -> Table:
+def offer_table(offered: Sequence[assistant.Continuation], console: Console, width: int) -> Table:
     """List continuations by number for a screen of so many columns, each on two lines at most."""
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
     for style in ("bold", "", ""):
@@ -476,7 +468,7 @@ class Writer(FullScreenApp[bool]):
     COMMAND = "write"
     CSS_PATH = ["../full_screen.tcss", "screen.tcss"]  # noqa: RUF012
 
-    def __init__(self, model: Model, draft: drafts.Draft, options: ContinuationOptions) -> None:
+    def __init__(self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions) -> None:
         """Edit a draft with continuations by a model."""
         super().__init__()
         self.draft_screen = DraftScreen(model, draft, options)
