@@ -188,7 +188,7 @@ class FullScreenApp(App[Result]):
 
     def on_mount(self) -> None:
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""
-        self.set_interval(SIGNAL_POLL, lambda: self._signals.number and self.exit())
+        self.set_interval(SIGNAL_POLL, lambda: self.exit() if self._signals.number else None)
 
     def run_until_signal(self, signals: Signals) -> Result | None:
         """Run until the interface is closed or a signal arrives; return None unless its keys closed it.

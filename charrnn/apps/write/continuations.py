@@ -222,7 +222,8 @@ class Continuations:
                         cuts[row] = 1 if id == self._end_id else self._cut(ids[row])
             if min(cuts) >= 0:
                 break
-        return [self._continuation(*row, "sample", cut) for *row, cut in zip(ids, logprobs, cuts, strict=True)]
+        rows = zip(ids, logprobs, cuts, strict=True)
+        return [self._continuation(chosen, values, "sample", cut) for chosen, values, cut in rows]
 
     def _cut(self, ids: Sequence[int]) -> int:
         """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has not ended."""
