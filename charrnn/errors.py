@@ -48,8 +48,8 @@ class Message(str):
 
 
 def install_command(extra: str = "") -> str:
-    """Return the command that installs charrnn, with the packages of an extra, in the folder of its pyproject.toml."""
-    return f"pip install -c constraints.txt -e '.[{extra}]'" if extra else "pip install -c constraints.txt -e ."
+    """Return the command that installs the packages that charrnn, or an extra of it, needs: also beside a clone."""
+    return f"pip install 'charrnn-lab[{extra}]'" if extra else "pip install charrnn-lab"
 
 
 def counted(num: int, noun: str) -> str:

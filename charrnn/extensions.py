@@ -53,7 +53,8 @@ class Plugin:
     @property
     def is_own(self) -> bool:
         """Whether it is a part of charrnn itself."""
-        return self.entry_point.value.startswith("charrnn.") and self.package.split()[0] == "charrnn"
+        # The package had the second name before its first release.
+        return self.entry_point.value.startswith("charrnn.") and self.package.split()[0] in ("charrnn-lab", "charrnn")
 
     def load(self) -> object:
         """Import and return the object. Raises UsageError, which names the package, if that fails."""
@@ -222,10 +223,10 @@ def _import(plugin: Plugin, name: str) -> ModuleType | None:
 
 @cache
 def _rooms() -> tuple[tuple[Plugin, ModuleType], ...]:
-    """Import the packages and modules that entry points of GROUP name, those of charrnn first."""
+    """Import the packages and modules that entry points of GROUP name, those of charrnn first, each one once."""
     plugins = sorted(scan_plugins(GROUP, "extension"), key=lambda plugin: not plugin.is_own)
-    rooms = ((plugin, _import(plugin, plugin.entry_point.value)) for plugin in plugins)
-    return tuple((plugin, room) for plugin, room in rooms if room is not None)
+    rooms = {plugin.entry_point.value: (plugin, _import(plugin, plugin.entry_point.value)) for plugin in plugins}
+    return tuple((plugin, room) for plugin, room in rooms.values() if room is not None)
 
 
 @cache

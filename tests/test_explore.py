@@ -569,7 +569,7 @@ def test_off_a_terminal_and_without_textual_it_says_so(
     ran = command(name)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: charrnn {name} needs the package textual.")
-    assert ran.err.endswith("pip install -c constraints.txt -e .\n")
+    assert ran.err.endswith("pip install charrnn-lab\n")
 
 
 def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ from fixture_types import Process
 import charrnn
 from charrnn import extensions
 from charrnn.api import Model
+from charrnn.errors import install_command
 from charrnn.extensions import GROUP, PackageFunction, commands, find_function
 
 ROOM = """
@@ -102,6 +103,22 @@ def test_a_room_that_cannot_be_used_is_named_and_breaks_no_command(
     assert run(["--help"]) == 0 and run(["greet"]) == 2 and "explore" in commands()
     named = f"(?m)^warning: The extension 'a_room' of the package a-room 1.0 {reason}"
     assert len(re.findall(named, capsys.readouterr().err)) == 2
+
+
+def test_the_rooms_of_an_installation_under_the_former_name_count_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from charrnn.cli.app import run
+
+    name = (Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8").split('name = "')[1].split('"')[0]
+    for package in {name, "charrnn"}:
+        folder = install(tmp_path / package, package, f"[{GROUP}]\napps = charrnn.apps\n")
+        monkeypatch.syspath_prepend(str(folder))
+    forget()
+    assert run(["--help"]) == 0 and "warning" not in capsys.readouterr().err and name in install_command()
+    assert [(plugin.is_own, room.__name__) for plugin, room in extensions._rooms()].count((True, "charrnn.apps")) == 1
+    monkeypatch.undo()
+    forget()
 
 
 def test_unknown_names_are_no_attributes() -> None:

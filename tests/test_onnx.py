@@ -195,7 +195,7 @@ def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_con
         patch.setattr("charrnn.views.export.find_spec", lambda name: None)
         refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert refused.code == 2 and "a.onnx: a .onnx needs the package onnx." in refused.err
-    assert refused.err.endswith("pip install -c constraints.txt -e '.[onnx]'\n")
+    assert refused.err.endswith("pip install 'charrnn-lab[onnx]'\n")
     assert not (tmp_path / "a.onnx").exists()
     monkeypatch.setattr("charrnn.apps.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, tmp_path / "a.onnx", "--json")

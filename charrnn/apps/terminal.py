@@ -57,9 +57,7 @@ def check_full_screen(command: str, instead: str) -> None:
     That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
     """
     if find_spec("textual") is None:
-        raise UsageError(
-            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: {install_command()}"
-        )
+        raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
     if os.environ.get("TERM") == "dumb":
         raise UsageError(f"{command} moves the cursor, which a terminal with TERM=dumb cannot do.\n{instead}")
     if not fills_terminal():

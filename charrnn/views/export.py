@@ -153,7 +153,7 @@ def find_format(path: Path, formats: Mapping[str, ExportFormat] = FORMATS) -> Ex
         raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
     if found.module and find_spec(found.module) is None:
         raise UsageError(
-            f"{path}: a {found.suffix} needs the package {found.module}. In the folder of charrnn's pyproject.toml: "
+            f"{path}: a {found.suffix} needs the package {found.module}. Install it: "
             f"{install_command(found.extra)}\n{found.instead.format(stem=path.with_suffix(''))}".rstrip()
         )
     return found
