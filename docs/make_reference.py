@@ -249,6 +249,8 @@ def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
     default_text = "none" if default in (None, ()) else f"`{shown}`"
     # The default is allowed, so it is not repeated.
     allowed = allowed_values(name).removesuffix(", or null" if default is None else f", or {shown}")
+    if name in ("cell", "depth"):
+        return item(names, f"{text} Default {default_text}; [values](#{name}s).")
     values = words_of(allowed.removeprefix("one of "))
     if allowed == "true or false" or {*values} <= {*words_of(text), shown}:
         return item(names, f"{text} Default {default_text}.")
