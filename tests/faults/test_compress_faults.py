@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.apps.compress import command as commands
 from charrnn.apps.compress import container
-from charrnn.apps.compress.command import coder_of
+from charrnn.apps.compress.command import coder_of, compress_text
 from charrnn.errors import CharRNNError, CheckpointError, DataError
 
 Command = Callable[..., Ran]
@@ -58,6 +59,19 @@ def test_files_become_compressed_ones_and_come_back(command: Command, gru: Train
     assert ran.code == 4 and not Path("none").exists(), "there is no run in this folder"
 
 
+def test_of_several_files_those_are_converted_that_can_be(command: Command, gru: TrainedRun, tmp_path: Path) -> None:
+    Path("b").write_bytes(b"")
+    ran = command("compress", gru.path, "missing", "b", "away", "--with-model")
+    assert (ran.code, ran.out, ran.err.count("No such file")) == (3, "b.crnn\n", 2), ran.err
+    assert ran.err.splitlines()[-1] == "error: 2 of 3 files failed."
+    Path("b").write_bytes(TEXT)
+    shutil.copytree(gru.path, "copy")
+    for weights in Path("copy").glob("step-*[1-9]/model.safetensors"):
+        weights.write_bytes(b"cut")
+    assert "model.safetensors is damaged" in command("compress", "copy", "b", "--quiet", "--force").err
+    assert "%" not in command("compress", gru.path, "b", "--with-model", "--force").err, "more than ten times as large"
+
+
 def test_no_file_that_is_read_is_replaced_and_a_device_is_no_file(command: Command, gru: TrainedRun) -> None:
     Path("two").write_bytes(TEXT)
     Path("two.crnn").write_bytes(b"text")
@@ -71,11 +85,9 @@ def test_no_file_that_is_read_is_replaced_and_a_device_is_no_file(command: Comma
 
 def test_streams_are_read_and_written(gru: TrainedRun, tmp_path: Path) -> None:
     """In processes, because pytest replaces the streams of this one."""
-    call = [sys.executable, "-m", "charrnn"]
     script = 'p="$1"; shift; "$p" -m charrnn compress "$1" - -o - | "$p" -m charrnn decompress "$1" - -o -'
-    ran = subprocess.run(
-        ["sh", "-c", script, "sh", call[0], str(gru.path)], input=TEXT, capture_output=True, env=clean_environment()
-    )
+    call = ["sh", "-c", script, "sh", sys.executable, str(gru.path)]
+    ran = subprocess.run(call, input=TEXT, capture_output=True, env=clean_environment())
     assert ran.stdout == TEXT, ran.stderr
 
 
@@ -87,7 +99,11 @@ def test_streams_are_read_and_written(gru: TrainedRun, tmp_path: Path) -> None:
         (["compress", "RUN", "folder"], 3, "cannot read folder: Is a directory"),
         (["compress", "RUN", "a", "b", "-o", "c"], 2, "there are 2"),
         (["compress", "RUN", "-", "-"], 2, "once"),
-        (["compress", "RUN", "a", "-o", "folder"], 2, "folder is a folder"),
+        (["compress", "RUN", "a", "-o", "folder"], 2, "'folder' is a folder"),
+        (["compress", "RUN", "a", "-o", "new/"], 2, "'new/' is a folder or no name of a file"),
+        (["compress", "RUN", "a", "-o", ""], 2, "'' is a folder or no name of a file"),
+        (["compress", "RUN", "a\0", "-o", "c"], 3, "cannot read a"),
+        (["compress", "RUN", "a\0"], 2, "no name of a file"),
         (["compress", "RUN", "a", "-o", "./a"], 2, "./a is the file that is read"),
         (["compress", "RUN", "a", "-o", "b"], 2, "b exists"),
         (["compress", "RUN", "a", "-o", "no/b"], 1, "cannot write no/b"),
@@ -173,6 +189,19 @@ def test_of_a_damaged_file_the_whole_blocks_are_salvaged(
         assert ran.code == 3 and "block 1 (12 bytes from byte 0)" in ran.err and "besides was written" in ran.err
         assert Path("a").read_bytes() == b"".join(whole)
         Path("a").unlink()
+
+
+def test_a_damaged_header_keeps_nothing_from_being_salvaged(command: Command, model: Model, gru: TrainedRun) -> None:
+    whole = compress_text(model, TEXT, with_model=True)
+    table = len(whole) - len(model.compress(TEXT)) + 46
+    for at in (0, 7, 8, 40, len(whole) // 2, table - 1, table + 1):
+        Path("a.crnn").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        ran = command("decompress", gru.path, "a.crnn", "--salvage", "--force")
+        assert ran.code == 3 and "1 part of a.crnn could not be restored" in ran.err, ran.err
+        assert Path("a").read_bytes() == (TEXT if at < table else b"")
+        assert ("the table before block 1 has changed, and nothing after it" in ran.err) == (at > table)
+    Path("a.crnn").write_bytes(b"other" + whole[5:])
+    assert "was not written by" in command("decompress", gru.path, "a.crnn", "--salvage", "--force").err
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")

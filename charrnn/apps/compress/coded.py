@@ -31,6 +31,7 @@ class CodedLoss(Displayable):
     """The code length of a text: in a file, and computed."""
 
     run: str
+    step: int
     file_bytes: int
     """Size of the file, without the model."""
     num_rows: int
@@ -54,7 +55,8 @@ class CodedLoss(Displayable):
     def view(self) -> Sequence[Table]:
         """Return a table of the sizes and the losses."""
         units = ("bytes", "bits/char", "nats/char")
-        table = plain_table(f"{self.run}: {self.num_chars:,} characters in {self.num_rows:,} rows", *units, right=units)
+        title = f"{self.run}@{self.step}: {self.num_chars:,} characters in {self.num_rows:,} rows"
+        table = plain_table(title, *units, right=units)
         table.add_row("other characters", f"{self.num_escaped:,}")
         table.add_row("file", f"{self.file_bytes:,}")
         for name, size, bpc in (
@@ -97,7 +99,7 @@ def coded(models: Sequence[Any], text: Any = None, *, part: str, precision: str,
     num_computed = int(np.ceil((bits(1) * nats + [_other_bits(row) for row in symbols]) / 8).sum())
     figures = (8 * num_coded / num_chars, bits(float(nats.sum())) / num_chars, loss.bpc)
     counts = (len(rows), num_chars, sum(map(len, symbols)) - num_chars, num_coded, num_computed)
-    return CodedLoss(model.name, len(file), *counts, *figures, num_coded / num_computed - 1)
+    return CodedLoss(model.name, model.step, len(file), *counts, *figures, num_coded / num_computed - 1)
 
 
 def _char_nats(coder: RowCoder, rows: Sequence[Symbols]) -> Float64Array:

@@ -6,8 +6,9 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -15,8 +16,8 @@ import typer
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.streams import print_json, print_path, warn
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.cli.streams import print_error, print_json, print_path, warn, with_flags
+from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
 from charrnn.files import behind_links, convert_os_errors, replacing
 from charrnn.lazy import LazyModule
@@ -49,11 +50,11 @@ def count_chars(data: bytes) -> int:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Convert an OSError into a DataError about the file that is read."""
+    """Convert an OSError, or the ValueError of a name with a null character, into a DataError."""
     try:
         yield
-    except OSError as error:
-        raise DataError(f"cannot read {name}: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 class _Source:
@@ -73,6 +74,10 @@ class _Source:
         return data
 
 
+Converter = Callable[[_Source, list[DataError]], Iterator[bytes]]
+"""Yields the parts of a file that is written; it adds the errors of what it leaves out to the list."""
+
+
 @contextmanager
 def _opened(name: str) -> Iterator[_Source]:
     """Open a file, or standard input. Raises DataError."""
@@ -90,16 +95,17 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
     Raises UsageError for a cell type that could compute other numbers on another machine.
     """
     container.check_portable(model.config)
+    container.check_weights(model.tensors, model.name)
     stepper = model.generator.int8_stepper
     return rows.RowCoder(stepper, model.vocab), container.digest_of(model.config, model.vocab, stepper)
 
 
-def header_of(model: Model, digest: bytes, *, with_model: bool) -> container.Header:
-    """Return the header of a file, with or without the model."""
-    stepper = model.generator.int8_stepper
-    return container.Header(
-        digest, packed_model.pack_model(model.config, model.vocab, model.tensors, stepper) if with_model else b""
-    )
+def compressor_of(model: Model, *, with_model: bool) -> Callable[..., Iterator[bytes]]:
+    """Return `container.compress` for files of a model, which includes it or not. Raises as `coder_of` does."""
+    coder, digest = coder_of(model)
+    parts = model.config, model.vocab, model.tensors, coder.stepper
+    packed = packed_model.pack_model(*parts) if with_model else b""
+    return partial(container.compress, coder, container.Header(digest, packed))
 
 
 def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> bytes:
@@ -108,8 +114,7 @@ def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> byt
     With the same model, `decompress` restores them on every machine. Raises UsageError for a cell type that could
     compute other numbers on another machine.
     """
-    coder, digest = coder_of(model)
-    return b"".join(container.compress(coder, header_of(model, digest, with_model=with_model), io.BytesIO(data)))
+    return b"".join(compressor_of(model, with_model=with_model)(io.BytesIO(data)))
 
 
 def decompress_text(model: Model, data: bytes) -> bytes:
@@ -117,11 +122,15 @@ def decompress_text(model: Model, data: bytes) -> bytes:
 
     Raises DataError for damaged data, CheckpointError for those of another model.
     """
-    source = io.BytesIO(data)
-    header = container.read_header(source, "the data")
+    source, name = io.BytesIO(data), "the data"
+    coder = _coder_for(container.read_header(source, name), model, name)
+    return b"".join(container.decompress(coder, source, name))
+
+
+def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
     coder, digest = coder_of(model)
-    container.check_model(header, digest, "the data", model.name)
-    return b"".join(container.decompress(coder, source, "the data"))
+    container.check_model(header, digest, name, model.name)
+    return coder
 
 
 def compress(
@@ -145,14 +154,10 @@ def compress(
         raise UsageError("compress takes RUN FILE: the run whose model compresses, and a file.")
     run, *names = arguments
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
-    targets = _targets(names, output, defaults, force=force, as_json=json)
-    model = load_model(run, quiet=quiet)
-    coder, digest = coder_of(model)
-    header = header_of(model, digest, with_model=with_model)
-    for name, target in zip(names, targets, strict=True):
-        with _opened(name) as source:
-            parts = container.compress(coder, header, source, source.num_bytes)
-            _write(parts, target, source, restores=False, as_json=json, quiet=quiet)
+    files = _files(names, output, defaults, force=force, as_json=json)
+    # Never quiet about a damaged checkpoint in whose place another one is used: only that one restores the files.
+    compressor = compressor_of(load_model(run, quiet=False), with_model=with_model)
+    _convert(files, lambda source, _: compressor(source, source.num_bytes), restores=False, as_json=json, quiet=quiet)
 
 
 def decompress(
@@ -176,39 +181,52 @@ def decompress(
     """
     is_first_file = len(arguments) == 1 or arguments[0] == STREAM or arguments[0].endswith(SUFFIX)
     run, names = (None, arguments) if is_first_file else (arguments[0], arguments[1:])
-    targets = _targets(names, output, [name.removesuffix(SUFFIX) for name in names], force=force, as_json=json)
+    files = _files(names, output, [name.removesuffix(SUFFIX) for name in names], force=force, as_json=json)
     coders: dict[bytes, rows.RowCoder] = {}
-    lost: list[DataError] = []
-    for name, target in zip(names, targets, strict=True):
-        with _opened(name) as source:
-            header = container.read_header(source, name)
-            if header.digest not in coders:
-                coders[header.digest] = _coder_for(header, run, name, quiet=quiet)
-            parts = container.decompress(coders[header.digest], source, name, lost if salvage else None)
-            _write(parts, target, source, restores=True, as_json=json, quiet=quiet)
-    if lost:
-        warn(tuple(error.marked for error in lost), quiet=quiet)
-        raise DataError(f"{counted(len(lost), 'part')} could not be restored; what could be read besides was written.")
+
+    def restore(source: _Source, lost: list[DataError]) -> Iterator[bytes]:
+        name, damage = source.name, lost if salvage else None
+        header = container.read_header(source, name, damage)
+        if (key := header.digest or header.model) not in coders:
+            model = packed_model.unpack_model(header.model, name) if run is None and header.model else None
+            coders[key] = _coder_for(header, model or load_model(run, quiet=quiet), name)
+        return container.decompress(coders[key], source, name, damage)
+
+    _convert(files, restore, restores=True, as_json=json, quiet=quiet)
 
 
-def _coder_for(header: container.Header, run: str | None, name: str, *, quiet: bool) -> rows.RowCoder:
-    """Return what decodes a file: by the run, or the included model, or else the newest run."""
-    model = (
-        packed_model.unpack_model(header.model, name) if run is None and header.model else load_model(run, quiet=quiet)
-    )
-    coder, digest = coder_of(model)
-    container.check_model(header, digest, name, model.name)
-    return coder
+def _convert(files: dict[str, str], convert: Converter, *, restores: bool, as_json: bool, quiet: bool) -> None:
+    """Write what `convert` makes of each file; an error is printed, and raised in the end, if there are several files.
+
+    Raises CharRNNError.
+    """
+    failed: list[CharRNNError] = []
+    for name, target in files.items():
+        lost: list[DataError] = []
+        try:
+            with _opened(name) as source:
+                _write(convert(source, lost), target, source, restores=restores, as_json=as_json, quiet=quiet)
+            warn(tuple(error.marked for error in lost), quiet=quiet)
+            if lost:
+                what = f"{counted(len(lost), 'part')} of {name}"
+                raise DataError(f"{what} could not be restored; what could be read besides was written.")
+        except CharRNNError as error:
+            if len(files) == 1:
+                raise
+            print_error(with_flags(error.message))
+            failed.append(error)
+    if failed:
+        raise type(failed[0])(f"{len(failed)} of {len(files)} files failed.")
 
 
-def _targets(names: list[str], output: str | None, defaults: list[str], *, force: bool, as_json: bool) -> list[str]:
-    """Return where each file is written. Raises UsageError if that cannot be, before anything is computed."""
+def _files(names: list[str], output: str | None, defaults: list[str], *, force: bool, as_json: bool) -> dict[str, str]:
+    """Return each file with where it is written. Raises UsageError if that cannot be, before anything is computed."""
     if output is not None and len(names) > 1:
         raise UsageError(f"{named('output')} names one file, and there are {len(names)}: leave it out.")
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"{twice[0]} is named twice. Name each file once; - is standard input.")
-    targets = defaults if output is None else [output]
-    for name, target in zip(names, targets, strict=True):
+    files = dict(zip(names, defaults if output is None else [output], strict=True))
+    for name, target in files.items():
         if target == STREAM and as_json:
             raise UsageError(f"With --json standard output is for the sizes: give {named('output')}.")
         if target == STREAM:
@@ -216,13 +234,13 @@ def _targets(names: list[str], output: str | None, defaults: list[str], *, force
                 raise UsageError(f"The compressed or restored bytes would fill the terminal: give {named('output')}.")
         elif target == name:
             raise UsageError(f"{name} does not end in {SUFFIX}: name the file to write with {named('output')}.")
-        elif os.path.isdir(target):
-            raise UsageError(f"{target} is a folder. Name a file with {named('output')}.")
+        elif os.path.isdir(target) or not os.path.basename(target) or "\0" in target:
+            raise UsageError(f"{target!r} is a folder or no name of a file. Name a file with {named('output')}.")
         elif os.path.exists(target) and any(os.path.exists(one) and os.path.samefile(one, target) for one in names):
             raise UsageError(f"{target} is the file that is read. Name another one with {named('output')}.")
         elif (os.path.isfile(target) or os.path.islink(target)) and not force:
             raise UsageError(f"{target} exists: name another file with {named('output')}, or give {named('force')}.")
-    return targets
+    return files
 
 
 def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bool, as_json: bool, quiet: bool) -> None:
@@ -247,7 +265,8 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
     if target != STREAM:
         print_path(target)
     if not quiet and bytes_in:
-        sys.stderr.write(f"{bytes_in:,} bytes to {num_written:,} ({num_written / bytes_in:.1%})\n")
+        share = f" ({num_written / bytes_in:.1%})" if num_written < 10 * bytes_in else ""
+        sys.stderr.write(f"{bytes_in:,} bytes to {num_written:,}{share}\n")
 
 
 @contextmanager

@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from operator import ne
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.apps.compress.rows import SYMBOL_BITS, RowCoder
 from charrnn.config import Config
@@ -32,6 +34,8 @@ SIGNATURE = b"\x89CRNN\r\n"
 """The first bytes of a file; like those of PNG they show a transfer that changed line ends."""
 VERSION = 1
 """Version of the files that are written."""
+START = SIGNATURE + bytes([VERSION])
+"""What every file of this version starts with."""
 MAX_ROWS = 64
 """Rows of a segment."""
 ROW_BYTES = 1 << 18
@@ -41,6 +45,8 @@ LEAST_ROW_BYTES = 1 << 14
 9 for its sizes and its CRC-32. That is 0.2 % of what a row of this size takes."""
 NOT_PORTABLE = {"unitary": "its rotations are computed from sines and Fourier transforms"}
 """Cells of the package whose equal results on every machine are not proved, and why."""
+LARGEST_WEIGHT = 1e15
+"""With larger ones a sum could overflow: what then follows is not the same on every machine."""
 MAX_MODEL = 1 << 30
 """Bytes of an included model at most."""
 PIECE = 1 << 20
@@ -57,7 +63,7 @@ class Header(NamedTuple):
     """The beginning of a file."""
 
     digest: bytes
-    """SHA-256 of the model."""
+    """SHA-256 of the model; empty where the header is damaged."""
     model: bytes
     """The included model, as `packed_model` writes it; empty if there is none."""
 
@@ -70,6 +76,13 @@ def check_portable(config: Config) -> None:
             f"The cell of this model is {config.cell}: {reason}, so the file might not open on another machine.\n"
             "Compress with a model of another cell, such as lstm."
         )
+
+
+def check_weights(tensors: Mapping[str, NDArray[Any]], name: str) -> None:
+    """Raise CheckpointError if a weight of the model `name` is so large that a sum could overflow, or is no number."""
+    if not all((np.abs(values) <= LARGEST_WEIGHT).all() for values in tensors.values()):
+        problem = f"{name} has weights beyond {LARGEST_WEIGHT:.0e}, with which sums overflow"
+        raise CheckpointError(f"{problem}: the file might not open on another machine. Use another checkpoint.")
 
 
 def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
@@ -103,8 +116,7 @@ def _with_crc(data: bytes) -> bytes:
 
 def header_to_bytes(header: Header) -> bytes:
     """Return the beginning of a file."""
-    start = SIGNATURE + bytes([VERSION]) + header.digest + bytes([SYMBOL_BITS])
-    return _with_crc(start + _number(len(header.model)) + header.model)
+    return _with_crc(START + header.digest + bytes([SYMBOL_BITS]) + _number(len(header.model)) + header.model)
 
 
 def cut_rows(data: bytes) -> list[bytes]:
@@ -132,6 +144,13 @@ def compress(coder: RowCoder, header: Header, source: Readable, num_bytes: int =
             for row, one in zip(rows, coded, strict=True):
                 yield one + zlib.crc32(one + row).to_bytes(4, "little")
     yield _number(0)
+
+
+def _report(error: DataError, lost: list[DataError] | None) -> None:
+    """Add an error to those of a damaged file; raise it if they are not wanted."""
+    if lost is None:
+        raise error
+    lost.append(error)
 
 
 class _Row(NamedTuple):
@@ -171,25 +190,31 @@ class _Reader:
                 return value
         raise self.damaged(f"a number in {what} is too large")
 
-    def check(self, what: str) -> None:
-        seen = zlib.crc32(self._seen).to_bytes(4, "little")
+    def check(self, what: str, so: str = "") -> None:
+        seen, self._seen = zlib.crc32(self._seen).to_bytes(4, "little"), b""
         if self.take(4, what) != seen:
-            raise self.damaged(f"{what} has changed")
-        self._seen = b""
+            raise self.damaged(f"{what} has changed{so}")
 
-    def header(self) -> Header:
-        if self._source.read(len(SIGNATURE)) != SIGNATURE:
-            raise DataError(f"{self._name} was not written by charrnn compress.")
-        version, self._seen = self.take(1, "its header")[0], SIGNATURE + self._seen
-        if version != VERSION:
-            problem = f"has version {version} of the format, or is damaged: this charrnn reads {VERSION}"
-            raise DataError(f"{self._name} {problem}.")
+    def header(self, lost: list[DataError] | None) -> Header:
+        """Return the header. With `lost` one that is damaged, too, whose errors are added to it."""
+        start, error = self._source.read(len(START)), None
+        if not start.startswith(SIGNATURE):
+            error = DataError(f"{self._name} was not written by charrnn compress.")
+        elif start not in (SIGNATURE, START):
+            problem = f"has version {start[-1]} of the format, or is damaged: this charrnn reads {VERSION}"
+            error = DataError(f"{self._name} {problem}.")
+        if error is not None:
+            _report(error, lost if sum(map(ne, start.ljust(len(START)), START)) == 1 else None)
+        self._seen = START
         digest, bits, size = self.take(32, "its header"), self.take(1, "its header")[0], self.number("its header")
-        if size > MAX_MODEL or bits != SYMBOL_BITS:
+        if size > MAX_MODEL or (bits != SYMBOL_BITS and lost is None):
             raise self.damaged("its header has changed")
         model = self.take(size, "the model that it includes")
-        self.check("its header")
-        return Header(digest, model)
+        try:
+            self.check("its header")
+        except DataError as changed:
+            _report(changed, lost)
+        return Header(b"" if lost else digest, model)
 
     def segment(self, num_before: int) -> tuple[list[_Row], DataError | None]:
         """Return the rows of the next segment, none at the end, and what is wrong after them, if anything."""
@@ -200,7 +225,7 @@ class _Reader:
             sizes = [(self.number(table), self.number(table)) for _ in range(min(num_rows, MAX_ROWS + 1))]
             if not num_rows:
                 return rows, self.damaged("something follows its end") if self._source.read(1) else None
-            self.check(table)
+            self.check(table, ", and nothing after it can be restored")
             if num_rows > MAX_ROWS or any(not coded <= size <= ROW_BYTES + 3 for size, coded in sizes):
                 raise self.damaged(f"{table} has sizes that charrnn does not write")
             for number, (size, num_coded) in enumerate(sizes, num_before + 1):
@@ -211,9 +236,13 @@ class _Reader:
         return rows, None
 
 
-def read_header(source: Readable, name: str) -> Header:
-    """Read the beginning of a file. Raises DataError if it is another file or damaged, or of a newer version."""
-    return _Reader(source, name).header()
+def read_header(source: Readable, name: str, lost: list[DataError] | None = None) -> Header:
+    """Read the beginning of a file.
+
+    Raises DataError if it is another file or damaged, or of a newer version. With `lost` only another file is refused:
+    the error of a header that is damaged is added to it.
+    """
+    return _Reader(source, name).header(lost)
 
 
 def decompress(coder: RowCoder, source: Readable, name: str, lost: list[DataError] | None = None) -> Iterator[bytes]:
@@ -222,18 +251,7 @@ def decompress(coder: RowCoder, source: Readable, name: str, lost: list[DataErro
     Raises DataError that names the first block that is damaged. With `lost` nothing is raised: blocks that cannot be
     restored are left out, and the error of each is added to it.
     """
-    for block in _blocks(coder, _Reader(source, name)):
-        if isinstance(block, bytes):
-            yield block
-        elif lost is None:
-            raise block
-        else:
-            lost.append(block)
-
-
-def _blocks(coder: RowCoder, reader: _Reader) -> Iterator[bytes | DataError]:
-    """Yield the text of each block, or what is wrong with it."""
-    num_blocks, begin = 0, 0
+    reader, num_blocks, begin = _Reader(source, name), 0, 0
     with task("restoring", unit="B") as coder.advance:
         while True:
             rows, error = reader.segment(num_blocks)
@@ -249,16 +267,16 @@ def _blocks(coder: RowCoder, reader: _Reader) -> Iterator[bytes | DataError]:
                     yield text
                 else:
                     place = f"block {num_blocks:,} ({row.size:,} bytes from byte {begin - row.size:,})"
-                    yield reader.damaged(f"{place} is not the text that was compressed")
+                    _report(reader.damaged(f"{place} is not the text that was compressed"), lost)
             if error is not None:
-                yield error
+                _report(error, lost)
             if error is not None or not rows:
                 return
 
 
 def check_model(header: Header, digest: bytes, name: str, run: str) -> None:
-    """Raise CheckpointError unless a file was compressed with the model of a digest."""
-    if header.digest != digest:
+    """Raise CheckpointError if a file was compressed with another model than that of a digest."""
+    if header.digest and header.digest != digest:
         raise CheckpointError(
             f"{name} was compressed with another model than {run}: its digest begins with {header.digest.hex()[:12]}, "
             f"that of {run} with {digest.hex()[:12]}.\n"

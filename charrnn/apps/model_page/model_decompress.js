@@ -48,9 +48,9 @@ class Parts {
     return a | b << 8 | c << 16 | d << 24;
   }
 
-  check(what) {
+  check(what, so = "") {
     const computed = crc32(this.data.subarray(this.first, this.at));
-    if (this.crc(what) !== computed) throw this.damaged(`${what} has changed`);
+    if (this.crc(what) !== computed) throw this.damaged(`${what} has changed${so}`);
     this.first = this.at;
   }
 
@@ -73,7 +73,7 @@ class Parts {
     const what = `the table before block ${inWords(block)}`, numRows = this.number(what);
     if (!numRows) return null;
     const sizes = Array.from({length: Math.min(numRows, MAX_ROWS + 1)}, () => [this.number(what), this.number(what)]);
-    this.check(what);
+    this.check(what, ", and nothing after it can be restored");
     if (numRows > MAX_ROWS || sizes.some(([size, numCoded]) => numCoded > size || size > LARGEST_ROW)) throw this.damaged(`${what} has sizes that charrnn does not write`);
     return sizes;
   }
