@@ -254,6 +254,7 @@ class Clamp:
         texts = []
         clamped: Clamps = {self.cell: self.value}
         for clamps in (clamped, {}):
+            pause()
             pieces = model.stream(
                 length=NUM_GENERATED,
                 temperature=SAMPLE_TEMPERATURE,
@@ -262,12 +263,9 @@ class Clamp:
                 unknown="nearest",
                 clamps=clamps,
                 cell=self.cell,
+                on_draw=lambda num_chars: pause(),
             )
-            drawn = []
-            pause()
-            for piece in pieces:
-                drawn += [(character, piece.value) for character in piece.text]
-                pause()
+            drawn = [(character, piece.value) for piece in pieces for character in piece.text]
             texts.append(("".join(character for character, _ in drawn), [value for _, value in drawn]))
         return texts
 
