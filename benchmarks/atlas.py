@@ -24,7 +24,7 @@ from charrnn.api import Model
 from charrnn.cells.analysis import Study
 from charrnn.cells.scores import label_by_name
 from charrnn.cli.analyses import Options, Subject
-from charrnn.cli.modes import FoundCells, analyses
+from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config import Config
 from charrnn.findings_cache import FindingsCache
 from charrnn.model.network import CharRNN

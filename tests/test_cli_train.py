@@ -23,7 +23,7 @@ from torch import nn
 
 import charrnn
 from charrnn.cli.signals import Signals
-from charrnn.cli.training_view import TrainingView, readable
+from charrnn.cli.train import TrainingView, readable
 from charrnn.config import FIELD_NAMES
 from charrnn.errors import UsageError, named
 from charrnn.training.events import DoneEvent, WarningEvent
@@ -240,7 +240,7 @@ def test_the_model_is_shown_first(command: Command, text_file: Path, monkeypatch
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_first_sample_is_one_line(lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=is_terminal, color_system=None, width=60)
-    monkeypatch.setattr("charrnn.cli.training_view.result_console", lambda stderr: console)
+    monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
     long = [replace(event, text="a b\n" * 60) if event.event == "sample" else event for event in lstm.events]
     TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in long)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
@@ -251,7 +251,7 @@ def test_a_first_sample_is_one_line(lstm: TrainedRun, monkeypatch: pytest.Monkey
 
 def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
-    monkeypatch.setattr("charrnn.cli.training_view.result_console", lambda stderr: console)
+    monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
     corpus = f"/a-path/{60 * 'x'}.txt"
     values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437, "num_distinct_chars": 166, "vocab_size": 99}
     TrainingView(Signals(), show_as_json=False, quiet=False).show_facts(values, 1)

@@ -56,7 +56,7 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def forget() -> None:
-    from charrnn.cli.modes import analyses
+    from charrnn.cli.visualize import analyses
 
     extensions.LEFT_OUT.clear()
     for function in (extensions._rooms, extensions._declared, extensions.commands, analyses):

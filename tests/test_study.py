@@ -15,7 +15,7 @@ import charrnn
 from charrnn.api import Model, load, load_steps
 from charrnn.cells import analysis
 from charrnn.cells.analysis import Study
-from charrnn.cli.modes import analyses
+from charrnn.cli.visualize import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.lab.history import CHARS_OF_HISTORY

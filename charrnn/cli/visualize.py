@@ -1,31 +1,63 @@
-"""charrnn visualize: the cells of a model, coloured over a text, named and scored."""
+"""charrnn visualize: the cells of a model, coloured over a text, named and scored.
+
+The analyses that every model has are measured by the Python interface (`charrnn.api.Model`,
+`charrnn.cells.analysis.CellAnalysis`), each beside the picture that shows it.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.text import Text
 
-from charrnn.cells.records import CHARS_SCORED
-from charrnn.cli.analyses import Analysis, Options, Subject, analysis_options, choose_analysis
-from charrnn.cli.arguments import load_model, read_passage
-from charrnn.cli.exporting import check_export, deliver
-from charrnn.cli.modes import CELL, FIND, NUM_PASSAGES, SURPRISE, analyses, export_arrays
+from charrnn.api import Model
+from charrnn.cells.records import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
+from charrnn.cells.scores import label_by_name
+from charrnn.cells.trace import Trace
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Options, Subject, analysis_options, choose_analysis
+from charrnn.cli.arguments import load_model, parse_cell, read_passage
+from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.rules import is_given
 from charrnn.cli.streams import print_json, warn
 from charrnn.detectors.custom import custom_detector
-from charrnn.detectors.detector import Detector
+from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.errors import UsageError
+from charrnn.errors import DataError, UsageError
+from charrnn.extensions import offered
+from charrnn.model.registry import cell_type
 from charrnn.options import Option
 from charrnn.text.encoded import EncodedText
+from charrnn.views.cell_page import page_pictures
 from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
+from charrnn.views.findings import findings_pictures, passage_pictures, passage_slides, slide_pictures
+from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, SurpriseMap, scale_pictures
+from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
+from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
+from charrnn.views.theme import Scale, all_visible, scale_of
 
+CELL = Option("--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True)
+FIND = Option("--find", "Print the ranked tables only, with each cell's contribution.", kind=bool)
+SURPRISE = Option("--surprise", "Colour each character by its surprise in bits.", kind=bool)
+NUM_PASSAGES = 3
+"""Cells that are coloured over a passage, unless another number is asked for."""
+NUM_GUESSES = 5
+"""Next characters that are shown below each character."""
+ABOUT_COLUMNS = (
+    "score: AUC, the probability that the cell ranks a character inside above one outside, or for a count Spearman's ρ",
+    "chance: the score that the best of all cells stays below for 95 % of labels that were shifted along the text",
+    "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
+    "inner: the AUC over characters five or more after a label changed; R² of a straight line for a count",
+)
+"""What stands under the table of an exported page."""
 COLOURS, EXPORTS = "Coloured text", "Exported pictures"
 """Groups of options in the help."""
 CHARS_SHOWN = 1_200
@@ -92,9 +124,9 @@ def visualize(
     text: red where the cell is low, blue where it is high.
     """
     export = values["--export"]
-    check_export(export, text)
     given = {flag: value == "" or is_given(value) for flag, value in values.items()}
     analysis = choose_analysis(analyses(), given)
+    check_export(export, text, no_arrays=None if analysis.exports_arrays else f"{analysis.name} has")
     run, others = _split_runs(analysis, runs or [])
     detectors = _chosen_detectors(values["--detector"] or (), values["--detect"] or ())
     options = Options(values=values, runs=tuple(others), detectors=detectors)
@@ -104,8 +136,6 @@ def visualize(
         if not MIN_COLUMNS <= columns <= MAX_COLUMNS:
             raise UsageError(f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80.")
     exports_arrays = options.suffix == ".npz"
-    if exports_arrays and not analysis.exports_arrays:
-        raise UsageError(f"--export {export}: {analysis.name} has no activations; use .json.")
     num_chars = _num_chars_read(analysis, options, text, values["--chars"])
     subject = _prepare(run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays)
     if exports_arrays:
@@ -197,3 +227,219 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
         num_available=num_available,
         options=options,
     )
+
+
+@dataclass(frozen=True)
+class FoundCells:
+    """The best cell for each detector, and passages that show the best of them."""
+
+    findings: CellFindings
+    passages: Sequence[Passage] = ()
+    trace: Trace | None = None
+    """Of the beginning of the scoring half with guesses, for an exported page."""
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    """The labels of the same characters, by detector."""
+    atlas: Any = None
+    """What an exported page or .json shows of all cells."""
+
+
+def find_best_cells(subject: Subject) -> CellFindings:
+    """Find the best cell for each detector. Raises DataError if none of those chosen can be scored."""
+    findings = subject.study.findings(subject.options.detectors)
+    if (subject.options.values["--detector"] or subject.options.values["--detect"]) and not findings.scores:
+        reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
+        raise DataError(
+            f"No detector can be scored in this text: {reasons}. Give another --text, or define your own detector "
+            r"by a regular expression: --detect '\([^)]*\)'"
+        )
+    return findings
+
+
+def _measure_findings(subject: Subject) -> FoundCells:
+    """Find the best cells, or with --find their contributions, and what the page or .json of an export needs of them.
+
+    A page shows the beginning of the scoring half, and every cell.
+    """
+    findings, options, study = find_best_cells(subject), subject.options, subject.study
+    num_listed = options.values["--top"]
+    num_passages = 0 if options.values["--json"] else NUM_PASSAGES if num_listed is None else num_listed
+    if subject.value(FIND):
+        findings, num_passages = study.findings(options.detectors, ablations=True), 0
+    found = FoundCells(findings, study.passages(findings, options.detectors, num_passages))
+    if not findings.scores:
+        return found
+    if options.suffix == ".html":
+        part = slice(study.half, study.half + CHARS_ON_PAGE)
+        trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
+        labels = label_by_name(study.text.text, [score.detector for score in findings.scores], options.detectors)
+        found = replace(found, trace=trace, labels={name: whole[part] for name, whole in labels.items()})
+    # The atlas of all cells is a method that a room adds.
+    measure_atlas = getattr(study, "atlas", None)
+    if options.suffix in (".html", ".json") and measure_atlas is not None and not subject.value(FIND):
+        found = replace(found, atlas=measure_atlas(findings))
+    return found
+
+
+def _show_findings(subject: Subject, found: FoundCells) -> Shown:
+    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
+    model, options, findings = subject.model, subject.options, found.findings
+    of = "" if subject.num_available == findings.num_chars else f" of {subject.num_available:,}"
+    title = (
+        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
+        "chosen on the first half, scored on the second"
+    )
+    tables = findings_pictures(title, findings, has_contributions=subject.value(FIND))
+    looks_for = {detector.name: detector.looks_for for detector in options.detectors}
+    passages = passage_pictures(found.passages, looks_for, has_sparkline=options.values["--sparkline"])
+    page = None if found.trace is None else _findings_page(model, found, found.trace, title)
+    data: Any = [score.to_json() for score in findings.scores]
+    # A page is exported instead of the data, which takes as long to build as the page.
+    if found.atlas is not None and page is None:
+        data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
+    pictures = [*tables, *passages]
+    if options.suffix in PICTURE_SUFFIXES and found.passages:
+        pictures = passage_slides(found.passages, has_sparkline=options.values["--sparkline"])
+    return Shown(f"Cells of {model.name}", pictures, data, page)
+
+
+def _findings_page(model: Model, found: FoundCells, trace: Trace, title: str) -> Page:
+    """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
+    atlas = found.atlas
+    rows = [
+        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
+        for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
+    ]
+    notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
+    num_cells = len(rows) if atlas is None else trace.cells[0].size
+    page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, num_cells)
+    part = slice(0, len(page.text))
+    labels = {name: labels[part] for name, labels in found.labels.items() if labels.dtype == bool}
+    page = replace(page, labels=labels, notes=notes)
+    return page if atlas is None else atlas.added_to(page)
+
+
+def _page(
+    model: Model, trace: Trace, title: str, columns: Sequence[str], rows: Sequence[PageRow], num_cells: int
+) -> Page:
+    """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
+    part = slice(0, chars_on_page(num_cells))
+    return Page(
+        title=title,
+        shows=cell_type(model.config.cell).shows,
+        text=trace.text[part],
+        cells=trace.cells[part],
+        bits=trace.bits[part].tolist(),
+        guesses=model.guesses(trace, part),
+        columns=columns,
+        rows=rows,
+        labels={},
+    )
+
+
+ShownCells = tuple[list[tuple[int, int]], Sequence[NDArray[np.float32]], Sequence[CellPage], Trace | None]
+"""Some cells, their values (N,) at every character of a text, their pages, and the guesses if they are needed."""
+
+
+def _measure_cells(subject: Subject) -> ShownCells:
+    cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL)))
+    has_guesses = subject.options.values["--guesses"] or subject.options.suffix == ".html"
+    trace = subject.model.trace(subject.text, num_guesses=NUM_GUESSES) if has_guesses else None
+    if subject.options.suffix == ".html":  # It shows the values of the trace only.
+        return cells, (), (), trace
+    # One study, so that all cells share one reading of the text.
+    study = subject.study if subject.whole is None else subject.model.study(subject.whole, cached=True)
+    return cells, subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
+
+
+def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
+    """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its page."""
+    model, text, (cells, all_values, pages, trace) = subject.model, subject.text.text, measured
+    rows = [PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit)) for layer, unit in cells]
+    if trace is not None and subject.options.suffix == ".html":
+        name = f"{'A cell' if len(rows) == 1 else 'Cells'} of {model.name}"
+        return Shown(name, (), None, _page(model, trace, name, ["cell"], rows, len(rows)))
+    shows_guesses, has_sparkline = subject.options.values["--guesses"], subject.options.values["--sparkline"]
+    kind = cell_type(model.config.cell).shows
+    guesses = model.guesses(trace) if trace is not None and shows_guesses else []
+    pictures: list[RenderableType] = []
+    drawn, slides = [], []
+    for values, page in zip(all_values, pages, strict=True):
+        coloured = ColouredText(text=text, values=tuple(map(float, values)))
+        drawn.append({"layer": page.layer, "unit": page.unit, "values": [*coloured.values], "page": page.to_json()})
+        pictures += [Text()] if pictures else []
+        title = f"cell {page.layer}:{page.unit} of {all_visible(model.name)}"
+        pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
+        scale = Scale() if shows_guesses else scale_of(coloured.values)
+        if len(drawn) == 1 or scale.is_own:
+            pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
+        heat_map = HeatMap(coloured, has_sparkline or None, scale)
+        slides.append((f"{title}, {kind}", scale, GuessMap(text, coloured.values, guesses) if guesses else heat_map))
+        pictures += [slides[-1][2], Text(), *page_pictures(page, has_sparkline=has_sparkline)]
+    # The first cell is repeated at the top level, for programs written when there could be only one.
+    first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
+    data = {"run": model.name, **first, "text": text, "cells": drawn} | ({"guesses": guesses} if guesses else {})
+    pictures = slide_pictures(slides) if subject.options.suffix in PICTURE_SUFFIXES else pictures
+    return Shown(f"{model.name}: {', '.join(row.shown[0] for row in rows)}", pictures, data)
+
+
+def _measure_surprise(subject: Subject) -> Trace:
+    trace = subject.model.trace(subject.text)
+    if len(trace.text) == 1 and subject.text.first == 0:
+        raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
+    return trace
+
+
+def _show_surprise(subject: Subject, trace: Trace) -> Shown:
+    """Draw a text coloured by its surprise, with a sparkline below each line if asked for."""
+    name, bits = subject.model.name, trace.bits.tolist()
+    mean = f", {np.nanmean(trace.bits):.2f} bits per character over {len(bits):,}  "
+    caption = Text.assemble((f"surprise of {all_visible(name)}", "bold"), mean)
+    surprise_map = SurpriseMap(trace.text, bits, subject.options.values["--sparkline"] or None)
+    data = {"run": name, "text": trace.text, "bits": bits}
+    return Shown(f"Surprise of {name}", [caption, SURPRISE_LEGEND, surprise_map], data)
+
+
+def export_arrays(subject: Subject, export: Path) -> None:
+    """Write the trace of the text to `export`, and the labels of the detectors."""
+    trace = subject.model.trace(subject.text, keeps_hidden=True)
+    # With --cell no cell is chosen, so no part of the text counts as scored.
+    num_chosen_on = len(trace.text) if subject.value(CELL) else subject.study.half
+    arrays = trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)
+    deliver(Shown("", (), None, arrays=arrays), export)
+
+
+_BEST = Analysis(
+    option=None,
+    measure=_measure_findings,
+    show=_show_findings,
+    takes=DETECTOR_OPTIONS | {"--sparkline"},
+    exports_arrays=True,
+)
+CORE_ANALYSES: tuple[Analysis[Any], ...] = (
+    _BEST,
+    replace(_BEST, option=FIND, takes=DETECTOR_OPTIONS),
+    Analysis(
+        option=CELL,
+        measure=_measure_cells,
+        show=_show_cells,
+        takes=frozenset({"--guesses", "--sparkline"}),
+        example="--cell 0:17",
+        colours_text=True,
+        reads_more=True,
+        exports_arrays=True,
+    ),
+    Analysis(
+        option=SURPRISE,
+        measure=_measure_surprise,
+        show=_show_surprise,
+        takes=frozenset({"--sparkline"}),
+        colours_text=True,
+    ),
+)
+"""The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
+
+
+@cache
+def analyses() -> tuple[Analysis[Any], ...]:
+    """Return all analyses: those of the core, then those of rooms and of other packages."""
+    return (*CORE_ANALYSES, *offered(Analysis))

@@ -22,7 +22,7 @@ from charrnn.cells.scores import label_by_name
 from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import trace_text
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
-from charrnn.cli.modes import find_best_cells
+from charrnn.cli.visualize import find_best_cells
 from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import UsageError
