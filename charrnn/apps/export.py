@@ -99,16 +99,15 @@ def _html(model: Model, path: Path) -> Content:
     return to_model_page(model, run, model.found_cells).encode("utf-8"), None
 
 
-_FORMATS = (
-    ExportFormat(suffix=".zip", content="for every command of charrnn", write=_zip),
-    ExportFormat(suffix=".html", content="a page that runs the model", write=_html),
-    ExportFormat(
+FORMATS = {
+    ".zip": ExportFormat(suffix=".zip", content="for every command of charrnn", write=_zip),
+    ".html": ExportFormat(suffix=".html", content="a page that runs the model", write=_html),
+    ".onnx": ExportFormat(
         suffix=".onnx", content="for onnxruntime and other programs", write=_onnx, module="onnx", extra="onnx"
     ),
-)
-FORMATS = {one.suffix: one for one in _FORMATS}
+}
 """The formats of models by suffix; `write` takes the model and the path of the file, and returns a `Content`."""
-_FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.content}" for one in _FORMATS).rsplit(", ", 1))
+_FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.content}" for one in FORMATS.values()).rsplit(", ", 1))
 
 
 def check_model_target(path: Path, *, is_replaced: bool) -> ExportFormat:

@@ -81,10 +81,6 @@ class Graph:
         self.nodes.append(helper.make_node(operator, [one.name for one in inputs], names, **attributes))
         return [Value(self, name) for name in names]
 
-    def node(self, operator: str, *inputs: Value, **attributes: Any) -> Value:
-        """Add a node with one output and return that."""
-        return self.nodes_of(operator, *inputs, **attributes)[0]
-
 
 OPERATORS = {np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.true_divide: "Div", np.negative: "Neg"}
 """The nodes of Python's operators, by the function of NumPy that each calls."""
@@ -102,7 +98,7 @@ class Value(NDArrayOperatorsMixin):
             raise TypeError(f"{ufunc.__name__} of an array")
         graph = self.graph
         values = [one if isinstance(one, Value) else graph.constant(np.array(one, np.float32)) for one in operands]
-        return graph.node(OPERATORS[ufunc], *values)
+        return graph.nodes_of(OPERATORS[ufunc], *values)[0]
 
     def __getitem__(self, index: Any) -> Value:
         """Return one entry along the first axis, or the same with an axis of size 1 at the end.
@@ -129,7 +125,7 @@ class Value(NDArrayOperatorsMixin):
 
     def apply(self, operator: str, *others: Value, **attributes: Any) -> Value:
         """Add a node whose first input is this value, and return its output."""
-        return self.graph.node(operator, self, *others, **attributes)
+        return self.graph.nodes_of(operator, self, *others, **attributes)[0]
 
     def stacked(self) -> Value:
         """Return the same with an axis of size 1 at the beginning."""

@@ -186,9 +186,3 @@ def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet:
     names, weights = parse_mix(mix)
     models = [first, *(load_model(name, quiet=quiet) for name in names)]
     return mix_models(models, weights, mode=mode or "mixture")
-
-
-def read_common_text(source: str, models: "Sequence[Model]") -> str | bytes:
-    """Read the file of --text once for several models: as characters, if one of them reads characters."""
-    model = next((model for model in models if model.vocab.kind == "char"), models[0])
-    return read_text(source, model.config)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_common_text
+from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
 from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.streams import print_json, warn, with_flags
@@ -90,7 +90,9 @@ def evaluate(
     check_export(export, text, no_arrays="an evaluation has")
     parse_mix(mix or ())
     models = load_models(runs or [], quiet=quiet)
-    content = None if text is None else read_common_text(text, models)
+    # Read once for all models: as characters, if one of them reads characters.
+    reader = next((model for model in models if model.vocab.kind == "char"), models[0])
+    content = None if text is None else read_text(text, reader.config)
     settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
     if listings := [listing for listing in offered(Listing) if values[_flag(listing)]]:
         settings["max_chars"] = num_chars or MAX_SCORED

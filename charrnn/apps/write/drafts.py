@@ -14,7 +14,7 @@ from pathlib import Path
 
 from charrnn.apps.write.continuations import Continuation
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
-from charrnn.files import convert_os_errors, replacing, write_synced
+from charrnn.files import behind_links, convert_os_errors, replacing, write_synced
 from charrnn.views.theme import all_visible
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
@@ -49,9 +49,23 @@ class Draft:
         """
         target = path or self.path
         assert target is not None, "whoever saves has asked for a name"
-        known = self.digest if target == self.path else None
-        self.digest = _save(target, text.replace("\n", self.newline), known=known, overwrite=overwrite)
-        self.path, self.text = target, text
+        known, content = self.digest if target == self.path else None, text.replace("\n", self.newline)
+        if found := _UNREADABLE.search(content):
+            line = content.count("\n", 0, found.start()) + 1
+            raise DataError(
+                f"cannot write {target}: line {line:,} has U+{ord(found[0]):04X}, which no text file has: delete it"
+            )
+        data, file = content.encode("utf-8"), behind_links(target)
+        with convert_os_errors("write", target, num_bytes=len(data)):
+            status = _status_of(target, file)
+            if status is not None and not overwrite and sha256(file.read_bytes()).hexdigest() != known:
+                raise ChangedOnDiskError(f"{target} {'exists already' if known is None else 'has changed on disk'}")
+            with replacing(file) as temporary:
+                # Others may not be allowed to read the text, not even until the permissions are those of the draft.
+                write_synced(temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600)
+                if status is not None:
+                    temporary.chmod(stat.S_IMODE(status.st_mode) & 0o777)
+        self.digest, self.path, self.text = sha256(data).hexdigest(), target, text
 
 
 def read_draft(path: Path) -> Draft:
@@ -108,27 +122,6 @@ def _decode(path: Path, data: bytes) -> Draft:
                 "break it: fold -s FILE > NEW.txt"
             )
     return Draft(path, text, newline, sha256(data).hexdigest())
-
-
-def _save(path: Path, text: str, *, known: str | None, overwrite: bool) -> str:
-    """Write a text and return the digest of the file; see `Draft.save`. `known` is None where there should be none."""
-    if found := _UNREADABLE.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise DataError(
-            f"cannot write {path}: line {line:,} has U+{ord(found[0]):04X}, which no text file has: delete it"
-        )
-    data = text.encode("utf-8")
-    target = Path(os.path.realpath(path))
-    with convert_os_errors("write", path, num_bytes=len(data)):
-        status = _status_of(path, target)
-        if status is not None and not overwrite and sha256(target.read_bytes()).hexdigest() != known:
-            raise ChangedOnDiskError(f"{path} {'exists already' if known is None else 'has changed on disk'}")
-        with replacing(target) as temporary:
-            # Others may not be allowed to read the text, not even until the permissions are those of the draft.
-            write_synced(temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600)
-            if status is not None:
-                temporary.chmod(stat.S_IMODE(status.st_mode) & 0o777)
-    return sha256(data).hexdigest()
 
 
 def _status_of(path: Path, target: Path) -> os.stat_result | None:
