@@ -64,10 +64,6 @@ class Graph:
         self.constants: dict[str, NDArray[Any]] = {} if outer is None else outer.constants
         self._numbers: count[int] = count() if outer is None else outer._numbers
 
-    def value(self, name: str) -> Value:
-        """Return the value of that name, which is an input, a constant, or the output of a node."""
-        return Value(self, name)
-
     def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
         """Return a constant; those without a name are kept once, by their values."""
         if name is None:
@@ -211,11 +207,11 @@ class _Walk(Walk[Value]):
         if self.config.embedding_size == "one-hot":
             table = self.graph.constant(np.eye(self.vocab_size, dtype=np.float32), "one_hot")
         else:
-            table = self.graph.value("embedding.weight")
+            table = Value(self.graph, "embedding.weight")
         return self.product("output", self.read(table.apply("Gather", ids, axis=0)))
 
     def product(self, name: str, x: Value) -> Value:
-        return x.apply("Gemm", *map(self.graph.value, _tensor_names(name)), transB=1)
+        return x.apply("Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1)
 
     def extras_of(self, layer: int) -> dict[str, Value]:
         return self._extras[layer]
@@ -268,11 +264,11 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture
     num_parts, layers = network.num_states, range(network.num_layers)
-    before = [graph.value("state")[layer][part] for layer in layers for part in range(num_parts)]
+    before = [Value(graph, "state")[layer][part] for layer in layers for part in range(num_parts)]
     *after, logits = graph.nodes_of(
         "Scan",
         *before,
-        graph.value("ids"),
+        Value(graph, "ids"),
         num_outputs=len(before) + 1,
         body=_body(walk),
         num_scan_inputs=1,
@@ -303,8 +299,8 @@ def _body(walk: _Walk) -> GraphProto:
         [f"layer_{layer}_state_{part}" for part in range(network.cell.num_states)]
         for layer in range(network.num_layers)
     ]
-    walk.before = [tuple(map(body.value, parts)) for parts in before]
-    logits = walk.step(body.value("id"))
+    walk.before = [tuple(Value(body, part) for part in parts) for parts in before]
+    logits = walk.step(Value(body, "id"))
     inputs = [*map(_described, chain(*before)), _described("id", TensorProto.INT64)]
     return helper.make_graph(
         body.nodes, "step", inputs, [_described(value.name) for value in (*chain(*walk.after), logits)]

@@ -11,11 +11,11 @@ from typing import Any, Generic, TypeVar
 
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cli.exporting import Shown
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
 from charrnn.options import Option
 from charrnn.text.encoded import EncodedText
+from charrnn.views.export import Shown
 
 __all__ = ("DETECTOR_OPTIONS", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 

@@ -8,15 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
-from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, TextOption
-from charrnn.cli.streams import print_json, warn, with_flags
+from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
 from charrnn.evaluation.records import MAX_SCORED
 from charrnn.extensions import offered
 from charrnn.options import Option
-from charrnn.views.export import describe_formats
+from charrnn.views.export import Shown, describe_formats
 from charrnn.views.losses import evaluation_view
 
 OPTIONS = (

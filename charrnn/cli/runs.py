@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.streams import print_json, result_console, warn
+from charrnn.cli.streams import check_export, deliver, print_json, result_console, warn
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.options import Option
+from charrnn.views.export import Shown
 
 MAX_CURVES = 7
 """Learning curves that are drawn, unless more runs are named: as many as there are marks to tell them apart."""

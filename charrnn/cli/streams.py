@@ -1,4 +1,4 @@
-"""Print to the two streams: stdout carries the result and nothing else, stderr everything else.
+"""Deliver results: stdout or an exported file carries the result and nothing else, stderr everything else.
 
 Parameters that messages name are turned into the options of the command line.
 """
@@ -6,14 +6,16 @@ Parameters that messages name are turned into the options of the command line.
 import os
 import sys
 from functools import cache
+from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer.main
 
 from charrnn.cli.root import app, command_names
-from charrnn.errors import PARAMETER, Message
-from charrnn.views.export import to_json
+from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError
+from charrnn.files import behind_links, write_atomically
+from charrnn.views.export import Shown, check_target, find_format, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,6 +88,51 @@ def print_path(path: str) -> None:
     """Print a path on one line of stdout: unchanged for programs; on a terminal with control characters escaped."""
     sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
     sys.stdout.flush()
+
+
+def check_export(export: Path | None, text: str | None, *, no_arrays: str | None = None) -> None:
+    """Raise UsageError, before anything is computed, for a file that cannot be written or that is the `text`.
+
+    `no_arrays` is what has no activations, so that no .npz can be written.
+    """
+    if export is None:
+        return
+    try:
+        check_target(export)
+    except UsageError as error:
+        raise UsageError(f"--export {error}") from None
+    problem = None
+    if export.is_dir():
+        problem = "that is a folder. Give the name of a file."
+    elif text is not None and export.exists() and Path(text).exists() and export.samefile(text):
+        problem = "that is the text, which it would replace. Give another name."
+    elif no_arrays is not None and export.suffix.lower() == ".npz":
+        problem = f"{no_arrays} no activations; use .json."
+    if problem is not None:
+        raise UsageError(f"--export {export}: {problem}")
+
+
+def deliver(shown: Shown, export: Path | None) -> None:
+    """Print the pictures, or write them in the format of the suffix and print the path of the file.
+
+    Writes atomically. Raises CharRNNError naming the option if that fails.
+    """
+    if export is None:
+        console = result_console()
+        for picture in shown.pictures:
+            console.print(picture)
+        return
+    data = find_format(export).write(shown)
+    try:
+        if export.exists() and not export.is_file():  # a pipe or a device, which must not be replaced
+            export.write_bytes(data)
+        else:
+            write_atomically(behind_links(export), data)
+    except OSError as error:
+        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
+    except CharRNNError as error:
+        raise CharRNNError(f"--export {export}: {error.marked}") from None
+    print_path(str(export))
 
 
 def print_error(message: str) -> None:

@@ -23,10 +23,9 @@ from charrnn.cells.scores import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, parse_cell, read_passage
-from charrnn.cli.exporting import Shown, check_export, deliver
 from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.rules import is_given
-from charrnn.cli.streams import print_json, warn
+from charrnn.cli.streams import check_export, deliver, print_json, warn
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -36,7 +35,7 @@ from charrnn.model.registry import cell_type
 from charrnn.options import Option
 from charrnn.text.encoded import EncodedText
 from charrnn.views.cell_page import page_pictures
-from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
+from charrnn.views.export import PICTURE_SUFFIXES, Shown, describe_formats
 from charrnn.views.findings import findings_pictures, passage_pictures, passage_slides, slide_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, SurpriseMap, scale_pictures
 from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
