@@ -30,7 +30,7 @@ import torch
 from measuring import Report, make_parser
 
 from charrnn.config import Config
-from charrnn.scale.processes.group import connect
+from charrnn.scale.processes import connect
 from charrnn.text.batches import BatchRows
 from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer

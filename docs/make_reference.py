@@ -26,7 +26,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
-from charrnn.scale.processes.group import check_processes
+from charrnn.scale.processes import check_processes
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS

@@ -54,7 +54,7 @@ STARTS_THE_COMMAND = ("scale/sweep/plan.py", "scale/sweep/sweep.py")
 COMMANDS_OF_ROOMS = (
     *("apps/compress/command", "apps/explore/", "apps/export.", "apps/full_screen", "apps/terminal", "apps/write/"),
     *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/spectrum."),
-    *("scale/processes/launcher", "scale/processes/group", "scale/sweep/command"),
+    *("scale/processes", "scale/sweep/command"),
 )
 """Modules of rooms that belong to the command line: commands, values of options, and pictures that say how to train."""
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_nats
-from charrnn.scale.processes.group import ConnectedProcesses
+from charrnn.scale.processes import ConnectedProcesses
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -188,11 +188,11 @@ def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(monk
         time.sleep(0.02)
         is_exchanging.clear()
 
-    monkeypatch.setattr("charrnn.scale.processes.group.PULSE_SECONDS", 0.001)
+    monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 0.001)
     monkeypatch.setattr(ConnectedProcesses, "_sum", exchange)
     with pytest.raises(KeyboardInterrupt), ConnectedProcesses(0, 2).together():
         assert all(num_exchanged.acquire(timeout=60) for _ in range(3))
-        monkeypatch.setattr("charrnn.scale.processes.group.PULSE_SECONDS", 60)
+        monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 60)
     assert not is_exchanging.is_set()
 
 

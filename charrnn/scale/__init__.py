@@ -10,7 +10,7 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
-MODULES = ("charrnn.scale.processes.launcher", "charrnn.scale.sweep.sweep")
+MODULES = ("charrnn.scale.processes", "charrnn.scale.sweep.sweep")
 """The modules that declare EXTENSIONS."""
 EXTENSIONS = (
     CompiledSampling(module="charrnn.scale.compiled", loops=("read", "write")),

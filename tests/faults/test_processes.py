@@ -25,18 +25,18 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
+from charrnn.scale import processes as launcher
 from charrnn.scale.child_process import ChildProcess
-from charrnn.scale.processes import launcher
-from charrnn.scale.processes.group import (
+from charrnn.scale.processes import (
     TIMEOUT,
     Rank,
     RankedProcess,
     check_processes,
     connect,
+    exit_code,
     this_rank,
     timeout_seconds,
 )
-from charrnn.scale.processes.launcher import exit_code
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -94,7 +94,7 @@ def test_variables_that_cannot_be_are_refused(changes: dict[str, str], message: 
 def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = MagicMock()
     torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
-    monkeypatch.setattr("charrnn.scale.processes.group.torch", torch)
+    monkeypatch.setattr("charrnn.scale.processes.torch", torch)
     with connect(TORCHRUN | ADDRESS) as group, pytest.raises(OtherProcessError, match=f"or set {TIMEOUT} higher"):
         group.any(True)
     assert torch.distributed.init_process_group.call_args.kwargs["timeout"] == timedelta(seconds=600)
@@ -184,7 +184,7 @@ def store() -> Iterator[Store]:
 
 
 def test_the_first_to_fail_prints_and_all_end_with_its_code(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.scale.processes.group.ERROR_SECONDS", 0)
+    monkeypatch.setattr("charrnn.scale.processes.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None
     assert second.claim_error(3, "no such text") is None
