@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,9 +18,6 @@ from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.errors import UsageError, install_command
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.options import Option
-
-if TYPE_CHECKING:
-    from charrnn.apps.write.screen import Writer
 
 CHARS_SHOWN = 8_000
 """Characters that are shown, unless another number is asked for."""
@@ -139,24 +136,21 @@ def write(
 
     from charrnn.apps.write.screen import Writer
 
-    return _run(Writer(model, read, options), context.obj.signals, quiet=quiet)
-
-
-write.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
-
-
-def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
-    """Run the editor; if something else than its keys ends it, say that text was not saved."""
+    signals: Signals = context.obj.signals
+    writer = Writer(model, read, options)
     is_left, is_over = False, threading.Event()
     threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()
     try:
         is_left = bool(writer.run_until_signal(signals))
-    finally:
+    finally:  # something else than its keys may end it
         is_over.set()
         if not is_left and writer.draft_screen.is_unsaved:
             with contextlib.suppress(OSError):  # the terminal may be gone
                 warn(("the changes since the last save are lost",), quiet=quiet)
     return writer.exit_code(0) if is_left else writer.exit_code(signals.number) or 1
+
+
+write.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 
 
 def _end_anyway(signals: Signals, is_over: threading.Event) -> None:
