@@ -1,8 +1,6 @@
 """Compare all outputs of this checkout, to the last digit, with those of another revision on the same machine.
 
     python tests/lock/compare.py REVISION [GROUP...]      # checks the revision out in a temporary folder
-    python tests/lock/compare.py --record FILE [GROUP...]  # keeps the outputs of this checkout
-    python tests/lock/compare.py --with FILE [GROUP...]    # compares this checkout with them
 
 The bytes of weights, checkpoints and samples after short trainings belong to it, which differ between processors. Both
 are run by the command lines of this folder. The exit code is 1 if anything differs.
@@ -10,7 +8,6 @@ are run by the command lines of this folder. The exit code is 1 if anything diff
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import json
 import os
@@ -29,47 +26,29 @@ MAX_LINES = 24
 
 
 def main() -> int:
-    """Parse the command line; return 1 if outputs differ."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", type=Path, metavar="FILE")
-    parser.add_argument("--with", dest="other", type=Path, metavar="FILE")
-    parser.add_argument("--checkout", type=Path, default=CHECKOUT, help="the checkout whose outputs are recorded")
-    parser.add_argument("words", nargs="*", metavar="[REVISION] GROUP")
-    given = parser.parse_args()
+    """Read the command line; return 1 if outputs differ."""
     if os.environ.get("LOCK_SETTLED"):
-        _record_here(given.record, given.words)
+        _record_here(Path(sys.argv[1]), sys.argv[2:])
         return 0
-    if given.record:
-        _record(given.checkout, given.record.resolve(), given.words)
-        return 0
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    revision, *groups = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="lock-compare-") as name:
-        folder = Path(name)
-        groups = given.words if given.other else given.words[1:]
-        if given.other:
-            before = given.other
-        elif given.words:
-            before = folder / "before.json"
-            _record_revision(given.words[0], folder / "checkout", before, groups)
-        else:
-            parser.error("give a revision, --record FILE or --with FILE")
-        _record(given.checkout, folder / "now.json", groups)
-        return _compare(_read(before), _read(folder / "now.json"), groups)
+        before, worktree = Path(name, "checkout"), ["git", "-C", str(CHECKOUT), "worktree"]
+        subprocess.run([*worktree, "add", "--quiet", "--detach", str(before), revision], check=True)
+        try:
+            return _compare(*(_record(folder, Path(name, "record.json"), groups) for folder in (before, CHECKOUT)))
+        finally:
+            subprocess.run([*worktree, "remove", "--force", str(before)], check=True)
 
 
-def _record_revision(revision: str, folder: Path, file: Path, groups: list[str]) -> None:
-    git = ["git", "-C", str(CHECKOUT), "worktree"]
-    subprocess.run([*git, "add", "--quiet", "--detach", str(folder), revision], check=True)
-    try:
-        _record(folder, file, groups)
-    finally:
-        subprocess.run([*git, "remove", "--force", str(folder)], check=True)
-
-
-def _record(checkout: Path, file: Path, groups: list[str]) -> None:
-    """Run all cases in a process that imports charrnn from `checkout`."""
+def _record(checkout: Path, file: Path, groups: list[str]) -> dict[str, dict[str, Any]]:
+    """Run all cases in a process that imports charrnn from `checkout`, which writes the results to `file`."""
     with tempfile.TemporaryDirectory(prefix="lock-home-") as home:
-        environment = settled_environment(home) | {"LOCK_SETTLED": "1", "PYTHONPATH": str(checkout.resolve())}
-        subprocess.run([sys.executable, __file__, "--record", str(file), *groups], env=environment, check=True)
+        environment = settled_environment(home) | {"LOCK_SETTLED": "1", "PYTHONPATH": str(checkout)}
+        subprocess.run([sys.executable, __file__, str(file), *groups], env=environment, check=True)
+    results: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return results
 
 
 def _record_here(file: Path, groups: list[str]) -> None:
@@ -85,15 +64,10 @@ def _record_here(file: Path, groups: list[str]) -> None:
     file.write_text(json.dumps(results, ensure_ascii=False), encoding="utf-8")
 
 
-def _read(file: Path) -> dict[str, dict[str, Any]]:
-    results: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return results
-
-
-def _compare(before: dict[str, Any], now: dict[str, Any], groups: list[str]) -> int:
+def _compare(before: dict[str, Any], now: dict[str, Any]) -> int:
     """Print each difference; return 1 if there is one."""
     num_cases = num_different = 0
-    for group in groups or {**before, **now}:
+    for group in {**before, **now}:
         old, new = before.get(group, {}), now.get(group, {})
         for line in {**old, **new}:
             num_cases += 1
