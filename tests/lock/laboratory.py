@@ -77,12 +77,17 @@ def _write_texts(folder: Path) -> None:
         "short.txt": "abcdefg\nabdefg\nab",
         "odd.txt": "abcdéfg\n語\U0001f642abc\n" * 40,
         "empty.txt": "",
+        "one.txt": "a",
+        "binary.dat": "abc\0def" * 20,
+        "tag.yaml": "steps: !!python/object/apply:os.mkdir [made]\n",
         "poems.csv": "title,poem\n" + "".join(f'{n},"{"abcdefg"[: n % 7 + 1]}\nfga"\n' for n in range(60)),
         "mine.py": "def label(text):\n    return [character == 'a' for character in text]\n",
         "small.yaml": "hidden_size: 10\nlearning_rate: 0.01\n",
     }
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode())
+    for name in ("folder", "folder.svg"):
+        (folder / name).mkdir()
     (folder / "latin.txt").write_bytes("Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40)
 
 
