@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.cells.records import Ablation, CellFindings, ColouredText, FoundCell
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
-from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
 from charrnn.findings_cache import FindingsCache
@@ -302,8 +302,7 @@ class Model(Generating, Displayable):
             raise UsageError(f"A cell cannot be clamped at {at!r}; use {' or '.join(WAYS)}.")
         found = get_detectors(detectors)
         encoded = self.encode(text, context=context)
-        if len(encoded) < 2:
-            raise DataError("The text has 1 character; ablating a cell needs at least 2.")
+        check_length(len(encoded), 2, "ablating a cell")
         return ablate_text(self.network, encoded, found, layer=layer, unit=unit, at=at)
 
     def survey(

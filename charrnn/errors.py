@@ -138,3 +138,12 @@ class RunInUseError(CharRNNError):
 
 class OtherProcessError(CharRNNError):
     """Another of the processes that train one model together failed or ended; its own message says why."""
+
+
+def check_length(num_chars: int, least: int, what: str) -> None:
+    """Raise DataError for a text of less than `least` characters, which `what` needs."""
+    if num_chars < least:
+        raise DataError(
+            f"The text has {counted(num_chars, 'character')}; {what} needs at least {least:,}. "
+            f"Give a longer {named('text')}."
+        )

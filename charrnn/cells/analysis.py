@@ -34,7 +34,7 @@ from charrnn.cells.values import choose_passages, measure_values, most_changes, 
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.display import RecordTuple
-from charrnn.errors import DataError
+from charrnn.errors import DataError, check_length
 from charrnn.extensions import offered
 from charrnn.files import JSON
 from charrnn.findings_cache import FindingsCache
@@ -263,8 +263,7 @@ class CellAnalysis:
         It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that the figures of all
         cells can be compared. Raises DataError for a text too short.
         """
-        if len(self.text) < 2:
-            raise DataError("The text has 1 character; ablating a cell needs at least 2.")
+        check_length(len(self.text), 2, "ablating a cell")
 
         def ablate() -> records.Ablation:
             targets, _ = choose_targets(self.text.text, get_detectors(None))

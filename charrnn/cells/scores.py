@@ -18,7 +18,7 @@ from charrnn.cells.records import CellFindings, CellScore, Skipped
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.errors import UsageError, check_length
 from charrnn.intervals import percentiles
 from charrnn.progress import task
 
@@ -70,11 +70,7 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     Raises DataError for a text under MIN_TEXT characters.
     """
     num_chars = len(text)
-    if num_chars < MIN_TEXT:
-        raise DataError(
-            f"The text has {counted(num_chars, 'character')}; scoring cells needs at least {MIN_TEXT}. "
-            f"Give a longer {named('text')}."
-        )
+    check_length(num_chars, MIN_TEXT, "scoring cells")
     half = num_chars // 2
     targets, skipped = [], []
     for detector in detectors:

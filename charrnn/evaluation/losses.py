@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, UsageError, named
+from charrnn.errors import UsageError, check_length, named
 from charrnn.evaluation.records import Difference, LossReport
 from charrnn.intervals import BlockSums, num_blocks_of
 from charrnn.lazy import inference_mode, torch
@@ -262,8 +262,7 @@ class MeasuredText:
         """Raise DataError for a text without a character to score, UsageError for a `max_chars` under 1."""
         if max_chars is not None and max_chars < 1:
             raise UsageError(f"{named('max_chars')} is {max_chars}; it must be at least 1.")
-        if self.num_chars < 2:
-            raise DataError("The text has 1 character; its loss needs at least 2.")
+        check_length(self.num_chars, 2, "its loss")
 
     def why_not_windowed(self) -> str | None:
         """Return why `windowed-256` cannot be measured; None if it can."""

@@ -24,7 +24,8 @@ from charrnn.cells.records import ColouredText
 from charrnn.cells.saved import Layer, Place, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
-from charrnn.lab.sampled_states import SampledStates, characters_of, check_length, rounded, states_of, windows_before
+from charrnn.errors import check_length
+from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of, windows_before
 from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
 from charrnn.model.reading import WARM_UP
@@ -299,7 +300,7 @@ def measure_earlier(
     """
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
     indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
-    check_length(text, "what sets the value of a cell needs")
+    check_length(len(text), 2, "what sets the value of a cell")
     places = indices + text.first
     warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
     ids = windows_before(text.ids, places, warm_up + num_lags)

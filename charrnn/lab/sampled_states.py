@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.errors import DataError, named
+from charrnn.errors import check_length
 from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.shapes import check_finite
 from charrnn.text.encoded import EncodedText
@@ -63,7 +63,7 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters,
     CheckpointError for values or predictions that are not finite.
     """
-    check_length(text, "the effects of cells need")
+    check_length(len(text), 2, "the effect of a cell")
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
@@ -76,12 +76,6 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
     return SampledStates(network, ids[-1:], before, values[0], outputs[0])
-
-
-def check_length(text: EncodedText, what_needs: str) -> None:
-    """Raise DataError for a text under 2 characters: nothing in it is predicted."""
-    if len(text) < 2:
-        raise DataError(f"The text has {len(text)} character; {what_needs} at least 2. Give a longer {named('text')}.")
 
 
 def windows_before(ids: IdArray, positions: NDArray[np.int64], length: int) -> Tensor:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError, counted, named
+from charrnn.errors import check_length
 from charrnn.text.encoded import EncodedText, undo_decode_each
 
 Flags = NDArray[np.bool_]
@@ -86,11 +86,7 @@ def build_conditions(text: EncodedText, half: int, detectors: Sequence[str | Det
     where an earlier one holds, or everywhere else. Raises DataError for a text under MIN_TEXT characters, UsageError
     for an unknown detector.
     """
-    if len(text) < MIN_TEXT:
-        raise DataError(
-            f"The text has {counted(len(text), 'character')}; describing cells needs at least {MIN_TEXT:,}. "
-            f"Give a longer {named('text')}."
-        )
+    check_length(len(text), MIN_TEXT, "describing cells")
     chosen = get_detectors(detectors)
     labelled = [(one, labels) for one in chosen if (labels := one.label_documents(text.text)) is not None]
     kept: list[Condition] = []
