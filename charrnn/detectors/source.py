@@ -9,7 +9,7 @@ Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of 
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -41,36 +41,32 @@ class SourceLabels:
     """Whether the character is in the condition or the body of an if-statement (N,)."""
 
 
-class RegionsAndDepths:
-    """Builds the regions and bracket depths of a text of N characters, token by token from left to right."""
+class _Mark(NamedTuple):
+    """A string, a comment, or in code a bracket or a keyword that begins a definition without indentation."""
 
-    def __init__(self, num_chars: int) -> None:
-        self.regions = np.zeros(num_chars, np.int8)
-        self.depth = 0
-        self._changes = np.zeros(num_chars, np.int64)
+    region: Region
+    begin: int
+    end: int
+    is_closed: bool = False
 
-    def add_span(self, region: Region, begin: int, end: int, *, is_closed: bool) -> None:
-        """Add a string or a comment [begin, end). If it is closed, its last character is outside."""
-        self.regions[begin : end - is_closed] = region
 
-    def add_bracket(self, bracket: str, position: int) -> None:
-        """Add a bracket outside strings and comments.
+def _regions_and_depths(text: str, marks: Iterable[_Mark]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Return the regions (N,) and the number of open brackets (N,), from the marks of a text in their order.
 
-        A closing bracket closes an opening one of any kind, and is ignored where none is open: the text may be cut.
-        """
-        change = 1 if bracket in "([{" else -min(1, self.depth)
-        self.depth += change
-        self._changes[position] = change
-
-    def close_all(self, position: int) -> None:
-        """Close all open brackets at a position."""
-        self._changes[position] -= self.depth
-        self.depth = 0
-
-    @property
-    def depths(self) -> NDArray[np.int64]:
-        """The number of open brackets (N,)."""
-        return np.cumsum(self._changes)
+    The last character of a closed string or comment is outside. A closing bracket closes an opening one of any kind,
+    and is ignored where none is open: the text may be cut.
+    """
+    regions, changes, depth = np.zeros(len(text), np.int8), np.zeros(len(text), np.int64), 0
+    for region, begin, end, is_closed in marks:
+        if region != Region.CODE:
+            regions[begin : end - is_closed] = region
+            continue
+        # A definition is never inside brackets: those that are open were not closed, or the text was cut.
+        closed = min(1, depth) if text[begin] in ")]}" else depth
+        change = 1 if text[begin] in "([{" else -closed
+        changes[begin] += change
+        depth += change
+    return regions, np.cumsum(changes)
 
 
 C_LINE = re.compile(
@@ -101,29 +97,30 @@ def scan_c(text: str) -> SourceLabels:
     An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own bracket depth: its
     condition and its body, but neither `else` nor `#if`.
     """
-    scanned = RegionsAndDepths(len(text))
+    begin = _end_of_cut_comment(text)
+    tokens = list(_TOKEN.finditer(text, begin))
+    marks = [_Mark(Region.COMMENT, 0, begin, begin > 0)]
+    for token in tokens:
+        if token.lastgroup == "comment":
+            marks.append(_Mark(Region.COMMENT, *token.span(), token["comment_end"] is not None))
+        elif token.lastgroup == "string":
+            marks.append(_Mark(Region.STRING, *token.span(), (token["double"] or token["single"]) is not None))
+        elif token.lastgroup == "bracket":
+            marks.append(_Mark(Region.CODE, *token.span()))
+    regions, depths = _regions_and_depths(text, marks)
     in_if = np.zeros(len(text), bool)
     # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
-    begin = _end_of_cut_comment(text)
-    scanned.add_span(Region.COMMENT, 0, begin, is_closed=begin > 0)
-    for token in _TOKEN.finditer(text, begin):
-        kind = token.lastgroup
-        begin, end = token.span()
-        if kind == "comment":
-            scanned.add_span(Region.COMMENT, begin, end, is_closed=token["comment_end"] is not None)
-        elif kind == "string":
-            scanned.add_span(Region.STRING, begin, end, is_closed=(token["double"] or token["single"]) is not None)
-        elif kind == "bracket":
-            scanned.add_bracket(token.group(), begin)
-        elif kind == "word" and outermost is None and token.group() == "if":
-            outermost = begin, scanned.depth
-        if outermost is not None and token.group() in (";", "}") and scanned.depth <= outermost[1]:
+    for token in tokens:
+        begin = token.start()
+        if outermost is None and token.group() == "if":
+            outermost = begin, depths[begin]
+        elif outermost is not None and token.group() in (";", "}") and depths[begin] <= outermost[1]:
             in_if[outermost[0] : begin] = True
             outermost = None
     if outermost is not None:
         in_if[outermost[0] :] = True
-    return SourceLabels(scanned.regions, scanned.depths, in_if)
+    return SourceLabels(regions, depths, in_if)
 
 
 def _end_of_cut_comment(text: str) -> int:
@@ -154,31 +151,13 @@ _STRING_STARTS = {getattr(tokenize, name, None) for name in ("FSTRING_START", "T
 _STRING_ENDS = {getattr(tokenize, name, None) for name in ("FSTRING_END", "TSTRING_END")}
 
 
-class _Mark(NamedTuple):
-    """A string, a comment, or in code a bracket or a keyword that begins a definition without indentation."""
-
-    region: Region
-    begin: int
-    end: int
-    is_closed: bool = False
-
-
 def scan_python(text: str) -> SourceLabels:
     """Label Python: with the tokenizer up to the first statement it rejects, with a scanner from there on.
 
     A text cut out of a corpus rarely parses to its end, and may start inside a docstring.
     """
-    scanned = RegionsAndDepths(len(text))
-    for mark in _marks(text):
-        if mark.region != Region.CODE:
-            scanned.add_span(mark.region, mark.begin, mark.end, is_closed=mark.is_closed)
-        elif text[mark.begin] in "()[]{}":
-            scanned.add_bracket(text[mark.begin], mark.begin)
-        else:
-            # A definition is never inside brackets: those that are open were not closed, or the text was cut.
-            scanned.close_all(mark.begin)
-    depths = scanned.depths
-    return SourceLabels(scanned.regions, depths, _label_if(text, scanned.regions, depths))
+    regions, depths = _regions_and_depths(text, _marks(text))
+    return SourceLabels(regions, depths, _label_if(text, regions, depths))
 
 
 def _marks(text: str) -> Iterator[_Mark]:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -159,14 +159,8 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
         path for path in Path(folder).glob("*.py") if not path.name.startswith("_sysconfigdata") and path.is_file()
     ]
     label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
-    return Origin(
-        label if folder == here else f"standard library in {folder}",
-        ("stdlib",),
-        _arranged(paths, [path.name for path in paths], order),
-        is_shuffled=order.kind == "shuffled",
-        location=folder,
-        skips_unusable=True,
-    )
+    label = label if folder == here else f"standard library in {folder}"
+    return _several(label, ("stdlib",), paths, [path.name for path in paths], order, folder)
 
 
 def _find_path(source: str, folders: list[Path]) -> Path | None:
@@ -221,14 +215,8 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     # Resolved, because the last folder may be `..`; "" is the root.
     named = [_ESCAPED.sub(r"\1", part) for part in Path(pattern).parts[:num_named]]
     folder = Path(*named).resolve().name if named else ""
-    return Origin(
-        label,
-        (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths)),
-        _arranged(paths, ["/".join(path.parts[num_named:]) for path in paths], order),
-        is_shuffled=order.kind == "shuffled",
-        location=location,
-        skips_unusable=True,
-    )
+    names = (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths))
+    return _several(label, names, paths, ["/".join(path.parts[num_named:]) for path in paths], order, location)
 
 
 def _num_named_folders(pattern: str) -> int:
@@ -251,16 +239,9 @@ def _folder(folder: Path, label: str, order: Order) -> Origin:
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
         remaining += [f"{inside}{name}/" for name, is_link in subfolders.items() if name[0] != "." and not is_link]
         names += [inside + name for name, is_text in files.items() if name[0] != "." and is_text]
-    return Origin(
-        label,
-        (folder.resolve().name,),
-        _arranged([folder / name for name in names], names, order),
-        is_shuffled=order.kind == "shuffled",
-        location=_absolute(folder),
-        skips_unusable=True,
-        num_hidden=num_hidden,
-        num_runs=num_runs,
-    )
+    paths = [folder / name for name in names]
+    found = _several(label, (folder.resolve().name,), paths, names, order, _absolute(folder))
+    return replace(found, num_hidden=num_hidden, num_runs=num_runs)
 
 
 def _entries(folder: str) -> tuple[dict[str, bool], dict[str, bool]]:
@@ -290,8 +271,12 @@ def _has_type(is_type: Callable[[], bool]) -> bool:
         return False
 
 
-def _arranged(paths: list[Path], names: list[str], order: Order) -> tuple[Path, ...]:
-    return tuple(paths[index] for index in order.arrange(names))
+def _several(
+    label: str, names: tuple[str, ...], paths: list[Path], keys: list[str], order: Order, location: str | None
+) -> Origin:
+    """Return the files of a folder or of a pattern, arranged by their `keys`."""
+    arranged, is_shuffled = tuple(paths[index] for index in order.arrange(keys)), order.kind == "shuffled"
+    return Origin(label, names, arranged, is_shuffled=is_shuffled, location=location, skips_unusable=True)
 
 
 def _is_run(folder: Path) -> bool:
