@@ -8,16 +8,8 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.continuations import (
-    MAX_BEAM_CHARS,
-    MAX_CHARS,
-    ContinuationOptions,
-    DraftReader,
-    continue_text,
-    end_of,
-    read_as_known,
-    substitutions,
-)
+from charrnn.apps.write import continuations as assistant
+from charrnn.apps.write.continuations import MAX_CHARS, ContinuationOptions, DraftReader, continue_text, end_of
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
@@ -53,7 +45,7 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
     stepper = model.generator.int8_stepper
     state, scores = stepper.initial_state(1), []
     logits = np.zeros((1, len(model.vocab)), np.float32)
-    ids = read_as_known(model.vocab, text).tolist()
+    ids = assistant.read_as_known(model.vocab, text).tolist()
     for place, id in enumerate([*ids, *model.vocab.encode(continuation).tolist()]):
         if place >= len(ids):
             scores.append(float(log_softmax(logits)[0, id]))
@@ -77,7 +69,7 @@ def test_five_different_ones_that_end_where_they_should(model: Model, until: str
             ends = [end_of(one.text + following, until, text[-1]) for following in (" x", "\n", "\n\n")]
             assert len(one.text) in ends
         else:
-            assert len(one.text) == (MAX_CHARS[until] if one.how == "sample" else MAX_BEAM_CHARS)
+            assert len(one.text) == (MAX_CHARS[until] if one.how == "sample" else assistant.MAX_BEAM_CHARS)
 
 
 def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(model: Model) -> None:
@@ -99,7 +91,7 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run
     # The model writes the alphabet without a full stop, over and over.
     for one in charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0):
         assert not one.is_complete
-        assert len(one.text) == (MAX_CHARS["sentence"] if one.how == "sample" else MAX_BEAM_CHARS)
+        assert len(one.text) == (MAX_CHARS["sentence"] if one.how == "sample" else assistant.MAX_BEAM_CHARS)
     documents = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))
     first, *_ = documents.continuations("ab", until="sentence", temperature=0.1, seed=0)
     assert first.is_complete and first.text == " c"
@@ -132,13 +124,13 @@ def test_what_word_processors_write_is_read() -> None:
         ("soft\u00adhyphen, zero\u200bwidth\ufeff", "softhyphen, zerowidth"),
         ("cafe\u0301 ﬁne œuvre", "cafe fine oeuvre"),
     ):
-        assert ASCII.decode(read_as_known(ASCII, text)) == read
-        assert bytes(read_as_known(BYTES, text).tolist()) == text.encode(), "every byte is known"
+        assert ASCII.decode(assistant.read_as_known(ASCII, text)) == read
+        assert bytes(assistant.read_as_known(BYTES, text).tolist()) == text.encode(), "every byte is known"
 
 
 def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:
     text = "“a” “b” 語\u00ad\u00ad"
-    assert substitutions(ASCII, text) == {"“": '"', "”": '"', "語": "語", "\u00ad": ""}
-    assert read_as_known(ASCII, text).tolist().count(0) == 1
-    assert substitutions(ASCII, "plain text, é\n") == {}
-    assert Vocab("char", ("a", "b")).decode(read_as_known(Vocab("char", ("a", "b")), "a語b")) == "ab"
+    assert assistant.substitutions(ASCII, text) == {"“": '"', "”": '"', "語": "語", "\u00ad": ""}
+    assert assistant.read_as_known(ASCII, text).tolist().count(0) == 1
+    assert assistant.substitutions(ASCII, "plain text, é\n") == {}
+    assert Vocab("char", ("a", "b")).decode(assistant.read_as_known(Vocab("char", ("a", "b")), "a語b")) == "ab"

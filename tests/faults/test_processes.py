@@ -25,18 +25,9 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
-from charrnn.scale import processes as launcher
+from charrnn.scale import processes
 from charrnn.scale.child_process import ChildProcess
-from charrnn.scale.processes import (
-    TIMEOUT,
-    Rank,
-    RankedProcess,
-    check_processes,
-    connect,
-    exit_code,
-    this_rank,
-    timeout_seconds,
-)
+from charrnn.scale.processes import Rank, RankedProcess, check_processes, connect, exit_code, this_rank
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -69,9 +60,9 @@ def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
     assert this_rank({}) is None
     assert this_rank({"RANK": "x"}) is None, "a process on its own"
     assert this_rank(TORCHRUN | ADDRESS) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2)
-    assert (timeout_seconds({}), timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"})) == (60, 7)
+    assert (processes.timeout_seconds({}), processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "7"})) == (60, 7)
     with pytest.raises(UsageError, match=r"^CHARRNN_TIMEOUT_SECONDS is '0'; .* 1 to 86400\nunset it"):
-        timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
+        processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
 
 
 @pytest.mark.parametrize(
@@ -95,7 +86,10 @@ def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch
     torch = MagicMock()
     torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
     monkeypatch.setattr("charrnn.scale.processes.torch", torch)
-    with connect(TORCHRUN | ADDRESS) as group, pytest.raises(OtherProcessError, match=f"or set {TIMEOUT} higher"):
+    with (
+        connect(TORCHRUN | ADDRESS) as group,
+        pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
+    ):
         group.any(True)
     assert torch.distributed.init_process_group.call_args.kwargs["timeout"] == timedelta(seconds=600)
     torch.distributed.distributed_c10d._set_pg_timeout.assert_called_once_with(timedelta(seconds=60))
@@ -150,20 +144,20 @@ def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int],
 
 
 def test_the_partners_of_a_killed_process_are_killed_after_twenty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = count(0.0, launcher.WATCH_SECONDS / 2)
-    monkeypatch.setattr(launcher, "time", Mock(monotonic=lambda: next(clock), sleep=lambda _: next(clock)))
+    clock = count(0.0, processes.WATCH_SECONDS / 2)
+    monkeypatch.setattr(processes, "time", Mock(monotonic=lambda: next(clock), sleep=lambda _: next(clock)))
     killed, hung = Mock(exit_code=-signal.SIGKILL), Mock(exit_code=None)
-    assert launcher._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {0: -signal.SIGKILL}
+    assert processes._watch([killed, hung], Mock(number=0, pop_save_request=lambda: False)) == {0: -signal.SIGKILL}
     hung.send.assert_called_once_with(signal.SIGTERM)
     assert 20 < next(clock) < 21, "and then `launch` kills those that are left"
 
 
 def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     child = Mock(exit_code=0)
-    monkeypatch.setattr(launcher, "ChildProcess", lambda command, environment: child)
-    monkeypatch.setattr(launcher, "_watch", Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(processes, "ChildProcess", lambda command, environment: child)
+    monkeypatch.setattr(processes, "_watch", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        launcher.launch(2, ["train"], Mock(), corpus=["a.txt"], is_debugging=False)
+        processes.launch(2, ["train"], Mock(), corpus=["a.txt"], is_debugging=False)
     assert child.mock_calls == [call.send(signal.SIGINT), call.send(signal.SIGINT), call.kill(), call.kill()]
     sender = ChildProcess.__new__(ChildProcess)
     sender.popen = Mock(send_signal=Mock(side_effect=ProcessLookupError))
