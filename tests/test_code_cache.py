@@ -91,6 +91,9 @@ def test_damaged_code_is_never_used_and_is_made_again(make: Make, monkeypatch: p
     function.load(ARGUMENTS, pytest.fail)
     check_works(function)
     assert make().find(ARGUMENTS)
+    path.unlink()
+    function.compile(ARGUMENTS, pytest.fail)
+    assert not path.exists(), "numba has compiled it already"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows shows no owner")

@@ -78,8 +78,9 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
 
     assert texts(1) == texts(1) != texts(2) and texts(1, temperature=0.5) != texts(1)
     assert texts(None) != texts(None)
-    with pytest.raises(UsageError, match="count"):
-        model.continuations("The ", count=101)
+    for wrong in ({"count": 101}, {"seed": -1}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            model.continuations("The ", **wrong)
     offers = continue_text(model, "The ", ContinuationOptions(until="word", seed=5))
     first, second = offers.take(5), offers.take(5)
     assert first == model.continuations("The ", seed=5)

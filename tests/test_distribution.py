@@ -80,6 +80,8 @@ def test_each_row_is_that_of_a_naive_loop(case: tuple[NDArray[np.float32], Shapi
 
 
 def test_a_mistake_is_named_by_its_parameter_and_value() -> None:
+    with pytest.raises(ValueError, match="every character is banned"):
+        next_char_probs(np.zeros((1, 2), np.float32), Shaping(banned=(0, 1)))
     for name, values in (
         ("temperature", (-0.1, math.inf, math.nan)),
         ("top_k", (0, -3)),

@@ -96,6 +96,8 @@ def test_a_name_is_looked_up_without_importing_anything(site: Path) -> None:
     assert Config(cell="leaky").cell == "leaky"
     with pytest.raises(UsageError, match=r"`cell` is leeky; .*, or a cell that an installed package .* leaky") as error:
         Config(cell="leeky")
+    with pytest.raises(UsageError, match="No installed package provides the cell 'leeky'"):
+        cell_type("leeky")
     assert "Did you mean leaky?" in str(error.value) and "unitary" in str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.runs.description import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
-from charrnn.training import plan, recipe
+from charrnn.training import loop, plan, recipe
 from charrnn.training.trainer import StepResult, Trainer
 
 pytestmark = pytest.mark.trained
@@ -87,6 +88,19 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(monkeypatch: pyt
     run = RunReader(Path("run"))
     assert (run.path / "best").read_text() == "step-00000016\n"
     assert json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
+
+
+def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_resumed() -> None:
+    list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
+    run = RunReader(Path("run"))
+    loaded = run.load_checkpoint("latest", with_training=True)
+    for lanes, state, message in (
+        (4, {}, "does not record the digest"),
+        (65_536, loaded.state, "65536 batch rows of "),
+    ):
+        config, checkpoint = replace(run.read_config(), num_lanes=lanes), replace(loaded, state=state)
+        with pytest.raises(CheckpointError, match=message):
+            loop._read_same_text(run.path, config, checkpoint, None)
 
 
 def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

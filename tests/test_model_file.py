@@ -18,7 +18,7 @@ from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.description import CONFIG, VOCAB
-from charrnn.runs.model_file import NOTE, ModelFile
+from charrnn.runs.model_file import NOTE, ModelFile, is_model_file
 
 
 @pytest.fixture
@@ -77,6 +77,11 @@ def test_it_cannot_be_continued_and_has_no_history(command: Command, file: Path)
     assert refused.code == 2 and "the folder of the run" in refused.err, refused.err
     with pytest.raises(UsageError, match="one step of a run"):
         list(load_steps(file))
+    with pytest.raises(CheckpointError, match="a file with one checkpoint"):
+        ModelFile(file).load_step(1)
+    with pytest.raises(CheckpointError, match=r"cannot read .*none\.zip: No such file"):
+        ModelFile(file.with_name("none.zip")).load_best()
+    assert not is_model_file("a\0.zip")
 
 
 def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_path: Path) -> None:

@@ -211,6 +211,12 @@ def test_no_number_is_cut_in_any_width(runs: tuple[RunSummary, ...], width: int)
             assert any(number in line for line in lines)
 
 
+def test_names_of_24_columns_are_not_folded() -> None:
+    for size in (24, 25):
+        table, *_ = runs_view([replace(RUN, name="x" * size)]).renderables  # type: ignore[attr-defined]
+        assert table.columns[0].no_wrap is (size == 24)
+
+
 def test_short_numbers() -> None:
     texts = {0.25: "0.25", 9999: "9,999", 10_000: "10k", 999_499: "999k", 999_600: "1M", 3_321_921: "3.32M"}
     assert {value: short_number(value) for value in texts} == texts

@@ -192,6 +192,7 @@ def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(monk
     monkeypatch.setattr(ConnectedProcesses, "_sum", exchange)
     with pytest.raises(KeyboardInterrupt), ConnectedProcesses(0, 2).together():
         assert all(num_exchanged.acquire(timeout=60) for _ in range(3))
+        assert threading.enumerate()[-1].daemon, "it does not keep a process that ends"
         monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 60)
     assert not is_exchanging.is_set()
 

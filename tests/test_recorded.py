@@ -90,6 +90,15 @@ def test_what_is_gone_is_named_with_its_place(project: Path, tmp_path: Path, mon
     )
 
 
+def test_where_a_text_can_be_had_is_said() -> None:
+    recorded = record("novel.txt")
+    recorded = replace(recorded, config=Config(corpus=("shakespeare",)), locations=(None,))
+    with pytest.raises(DataError, match=r"here: .*\nThe catalogue has it, too: charrnn corpora fetch shakespeare"):
+        recorded.read(instead=" or give --text FILE")
+    with pytest.raises(DataError, match=r"^a\.zip contains no text: give --text FILE"):
+        replace(recorded, model_file="a.zip").read(instead=" or give --text FILE")
+
+
 def test_standard_input_is_read_once_beside_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("-", "novel.txt", stdin=OTHER.encode())
     assert recorded.locations == (None, os.path.abspath("novel.txt"))

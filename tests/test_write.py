@@ -19,10 +19,10 @@ from textual import events
 
 from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write import drafts
-from charrnn.apps.write.continuations import Continuation, Continuations
+from charrnn.apps.write.continuations import Continuation, Continuations, continue_text
 from charrnn.apps.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft, shown_continuation
 from charrnn.apps.write.screen import KEYS, Writer, hide, hide_pasted, marks, reveal
-from charrnn.errors import CharRNNError, CheckpointError, DataError
+from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -185,6 +185,11 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
     monkeypatch.setattr(Continuations, "take", wait)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        def read(*arguments: Any, **options: Any) -> Continuations:
+            app.call_from_thread(app.draft_screen.say, "what reading says")
+            return continue_text(*arguments, **options)
+
+        monkeypatch.setattr("charrnn.apps.write.continuations.continue_text", read)
         await pilot.press("tab")
         await until(pilot, is_waiting.is_set)
         assert "looking for continuations" in screen(app)
@@ -271,6 +276,18 @@ def test_characters_are_hidden_and_revealed() -> None:
     assert hide_pasted("a\r\nb\rc\u2028d\U00100041") == "a\nb\nc\nd\ufffd"
     with pytest.raises(DataError, match=r"U\+100041"):
         hide("\U00100041")
+
+
+def test_what_names_no_file_is_refused_and_few_substitutions_are_listed(tmp_path: Path) -> None:
+    for name, message in ((" ", "Write the name"), ("a\0b", "Write the name"), (str(tmp_path), "is a folder")):
+        with pytest.raises(UsageError, match=message):
+            drafts.parse_path(name)
+    listed = drafts.describe_reading(dict.fromkeys("abcdefghijklmn", ""), "run")
+    assert (
+        listed.startswith("run does not know ")
+        and listed.endswith("(left out), …")
+        and listed.count("(left out)") == 12
+    )
 
 
 def test_how_a_continuation_is_shown() -> None:
