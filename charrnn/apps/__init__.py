@@ -6,6 +6,7 @@ _COMMANDS = (
     ("explore", "Browse the cells of a model over a text.", "terminal:explore"),
     ("write", "Write a text with a model.", "terminal:write"),
     ("export", "Write a model to one file, in the format of its suffix.", "export:export"),
+    ("import", "Make a run of a model that another program trained.", "importing:import_model"),
     ("compress", "Compress files by a model.", "compress.command:compress"),
     ("decompress", "Restore compressed files.", "compress.command:decompress"),
 )
