@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,10 +16,9 @@ from typing import TYPE_CHECKING
 from unittest.mock import MagicMock, Mock, call
 
 import pytest
-from conftest import Ran, clean_environment
+from conftest import Ran
 from fork_server import Child, ForkServer
 from small_runs import until
-from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
@@ -41,16 +38,7 @@ SMALL = (
     *("--set", "num_lanes=4", "--set", "bptt_length=16", "--set", "threads=1", "--set", "warmup_steps=2"),
 )
 FOREVER = ("--steps", "100000", "--evaluate-every", "5", "--save-every", "5")
-SECONDS = 100
-"""Longest wait for anything: only a process that hangs needs it."""
 linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-
-
-@pytest.fixture
-def text_file(tmp_path: Path) -> Path:
-    path = tmp_path / "text.txt"
-    path.write_bytes(make_corpus(num_chars=3_000).text.encode())
-    return path
 
 
 # What torchrun says
@@ -192,27 +180,6 @@ def test_the_first_to_fail_prints_and_all_end_with_its_code(store: Store, monkey
 # Real processes
 
 
-@contextmanager
-def started(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start `charrnn train` in two processes; kill all at the end of the block."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "train", "text.txt", "--processes", "2", *arguments, *SMALL],
-        cwd=folder,
-        env=clean_environment(GLOO_SOCKET_IFNAME="lo", TORCH_CPP_LOG_LEVEL="FATAL"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        for number in (*ranks_of(folder).values(), process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-        process.communicate()
-
-
 def ranks_of(folder: Path) -> dict[int, int]:
     """Return the process ids of the processes that train in a working folder, also of orphans, by their ranks."""
     found = {}
@@ -223,15 +190,6 @@ def ranks_of(folder: Path) -> dict[int, int]:
                 if (rank := re.search(r"(?:^|\0)RANK=(\d+)", environment)) is not None:
                     found[int(rank[1])] = int(entry.name)
     return found
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until a condition is true. Fails if the process ends before."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def saved_step(run: Path) -> int:
@@ -247,12 +205,14 @@ def first_losses(run: Path) -> list[float]:
 
 
 @contextmanager
-def spawned(fork_server: ForkServer, run: Path, *arguments: object, prepare: str = "") -> Iterator[Child]:
-    """Train `run` in two processes, which end with the one that starts them; returns when five steps were saved."""
-    line = ("train", fork_server.folder / "text.txt", "--processes", 2, "--out", run, *arguments, *FOREVER, *SMALL)
+def spawned(
+    fork_server: ForkServer, run: Path, *arguments: object, prepare: str = "", first: int = 5
+) -> Iterator[Child]:
+    """Train `run` in two processes, which end with it; returns when step `first` was saved."""
+    line = ("train", fork_server.folder / "text.txt", "--processes", 2, "--out", run, *FOREVER, *SMALL, *arguments)
     child = fork_server.spawn(*line, prepare=prepare)
     try:
-        until(lambda: saved_step(run) >= 5)
+        until(lambda: saved_step(run) >= first)
         yield child
     finally:
         with suppress(ProcessLookupError):
@@ -300,22 +260,23 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(fork_server: ForkS
 
 @linux_only
 @pytest.mark.thorough
-def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_at_once(text_file: Path, tmp_path: Path) -> None:
-    run = tmp_path / "checkpoints" / "text-001"
-    rare = ("--steps", "100000", "--evaluate-every", "100000", "--save-every", "100000")
-    with started(tmp_path, *rare, "--out", "orphans") as process:
-        wait_for(lambda: bool(ranks_of(tmp_path)) and (tmp_path / "orphans" / "metrics.jsonl").exists(), process)
-        process.kill()
-        _, err = process.communicate(timeout=SECONDS)  # until the last of them has closed the stream
-    assert f"Stopped at step {saved_step(tmp_path / 'orphans'):,}; everything is saved." in err
-    with started(tmp_path, *rare) as process:
-        wait_for(lambda: (run / "metrics.jsonl").exists() and bool((run / "metrics.jsonl").read_text()), process)
-        os.kill(ranks_of(tmp_path)[1], signal.SIGUSR1)
-        wait_for(lambda: saved_step(run) > 0, process)
-        os.kill(ranks_of(tmp_path)[1], signal.SIGSTOP)  # It cannot stop with the others.
-        process.send_signal(signal.SIGINT)
+def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(fork_server: ForkServer, tmp_path: Path) -> None:
+    with spawned(fork_server, tmp_path / "orphans") as child:
+        ranks = ranks_of(fork_server.folder)
+        assert sorted(ranks) == [0, 1]
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        until(lambda: not ranks_of(fork_server.folder))
+    assert f"Stopped at step {saved_step(tmp_path / 'orphans'):,}; everything is saved." in child.err
+    run = tmp_path / "run"
+    with spawned(fork_server, run, "--evaluate-every", 10**6, "--save-every", 10**6, first=0) as child:
+        until(lambda: (run / "metrics.jsonl").exists() and ranks_of(fork_server.folder))
+        ranks = ranks_of(fork_server.folder)
+        os.kill(ranks[1], signal.SIGUSR1)
+        until(lambda: saved_step(run) > 0)
+        os.kill(ranks[1], signal.SIGSTOP)  # It cannot stop with the others.
+        os.kill(child.pid, signal.SIGINT)
         time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=SECONDS)
-        assert process.returncode == 130 and not ranks_of(tmp_path)
+        assert ") Z " not in Path(f"/proc/{child.pid}/stat").read_text(), "it waits for the one that is stopped"
+        os.kill(child.pid, signal.SIGINT)
+        assert child.wait() == 130 and not ranks_of(fork_server.folder)
