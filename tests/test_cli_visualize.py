@@ -235,7 +235,7 @@ def test_the_older_export_stays(command: Command, lab: Path, fresh_file: Path, m
     assert Path("a.svg").read_text() == "the older one" and sorted(Path().iterdir()) == before
 
 
-def test_a_page_of_a_cell_measures_only_what_it_shows(
+def test_a_page_measures_only_what_it_shows(
     command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr("charrnn.cells.analysis.CellAnalysis.page")

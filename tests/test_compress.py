@@ -90,9 +90,7 @@ def test_bytes_without_any_order_hardly_take_more_space(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("cell", "alphabet"), [("lstm", "char"), ("gru", "documents"), ("rnn", "byte")])
-def test_compiled_code_writes_and_reads_the_same_bytes(
-    monkeypatch: pytest.MonkeyPatch, cell: str, alphabet: str
-) -> None:
+def test_compiled_code_has_the_same_bytes(monkeypatch: pytest.MonkeyPatch, cell: str, alphabet: str) -> None:
     compiled = pytest.importorskip("charrnn.scale.compiled_coding", reason="numba is not installed")
     model = make_model(alphabet, cell, hidden_size=21)
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 300)

@@ -240,9 +240,7 @@ def test_what_cannot_be_learned_is_refused(model: Model) -> None:
         model.adapted("ЖЖ" * 20, unknown="skip")
 
 
-def test_the_command_reads_the_text_of_standard_input(
-    chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_reads_standard_input(chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     found = command("sample", chain_run, "--adapt", "-", "--prime-file", "-", stdin=b"abc")
     assert found.code == 2 and "cannot both read standard input" in found.err
     read = command("sample", chain_run, "--adapt", "-", "--unknown", "skip", "--length", 5, stdin=b"abcdxyz" * 20)

@@ -559,7 +559,7 @@ def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
     ("name", "instead"),
     [("explore", "`charrnn visualize` prints the same"), ("write", "charrnn sample --prime-file DRAFT")],
 )
-def test_off_a_terminal_and_without_textual_it_says_so(
+def test_what_an_interface_needs_is_said(
     command: Command, monkeypatch: pytest.MonkeyPatch, name: str, instead: str
 ) -> None:
     ran = command(name)

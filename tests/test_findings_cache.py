@@ -218,9 +218,7 @@ def test_a_score_outside_its_interval_is_measured_again_with_a_warning(command: 
 
 
 @pytest.mark.parametrize("wrong", [[4], [7, 0, 1]], ids=["whole text", "inside a detector's spans"])
-def test_a_rise_of_the_loss_outside_its_interval_is_measured_again(
-    lab: Path, wrong: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rise_that_cannot_be_is_measured_again(lab: Path, wrong: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     def forge(findings: dict[str, Any]) -> None:
         (value,) = (value for name, value in findings["entries"].items() if name.startswith("ablation of "))
         for place in wrong[:-1]:

@@ -56,9 +56,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.trained
-def test_a_run_with_a_cell_of_another_package_needs_that_package(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_needs_the_package_of_its_cell(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     site = offer(tmp_path / "site", {"leaky": "Leaky"})
     monkeypatch.syspath_prepend(str(site))
     cell_type.cache_clear()

@@ -99,9 +99,7 @@ def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
         get_detectors(["feet"])
 
 
-def test_a_package_with_damaged_metadata_is_left_out(
-    offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_with_bad_metadata_is_left_out(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.extensions.LEFT_OUT", [])
     offer("vowel", FUNCTION)
     damaged = install(tmp_path / "damaged", "metre", "[charrnn.detectors]\nno equals sign\n")

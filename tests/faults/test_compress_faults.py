@@ -131,9 +131,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
     assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == files
 
 
-def test_a_terminal_is_not_filled_with_bytes(
-    command: Command, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_terminal_is_filled_with_bytes(command: Command, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(commands.sys, "stdout", sys.stdout)
     ran = command("compress", gru.path, "-", stdin=b"a")

@@ -55,7 +55,7 @@ def act(run: RunWriter, action: str) -> None:
 
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("action", ["replace a step", "go on"])
-def test_saved_checkpoints_load_whatever_operation_fails(
+def test_checkpoints_load_whatever_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, number: int
 ) -> None:
     sync_nothing(monkeypatch)

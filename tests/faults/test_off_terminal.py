@@ -124,7 +124,7 @@ def without_samples(lines: list[str], run: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.thorough)])
-def test_on_a_terminal_the_bar_moves_and_nothing_is_wider(
+def test_the_bar_moves_and_nothing_is_wider(
     fork_server: ForkServer, corpus_file: Path, tmp_path: Path, width: int
 ) -> None:
     options = ("--steps", 40, "--evaluate-every", 10, "--out", tmp_path / "run")

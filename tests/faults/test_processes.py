@@ -205,11 +205,9 @@ def first_losses(run: Path) -> list[float]:
 
 
 @contextmanager
-def spawned(
-    fork_server: ForkServer, run: Path, *arguments: object, prepare: str = "", first: int = 5
-) -> Iterator[Child]:
+def spawned(fork_server: ForkServer, run: Path, *options: object, prepare: str = "", first: int = 5) -> Iterator[Child]:
     """Train `run` in two processes, which end with it; returns when step `first` was saved."""
-    line = ("train", fork_server.folder / "text.txt", "--processes", 2, "--out", run, *FOREVER, *SMALL, *arguments)
+    line = ("train", fork_server.folder / "text.txt", "--processes", 2, "--out", run, *FOREVER, *SMALL, *options)
     child = fork_server.spawn(*line, prepare=prepare)
     try:
         until(lambda: saved_step(run) >= first)
@@ -220,9 +218,7 @@ def spawned(
 
 
 @linux_only
-def test_processes_train_as_one_stop_at_ctrl_c_and_resume(
-    fork_server: ForkServer, command: Command, tmp_path: Path
-) -> None:
+def test_processes_train_stop_and_resume_as_one(fork_server: ForkServer, command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with spawned(fork_server, run) as child:
         ranks = ranks_of(fork_server.folder)

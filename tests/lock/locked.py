@@ -35,7 +35,7 @@ MAX_NUMBERS = 24
 """Numbers of an output that are compared with a tolerance, where the processor decides about the last digits."""
 CLOCKS = ("seconds", "chars_per_second")
 IGNORED = ("findings", ".git", "__pycache__")
-VARIABLES = [
+VARIABLES = (
     "NO_COLOR",
     "FORCE_COLOR",
     "CLICOLOR",
@@ -45,7 +45,7 @@ VARIABLES = [
     "LINES",
     "PAGER",
     "TERM_PROGRAM",
-]
+)
 TERMINAL = "(terminal) "
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
 """Groups with a record that holds on every machine."""
