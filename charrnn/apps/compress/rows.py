@@ -17,7 +17,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +28,7 @@ from charrnn.model.portable_math import exact_exp
 from charrnn.model.stepper import Stepper
 from charrnn.process import num_cores
 from charrnn.progress import Task
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Vocab, code_points
 
 Symbols = NDArray[np.int32]
 """Ids of characters, and -1 - b for an escaped byte b."""
@@ -153,7 +152,7 @@ class RowCoder:
         self.advance: Task = Task("coding")
         """Called with each number of bytes of text that has been coded."""
         self._codec = ("latin-1", "strict") if vocab.kind == "byte" else ("utf-8", "surrogateescape")
-        self._symbols = {character: (id,) for id, character in enumerate(vocab.characters)}
+        self._vocab = vocab
         encoded = [self._encode(character) for character in vocab.characters]
         self.widths = np.array([len(one) for one in encoded], np.int64)
         """(V,) bytes of each character."""
@@ -169,11 +168,13 @@ class RowCoder:
 
     def to_symbols(self, data: bytes) -> Symbols:
         """Return the symbols of a row: the ids of its characters, and the bytes of all that is not in the alphabet."""
-        text = data.decode(*self._codec)
-        unknown = set(text) - self._symbols.keys()
-        escaped = {character: tuple(-1 - byte for byte in self._encode(character)) for character in unknown}
-        symbols_of = self._symbols | escaped
-        return np.fromiter(chain.from_iterable(map(symbols_of.__getitem__, text)), np.int32)
+        points = code_points(data.decode(*self._codec))
+        is_known, lengths = self._vocab.knows(points), np.ones(len(points), np.int64)
+        escaped = [self._encode(chr(point)) for point in points[~is_known]]
+        lengths[~is_known] = [len(one) for one in escaped]
+        symbols: Symbols = np.where(is_known, self._vocab.ids_of(points), np.int32(-1)).repeat(lengths)
+        symbols[symbols < 0] = -1 - np.frombuffer(b"".join(escaped), np.uint8).astype(np.int32)
+        return symbols
 
     def to_bytes(self, symbols: Iterable[int]) -> bytes:
         """Return the bytes of a row."""
