@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,19 +41,15 @@ def ablate_text(
     skipped, with the reason. The text must have at least 2 characters and is read twice.
     """
     ((value, changes),) = ablate_cells(network, text.ids, [text.first], len(text), [(layer, unit)], at)
+    return Ablation(layer=layer, unit=unit, at=at, value=value, **summarize(changes, text, detectors))
+
+
+def summarize(changes: Float64Array, text: EncodedText, detectors: Sequence[Detector]) -> dict[str, Any]:
+    """Return the fields of an `Ablation` that summarize the changes (N - 1,) of the loss of a text."""
     change, ci = mean_change(changes, np.ones(len(changes), bool))
     effects, skipped = effects_of(changes, text, detectors)
-    return Ablation(
-        layer=layer,
-        unit=unit,
-        at=at,
-        value=value,
-        change=change,
-        ci=ci,
-        num_chars=len(changes),
-        effects=tuple(effects),
-        skipped=tuple(skipped),
-    )
+    of_detectors = {"effects": tuple(effects), "skipped": tuple(skipped)}
+    return {"change": change, "ci": ci, "num_chars": len(changes), **of_detectors}
 
 
 def ablate_cells(

@@ -18,7 +18,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cells.ablation import CellMoments, effects_of, mean_change, replacing, score_with
+from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
 from charrnn.cells.records import (
     CHARS_SCORED,
@@ -406,9 +406,9 @@ def compare_ablations(
             cell = network.recurrent_layers()[layer].cell
             clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
         changes = free - score_with(network, text, clamps, advance)[0]
-        change, ci = mean_change(changes, np.ones(len(changes), bool))
-        effects, skipped[:] = effects_of(changes, text, detectors)
-        return DirectionAblation(cells=one.cells, change=change, ci=ci, num_chars=len(changes), effects=tuple(effects))
+        found = summarize(changes, text, detectors)
+        skipped[:] = found.pop("skipped")
+        return DirectionAblation(cells=one.cells, **found)
 
     with task("ablating", (3 + num_random) * len(text)) as advance:
         free, moments = score_with(network, text, dict.fromkeys(layers, torch_ops()), advance)

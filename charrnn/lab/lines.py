@@ -24,6 +24,7 @@ from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, Li
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.extensions import PackageFunction
 from charrnn.text.documents import END
+from charrnn.text.vocab import code_points
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
@@ -185,10 +186,7 @@ class ScoredText:
         points, found = [ord(end) for end in self.ends], [np.zeros(0, np.int64)]
         for begin in range(0, self.num_chars, BLOCK):
             content = self.content[begin : begin + BLOCK]
-            if isinstance(content, str):
-                values = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), np.uint32)
-            else:
-                values = np.frombuffer(content, np.uint8).astype(np.uint32)
+            values = code_points(content) if isinstance(content, str) else np.frombuffer(content, np.uint8)
             found.append(begin + np.flatnonzero(np.isin(values, points)))
         return np.concatenate(found)
 
