@@ -37,14 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["REPOSITORY", "SMALL_FLAGS", "SMALL_RUN", "Ran", "TrainedRun", "clean_environment"]
 
-SMALL_RUN: dict[str, Any] = {
-    "hidden_size": 12,
-    "embedding_size": 8,
-    "num_lanes": 4,
-    "bptt_length": 16,
-    "device": "cpu",
-    "precision": "fp32",
-}
+SMALL_RUN: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "num_lanes": 4, "bptt_length": 16}
+SMALL_RUN |= {"device": "cpu", "precision": "fp32"}
 """Settings of a run that trains in milliseconds, with the same result on every machine."""
 SMALL_FLAGS = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
 """The same on a command line."""

@@ -27,15 +27,8 @@ GOLDEN = {"old-lstm": "format-1/lstm-char", "old-bytes": "format-1/gru-byte", "o
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
 DEPTHS = ("residual", "highway", "dilated", "grid")
 CYCLE = "\nabcdefg"
-BLOCKS = {
-    "lstm": {"ih": 4, "hh": 4},
-    "gru": {"ih": 3, "hh": 3},
-    "peephole": {"ih": 4, "hh": 4},
-    "coupled": {"ih": 3, "hh": 3},
-    "mlstm": {"ih": 5, "mh": 1, "hh": 4},
-    "antisymmetric": {"ih": 2, "hh": 1},
-    "unitary": {"ih": 1},
-}
+BLOCKS = {"lstm": {"ih": 4, "hh": 4}, "gru": {"ih": 3, "hh": 3}, "peephole": {"ih": 4, "hh": 4}, "unitary": {"ih": 1}}
+BLOCKS |= {"coupled": {"ih": 3, "hh": 3}, "mlstm": {"ih": 5, "mh": 1, "hh": 4}, "antisymmetric": {"ih": 2, "hh": 1}}
 """The number of H-wide blocks of each product of a cell type; one each for the others."""
 
 

@@ -36,15 +36,7 @@ MAX_NUMBERS = 24
 CLOCKS = ("seconds", "chars_per_second")
 IGNORED = ("findings", ".git", "__pycache__")
 VARIABLES = (
-    "NO_COLOR",
-    "FORCE_COLOR",
-    "CLICOLOR",
-    "CLICOLOR_FORCE",
-    "CI",
-    "COLORTERM",
-    "LINES",
-    "PAGER",
-    "TERM_PROGRAM",
+    *("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "COLORTERM", "LINES", "PAGER", "TERM_PROGRAM"),
 )
 TERMINAL = "(terminal) "
 PORTABLE = ("help", "errors", "settings", "samples", "visualize", "evaluate", "runs", "train")
