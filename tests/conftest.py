@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
 
-__all__ = ["REPOSITORY", "SMALL_FLAGS", "SMALL_RUN", "Ran", "TrainedRun", "clean_environment"]
+__all__ = ["REPOSITORY", "SMALL_FLAGS", "SMALL_RUN", "Ran", "TrainedRun", "as_json", "clean_environment"]
 
 SMALL_RUN: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "num_lanes": 4, "bptt_length": 16}
 SMALL_RUN |= {"device": "cpu", "precision": "fp32"}
@@ -161,6 +161,12 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+def as_json(ran: Ran) -> Any:
+    """Return the value on the only line that a command printed."""
+    assert (ran.code, ran.err, ran.out.count("\n")) == (0, "", 1)
+    return json.loads(ran.out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ def byte_model(byte_run: TrainedRun) -> charrnn.Model:
 
 
 def test_from_a_text_to_a_cell(corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the documentation shows, from the first line to the last."""
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_bytes(corpus.text[:6_000].encode())
     events = list(charrnn.train(charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 3})))
@@ -35,8 +34,7 @@ def test_from_a_text_to_a_cell(corpus: SyntheticCorpus, tmp_path: Path, monkeypa
     assert (model.name, model.step, model.warnings) == ("text-001", 3, ())
     assert len(model.sample(temperature=0.8, length=50).text) == 50
     findings = charrnn.find_cells(model.trace(corpus.text[6_000:9_000]), ["line-position"])
-    assert [score.detector for score in findings.scores] == ["line-position"]
-    assert findings.num_cells == 12
+    assert [score.detector for score in findings.scores] == ["line-position"] and findings.num_cells == 12
 
 
 def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun) -> None:
@@ -58,8 +56,7 @@ def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: 
     assert [model.sample(**options, seed=text.seed) for text in several] == several
     with pytest.raises(UsageError, match="needs a newline, which this model cannot generate"):
         model.sample(max_line=9, ban="\n")
-    assert len({text.text for text in several}) == 3
-    assert model.samples(3, **options, seed=several[0].seed) == several
+    assert len({text.text for text in several}) == 3 and model.samples(3, **options, seed=several[0].seed) == several
     assert "".join(model.write(**options)) != "".join(model.write(**options))
     first, second = (model.beam(width=3, length=20, mode="stochastic") for _ in range(2))
     assert first[0].seed != second[0].seed
@@ -98,15 +95,15 @@ def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str,
         assert found.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3) or found.stop
 
 
-def test_a_search_of_bytes_streams_whole_characters(byte_run: TrainedRun) -> None:
-    model = charrnn.load(byte_run.path)
+def test_a_search_of_bytes_streams_whole_characters(byte_model: charrnn.Model) -> None:
     for length in range(8, 14):
-        search = model.search(width=4, length=length, prime="zäb ")
+        search = byte_model.search(width=4, length=length, prime="zäb ")
         pieces = list(search)
         assert "".join(pieces) == search.texts[0].text
         assert "\ufffd" not in "".join(pieces)[:-1], "only the last character may be left incomplete"
     stops = ("語 語", "🙂")
-    cut, kept = (model.beam(width=4, length=40, prime="zäb ", stops=stops, keep_stop=keep)[0] for keep in (False, True))
+    options: dict[str, Any] = {"width": 4, "length": 40, "prime": "zäb ", "stops": stops}
+    cut, kept = (byte_model.beam(**options, keep_stop=keep)[0] for keep in (False, True))
     assert cut.stop == kept.stop == "🙂" and kept.text == cut.text + "🙂"
 
 
@@ -119,7 +116,7 @@ def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
         model.predict("nibbe", top=0)
 
 
-def test_a_cell_is_held_at_its_mean_or_at_zero(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+def test_a_cell_is_held_at_its_mean_or_at_zero_only(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     text, context = corpus.text[-2_000:], corpus.text[-3_000:-2_000]
     at_mean = model.ablate(0, 3, text, context=context, detectors=["quote"])
     # That a cell which follows quotations is needed inside them takes longer training: see test_found.py.
@@ -128,9 +125,6 @@ def test_a_cell_is_held_at_its_mean_or_at_zero(model: charrnn.Model, corpus: Syn
     at_zero = model.ablate(0, 3, text, context=context, at="zero")
     assert at_zero.value == 0 != at_mean.value and at_zero.change != at_mean.change
     assert {effect.detector for effect in at_zero.effects} >= {"quote", "line-position"}
-
-
-def test_what_cannot_be_ablated_is_refused(model: charrnn.Model) -> None:
     with pytest.raises(UsageError, match=r"^A cell cannot be clamped at 'one'; use mean or zero"):
         model.ablate(0, 0, "lamp", at="one")
     with pytest.raises(UsageError, match=r"^There is no detector 'quotes'"):
@@ -185,8 +179,7 @@ def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.F
 
 def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: SyntheticCorpus) -> None:
     (tmp_path / "text.txt").write_text(corpus.text, encoding="utf-8")
-    sizes: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "num_lanes": 4, "bptt_length": 16, "steps": 2}
-    config = Config(corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **sizes)
+    config = Config(corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **{**SMALL_RUN, "steps": 2})
     events = list(charrnn.train(config, out=tmp_path / "run"))
     loaded = charrnn.load(tmp_path / "run")
     begin, end = int(0.8 * len(corpus.text)), int(0.9 * len(corpus.text))

@@ -41,21 +41,16 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     nats = [line["train_nats"] for line in losses if line["event"] == "step"]
     assert sum(nats[-5:]) / 5 < 0.95 * nats[0]
-
     # As if the run had been stopped after step 12: in a copy, its later step and what points to it are taken away.
     parts = Path(shutil.copytree("whole", "parts"))
     for pointer in ("latest", "best"):
         (parts / pointer).write_text("step-00000012\n")
-    for file in (parts / "step-00000020").iterdir():
-        file.unlink()
-    (parts / "step-00000020").rmdir()
+    shutil.rmtree(parts / "step-00000020")
     assert run(["train", "--resume", "parts", "--quiet"]) == 0
     for name in ("model.safetensors", "training.safetensors"):
         assert (parts / "step-00000020" / name).read_bytes() == (Path("whole/step-00000020") / name).read_bytes()
-
     capsys.readouterr()
-    assert run(["sample", "whole", "--length", "50"]) == 0
-    assert 50 <= len(capsys.readouterr().out) <= 51
+    assert run(["sample", "whole", "--length", "50"]) == 0 and 50 <= len(capsys.readouterr().out) <= 51
     loaded = charrnn.load("whole")
     assert len(loaded.beam(width=4, length=10)[0].text) == 10
     assert sum(p.probability for p in loaded.predict("the ", top=len(loaded.vocab))) == pytest.approx(1)

@@ -27,8 +27,7 @@ def test_the_map_has_the_axes_of_classical_scaling() -> None:
     found = place_cells(correlations.astype(np.float32))
     for axis in range(2):
         assert abs(np.corrcoef(expected[:, axis], found[:, axis])[0, 1]) > 0.9
-    assert found.min() >= 0 and found.max() <= 1
-    assert np.array_equal(found, place_cells(correlations.astype(np.float32)))
+    assert found.min() >= 0 and found.max() <= 1 and np.array_equal(found, place_cells(correlations.astype(np.float32)))
 
 
 def test_the_axes_of_many_cells_are_searched_in_a_small_space(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +64,7 @@ def measured(run: Path) -> Atlas:
     return charrnn.load(run).atlas(TEXT, cached=True)
 
 
-def test_every_cell_has_everything(measured: Atlas) -> None:
+def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
     cells = [(layer, unit) for layer in range(measured.num_layers) for unit in range(measured.num_units)]
     assert [(cell.layer, cell.unit) for cell in measured.cells] == cells
     for cell in measured.cells:
@@ -75,24 +74,20 @@ def test_every_cell_has_everything(measured: Atlas) -> None:
         assert 0 <= cell.x <= 1 and 0 <= cell.y <= 1 and sum(cell.values.histogram) == len(TEXT)
     assert measured.of(*cells[-1]) is measured.cells[-1] and measured.text == TEXT
     assert measured.half == len(TEXT) // 2 and measured.findings.num_cells == len(cells)
+    found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
+    assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
+    assert found["descriptions"]["num_explained"] >= 0 and "descriptions" not in found["descriptions"]
+    assert [one["detector"] for one in found["findings"]] == [one.detector for one in measured.findings.scores]
+    third = found["cells"][2]
+    assert third.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
+    assert third["values"]["mean"] == measured.cells[2].values.mean
 
 
 def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas) -> None:
     trace, cell = charrnn.load(run).trace(TEXT), measured.cells[3]
     for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
-        # The values are kept in half precision.
-        assert shown == pytest.approx(trace.cells[place.begin : place.end, 0, 3], abs=2e-3)
+        assert shown == pytest.approx(trace.cells[place.begin : place.end, 0, 3], abs=2e-3)  # half precision
         assert place.begin <= place.index < place.end <= place.begin + 90
-
-
-def test_the_json_has_every_record_and_a_version(measured: Atlas) -> None:
-    found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
-    assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
-    assert found["descriptions"]["num_explained"] >= 0 and "descriptions" not in found["descriptions"]
-    assert [one["detector"] for one in found["findings"]] == [one.detector for one in measured.findings.scores]
-    cell = found["cells"][2]
-    assert cell.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
-    assert cell["values"]["mean"] == measured.cells[2].values.mean
 
 
 def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from charrnn.errors import DataError
 from charrnn.text.batches import BatchRows, split_ids
@@ -12,16 +11,11 @@ from charrnn.text.batches import BatchRows, split_ids
 SIZES = st.integers(2, 60).flatmap(lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids)))
 
 
-def positions(num_ids: int) -> NDArray[np.uint16]:
-    """Ids that are their own positions, so that a window shows where it was read."""
-    return np.arange(num_ids, dtype=np.uint16)
-
-
 @given(SIZES, st.integers(0, 200), st.integers(1, 70))
 @settings(max_examples=60)
 def test_a_window_reads_on_in_each_row_around_the_ring(sizes: tuple[int, int], cursor: int, length: int) -> None:
     num_ids, batch_size = sizes
-    inputs, targets = BatchRows(positions(num_ids), batch_size).window(cursor, length)
+    inputs, targets = BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size).window(cursor, length)
     for row in range(batch_size):
         start = int(row * num_ids / batch_size)
         assert inputs[:, row].tolist() == [(start + cursor + t) % num_ids for t in range(length)]
@@ -31,10 +25,10 @@ def test_a_window_reads_on_in_each_row_around_the_ring(sizes: tuple[int, int], c
 def test_impossible_rows_and_windows_are_refused() -> None:
     for num_ids, batch_size, fault in ((0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")):
         with pytest.raises(ValueError, match=fault):
-            BatchRows(positions(num_ids), batch_size)
+            BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size)
         for cursor, length in ((-1, 3), (0, 0)):
             with pytest.raises(ValueError, match="window needs"):
-                BatchRows(positions(5), 2).window(cursor, length)
+                BatchRows(np.arange(5, dtype=np.uint16), 2).window(cursor, length)
 
 
 def test_nine_to_one_is_nanogpt_s_split() -> None:

@@ -87,10 +87,12 @@ def test_a_step_s_products_are_those_of_its_equations(load: Any, cell: str) -> N
     train_speed.products_alone(trainer.config)()
 
 
-def test_all_names_what_failed_and_keeps_the_rest(
+def test_all_runs_benchmarks_that_exist_names_what_failed_and_keeps_the_rest(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = load("all")
+    assert {name for name in module.FULL if not (FOLDER / f"{name}.py").is_file()} == set()
+    assert module.QUICK.keys() == module.FULL.keys()
     scripts = {
         "good": "import json; print(json.dumps({'rows': [{'chars_per_second': 7}]}))",
         "bad": "raise SystemExit('no such kernel')",
@@ -105,12 +107,6 @@ def test_all_names_what_failed_and_keeps_the_rest(
     found = json.loads(capsys.readouterr().out)["benchmarks"]
     assert found["good"] == {"rows": [{"chars_per_second": 7}], "error": None}
     assert found["bad"]["error"] == "no such kernel"
-
-
-def test_all_runs_benchmarks_that_exist(load: Any) -> None:
-    module = load("all")
-    assert {name for name in module.FULL if not (FOLDER / f"{name}.py").is_file()} == set()
-    assert module.QUICK.keys() == module.FULL.keys()
 
 
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +140,11 @@ def test_the_charts_of_the_recipe_show_its_summary(load: Any, tmp_path: Path, mo
 @pytest.mark.parametrize("cell", ["lstm", "rnn", "gru"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_models_in_a_row_of_the_papers_table_have_nearly_as_many_parameters(load: Any, cell: str, layers: int) -> None:
-    paper_table = load("paper_table")
+    paper_table, rest = load("paper_table"), {"epochs": 1.0, "seed": 0, "text": "0"}
     for size in paper_table.SIZES:
-        lstm = paper_table.Entry(size=size, cell="lstm", layers=1, epochs=1.0, seed=0, text="0").config(10**6, 10**5)
+        lstm = paper_table.Entry(size=size, cell="lstm", layers=1, **rest).config(10**6, 10**5)
         assert lstm.hidden_size == size and lstm.num_layers == 1
-        entry = paper_table.Entry(size=size, cell=cell, layers=layers, epochs=1.0, seed=0, text="0")
-        config = entry.config(10**6, 10**5)
+        config = paper_table.Entry(size=size, cell=cell, layers=layers, **rest).config(10**6, 10**5)
         counts = [num_parameters(one, paper_table.VOCAB_SIZE) for one in (config, lstm)]
         assert 0.96 < counts[0] / counts[1] <= 1 and (config.cell, config.num_layers) == (cell, layers)
 

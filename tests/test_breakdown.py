@@ -53,14 +53,11 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     assert "unknown" in by_name
 
 
-def test_a_byte_above_127_has_a_class_of_its_own() -> None:
+def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_interval() -> None:
     vocab = Vocab.of_bytes()
     ids = vocab.encode("aé\n".encode() * 20)
     groups = sums_by_class(CharLosses(np.arange(80), np.ones(80, np.float32)), vocab, ids).groups()
     assert {one.name: one.num_chars for one in groups} == {"lower case": 20, "newlines": 20, "other bytes": 40}
-
-
-def test_a_class_in_few_places_has_no_interval() -> None:
     vocab = Vocab.from_text("ab7", min_count=1)
     ids = vocab.encode("ab" * 1000 + "7" * 100 + "ab" * 1000)
     losses = CharLosses(np.arange(1, len(ids)), np.ones(len(ids) - 1, np.float32))

@@ -17,7 +17,6 @@ from charrnn.progress import CallbackProgress, using
 from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
-HANG_SECONDS = 0.6
 
 
 class Library(BaseHTTPRequestHandler):
@@ -45,7 +44,7 @@ class Library(BaseHTTPRequestHandler):
         except OSError:
             return  # the client has read enough
         if self.path == "/hang":
-            time.sleep(HANG_SECONDS)
+            time.sleep(0.6)  # longer than the client waits
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the test output clean."""
@@ -77,8 +76,7 @@ def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_pa
         path = fetch(entry, folder)
     assert path == folder / "families.txt" and path.read_bytes() == CONTENT
     assert [file.name for file in folder.iterdir()] == ["families.txt"]
-    assert progress[-1] == (len(CONTENT), len(CONTENT)) and len(progress) > 1
-    assert progress == sorted(progress)
+    assert progress[-1] == (len(CONTENT), len(CONTENT)) and len(progress) > 1 and progress == sorted(progress)
     assert fetch(entry, folder) == path
     assert library.served == ["/good"]  # type: ignore[attr-defined]
 
@@ -97,8 +95,7 @@ def test_a_bad_download_says_what_to_do(library: ThreadingHTTPServer, tmp_path: 
             fetch(entry, tmp_path, timeout_seconds=0.2)
         assert list(tmp_path.iterdir()) == []
         message = str(caught.value)
-        assert entry.address in message
-        assert str(tmp_path / "families.txt") in message and "CHARRNN_CORPORA" in message
+        assert entry.address in message and str(tmp_path / "families.txt") in message and "CHARRNN_CORPORA" in message
         assert len(message.splitlines()) <= 3
 
 

@@ -106,8 +106,7 @@ def test_the_interval_is_a_bootstrap_over_blocks() -> None:
     block, draws = draw_blocks(num_chars)
     assert draws.shape == (NUM_RESAMPLES, 20) and set(draws.sum(axis=1)) == {20}
     resampled = [np.average(changes, weights=drawn[block] * where) for drawn in draws]
-    assert interval == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
-    assert interval[1] - interval[0] > 0.3
+    assert interval == pytest.approx(np.quantile(resampled, [0.025, 0.975])) and interval[1] - interval[0] > 0.3
     # Blocks without any character inside are no trouble.
     changes, where = np.arange(2000.0), np.arange(2000) < 100
     mean, (low, high) = mean_change(changes, where)

@@ -82,16 +82,14 @@ def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
         by_character = dict(zip(CHARACTERS, expected[:, unit].tolist(), strict=True))
         del by_character["c"]
         assert effects == pytest.approx(by_character, rel=1e-3)
-        promoted = [one.effect for one in found.promoted]
-        suppressed = [one.effect for one in found.suppressed]
+        promoted, suppressed = ([one.effect for one in some] for some in (found.promoted, found.suppressed))
         assert promoted == sorted(promoted, reverse=True) and suppressed == sorted(suppressed)
         assert min(promoted) > 0 > max(suppressed)
 
 
 def test_a_saturated_memory_has_an_effect_too() -> None:
     """A c of 40, whose tanh is 1 exactly: h = o * tanh(c) still changes by o if tanh(c) does."""
-    network = make_network("lstm", num_layers=1)
-    text = make_text(50)
+    network, text = make_network("lstm", num_layers=1), make_text(50)
     states = sample_states(network, text, 4)
     moderate = output_gradients(states, list(range(V)))
     with torch.no_grad():

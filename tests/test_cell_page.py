@@ -46,8 +46,7 @@ def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None
     assert (page.layer, page.unit) == (0, 7)
     parts = (page.values, page.inputs, page.outputs, page.description)
     assert [(part.layer, part.unit) for part in parts if part is not None] == [(0, 7)] * 4
-    assert page.inputs is not None and page.inputs.earlier is not None
-    assert page.outputs is not None
+    assert page.inputs is not None and page.inputs.earlier is not None and page.outputs is not None
     values = study.activations().of(0, 7)
     for passage, place in zip(page.passages, page.values.passages, strict=True):
         assert passage.text == TEXT[place.begin : place.end] and passage.index == place.index
@@ -72,12 +71,8 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, 
 def test_a_second_page_is_read_from_the_run(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = copy_run(lstm.path, tmp_path / "copy")
     first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
-
-    def fail(*_: object) -> None:
-        raise AssertionError("the text was read again")
-
-    monkeypatch.setattr("charrnn.cells.trace.Activations.__init__", fail)
-    monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", fail)
+    for built in ("cells.trace.Activations", "model.network.CharRNN"):
+        monkeypatch.setattr(f"charrnn.{built}.__init__", pytest.fail)
     again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     assert again == first and isinstance(again.passages[0], CellPassage)
 
@@ -86,8 +81,7 @@ def test_a_second_page_is_read_from_the_run(lstm: TrainedRun, tmp_path: Path, mo
 def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, width: int, color_system: Any) -> None:
     lines = drawn(page_pictures(page), width, color_system=color_system, force_terminal=color_system is not None)
     bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert all(cell_len(line.rstrip()) <= width for line in bare)
-    assert any(line.startswith("top 1") for line in bare[:5])
+    assert all(cell_len(line.rstrip()) <= width for line in bare) and any(line.startswith("top 1") for line in bare[:5])
     headings = ("Where cell 0:7 is", f"Values over {len(TEXT):,}", "Mean value after", "Driven by", "Most correlated")
     found = [next(number for number, line in enumerate(bare) if line.startswith(name)) for name in headings]
     assert found == sorted(found)

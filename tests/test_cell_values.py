@@ -146,7 +146,6 @@ def passages_by_loop(values: NDArray[np.float16], text: str, drawn: list[int]) -
 @given(st.integers(1, 4_000), st.integers(0, 2**31), st.sampled_from([2, 30, 2**11]))
 @settings(max_examples=25)
 def test_the_passages_are_those_of_a_loop_over_all_values(num_chars: int, seed: int, num_levels: int) -> None:
-    """Also where many values are equal."""
     generator = np.random.default_rng(seed)
     text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
     values = (np.round(np.tanh(generator.normal(size=num_chars)) * num_levels) / num_levels).astype(np.float16)
@@ -159,9 +158,6 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars: int, seed: 
     for one in passages:
         assert 0 <= one.begin <= one.index < one.end <= len(text) and one.value == values[one.index]
         assert one.index - one.begin <= cell_values.CHARS_BEFORE and one.end - one.index <= cell_values.CHARS_AFTER
-
-
-QUIET = "a plain line of words\n"
 
 
 def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
@@ -187,7 +183,7 @@ def test_the_label_changes_in_every_candidate_and_most_in_the_first() -> None:
 
 
 def test_of_the_candidates_the_typical_one_is_shown_not_the_best() -> None:
-    text = ('she said "come in" and "sit" or "go"\n' + QUIET * (cell_values.NUM_LINES - 1)) * 30
+    text = ('she said "come in" and "sit" or "go"\n' + "a plain line of words\n" * (cell_values.NUM_LINES - 1)) * 30
     labels = np.cumsum([character == '"' for character in text]) % 2 == 1
     candidates = cell_values.contrasting_passages(text, labels, 0)
     assert len(candidates) == NUM_CANDIDATES
@@ -202,10 +198,6 @@ def test_the_ablated_segment_has_the_most_label_changes(first: int) -> None:
     labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
     labels[5:30:2] = True
     for length in (1, 7, 60, 300 - first):
-        begin = cell_values.most_changes(labels, first, length)
-        assert first <= begin <= 300 - length
-
-        def num_changes(start: int, length: int = length) -> int:
-            return int((np.diff(labels[start : start + length].astype(int)) != 0).sum())
-
-        assert num_changes(begin) == max(map(num_changes, range(first, 300 - length + 1)))
+        begin, starts = cell_values.most_changes(labels, first, length), range(first, 300 - length + 1)
+        num_changes = {start: int(np.diff(labels[start : start + length]).sum()) for start in starts}
+        assert num_changes[begin] == max(num_changes.values())

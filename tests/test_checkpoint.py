@@ -22,9 +22,6 @@ def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-# --- creating and locking
-
-
 def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_empty(tmp_path: Path) -> None:
     parent = tmp_path / "deep" / "checkpoints"
     assert RunWriter.create(parent, "war.peace").path == parent / "war.peace-001"
@@ -43,17 +40,14 @@ def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_emp
         RunWriter.create_at(tmp_path / "file" / "below")
 
 
-HOLDER = (
-    "import sys, time; from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
-    "with lock_folder(Path(sys.argv[1])):\n"
-    "    print('held', flush=True); time.sleep(15)\n"
-)
-
-
-# In a process of its own, since forking this one, with the threads of other tests, is not safe.
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX word")
 def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(run.path)], stdout=subprocess.PIPE, text=True) as holder:
+    # In a process of its own, since forking this one, with the threads of other tests, is not safe.
+    holding = (
+        "import sys, time; from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(15)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", holding, str(run.path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         before = (run.path / "lock").stat()
         with pytest.raises(RunInUseError, match=f"{run.path} is in use by process {holder.pid}"), lock_folder(run.path):
@@ -67,9 +61,6 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
         with pytest.raises(RunInUseError), lock_folder(run.path):
             pass
         raise FileNotFoundError("not about the lock")
-
-
-# --- saving
 
 
 def test_a_step_comes_back_exactly(run: RunWriter) -> None:
@@ -122,9 +113,6 @@ def test_prune_keeps_some_besides_the_newest_and_those_needed(run: RunWriter, ke
         save(run, step)
     run.prune(keep, "step-00000100")
     assert run.checkpoints() == [f"step-{step:08d}" for step in left] and hidden(run.path) == []
-
-
-# --- loading
 
 
 def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> None:
@@ -255,14 +243,11 @@ NO_TENSORS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "contents"),
-    [("model.safetensors", NO_TENSORS), ("training.safetensors", NO_TENSORS), ("training.json", (b"[]", b"\xff"))],
-)
-def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str, contents: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json"])
+def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str) -> None:
     save(run, 100)
     save(run, 200)
-    for data in contents:
+    for data in (b"[]", b"\xff") if name == "training.json" else NO_TENSORS:
         forge(run, "step-00000200", name, data)
         expect_fall_back(run, name)
 

@@ -35,11 +35,7 @@ def names(command: Command) -> list[str]:
 @pytest.fixture
 def chain(command: Command, tmp_path: Path) -> Callable[[str], str]:
     """Build a run whose most likely document is `abcde`, by the kind of its documents."""
-
-    def build(documents: str) -> str:
-        return str(build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents))
-
-    return build
+    return lambda documents: str(build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents))
 
 
 def as_json(ran: Ran) -> list[dict[str, Any]]:
@@ -47,15 +43,9 @@ def as_json(ran: Ran) -> list[dict[str, Any]]:
     return [json.loads(line) for line in ran.out.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("documents", "expected"),
-    [
-        ("lines", "abcde\nabcde\nabcde\n"),
-        ("column", "--- 1 of 3 ---\nabcde\n--- 2 of 3 ---\nabcde\n--- 3 of 3 ---\nabcde\n"),
-    ],
-)
-def test_documents_are_separated(command: Command, chain: Callable[[str], str], documents: str, expected: str) -> None:
-    run = chain(documents)
+@pytest.mark.parametrize(("documents", "heading"), [("lines", ""), ("column", "--- {} of 3 ---\n")])
+def test_documents_are_separated(command: Command, chain: Callable[[str], str], documents: str, heading: str) -> None:
+    run, expected = chain(documents), "".join(f"{heading.format(number)}abcde\n" for number in (1, 2, 3))
     assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
     assert command("sample", run, "--temp", 0, "--seed", 0) == Ran(0, "abcde\n", "")
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "cd") == Ran(0, "cde\n", "")
@@ -153,5 +143,4 @@ def test_a_large_corpus_is_mapped_and_the_same(names: list[str], order: str, mon
     large = read_text(config, None, vocab)
     assert isinstance(large.ids, np.memmap) and np.array_equal(large.ids, small.ids)
     assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
-    assert large.corpus.content == small.corpus.content
-    assert "Élan" in str(large.corpus.content).split(END)
+    assert large.corpus.content == small.corpus.content and "Élan" in str(large.corpus.content).split(END)

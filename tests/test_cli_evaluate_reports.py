@@ -1,14 +1,11 @@
 """`charrnn evaluate --errors` and `--long-range`: the same figures as from Python, drawn in 80 columns, exported."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun, as_json
 from fixture_types import Command
 
 from charrnn import api
@@ -18,31 +15,19 @@ from charrnn.lab.error_kinds import KINDS, error_kinds
 from charrnn.lab.long_range import long_range
 from charrnn.text.vocab import Vocab
 
-if TYPE_CHECKING:
-    from synthetic import SyntheticCorpus
-
-
-def as_json(ran: Ran) -> Any:
-    assert ran.code == 0, ran.err
-    return json.loads(ran.out)
-
 
 def test_errors_and_long_range_are_those_of_the_library(command: Command, lstm: TrainedRun, gru: TrainedRun) -> None:
     ran = command("evaluate", lstm.path, gru.path, "--errors", "--long-range", "--json", "--precision", "fp32")
     found = as_json(ran)
     models = [api.load(lstm.path), api.load(gru.path)]
-    errors = error_kinds(models, precision="fp32")
-    reach = long_range(models, precision="fp32")
-    assert found == json.loads(
-        json.dumps({"part": "validation", "errors": asdict(errors), "long_range": asdict(reach)})
-    )
-
+    errors, reach = error_kinds(models, precision="fp32"), long_range(models, precision="fp32")
+    expected = {"part": "validation", "errors": asdict(errors), "long_range": asdict(reach)}
+    assert found == json.loads(json.dumps(expected))
     losses = [comparison.evaluate(model, model.held_out(), precision="fp32").nats_per_char for model in models]
     assert [model.nats_per_char for model in errors.models] == pytest.approx(losses, abs=1e-6)
     for model in errors.models:
         assert [one.kind for one in model.kinds] == list(KINDS)
         assert 0 < model.num_errors == sum(one.num_errors for one in model.kinds) <= errors.num_chars
-
     assert reach.predictors == ("lstm-001", "gru-001", "5-gram", "10-gram", "20-gram")
     assert {one.closing for one in reach.closings} >= {'"', ")"}
     for closing in reach.closings:
@@ -57,8 +42,7 @@ def test_reports_have_80_columns(command: Command, lab: Path, gru: TrainedRun, m
     ran = command("evaluate", "lstm-001", gru.path, "--errors", "--long-range", "--chars", "1500")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert any(line.split()[:1] == ["closing"] for line in lines)
+    assert max(map(len, lines)) <= 80 and any(line.split()[:1] == ["closing"] for line in lines)
     found = as_json(command("evaluate", "lstm-001", gru.path, "--errors", "--chars", "1500", "--json"))["errors"]
     first, second = found["models"]
     for kind, counts in zip(KINDS, zip(first["kinds"], second["kinds"], strict=True), strict=True):
@@ -66,8 +50,7 @@ def test_reports_have_80_columns(command: Command, lab: Path, gru: TrainedRun, m
         num_rows = sum(one["num_errors"] > 0 for one in counts)
         assert sum(line.split()[:1] == [kind] for line in lines) == num_rows, kind
     head = f"lstm-001: {first['num_errors']:,} errors in {found['num_chars']:,} characters ({first['share']:.1%})"
-    assert head in ran.out
-    assert found["num_chars"] == 1500 < found["text_length"]
+    assert head in ran.out and found["num_chars"] == 1500 < found["text_length"]
     assert "of the text, in segments spread evenly over it." in ran.out
 
 
@@ -80,7 +63,7 @@ def test_a_text_without_pairs_says_so(command: Command, lab: Path) -> None:
 
 
 def test_runs_with_other_alphabets_and_without_their_text_are_refused(
-    command: Command, lab: Path, corpus: SyntheticCorpus, alphabet_run: Path, byte_run: TrainedRun
+    command: Command, lab: Path, alphabet_run: Path, byte_run: TrainedRun
 ) -> None:
     Path("like.txt").write_text("zib\nab\n" * 300, encoding="utf-8")
     for option in ("--errors", "--long-range"):

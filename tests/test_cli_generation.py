@@ -44,26 +44,15 @@ def test_each_temperature_has_its_text_below_a_heading(command: Command, lab: Pa
     assert text_of(command(*options)) == f"--- temperature 0.2 ---\n{first}\n--- temperature 1.5 ---\n{second}"
 
 
-def seed_of(ran: Ran) -> int:
-    """The fresh seed that a command named, which is all that it said."""
-    match = re.fullmatch(r"seed (\d+)\n", ran.err)
-    assert match is not None and ran.code == 0, ran.err
-    return int(match[1])
-
-
-@pytest.mark.parametrize(
-    "options",
-    [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")],
-    ids=lambda options: " ".join(map(str, options)),
-)
+@pytest.mark.parametrize("options", [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")])
 def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options: tuple[object, ...]) -> None:
     hot = () if "--temps" in options or "--beam" in options else ("--temp", 4)
     options = ("sample", alphabet_run, "--length", 60, *hot, *options)
     drawn = [command(*options) for _ in range(2)]
-    seeds = [seed_of(ran) for ran in drawn]
+    assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), "nothing else is said"
+    seeds = [int(ran.err.split()[1]) for ran in drawn]
     # Two of 2^31 are the same once in two thousand million tries.
-    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 2
-    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 2 and all(0 <= seed < 2**31 for seed in seeds)
     assert text_of(command(*options, "--seed", seeds[0])) == drawn[0].out
     if "--json" in options:
         for number, one in enumerate(map(json.loads, drawn[1].out.splitlines())):

@@ -1,14 +1,12 @@
 """The small commands, and what all commands share: help, version, exit codes, colours, locales."""
 
 import hashlib
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, Ran
+from conftest import SMALL_RUN, Ran, as_json
 from fixture_types import Command, Process
 from synthetic import SyntheticCorpus, make_corpus
 
@@ -21,11 +19,6 @@ COMMANDS = (
 )
 OF_ANALYSES = ("predict", "visualize", "evaluate")
 """The commands whose options are declared in rooms, beside what they measure."""
-
-
-def as_json(ran: Ran) -> Any:
-    assert (ran.code, ran.err) == (0, "")
-    return json.loads(ran.out)
 
 
 def test_help_imports_what_it_needs_only(process: Process) -> None:
@@ -102,10 +95,7 @@ def abandoned(lab: Path, corpus_file: Path) -> str:
     return "abandoned-001"
 
 
-LINES_THAT_READ_A_RUN = ("sample --seed 0 --length 5", "predict zib")
-
-
-@pytest.mark.parametrize("line", LINES_THAT_READ_A_RUN)
+@pytest.mark.parametrize("line", ["sample --seed 0 --length 5", "predict zib"])
 def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_reads(
     command: Command, lab: Path, abandoned: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

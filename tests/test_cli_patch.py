@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TrainedRun
+from conftest import TrainedRun, as_json
 from fixture_types import Command
 from synthetic import SyntheticCorpus
 
@@ -14,10 +14,7 @@ from charrnn.errors import UsageError
 
 
 def patch(command: Command, *arguments: object) -> dict[str, Any]:
-    ran = command("visualize", "--patch", *arguments, "--json")
-    assert (ran.code, ran.err) == (0, "")
-    found: dict[str, Any] = json.loads(ran.out)
-    return found
+    return dict(as_json(command("visualize", "--patch", *arguments, "--json")))
 
 
 def test_typed_passages_need_no_text(command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
@@ -59,8 +56,7 @@ def test_bad_input_is_refused(command: Command, lab: Path) -> None:
         (("--patch", "0:1", "--from", "a", "--into", "b", "--text", "x"), 2, "--text does not apply to --patch with"),
     ):
         ran = command("visualize", *arguments)
-        assert (ran.code, ran.out) == (code, "")
-        assert message in ran.err and ran.err.count("\n") <= 3
+        assert (ran.code, ran.out) == (code, "") and message in ran.err and ran.err.count("\n") <= 3
 
 
 def test_python_needs_cells_and_passages(lstm: TrainedRun) -> None:

@@ -1,25 +1,17 @@
 """`charrnn sample` as a whole: the text and nothing else, the same for the same seed wherever it goes."""
 
 import io
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Ran, TrainedRun, clean_environment
+from conftest import Ran, TrainedRun, as_json, clean_environment
 from fixture_types import Command, Process
 from synthetic import WORDS, SyntheticCorpus
 
 import charrnn
-
-
-def as_json(ran: Ran) -> dict[str, Any]:
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out.count("\n") == 1, "one object on one line"
-    value: dict[str, Any] = json.loads(ran.out)
-    return value
+from charrnn.cli.sample_view import write
 
 
 def with_newline(text: str) -> str:
@@ -51,8 +43,7 @@ def test_json_holds_the_text_its_seed_and_its_log_probabilities(command: Command
     found = as_json(command("sample", "--seed", 0, "--length", 40, "--seed", 3, "--prime", "molu ", "--json"))
     assert found.keys() >= {"run", "text", "prime", "seed", "logprob", "logprobs"}
     assert (found["run"], found["prime"], found["seed"]) == ("lstm-001", "molu ", 3)
-    assert (found["temperature"], found["length"]) == (0.8, 40)
-    assert len(found["logprobs"]) == len(found["text"]) == 40
+    assert (found["temperature"], found["length"]) == (0.8, 40) and len(found["logprobs"]) == len(found["text"]) == 40
     assert all(logprob <= 0 for logprob in found["logprobs"])
     assert found["logprob"] == pytest.approx(sum(found["logprobs"]))
 
@@ -123,8 +114,6 @@ class Terminal(io.StringIO):
 
 @pytest.mark.parametrize("chunks", [["a\r\nb\r", "\nc\rd"], [*"a\r\nb\r\nc\rd"]])
 def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from charrnn.cli.sample_view import write
-
     terminal, pipe = Terminal(), io.StringIO()
     monkeypatch.setattr("sys.stdout", terminal)
     write(chunks)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -100,8 +101,7 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     options = ("--steps", 8, "--evaluate-every", 4, "--save-every", 3, "--keep", 9, "--json")
     ran = command("train", "text.txt", *options, *SMALL_FLAGS)
     events = json_lines(ran.out)
-    assert (ran.code, ran.err) == (0, "")
-    assert set(EVENT_KEYS) == {event["event"] for event in events}
+    assert (ran.code, ran.err) == (0, "") and set(EVENT_KEYS) == {event["event"] for event in events}
     for event in events:
         assert event.keys() >= EVENT_KEYS[event["event"]]
     is_best = {e["step"] for e in events if e.get("is_best")}
@@ -122,11 +122,9 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     times = [e["seconds"] for e in events if "seconds" in e]
     assert times == sorted(times) and times[0] > 0
     assert read_metrics(run) == [e for e in events if e["event"] in ("step", "evaluation")]
-    # The run folder, as it is documented.
     steps = sorted({Path(e["path"]).name for e in events if e["event"] == "saved"})
     names = ["best", "config.yaml", "latest", "lock", "metrics.jsonl", "samples.txt", *steps, "vocab.json"]
-    assert sorted(os.listdir(run)) == names
-    assert (run / "latest").read_text() == "step-00000008\n"
+    assert sorted(os.listdir(run)) == names and (run / "latest").read_text() == "step-00000008\n"
     assert all(sorted(os.listdir(run / step)) == sorted(FILES) for step in steps)
 
 
@@ -229,10 +227,7 @@ def test_the_last_command_trains_the_same_weights_again(command: Command, text_f
 
 
 def test_the_model_is_shown_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise UsageError("measured")
-
-    monkeypatch.setattr("charrnn.training.plan.measure_step", interrupt)
+    monkeypatch.setattr("charrnn.training.plan.measure_step", Mock(side_effect=UsageError("measured")))
     err = command("train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=12").err.splitlines()
     assert [line.split()[0] for line in err] == ["Text", "Model", "error:"] and "gru 1×12" in err[1]
 
@@ -260,11 +255,8 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(trainer: Trainer, flags: object) -> None:
-        raise UsageError("the weights are not finite")
-
     monkeypatch.setattr("charrnn.cli.progress.can_animate", lambda stream: True)
-    monkeypatch.setattr(Trainer, "take_step", fail)
+    monkeypatch.setattr(Trainer, "take_step", Mock(side_effect=UsageError("the weights are not finite")))
     ran = command("train", "text.txt", "--steps", 3, *SMALL_FLAGS)
     *drawn, message = ran.err.split("\r")
     assert ran.code == 2 and any("0/3" in bar for bar in drawn)

@@ -36,11 +36,7 @@ def source(tmp_path: Path) -> Path:
 def make(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
     """A function as a new process has it: not compiled."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-
-    def fresh(target: str = "this processor") -> KeptFunction:
-        return KeptFunction(add, [source], [target])
-
-    return fresh
+    return lambda target="this processor": KeptFunction(add, [source], [target])
 
 
 def compiled_file(function: KeptFunction) -> Path:
@@ -63,8 +59,7 @@ def test_code_is_kept_beside_its_source_and_found_by_another_process(make: Make,
     assert later.find(ARGUMENTS)
     check_works(later)
     assert [found.name for found in path.parent.iterdir()] == [path.name], "no temporary file is left"
-    assert not make("another processor").find(ARGUMENTS)
-    assert not make().find((np.zeros(2, np.float32), 1))
+    assert not make("another processor").find(ARGUMENTS) and not make().find((np.zeros(2, np.float32), 1))
     source.write_text("second version")
     assert not make().find(ARGUMENTS)
     assert compiled_file(make()) == path and make().find(ARGUMENTS), "it takes the place of the first version"
@@ -135,8 +130,7 @@ def test_a_user_s_folder_serves_where_the_package_cannot_be_written(make: Make, 
     (source.parent / "__pycache__").touch()
     function = make()
     function.compile(ARGUMENTS, pytest.fail)
-    assert function.paths(ARGUMENTS)[1].parent == tmp_path / "user" / "charrnn"
-    assert make().find(ARGUMENTS)
+    assert function.paths(ARGUMENTS)[1].parent == tmp_path / "user" / "charrnn" and make().find(ARGUMENTS)
 
 
 def test_without_a_compiler_python_runs_a_function(make: Make, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,28 +1,25 @@
 """`evaluate --coded`: the size of a real file beside the loss that is computed without the coder."""
 
-from __future__ import annotations
-
 import io
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import TrainedRun
 from environment import REPOSITORY
+from fixture_types import Command
+from synthetic import SyntheticCorpus
 
 from charrnn import api
 from charrnn.apps.compress import coded, container, rows
 from charrnn.apps.compress.command import compress_text
 from charrnn.errors import DataError, UsageError
 from charrnn.generation.distribution import log_softmax
-
-if TYPE_CHECKING:
-    from synthetic import SyntheticCorpus
 
 OPTIONS: dict[str, Any] = {"part": "validation", "precision": "auto", "max_chars": 300}
 
@@ -33,9 +30,7 @@ def assert_equal_sizes(found: coded.CodedLoss) -> None:
     assert found.difference == found.coded_bytes / found.computed_bytes - 1
 
 
-def test_the_bytes_of_a_file_are_those_of_the_computed_loss(
-    command: Callable[..., Ran], lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_has_the_computed_size(command: Command, lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = command("evaluate", lstm.path, "--coded", "--chars", "300", "--json")
     assert ran.code == 0, ran.err
     model = api.load(lstm.path)
@@ -52,7 +47,6 @@ def test_the_bytes_of_a_file_are_those_of_the_computed_loss(
     assert found.computed_bpc == pytest.approx(float(nats.mean()) / math.log(2), rel=1e-9)
     assert found.coded_bpc == 8 * found.coded_bytes / 300
     assert any(str(found.computed_bytes) in str(cell) for cell in found.view()[0].columns[1].cells)
-
     monkeypatch.setattr(coded, "log_softmax", lambda logits: log_softmax(logits) - 0.05)
     wrong = coded.coded([model], **OPTIONS)
     assert wrong.coded_bytes == found.coded_bytes

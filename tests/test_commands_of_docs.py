@@ -53,9 +53,7 @@ def write_texts(folder: Path) -> None:
     """Write the texts that the pages name into a folder."""
     # With every letter, so that any prime of the pages is known.
     prose = "\n".join([*[LETTERS] * 3, make_corpus(num_chars=20_000).text])
-    speeches = (
-        f"{words(1, '', seed).upper()}:\n{words(12, ' ', seed)},\n{words(9, ' ', seed)}." for seed in range(200)
-    )
+    speeches = (f"{words(1, '', act).upper()}:\n{words(12, ' ', act)},\n{words(9, ' ', act)}." for act in range(200))
     tunes = (f"X:{number}\nT:{words(2, ' ', number)}\nM:4/4\nK:D\n{words(16, '|', number)}|]" for number in range(300))
     texts = {
         **dict.fromkeys(("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "old.txt"), prose),
@@ -118,12 +116,9 @@ def run_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             return int(ran.code != 2 or reason not in ran.err), "", ran.err
         return ran.code, ran.out, ran.err
 
-    def run(page: str) -> Log:
-        return commands_of_pages.run_blocks(
-            "".join(commands_of_pages.commands_of(language, block) for language, block in blocks(page)), folder, call
-        )
-
-    return run
+    return lambda page: commands_of_pages.run_blocks(
+        "".join(commands_of_pages.commands_of(language, block) for language, block in blocks(page)), folder, call
+    )
 
 
 PRELUDES = {"docs/reference.md": "charrnn train old.txt --out checkpoints/old-001\n"}
@@ -138,7 +133,5 @@ def test_the_commands_of_the_page_run(name: str, run_page: Callable[[str], Log])
     assert log.failed == []
     assert log.ran, "the page shows a command"
     assert set(log.skipped) <= {*SKIPPED}
-    shown = [
-        line for _, block in blocks(page) for line in block.splitlines() if line.lstrip("$ ").startswith("charrnn ")
-    ]
+    shown = [line for _, text in blocks(page) for line in text.splitlines() if line.lstrip("$ ").startswith("charrnn ")]
     assert len(log.ran) >= len(shown)

@@ -15,7 +15,7 @@ from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
 
-UNTIL = tuple(MAX_CHARS)
+ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
 
 
 def test_where_it_ends() -> None:
@@ -53,7 +53,7 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
     return scores
 
 
-@pytest.mark.parametrize("until", UNTIL)
+@pytest.mark.parametrize("until", MAX_CHARS)
 def test_five_different_ones_that_end_where_they_should(model: Model, until: str) -> None:
     text = 'The lamp is lit. "We'
     # So warm that the samples differ from the beams, whatever the last digits of the model.
@@ -76,15 +76,13 @@ def test_the_same_seed_gives_the_same_ones_and_the_next_five_are_five_others(mod
     def texts(seed: int | None, **options: object) -> list[str]:
         return [one.text for one in model.continuations("The lamp", until="line", seed=seed, **options)]  # type: ignore[arg-type]
 
-    assert texts(1) == texts(1) != texts(2) and texts(1, temperature=0.5) != texts(1)
-    assert texts(None) != texts(None)
+    assert texts(1) == texts(1) != texts(2) and texts(1, temperature=0.5) != texts(1) and texts(None) != texts(None)
     for wrong in ({"count": 101}, {"seed": -1}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             model.continuations("The ", **wrong)
     offers = continue_text(model, "The ", ContinuationOptions(until="word", seed=5))
     first, second = offers.take(5), offers.take(5)
-    assert first == model.continuations("The ", seed=5)
-    assert len({one.text for one in (*first, *second)}) == 10
+    assert first == model.continuations("The ", seed=5) and len({one.text for one in (*first, *second)}) == 10
     assert {one.how for one in second} <= {"stochastic", "sample"}
 
 
@@ -114,10 +112,6 @@ def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytes
     assert DraftReader(stepper, vocab).state_after(vocab.encode("")).logits.shape == (1, len(vocab))
 
 
-ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
-BYTES = Vocab.of_bytes()
-
-
 def test_what_word_processors_write_is_read() -> None:
     for text, read in (
         ("“Don’t,” she said—‘no’…", "\"Don't,\" she said-'no'..."),
@@ -126,7 +120,7 @@ def test_what_word_processors_write_is_read() -> None:
         ("cafe\u0301 ﬁne œuvre", "cafe fine oeuvre"),
     ):
         assert ASCII.decode(assistant.read_as_known(ASCII, text)) == read
-        assert bytes(assistant.read_as_known(BYTES, text).tolist()) == text.encode(), "every byte is known"
+        assert bytes(assistant.read_as_known(Vocab.of_bytes(), text).tolist()) == text.encode(), "every byte is known"
 
 
 def test_what_has_no_similar_character_is_unknown_or_left_out() -> None:

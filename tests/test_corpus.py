@@ -38,8 +38,7 @@ def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
     write("b.txt", "second half")
     write("a.txt", "first half\n")
     corpus = read_corpus(["b.txt", "a.txt", "b.txt"])
-    assert corpus.content == "second half\nfirst half\nsecond half"
-    assert corpus.sources == ("b.txt", "a.txt", "b.txt")
+    assert corpus.content == "second half\nfirst half\nsecond half" and corpus.sources == ("b.txt", "a.txt", "b.txt")
     assert (corpus.name, corpus.notes) == ("b-and-2-more", ())
     assert corpus.digest == hashlib.sha256(str(corpus.content).encode()).hexdigest()
 
@@ -68,8 +67,7 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     os.mkfifo("book/pipe")
     Path("book/dangling").symlink_to("nowhere")
     corpus = read_corpus(["book"], order=SORTED)
-    assert corpus.content == "chapter one\nchapter two\n"
-    assert (corpus.name, corpus.sources) == ("book", ("book",))
+    assert corpus.content == "chapter one\nchapter two\n" and (corpus.name, corpus.sources) == ("book", ("book",))
     assert corpus.notes == (
         "skipped 3 files that are empty, unreadable or not UTF-8 text and 2 hidden names in book",
         "turned 1 CRLF line end of book into LF",
@@ -91,8 +89,7 @@ def test_a_pattern_is_named_after_its_folder(here: Path) -> None:
         write(path)
     for pattern in (f"{glob.escape(str(here))}/lib/asyncio/*", "lib/asyncio/../asyncio/*.py"):
         assert read_corpus([pattern]).name == "asyncio"
-    assert read_corpus(["lib/[[]old]/*.py"]).name == "old"
-    assert read_corpus(["*.txt"]).name == "one-and-1-more"
+    assert read_corpus(["lib/[[]old]/*.py"]).name == "old" and read_corpus(["*.txt"]).name == "one-and-1-more"
 
 
 def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
@@ -106,8 +103,7 @@ def test_gzip_files_are_decompressed_and_refused_if_they_are_damaged() -> None:
 
 def test_nothing_means_the_standard_library() -> None:
     corpus = read_corpus([], order=SORTED)
-    assert isinstance(corpus.content, str)
-    assert corpus.name == "stdlib" and len(corpus.sources) == 1
+    assert isinstance(corpus.content, str) and corpus.name == "stdlib" and len(corpus.sources) == 1
     assert "def dataclass(" in corpus.content and len(corpus.content) > 1_000_000
     assert corpus.content.startswith(Path(sysconfig.get_paths()["stdlib"], "__future__.py").read_text())
     assert "build_time_vars = {" not in corpus.content  # what _sysconfigdata*, with this machine's paths, begins with

@@ -18,10 +18,6 @@ def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -
     return GradientReach(name=name, lags=lags, norms=norms, num_losses=9)
 
 
-FADING = reach("rnn-001", 10 ** (-5.99 / 199))
-"""From 1 to nearly 1e-6."""
-
-
 def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
     lines = plain(gradient_chart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60)
     ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
@@ -38,7 +34,8 @@ def points(element: str) -> list[tuple[float, float]]:
 
 def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
     """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of 1e-k."""
-    height, shapes = gradient_chart([FADING, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
+    fading = reach("rnn-001", 10 ** (-5.99 / 199))  # from 1 to nearly 1e-6
+    height, shapes = gradient_chart([fading, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
     grid = [points(one)[0][1] for one in shapes if GRID in one]
     ticks = [int(text) for text in re.findall(r">1e(-?\d+)<", "".join(shapes))]
     assert ticks == sorted(ticks) and grid == sorted(grid, reverse=True) and len(ticks) == len(grid) == 7

@@ -36,12 +36,6 @@ def cells_of(*rows: np.ndarray) -> SimpleNamespace:
     return SimpleNamespace(values=np.array(rows, np.float16), num_units=len(rows))
 
 
-def smooth_noise(generator: np.random.Generator, num_chars: int, width: int) -> np.ndarray:
-    """Return noise with an autocorrelation over some `width` characters and the standard deviation 1."""
-    noise = generator.normal(size=num_chars + width - 1)
-    return np.convolve(noise, np.ones(width) / width**0.5, "valid")
-
-
 TEXT = make_text(5_000)
 
 
@@ -62,8 +56,7 @@ def test_cell_that_falls_with_a_count_is_described_by_the_count() -> None:
     position = label_line_position(TEXT.text)
     values = np.exp(-position / 15) + 0.05 * np.random.default_rng(0).normal(size=len(position))
     (found,) = describe_cells(cells_of(values), TEXT).descriptions
-    assert (found.kind, found.conditions, found.polarity) == ("count", ("line position",), -1)
-    assert found.explained
+    assert (found.kind, found.conditions, found.polarity) == ("count", ("line position",), -1) and found.explained
     assert found.spearman is not None and found.spearman < -0.7
 
 
@@ -73,7 +66,9 @@ def test_at_most_one_in_twenty_shuffled_cells_is_described() -> None:
     position = label_line_position(TEXT.text)
     rows = []
     for number in range(100):
-        noise = smooth_noise(generator, len(inside), (1, 10, 100, 1000)[number % 4])
+        width = (1, 10, 100, 1000)[number % 4]  # of the autocorrelation of the noise, whose standard deviation is 1
+        noise = generator.normal(size=len(inside) + width - 1)
+        noise = np.convolve(noise, np.ones(width) / width**0.5, "valid")
         followed = (np.where(inside, 2.0, 0.0), position / 10.0)[number % 2]
         values = np.tanh((noise + followed) / 4)
         rows.append(np.roll(values, generator.integers(1_000, len(values) - 1_000)))
@@ -131,13 +126,10 @@ def test_scores_equal_a_naive_computation() -> None:
     assert found.score == pytest.approx(1 - (errors**2).sum() / ((scored - scored.mean()) ** 2).sum(), abs=1e-5)
     assert found.chosen_on == pytest.approx(naive_r2(chosen, mask[:half]), abs=1e-5)
     assert (found.mean_inside, found.mean_outside) == pytest.approx(means, abs=1e-5)
-    area = np.mean(
-        [(scored[inside] > value).mean() + (scored[inside] == value).mean() / 2 for value in scored[~inside]]
-    )
-    assert found.auc == pytest.approx(area, abs=1e-9)
-    assert found.share == pytest.approx(inside.mean())
-    assert found.ci_low is not None and found.ci_high is not None
-    assert found.ci_low < found.score < found.ci_high
+    high = scored[inside]
+    area = np.mean([(high > value).mean() + (high == value).mean() / 2 for value in scored[~inside]])
+    assert found.auc == pytest.approx(area, abs=1e-9) and found.share == pytest.approx(inside.mean())
+    assert found.ci_low is not None and found.ci_high is not None and found.ci_low < found.score < found.ci_high
     assert found.selectivity is not None and found.selectivity > 0.4
     assert found.control is not None and found.to_json()["selectivity"] == found.score - found.control
     for control, shown in ((-0.25, "selectivity 0.750 (R² of control values -0.250)"), (0.25, "selectivity 0.250")):

@@ -149,8 +149,7 @@ def test_ablating_a_planted_direction_costs_inside(study: Study, monkeypatch: py
     (effect,), (of_cell,) = found.ablation.effects, found.best_cell.effects
     assert effect.change_inside > effect.ci_inside[0] > 0.2
     # Without its best cell, the sum is disturbed everywhere.
-    assert effect.change_outside < 0.1 < of_cell.change_outside
-    assert len(found.random) == 3
+    assert effect.change_outside < 0.1 < of_cell.change_outside and len(found.random) == 3
     assert max(cell_len(line) for line in lines(Group(*found.view()), 80)) <= 80
     for random in found.random:
         assert len(random.cells) == 4
@@ -187,8 +186,7 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(na
         value = share * limit * np.abs(weights).sum()
         after = ClampedSum(tuple(range(5)), tuple(weights), tuple(moves * weights), value).apply(cell, memories)
         values = after if is_gru else np.tanh(after)
-        assert values @ weights == pytest.approx(np.full(200, value), abs=1e-9)
-        assert np.abs(values).max() <= limit + 1e-9
+        assert values @ weights == pytest.approx(np.full(200, value), abs=1e-9) and np.abs(values).max() <= limit + 1e-9
         # Cells inside their range have moved by the same multiple, which is the smallest change in units of moves.
         for row, is_free in zip((values - start) / (moves * weights), np.abs(values) < limit - 1e-6, strict=True):
             assert not is_free.any() or np.ptp(row[is_free]) == pytest.approx(0, abs=1e-4)
@@ -228,8 +226,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
     assert np.abs(changes).max() > 0.01
     # One cell is what `ablate_text` clamps at its mean.
     alone = ablate_text(network, text, get_detectors(["quote"]), layer=1, unit=5)
-    assert found.best_cell.cells == ((1, 5),)
-    assert found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
+    assert found.best_cell.cells == ((1, 5),) and found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
     assert found.best_cell.effects[0].change_inside == pytest.approx(alone.effects[0].change_inside, abs=1e-6)
     assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], "as many cells of each layer"
 
@@ -241,11 +238,7 @@ def test_a_direction_is_measured_once_and_again_after_damage(tmp_path: Path, mon
     first = study_of(caches[0])
     direction = first.direction(SPANS, 3)
     found = first.ablate_direction(direction, [SPANS])
-
-    def refuse() -> CharRNN:
-        raise AssertionError("nothing is read again")
-
-    again = replace(first, cache=caches[1], network=refuse, untrained_baseline=refuse)
+    again = replace(first, cache=caches[1], network=pytest.fail, untrained_baseline=pytest.fail)  # nothing is read
     assert (again.direction(SPANS, 3), again.ablate_direction(direction, [SPANS])) == (direction, found)
     names = [name for name in first.cache._read() if name.startswith("direction ")]
     ablation, name = sorted(names, key=lambda name: "ablation" not in name)

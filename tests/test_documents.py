@@ -74,14 +74,11 @@ def test_the_values_of_a_column_whatever_the_blocks(values: list[str], size: int
     assert got == b"".join(document + b"\0" for value in values for document in naive(value.encode(), "files"))
 
 
-def test_the_delimiter_of_a_csv_file() -> None:
+def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
     assert documents(b"a\tb,c\n1\t2\n", "column", "b,c", "x.tsv") == [b"2"]
     assert documents(b"a;b\n1;2,5\n", "column", "b") == [b"2,5"]
     assert documents("naïve,b\né,2\n".encode(), "column", "naïve") == ["é".encode()]
     assert documents(b"text\none\n\ntwo\n", "column", "text") == [b"one", b"two"]
-
-
-def test_an_unusable_csv_file_is_one_error() -> None:
     for content, message in (
         (b"id,body\n1,a\n", "a.csv has no column 'text'; its header has id, body: give one of them"),
         (b"", "a.csv has no column 'text'; its header has no columns"),
@@ -148,8 +145,7 @@ def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tupl
     parts = split_documents(ends, fractions, kind="lines")
     assert len(parts) == len(fractions)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
-    assert parts[-1].stop == ends[-1]
-    assert all(part.stop in ends and part.start < part.stop for part in parts)
+    assert parts[-1].stop == ends[-1] and all(part.stop in ends and part.start < part.stop for part in parts)
     # The first part reaches its share with its last document, unless the others need that document.
     share, total = fractions[0] / sum(fractions), int(ends[-1])
     if len(fractions) == 2 and parts[0].stop < ends[-2]:

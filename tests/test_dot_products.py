@@ -21,14 +21,6 @@ AVAILABLE = [
     for found in dot_products.INSTRUCTION_SETS
     if not found.feature or f"+{found.feature}," in f"{TARGET[2]}," or (found.feature == "sse2" and "x86" in TARGET[0])
 ]
-NUM_STREAMS = 5
-
-
-def matrix_of(values: NDArray[Any], bits: int) -> Matrix:
-    """A matrix of these whole numbers, whose inputs have so many bits."""
-    matrix = Matrix(np.zeros(values.shape), is_int8=False)
-    matrix.values, matrix.bits = values.astype(np.int8), bits
-    return matrix
 
 
 def inputs_of(x: NDArray[np.int64], bits: int, chosen: InstructionSet) -> NDArray[np.uint8]:
@@ -75,10 +67,12 @@ def test_sums_are_exact(chosen: InstructionSet) -> None:
     product, generator = make_product(chosen), np.random.default_rng(1)
     for num_rows, num_columns, bits in ((1, 1, dot_products.MOST_BITS), (65, 21, 12), (130, 129, 10), (7, 512, 8)):
         values = generator.integers(-127, 128, (num_rows, num_columns))
-        x = generator.integers(-(2**bits), 2**bits + 1, (NUM_STREAMS, num_columns))
+        x = generator.integers(-(2**bits), 2**bits + 1, (5, num_columns))
         # The largest inputs and weights there are, of both signs: int16 sums of them would saturate.
         x[0], x[1], values[0] = 2**bits, -(2**bits), 127
-        assert np.array_equal(product(matrix_of(values, bits), x), x @ values.T)
+        matrix = Matrix(np.zeros(values.shape), is_int8=False)
+        matrix.values, matrix.bits = values.astype(np.int8), bits
+        assert np.array_equal(product(matrix, x), x @ values.T)
 
 
 def test_the_best_instruction_set_of_a_processor_is_chosen() -> None:
