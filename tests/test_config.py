@@ -49,6 +49,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "hidden_size": (["auto", 1, 16384], [0, 16385]),
     "parameters": ([None, 1, 10**12], [0, 10**12 + 1]),
     "embedding_size": (["auto", "one-hot", 1, 16384], [0, 16385]),
+    "trigram_rows": ([0, 1, 1 << 24], [-1, (1 << 24) + 1]),
     "dropout": AUTO_SHARE,
     "input_dropout": AUTO_SHARE,
     "weight_drop": SHARE,

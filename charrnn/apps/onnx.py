@@ -29,6 +29,7 @@ from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cells import CELLS, Cell, Ops, State
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
+from charrnn.model.trigrams import BASE, NUM_BEFORE
 from charrnn.model.walk import Architecture, Walk
 from charrnn.version import __version__
 
@@ -208,7 +209,26 @@ class _Walk(Walk[Value]):
             table = self.graph.constant(np.eye(self.vocab_size, dtype=np.float32), "one_hot")
         else:
             table = Value(self.graph, "embedding.weight")
-        return self.product("output", self.read(table.apply("Gather", ids, axis=0)))
+        logits = self.product("output", self.read(table.apply("Gather", ids, axis=0)))
+        return logits + self._trigrams(ids) if self.architecture.trigram_rows else logits
+
+    def _trigrams(self, ids: Value) -> Value:
+        """Return the logits (B, V) of the last three characters, and keep the last two; see `model.trigrams`."""
+        size, kept = self.architecture.hidden_size, self.before[0][-1]
+        base, num_rows, *places = (
+            self.graph.constant(np.array(number)) for number in (BASE, self.architecture.trigram_rows, 0, 1)
+        )
+        older, newer = (kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64) for place in places)
+        latest = ids.apply("Add", places[1])
+        row = (
+            older.apply("Mul", base).apply("Add", newer).apply("Mul", base).apply("Add", latest).apply("Mod", num_rows)
+        )
+        begin, end, axis = (self.graph.constant(np.array([number])) for number in (NUM_BEFORE, size, 1))
+        rest = [kept.apply("Slice", begin, end, axis)] if size > NUM_BEFORE else []
+        before = [part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (newer, latest)]
+        self.after[0] = (*self.after[0][:-1], _concatenate([*before, *rest], axis=1))
+        table = np.asarray(self.tensors["trigrams.weight"], np.float32)
+        return self.graph.constant(table, "trigrams.weight").apply("Gather", row, axis=0)
 
     def product(self, name: str, x: Value) -> Value:
         return x.apply("Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1)
@@ -217,10 +237,11 @@ class _Walk(Walk[Value]):
         return self._extras[layer]
 
     def oldest(self, layer: int) -> State[Value]:
-        return self.before[layer]
+        return self.before[layer][: self.architecture.cell.num_states]
 
     def append(self, layer: int, latest: State[Value]) -> None:
-        self.after.append(latest)
+        kept = self.before[layer][len(latest) :]
+        self.after.append((*latest, *(part.apply("Identity") for part in kept)))
 
     def step_cell(
         self, cell: type[Cell], prefix: str, ops: Ops[Value], x: Value, state: State[Value], extras: Mapping[str, Value]
@@ -296,8 +317,7 @@ def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the logits (B, V)."""
     body, network = walk.graph, walk.architecture
     before = [
-        [f"layer_{layer}_state_{part}" for part in range(network.cell.num_states)]
-        for layer in range(network.num_layers)
+        [f"layer_{layer}_state_{part}" for part in range(network.num_states)] for layer in range(network.num_layers)
     ]
     walk.before = [tuple(Value(body, part) for part in parts) for parts in before]
     logits = walk.step(Value(body, "id"))

@@ -145,9 +145,9 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
     ops = {index: _shifting(layer, shift) for index, (layer, shift) in enumerate(zip(layers, shifts, strict=True))}
     weight = network.output.weight.detach()
     with torch.enable_grad():
-        features, _ = network.features(states.ids, states.before, ops=ops)
+        features, logits = network.features(states.ids, states.before, ops)
         mean = features[0].mean(0)
-        shared = network.output(features[0]).logsumexp(-1).mean()
+        shared = logits[0].logsumexp(-1).mean()
 
         def by_shifts(total: Tensor) -> Tensor:
             return torch.stack(torch.autograd.grad(total, shifts, retain_graph=True))

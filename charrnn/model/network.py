@@ -18,6 +18,7 @@ from charrnn.model.device import to_device
 from charrnn.model.layer import Noise, RecurrentLayer
 from charrnn.model.reading import Segments, cut
 from charrnn.model.shapes import check_shapes, input_size_of
+from charrnn.model.trigrams import NUM_BEFORE, row_of
 from charrnn.model.walk import Architecture
 
 LayerOps = Mapping[int, Ops[Tensor]]
@@ -88,6 +89,7 @@ class CharRNN(nn.Module):
             if self.depth.has_lstm:
                 self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
+            self.trigrams = nn.Embedding(config.trigram_rows, vocab_size) if config.trigram_rows else None
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
@@ -124,6 +126,8 @@ class CharRNN(nn.Module):
             grid.draw_weights(generator, forget_bias)
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
+        if self.trigrams is not None:
+            nn.init.zeros_(self.trigrams.weight)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """List the layers, first to last."""
@@ -169,23 +173,33 @@ class CharRNN(nn.Module):
         zoneout; without one, nothing is dropped. Layers in `ops` compute their equations with these functions, which
         can clamp a unit or record gates; the others use their fastest implementation.
         """
-        features, state = self.features(ids, state, noise, ops)
-        return self.output(features), state
+        read, state = self._read(ids, state, noise, ops or {}, want_cells=False)
+        return self._logits(*read), state
 
-    def features(
-        self, ids: Tensor, state: Tensor, noise: Noise | None = None, ops: LayerOps | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute what the output layer reads, (T, B, H), and the last state. Arguments as for `forward`."""
-        (features,), state = self._read(ids, state, noise, ops or {}, want_cells=False)
-        return features, state
+    def features(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor]:
+        """Compute what the output layer reads, (T, B, H), and logits (T, B, V). Arguments as for `forward`."""
+        (features, *rows), _ = self._read(ids, state, None, ops or {}, want_cells=False)
+        return features, self._logits(features, *rows)
+
+    def _logits(self, features: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B) of `model.trigrams`, if there are any."""
+        logits: Tensor = self.output(features)
+        return logits if rows is None or self.trigrams is None else logits + self.trigrams(rows)
+
+    def _trigram_rows(self, ids: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows (T, B) of ids (T, B) after the characters `before` (B, H), and these after the ids."""
+        assert self.trigrams is not None
+        read = torch.cat((before[:, :NUM_BEFORE].T.long(), ids + 1))
+        rows = row_of(read[:-2], read[1:-1], read[2:], self.trigrams.num_embeddings)
+        return rows, torch.cat((read[-NUM_BEFORE:].T.to(before.dtype), before[:, NUM_BEFORE:]), dim=1)
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state.
 
         Instead of ids, vectors (T, B, E) can be given, which need not be any character's; none of them is an END.
         """
-        (top, cells, hidden), state = self._read(ids, state, None, ops or {}, want_cells=True)
-        return self.output(top), cells, hidden, state
+        (top, cells, hidden, *rows), state = self._read(ids, state, None, ops or {}, want_cells=True)
+        return self._logits(top, *rows), cells, hidden, state
 
     def layer_inputs(self, ids: Tensor, outputs: Tensor) -> list[Tensor]:
         """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs (T, B, L, H)."""
@@ -201,6 +215,8 @@ class CharRNN(nn.Module):
         self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace` returns, and the state.
+
+        The last tensor is the rows (T, B) of `model.trigrams`, if the model has them and reads ids.
 
         The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """
@@ -267,9 +283,12 @@ class CharRNN(nn.Module):
             below = self.depth.join(links, index, below, _drop(outputs, self.dropout, noise))
             joined.append(below)
         top = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
-        if not want_cells:
-            return (top,), torch.stack(new_state)
-        return (top, torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2)), torch.stack(new_state)
+        read = (top, torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2)) if want_cells else (top,)
+        if self.trigrams is not None and not is_vectors:
+            rows, latest = self._trigram_rows(ids, state[0, -1])
+            new_state[0] = torch.cat((new_state[0][:-1], latest[None]))
+            read = (*read, rows)
+        return read, torch.stack(new_state)
 
 
 class _Links:

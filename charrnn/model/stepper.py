@@ -16,6 +16,7 @@ from charrnn.model.cells import Ops, State
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, exact_product
 from charrnn.model.shapes import check_shapes, check_unit
+from charrnn.model.trigrams import look_up
 from charrnn.model.walk import Architecture, Walk
 
 
@@ -93,6 +94,11 @@ class Stepper:
                 table = _products(vectors, weight) + bias
                 self.tables[name] = table.astype(np.float32)
             vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
+        self.trigrams: Float32Array | None = weights.get("trigrams.weight")
+        """(R, V) logits; see `model.trigrams`."""
+        if is_int8 and self.trigrams is not None:
+            rounded = Matrix(self.trigrams, is_int8=True)
+            self.trigrams = rounded.values * rounded.scale[:, None]
         self.products = {name: Linear(Matrix(weight, is_int8=is_int8), bias) for name, (weight, bias) in linear.items()}
         self.extras: list[dict[str, NDArray[Any]]] = [
             {
@@ -178,8 +184,8 @@ class Stepper:
         state = state.copy()
         if self.end_id is not None and (is_end := np.asarray(ids) == self.end_id).any():
             state[:, :, is_end] = self.initial_state(int(is_end.sum()))
-        top = _Walk(self, ids, state).read(ids)
-        return self.products["output"].product(top), state
+        logits = self.products["output"].product(_Walk(self, ids, state).read(ids))
+        return logits if self.trigrams is None else logits + look_up(self.trigrams, ids, state), state
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None

@@ -32,6 +32,7 @@ class Architecture:
     kept: Any
     """1 - zoneout: the share of a change of the state that is kept, as a number of the array library."""
     sums_outputs: bool
+    trigram_rows: int
 
     @classmethod
     def of(cls, config: Config) -> "Architecture":
@@ -45,12 +46,13 @@ class Architecture:
             dilations=tuple(map(depth.dilation, range(num_layers))),
             kept=1 - config.zoneout,
             sums_outputs=config.sum_outputs,
+            trigram_rows=config.trigram_rows,
         )
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer, those of the cell type times the largest dilation."""
-        return self.cell.num_states * self.dilations[-1]
+        """S: state vectors per layer, those of the cell type times the largest dilation, and one for `trigrams`."""
+        return self.cell.num_states * self.dilations[-1] + (self.trigram_rows > 0)
 
     def linear_weights(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
         """Return weight (R, C) and bias (R,) of every product of the walk by its name; see `Walk.product`.

@@ -20,7 +20,7 @@ from charrnn.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
-OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None}
+OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "trigram_rows": 0}
 """Values of fields that older runs lack, where the default differs from what those runs did."""
 
 CONFIG, VOCAB = "config.yaml", "vocab.json"

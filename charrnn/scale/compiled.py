@@ -28,7 +28,7 @@ from numba import config, njit
 from numpy.typing import NDArray
 
 from charrnn.code_cache import KeptFunction
-from charrnn.model import portable_math
+from charrnn.model import portable_math, trigrams
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
 from charrnn.progress import tell, warn
@@ -78,6 +78,8 @@ class Plan(NamedTuple):
     is_residual: bool
     num_layers: int
     num_states: int
+    state_width: int
+    """S, which is num_states, or one more with trigrams."""
     size: int
     """H."""
     input_width: int
@@ -88,6 +90,9 @@ class Plan(NamedTuple):
     """Address of the first layer's input product (V, X * H)."""
     matrices: int
     """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
+    trigrams: int
+    """Address of the table (trigram_rows, V) of `model.trigrams`."""
+    trigram_rows: int
 
 
 class Weights(NamedTuple):
@@ -172,6 +177,8 @@ def pack(stepper: Stepper) -> Weights:
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
             parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
+    if stepper.trigrams is not None:
+        parts.append(stepper.trigrams)
     memory = dot_products.Memory([part.nbytes for part in parts])
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
@@ -180,11 +187,14 @@ def pack(stepper: Stepper) -> Weights:
         is_residual=stepper.depth_name == "residual",
         num_layers=num_layers,
         num_states=stepper.cell.num_states,
+        state_width=stepper.architecture.num_states,
         size=size,
         input_width=table.shape[1],
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
+        trigrams=memory.addresses[-1],
+        trigram_rows=stepper.architecture.trigram_rows,
     )
     return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
 
@@ -369,7 +379,7 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
     num_streams, size = len(ids), plan.size
     row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
     for layer in range(plan.num_layers):
-        h = state_at + layer * plan.num_states * num_streams * row
+        h = state_at + layer * plan.state_width * num_streams * row
         c = h + (plan.num_states - 1) * num_streams * row
         if layer > 0:
             products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
@@ -382,6 +392,25 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
                 _add(h + at, places.below + at, size)
             else:
                 _copy(h + at, places.below + at, size)
+
+
+_row_of = _compiled(trigrams.row_of)
+
+
+@_compiled
+def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> None:
+    """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the state."""
+    products(plan, OUTPUT, 0, places, len(ids), places.below, logits_at)
+    if plan.trigram_rows == 0:
+        return
+    fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
+    row, vocab_size = FLOAT * plan.size, fields[NUM_ROWS]
+    for stream in range(len(ids)):
+        before = floats_at(state_at + ((plan.state_width - 1) * len(ids) + stream) * row, 2)
+        older, newer, latest = np.int64(before[0]), np.int64(before[1]), ids[stream] + 1
+        before[0], before[1] = np.float32(newer), np.float32(latest)
+        place = _row_of(older, newer, latest, plan.trigram_rows)
+        _add(plan.trigrams + place * FLOAT * vocab_size, logits_at + stream * FLOAT * vocab_size, vocab_size)
 
 
 # Drawing.
@@ -470,7 +499,7 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     for index in range(len(ids)):
         step(plan, ids[index : index + 1], state_at, places)
-    products(plan, OUTPUT, 0, places, 1, places.below, logits_at)
+        predict(plan, ids[index : index + 1], state_at, places, logits_at)
 
 
 def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any) -> None:
@@ -494,10 +523,10 @@ def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any,
             drawn_now[stream] = ids[stream, index] = drawn
             logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
         step(plan, drawn_now, state_at, places)
-        products(plan, OUTPUT, 0, places, num_streams, places.below, logits_at)
+        predict(plan, drawn_now, state_at, places, logits_at)
 
 
-SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math)]
+SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, trigrams)]
 """The files of all that is compiled into the loops."""
 LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""

@@ -13,7 +13,7 @@ from numba import njit
 
 from charrnn.code_cache import KeptFunction
 from charrnn.scale import compiled
-from charrnn.scale.compiled import OUTPUT, SOURCES, can_compile, exp, make_scratch, pack, products, step
+from charrnn.scale.compiled import SOURCES, can_compile, exp, make_scratch, pack, predict, step
 
 _compiled = njit(error_model="numpy")
 
@@ -91,8 +91,7 @@ def _advance(model: Any, ids: Any) -> None:
         if ids[row] == end_id:
             state[:, :, row] = initial[:, :, 0]
     step(weights.plan, ids, np.int64(state.ctypes.data), scratch.places)
-    places = scratch.places
-    products(weights.plan, OUTPUT, 0, places, len(ids), places.below, np.int64(logits.ctypes.data))
+    predict(weights.plan, ids, np.int64(state.ctypes.data), scratch.places, np.int64(logits.ctypes.data))
 
 
 def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:

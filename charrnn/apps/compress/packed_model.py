@@ -27,6 +27,7 @@ from charrnn.apps.compress.container import check_portable
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.files import MAX_TEXT_BYTES
+from charrnn.model.portable_math import Matrix
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture
@@ -45,6 +46,8 @@ def pack_model(config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]]
     # A cell that computes its weights from others has those in float32: what it would compute from int8 differs.
     linear = Architecture.of(config).linear_weights(tensors)
     matrices = {id(linear[name][0]): matrix for name, (matrix, _) in stepper.products.items() if matrix.bits}
+    if (trigrams := tensors.get("trigrams.weight")) is not None:
+        matrices[id(trigrams)] = Matrix(trigrams, is_int8=True)
     for name in weight_shapes(config, len(vocab)):
         if (matrix := matrices.get(id(tensors[name]))) is None:
             parts += [b"\0", tensors[name].astype("<f4").tobytes()]

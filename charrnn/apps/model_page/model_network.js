@@ -13,6 +13,7 @@ const f32 = Math.fround;
 const SHIFT = 67108864;  // 2^26, the distance of two sums that share a number: each is below 2^24
 const ROUND = 6755399441055744;  // 1.5 * 2^52: adding and subtracting it rounds |x| < 2^51 to an integer, halves to the even one
 const rint = x => x + ROUND - ROUND;
+const TRIGRAM_BASE = 1009;
 const SMALLEST_EXPONENT = -60;  // inputs are scaled as if the largest were at least 2^-61
 
 // tanh(x) = x P(x^2) / Q(x^2) on [-9, 9].
@@ -177,8 +178,8 @@ const CELLS = {
 // A model as `charrnn export` describes it, with its arrays by name.
 class Network {
   constructor(model, arrays) {
-    const {num_layers: numLayers, hidden_size: size, num_states: numStates} = model;
-    Object.assign(this, {numLayers, size, numStates, endId: model.end_id, cell: CELLS[model.cell], isSummed: model.sum_outputs});
+    const {num_layers: numLayers, hidden_size: size, num_states: numStates, state_width: width} = model;
+    Object.assign(this, {numLayers, size, numStates, width, endId: model.end_id, cell: CELLS[model.cell], isSummed: model.sum_outputs});
     this.isResidual = model.depth === "residual";
     this.kept = f32(1 - f32(model.zoneout));
     this.vocabSize = model.characters.length;
@@ -191,7 +192,8 @@ class Network {
     this.table = makeTable({table: arrays.table, embedding: arrays.embedding, weight: arrays.weight_ih, bias: arrays.bias_ih},
       model.embedding_size, model.table_bits);
     this.inputWidth = this.table.length / this.vocabSize;
-    this.learnedState = arrays.learned_state || new Float32Array(numLayers * numStates * size);
+    this.learnedState = arrays.learned_state || new Float32Array(numLayers * width * size);
+    [this.trigrams, this.trigramScale] = [arrays.trigrams, arrays["trigrams.scale"]];
     this.clamps = this.layers.map(() => new Map());  // for each layer: unit to the value of its memory
     this.x = new Float32Array(this.inputWidth);
     this.u = new Float32Array(this.layers[0].recurrent.numRows);
@@ -204,10 +206,10 @@ class Network {
 
   // Read a character: the state (L, S, H) and the logits (V,) change in place.
   step(id, state, logits) {
-    const {size, numStates, x, u, below, total, old, kept} = this;
+    const {size, numStates, width, x, u, below, total, old, kept} = this;
     if (id === this.endId) state.set(this.learnedState);
     this.layers.forEach(({input, recurrent}, layer) => {
-      const own = state.subarray(layer * numStates * size, (layer + 1) * numStates * size);
+      const own = state.subarray(layer * width * size, (layer * width + numStates) * size);
       const h = own.subarray(0, size), c = own.subarray((numStates - 1) * size);
       const clamp = memory => { for (const [unit, value] of this.clamps[layer]) memory[unit] = value; };
       if (input) input.product(below, x);
@@ -225,13 +227,24 @@ class Network {
       else total.set(below);
     });
     this.output.product(total, logits);
+    if (this.trigrams) this.addTrigrams(id, state, logits);
+  }
+
+  // Add the logits of the last three characters, two of which are in the state as ids plus 1.
+  addTrigrams(id, state, logits) {
+    const {trigrams, trigramScale, vocabSize} = this, place = (this.width - 1) * this.size;
+    const row = ((state[place] * TRIGRAM_BASE + state[place + 1]) * TRIGRAM_BASE + id + 1) % trigramScale.length;
+    for (let char = 0; char < vocabSize; char++) {
+      logits[char] += f32(trigrams[row * vocabSize + char] * trigramScale[row]);
+    }
+    state.set([state[place + 1], id + 1], place);
   }
 
   // The value of every cell (L * H,), from a state: tanh(c), or h.
   values(state) {
-    const {size, numStates, numLayers} = this, out = new Float32Array(numLayers * size);
+    const {size, numStates, numLayers, width} = this, out = new Float32Array(numLayers * size);
     for (let layer = 0; layer < numLayers; layer++) {
-      const first = (layer * numStates + numStates - 1) * size;
+      const first = (layer * width + numStates - 1) * size;
       for (let j = 0; j < size; j++) out[layer * size + j] = numStates > 1 ? tanh(state[first + j]) : state[first + j];
     }
     return out;

@@ -26,7 +26,7 @@ from charrnn.apps.compress.container import digest_of
 from charrnn.cells.records import FoundCell
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
-from charrnn.model.portable_math import MANTISSA_BITS
+from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.stepper import Stepper
 from charrnn.text.documents import END
 from charrnn.views.theme import NUM_SHADES, shade_rules
@@ -119,6 +119,9 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
             raise UsageError("The weights of this model are not finite: its training diverged. Train it again.")
         arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
     arrays |= _input_arrays(stepper, model.tensors)
+    if config.trigram_rows:
+        table = Matrix(model.tensors["trigrams.weight"], is_int8=True)
+        arrays |= {"trigrams": table.values, "trigrams.scale": table.scale}
     if config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1)
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
@@ -130,6 +133,7 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
         "num_layers": stepper.num_layers,
         "hidden_size": stepper.hidden_size,
         "num_states": stepper.cell.num_states,
+        "state_width": stepper.architecture.num_states,
         "sum_outputs": config.sum_outputs,
         "zoneout": config.zoneout,
         "embedding_size": embedding_size,

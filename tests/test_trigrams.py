@@ -1,0 +1,75 @@
+"""The table of logits for the last three characters, against a loop over them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hand_built import hand_built_tensors
+
+from charrnn.config import Config
+from charrnn.errors import UsageError
+from charrnn.model.network import CharRNN, load_network
+from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
+from charrnn.model.stepper import Stepper
+
+V, ROWS = 30, 53
+WITHOUT = Config(cell="gru", num_layers=2, hidden_size=12, embedding_size=5, dropout=0.0, input_dropout=0.0)
+END = 0
+
+
+def config_of(**changes: Any) -> Config:
+    return Config(**(vars_of(WITHOUT) | {"trigram_rows": ROWS} | changes))
+
+
+def vars_of(config: Config) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("cell", "num_layers", "hidden_size", "embedding_size", "dropout")}
+
+
+@pytest.mark.parametrize("documents", ["none", "lines"])
+def test_the_logits_are_those_of_the_network_and_of_the_last_three_characters(documents: str) -> None:
+    config = config_of(documents=documents, alphabet="exact", input_dropout=0.0)
+    tensors = hand_built_tensors(config)
+    table = tensors["trigrams.weight"]
+    plain = {name: value for name, value in tensors.items() if name != "trigrams.weight"}
+    network = load_network(config, V, {name: torch.from_numpy(value) for name, value in tensors.items()})
+    stepper = Stepper(config_of(documents=documents, alphabet="exact", trigram_rows=0), plain)
+    ids = np.random.default_rng(3).integers(0, V, 90)
+    ids[[20, 21, 60]] = END
+    state, expected, before = stepper.initial_state(1), [], [0, 0]
+    for char in ids:
+        logits, state = stepper.step(np.array([char]), state)
+        if documents == "lines" and char == END:
+            before = [0, 0]
+        before = [*before[-2:], int(char) + 1]
+        expected.append(logits[0] + table[(before[0] * 1009**2 + before[1] * 1009 + before[2]) % ROWS])
+    with torch.no_grad():
+        found, _ = network(torch.from_numpy(ids)[:, None], network.initial_state(1))
+        # In two parts, the second of which continues from the state of the first.
+        _, middle = network(torch.from_numpy(ids[:41])[:, None], network.initial_state(1))
+        rest, _ = network(torch.from_numpy(ids[41:])[:, None], middle)
+    np.testing.assert_allclose(found[:, 0], np.stack(expected), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(rest[:, 0], np.stack(expected)[41:], rtol=1e-4, atol=1e-4)
+
+
+def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
+    network = CharRNN(config_of(), V)
+    assert network.num_parameters == num_parameters(config_of(), V) == CharRNN(WITHOUT, V).num_parameters + ROWS * V
+    assert network.trigrams is not None and not network.trigrams.weight.any()
+    ids = torch.arange(V)[:, None]
+    network(ids, network.initial_state(1))[0].sum().backward()
+    assert network.trigrams.weight.grad is not None and network.trigrams.weight.grad.any()
+
+
+def test_new_characters_get_columns_of_zeros() -> None:
+    tensors = hand_built_tensors(config_of())
+    drawn = {name: value.detach().numpy() for name, value in CharRNN(config_of(), V + 2).state_dict().items()}
+    extended = extend_rows(tensors, drawn)
+    assert {name: value.shape for name, value in extended.items()} == weight_shapes(config_of(), V + 2)
+    assert np.array_equal(extended["trigrams.weight"][:, :V], tensors["trigrams.weight"])
+    assert not extended["trigrams.weight"][:, V:].any()
+
+
+def test_one_unit_is_too_few_for_the_characters_before() -> None:
+    with pytest.raises(UsageError, match="needs `hidden_size=2` or more"):
+        config_of(hidden_size=1)
