@@ -14,6 +14,9 @@ from fixture_types import Command
 from test_cli_sample import Terminal
 
 import charrnn
+from charrnn.generation.distribution import char_weights
+from charrnn.generation.options import Shaping
+from charrnn.generation.sampling import draw, generator_of, undrawable_ids
 from charrnn.generation.writing import find_loop
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -42,6 +45,19 @@ def test_each_temperature_has_its_text_below_a_heading(command: Command, lab: Pa
     assert [(one["temperature"], one["text"]) for one in found] == [(0.2, texts[0]), (1.5, texts[1])]
     first, second = (text if text.endswith("\n") else f"{text}\n" for text in texts)
     assert text_of(command(*options)) == f"--- temperature 0.2 ---\n{first}\n--- temperature 1.5 ---\n{second}"
+
+
+def test_within_words_is_another_temperature(command: Command, lab: Path) -> None:
+    generator, uniforms, text = charrnn.load(lab).generator, generator_of(2), "mo"
+    banned = undrawable_ids(generator.vocab)
+    for _ in range(60):
+        shaping = Shaping(temperature=0.5 if text[-1].isalnum() or text[-1] == "'" else 3.0, banned=banned)
+        logits = generator.model_for("auto", {}).read(generator.encode_prime(text))[0][0]
+        text += generator.character(draw(*char_weights(logits, shaping), uniforms.random()))
+    options = ("sample", "--seed", 2, "--length", 60, "--prime", "mo", "--temp")
+    assert "mo" + json_lines(command(*options, 3, "--temp-at", "words=0.5", "--json"))[0]["text"] == text
+    assert text_of(command(*options, 0.7, "--temp-at", "words=0.7")) == text_of(command(*options, 0.7))
+    assert text_of(command(*options, 5, "--temp-at", "words")) == text_of(command(*options, 5, "--temp-at", "words=0"))
 
 
 @pytest.mark.parametrize("options", [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")])

@@ -32,7 +32,9 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--prime", beside="--prime-file"),
         Rule("--beam-mode --groups --diversity --length-penalty --no-repeat", without="--beam"),
         Rule(
-            "--temp --top-k --top-p --min-p --max-line --temps --show-cell --precision", beside="--beam", why=_SEARCHES
+            "--temp --top-k --top-p --min-p --temp-at --max-line --temps --show-cell --precision",
+            beside="--beam",
+            why=_SEARCHES,
         ),
         Rule("--temp --count", beside="--temps", why=_DRAWS_SEVERAL),
         Rule("--show-cell --novelty", beside="--temps", why=_DRAWS_SEVERAL),

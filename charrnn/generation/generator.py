@@ -1,6 +1,7 @@
 """Text from a trained model: sampled, searched for by beam search, or predicted one character ahead. Without torch."""
 
 import secrets
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, wraps
@@ -282,10 +283,12 @@ class Generator:
         newline = int(start_ids(self.vocab)[0])
         if options.max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
             raise UsageError(f"{named('max_line')} needs a newline, which this model cannot generate.")
-        shapings = [options.shaping(temperature, banned) for temperature, _ in variants]
+        prime = self.encode_prime(options.prime, options.unknown)
+        inner_ids = frozenset(id for id, character in enumerate(self.vocabulary()) if _is_inner(character))
+        shapings = [options.shaping(temperature, banned, inner_ids) for temperature, _ in variants]
         blocks = sample_ids(
             stepper,
-            self._read_prime(stepper, options),
+            self._read_prime(stepper, prime),
             shapings,
             [seed for _, seed in variants],
             length=options.length,
@@ -293,6 +296,7 @@ class Generator:
             newline=newline,
             cell=options.cell,
             ends_early=self.config.end_id is not None,
+            last_id=int(prime[-1]),
         )
         return _counted(blocks, options.on_draw)
 
@@ -307,9 +311,8 @@ class Generator:
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
 
-    def _read_prime(self, stepper: CharacterModel, options: SampleOptions) -> PrimedState:
+    def _read_prime(self, stepper: CharacterModel, prime: Ids) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
-        prime = self.encode_prime(options.prime, options.unknown)
         key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:
             self._last_primed = key, prime_model(stepper, prime)
@@ -333,6 +336,11 @@ def by_fields(
     call.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {"return": method.__annotations__.get("return")}
     return call
+
+
+def _is_inner(character: str) -> bool:
+    """Return whether a word goes on after a character: a letter, a mark, a digit, an apostrophe, a byte of a letter."""
+    return len(character) > 1 or character in "'’" or unicodedata.category(character)[0] in "LMN"
 
 
 def _variants(count: int, options: SampleOptions, temperatures: Sequence[float] = ()) -> list[Variant]:

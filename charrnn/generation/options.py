@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from charrnn.errors import UsageError, did_you_mean, named
@@ -67,6 +68,15 @@ class Shaping:
     """Keep characters at least min_p times as likely as the most likely one."""
     banned: tuple[int, ...] = ()
     """Ids that are never drawn."""
+    inner_temperature: float | None = None
+    """Temperature after one of `inner_ids`; None: the same as elsewhere."""
+    inner_ids: frozenset[int] = frozenset()
+
+    def after(self, id: int) -> "Shaping":
+        """Return how the logits after this id become probabilities."""
+        if self.inner_temperature is None or id not in self.inner_ids:
+            return self
+        return replace(self, temperature=self.inner_temperature)
 
     def __post_init__(self) -> None:
         is_right = math.isfinite(self.temperature) and self.temperature >= 0
@@ -146,6 +156,10 @@ class SampleOptions(TextOptions):
         None, "--min-p P", "Draw from characters at least P times as likely as the most likely one.", DISTRIBUTION
     )
     """Probability that a character needs to be kept, as a multiple of that of the most likely one."""
+    temp_at: str | None = option(
+        None, "--temp-at words[=T]", "Temperature T within words; 0 if left out.", DISTRIBUTION
+    )
+    """`words`, or `words=T`: after a letter, a mark, a digit or an apostrophe, temperature T, by default 0 (greedy)."""
     max_line: int = option(0, "--max-line N", "End a line after N characters.", TEXT, least=1)
     """Characters after which a line is ended; 0: never."""
     cell: tuple[int, int] | None = option(None, "--show-cell L:U", "Colour the text by the value of this cell.", CELLS)
@@ -168,9 +182,33 @@ class SampleOptions(TextOptions):
         check_word("precision", self.precision, PRECISIONS)
         self.shaping(self.temperature)
 
-    def shaping(self, temperature: float, banned: tuple[int, ...] = ()) -> Shaping:
-        """Return how the logits become probabilities at a temperature. Raises UsageError if that is out of range."""
-        return Shaping(temperature=temperature, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p, banned=banned)
+    def shaping(
+        self, temperature: float, banned: tuple[int, ...] = (), inner_ids: frozenset[int] = frozenset()
+    ) -> Shaping:
+        """Return how the logits become probabilities at a temperature, after `inner_ids` at that of `temp_at`.
+
+        Raises UsageError if a temperature is out of range.
+        """
+        return Shaping(
+            temperature=temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            banned=banned,
+            inner_temperature=self._inner_temperature(),
+            inner_ids=inner_ids,
+        )
+
+    def _inner_temperature(self) -> float | None:
+        if self.temp_at is None:
+            return None
+        where, equals, number = self.temp_at.partition("=")
+        with suppress(ValueError):
+            temperature = float(number) if equals else 0.0
+            if where == "words" and math.isfinite(temperature) and temperature >= 0:
+                return temperature
+        wanted = "words, or words=T with a temperature of 0 or more. Try words=0.3."
+        raise UsageError(f"{named('temp_at')} is {self.temp_at}; it must be {wanted}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

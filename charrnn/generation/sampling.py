@@ -138,6 +138,7 @@ def sample_ids(
     newline: int = -1,
     cell: tuple[int, int] | None = None,
     ends_early: bool = False,
+    last_id: int = 0,
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
@@ -146,7 +147,7 @@ def sample_ids(
     The values are those of `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled
     or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
     With documents, what follows the first END of a stream is not part of its text; `ends_early` says that `length` is
-    a limit, so that nothing is compiled before so many characters are drawn that it pays.
+    a limit, so that nothing is compiled before so many characters are drawn that it pays. `last_id` ends the prime.
     """
     num_streams = len(seeds)
     streams = Streams(
@@ -155,8 +156,10 @@ def sample_ids(
         np.zeros(num_streams, np.int64),
         [generator_of(seed) for seed in seeds],
         shapings,
+        np.full(num_streams, last_id),
     )
-    drawn, num_chars = 0, 0 if cell else length * num_streams  # compiled code returns no values of a cell
+    # Compiled code returns no values of a cell, and has one temperature.
+    drawn, num_chars = 0, 0 if cell or shapings[0].inner_temperature is not None else length * num_streams
     if num_chars >= COMPILED_FROM and not _compiled_module.cache_info().currsize:
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
@@ -179,7 +182,7 @@ def sample_ids(
 
 @dataclass
 class Streams:
-    """State of B texts while they are drawn; logits, state and columns change with every character."""
+    """State of B texts while they are drawn; logits, state, columns and last ids change with every character."""
 
     logits: NDArray[np.floating[Any]]
     """(B, V)."""
@@ -189,6 +192,8 @@ class Streams:
     """(B,) number of characters since the last newline."""
     generators: list[np.random.Generator]
     shapings: Sequence[Shaping]
+    last_ids: NDArray[np.int64]
+    """(B,)."""
 
 
 def _numpy_blocks(
@@ -197,14 +202,11 @@ def _numpy_blocks(
     """Draw `length` characters in each stream, one per block."""
     for _ in range(length):
         logits = streams.logits
-        ids = np.array(
-            [
-                draw(*char_weights(logits[stream], shaping), generator.random())
-                for stream, (shaping, generator) in enumerate(zip(streams.shapings, streams.generators, strict=True))
-            ]
-        )
+        rows = zip(logits, streams.shapings, streams.last_ids.tolist(), streams.generators, strict=True)
+        ids = np.array([draw(*char_weights(row, one.after(last)), random.random()) for row, one, last, random in rows])
         if max_line:
             ids[streams.columns >= max_line] = newline
+        streams.last_ids = ids
         streams.columns = np.where(ids == newline, 0, streams.columns + 1)
         logprobs = log_softmax(logits)[np.arange(len(ids)), ids, None]
         streams.logits, streams.state = stepper.step(ids, streams.state)
