@@ -8,8 +8,9 @@ Shapes: V vocabulary, E embedding, H hidden, G gates.
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,8 +24,9 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, printable
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, named
-from charrnn.files import MAX_TEXT_BYTES, check_regular, convert_os_errors, parse_json, read_capped, write_atomically
+from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped, write_atomically
 from charrnn.lazy import LazyModule, torch
+from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import UNKNOWN, Vocab
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ Tensors = Mapping[str, NDArray[np.float32]]
 """Arrays by name."""
 NOTE = "README.txt"
 """The file in the run folder that says where its weights come from."""
-_CELLS = {4: "lstm", 3: "gru", 1: "rnn"}
+MAX_BYTES = 1 << 40
+"""Limit of the file of weights."""
+_CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn", "irnn")}
 _RECURRENT = re.compile(r"(.*?)(weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)(?:_l(\d+))?(_reverse)?")
 _NESTED = ("model", "state_dict", "model_state_dict", "model_state")
 _UNKNOWN_NAMES = ("<unk>", "<UNK>", "[UNK]", "unk", "UNK")
@@ -60,22 +64,19 @@ def read_tensors(path: Path) -> Tensors:
     """Read a .safetensors, .pt or .pth file. Raises CheckpointError for what is none, UsageError for another suffix."""
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise UsageError(f"{path}: weights are in a .safetensors, .pt or .pth file.\nsave model.state_dict() as one")
-    check_regular(path)
-    with convert_os_errors("read", path):
-        try:
-            if path.suffix == ".safetensors":
-                found: Any = safetensors_torch.load_file(path)
-            else:
-                found = torch.load(path, map_location="cpu", weights_only=True)
-        except OSError:
-            raise
-        # Whatever the two readers raise for a file that is damaged or contains more than tensors.
-        except Exception as error:
-            reason = " ".join(str(error).split())[:120]
-            raise CheckpointError(
-                f"{path} cannot be read as tensors: {reason}\n"
-                "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
-            ) from error
+    data = read_capped(path, max_bytes=MAX_BYTES)
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = safetensors_torch.load(data)
+        else:
+            found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    # Whatever the two readers raise for a file that is damaged or contains more than tensors.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise CheckpointError(
+            f"{path} cannot be read as tensors: {reason}\n"
+            "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
+        ) from error
     if isinstance(found, dict):
         found = next((found[name] for name in _NESTED if isinstance(found.get(name), dict)), found)
     if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
@@ -95,15 +96,13 @@ def read_vocab(path: Path) -> Vocab:
     if isinstance(data, dict):
         data = next((data[name] for name in ("characters", "chars", "itos", "stoi") if name in data), data)
     if isinstance(data, dict):  # from ids to characters, or from characters to ids
-        is_by_id = all(isinstance(one, str) for one in data.values())
-        ids = {str(one): name for one, name in (data.items() if is_by_id else ((v, k) for k, v in data.items()))}
-        missing = next((id for id in range(len(ids)) if str(id) not in ids), None)
-        if missing is not None:
-            raise CheckpointError(f"{path}: no character has the id {missing}; ids must be 0 to {len(ids) - 1}")
+        ids = dict((str(a), b) if isinstance(b, str) else (str(b), a) for a, b in data.items())
+        if missing := [id for id in range(len(ids)) if str(id) not in ids]:
+            raise CheckpointError(f"{path}: no character has the id {missing[0]}; ids must be 0 to {len(ids) - 1}")
         data = [ids[str(id)] for id in range(len(ids))]
     characters = list(data) if isinstance(data, str) else data
-    if isinstance(characters, list) and characters[:1] and characters[0] in _UNKNOWN_NAMES:
-        characters = [UNKNOWN, *characters[1:]]
+    if isinstance(characters, list) and characters and characters[0] in _UNKNOWN_NAMES:
+        characters[0] = UNKNOWN
     return Vocab.from_json({"kind": "char", "characters": characters}, str(path))
 
 
@@ -113,43 +112,27 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
     Raises CheckpointError that names the tensor which does not fit.
     """
     layers, rest = _split(tensors, path)
-    sizes = [layers[0]["weight_hh"], layers[0]["weight_ih"]]
-    hidden_size, input_size = tensors[sizes[0]].shape[-1], tensors[sizes[1]].shape[-1]
-    num_gates = len(tensors[sizes[0]]) // hidden_size
+    first, below = layers[0]["weight_hh"], layers[0]["weight_ih"]
+    hidden_size, input_size = tensors[first].shape[-1], tensors[below].shape[-1]
+    num_gates = len(tensors[first]) // max(1, hidden_size)
     if num_gates not in _CELLS:
-        raise _misfit(path, sizes[0], tensors, "(4 H, H) of an LSTM, (3 H, H) of a GRU or (H, H) of an RNN")
-    chosen = _CELLS[num_gates] if cell is None else cell
-    if chosen not in ((_CELLS[num_gates], "irnn") if num_gates == 1 else (_CELLS[num_gates],)):
-        raise UsageError(f"{named('cell')} is {cell}, but {sizes[0]} has {num_gates} block(s): {_CELLS[num_gates]}.")
-    matched: dict[str, str] = {}
-    wanted: dict[str, tuple[int, ...]] = {}
-    embedding, output, bias = _outer(tensors, rest, vocab_size, hidden_size, input_size, path)
-    if embedding is not None:
-        matched["embedding.weight"], wanted["embedding.weight"] = embedding, (vocab_size, input_size)
-    matched["output.weight"], wanted["output.weight"] = output, (vocab_size, hidden_size)
-    wanted["output.bias"] = (vocab_size,)
-    if bias is not None:
-        matched["output.bias"] = bias
+        raise _misfit(path, first, tensors, "(4 H, H) of an LSTM, (3 H, H) of a GRU or (H, H) of an RNN")
+    if cell not in (None, *_CELLS[num_gates]):
+        raise UsageError(f"{named('cell')} is {cell}, but {first} has {num_gates} block(s): {_CELLS[num_gates][0]}.")
+    matched = _outer(tensors, rest, vocab_size, hidden_size, input_size, path)
     for index, layer in enumerate(layers):
-        below = hidden_size if index else input_size
-        for kind, name in layer.items():
-            matched[f"layers.{index}.{kind}_l0"] = name
-        for kind, columns in (("ih", below), ("hh", hidden_size)):
-            wanted[f"layers.{index}.weight_{kind}_l0"] = (num_gates * hidden_size, columns)
-            wanted[f"layers.{index}.bias_{kind}_l0"] = (num_gates * hidden_size,)
+        matched |= {f"layers.{index}.{kind}_l0": name for kind, name in layer.items()}
+    config = Config(
+        corpus=(f"imported from {path.stem}",), alphabet="char", cell=cell or _CELLS[num_gates][0],
+        num_layers=len(layers), hidden_size=hidden_size, dropout=0.0, input_dropout=0.0, num_lanes=32,
+        embedding_size=input_size if "embedding.weight" in matched else "one-hot", bptt_length=128, threads=1,
+        learning_rate=0.003, steps=1, evaluate_every=1, save_every=1, validation_chars=None, precision="fp32",
+    )  # fmt: skip
     ours = {}
-    for name, shape in wanted.items():
-        if name not in matched and "bias" not in name:
-            raise CheckpointError(f"{path} has no {name} {shape} of layer {name.split('.')[1]}: save the whole model")
+    for name, shape in weight_shapes(config, vocab_size).items():
         ours[name] = tensors[matched[name]] if name in matched else np.zeros(shape, np.float32)
         if ours[name].shape != shape:
             raise _misfit(path, matched[name], tensors, f"{shape}, which {name} has here")
-    config = Config(
-        corpus=(f"imported from {path.stem}",), alphabet="char", cell=chosen, num_layers=len(layers),
-        hidden_size=hidden_size, embedding_size="one-hot" if embedding is None else input_size, dropout=0.0,
-        input_dropout=0.0, num_lanes=32, bptt_length=128, learning_rate=0.003, steps=1, evaluate_every=1,
-        save_every=1, validation_chars=None, precision="fp32", threads=1,
-    )  # fmt: skip
     return Imported(config, ours, matched)
 
 
@@ -157,7 +140,7 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
     """Return the names of the weights of each layer by kind, and all other names."""
     layers: dict[tuple[tuple[int, ...], int], dict[str, str]] = {}
     rest, prefixes = [], set()
-    for name in tensors:
+    for name in sorted(tensors):
         if (found := _RECURRENT.fullmatch(name)) is None:
             rest.append(name)
             continue
@@ -181,29 +164,31 @@ def _split(tensors: Tensors, path: Path) -> tuple[list[dict[str, str]], list[str
 
 def _outer(
     tensors: Tensors, rest: list[str], vocab_size: int, hidden_size: int, input_size: int, path: Path
-) -> tuple[str | None, str, str | None]:
-    """Return the names of the embedding, None for one-hot vectors, of the output layer's weight and of its bias."""
-    matrices = [name for name in rest if tensors[name].ndim == 2]
+) -> dict[str, str]:
+    """Return the names of the embedding, missing for one-hot vectors, and of the output layer by ours."""
     biases = [name for name in rest if tensors[name].shape == (vocab_size,)]
-    outputs = [name for name in matrices if tensors[name].shape == (vocab_size, hidden_size)]
+
+    def rank(name: str) -> tuple[bool, ...]:
+        """Of an embedding of the same shape, the output layer differs by its bias, or by a name that says so."""
+        is_output, has_bias = tensors[name].shape == (vocab_size, hidden_size), f"{name[:-6]}bias" in biases
+        is_embedding = _EMBEDDING.search(name) is not None
+        return is_output, has_bias, bool(_OUTPUT.search(name)) and not is_embedding, not is_embedding
+
+    matrices = [name for name in rest if tensors[name].ndim == 2 and len(tensors[name]) == vocab_size]
+    matrices.sort(key=rank, reverse=True)
+    found = dict(zip(("output.weight", "embedding.weight"), matrices, strict=False))
+    found.update(zip(("output.bias",), biases, strict=False))
     for name in rest:
-        if name not in biases and (name not in matrices or len(tensors[name]) != vocab_size):
-            raise _misfit(path, name, tensors, f"that of an embedding or output layer of {vocab_size:,} characters")
-    if len(outputs) > 1:  # an embedding of the same shape: the output layer has the bias, or a name that says so
-        ways: tuple[Callable[[str], object], ...] = (
-            lambda name: name.removesuffix("weight") + "bias" in biases,
-            lambda name: _OUTPUT.search(name) and not _EMBEDDING.search(name),
-            lambda name: not _EMBEDDING.search(name),
-        )
-        outputs = next((few for way in ways if len(few := list(filter(way, outputs))) == 1), outputs)
-    others = [name for name in matrices if name not in outputs]
-    if not outputs or (not others and input_size != vocab_size):
-        tied = f": {outputs[0]} would be both (tied weights)\nsave it under two names" if outputs else ""
-        missing = "embedding" if outputs else f"output layer ({vocab_size}, {hidden_size})"
-        raise CheckpointError(f"{path} has no {missing}{tied or ': save the whole model'}")
-    for name in (outputs[1:] or others[1:]) + biases[1:]:
-        raise _misfit(path, name, tensors, f"no part: {outputs[0]} is there, too. Rename the output layer head.weight")
-    return (others[0] if others else None), outputs[0], (biases[0] if biases else None)
+        if name not in found.values():
+            raise _misfit(path, name, tensors, f"one embedding, output layer and bias of {vocab_size:,} characters")
+    if not matrices or not rank(matrices[0])[0]:
+        raise CheckpointError(f"{path} has no output layer ({vocab_size}, {hidden_size}): save the whole model")
+    if len(matrices) > 1 and rank(matrices[0]) == rank(matrices[1]):
+        raise _misfit(path, matrices[1], tensors, "no part like it besides: rename the output layer head.weight")
+    if len(matrices) == 1 and input_size != vocab_size:
+        problem = f"no embedding: {matrices[0]} would be both (tied weights)"
+        raise CheckpointError(f"{path} has {problem}\nsave it under two names")
+    return dict(sorted(found.items()))
 
 
 def _misfit(path: Path, name: str, tensors: Tensors, wanted: str) -> CheckpointError:
@@ -258,24 +243,24 @@ def import_model(
     loss = None if text is None else _measure(model, text)
     run = write_run(imported, alphabet, path, out)
     if json:
-        measured = None if loss is None else dict(zip(("nats", "bits", "chars"), loss, strict=True))
-        print_json({"run": str(run), "cell": imported.config.cell, "matched": imported.matched, "loss": measured})
+        print_json({"run": str(run), "cell": imported.config.cell, "matched": imported.matched, "loss": loss})
         return
     report = [f"{theirs} -> {ours}" for ours, theirs in imported.matched.items()]
     if imported.config.cell == "rnn":
         report.append("an nn.RNN with tanh; if it has relu, give --cell irnn")
     if loss is not None:
-        report.append(f"loss on {text}: {loss[0]:.4f} nats, {loss[1]:.4f} bits per character ({loss[2]:,} characters)")
+        sizes = "{nats:.4f} nats, {bits:.4f} bits per character ({chars:,} characters)".format_map(loss)
+        report.append(f"loss on {text}: {sizes}")
     for line in () if quiet else report:
         typer.echo(printable(line), err=True)
     print_path(str(run))
 
 
-def _measure(model: Model, source: str) -> tuple[float, float, int]:
+def _measure(model: Model, source: str) -> dict[str, float]:
     """Return the loss on the text of a file, in nats and in bits per character, and the number of characters."""
     from charrnn.evaluation.comparison import evaluate
 
     report = evaluate(model, read_text(source, model.config))
     if report.num_unknown and not model.vocab.has_unknown_symbol:
         raise DataError(f"{source} has characters that are not in the vocabulary: measure another text.")
-    return report.nats_per_char, report.bpc, report.num_chars
+    return {"nats": report.nats_per_char, "bits": report.bpc, "chars": report.num_chars}
