@@ -1,6 +1,7 @@
 """`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side, beams, novelty."""
 
 import json
+import math
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from charrnn.generation.distribution import char_weights
 from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import draw, generator_of, undrawable_ids
 from charrnn.generation.writing import find_loop
+from charrnn.views.heatmap import Legend
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -99,6 +101,32 @@ def test_the_seed_comes_before_the_prime_on_a_terminal(
     seed, rest = terminal.getvalue().split("\n", 1)
     assert re.fullmatch(r"seed \d+", seed)
     assert COLOUR.sub("", rest).startswith("lmn") and "seed" not in rest
+
+
+@pytest.mark.parametrize("alphabet", ["char", "byte"])
+def test_characters_are_coloured_by_the_model_s_own_surprise(
+    alphabet: str, command: Command, lab: Path, byte_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = byte_run.path if alphabet == "byte" else lab
+    options, shown = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2), list[Any]()
+    found, plain = json_lines(command(*options, "--json"))[0], command(*options)
+    assert command(*options, "--color", "surprise") == plain, "off a terminal"
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
+    assert command(*options, "--color", "surprise").code == 0
+    assert isinstance(shown[0], Legend) and "".join(one.text for one in shown[1:]) == found["text"]
+    bits = [value for one in shown[1:] for value in one.bits]
+    assert len(bits) == len(found["text"])
+    if alphabet == "char":
+        assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [("hue", "--color is hue; it must be one of surprise."), ("surprise --json", "--json")]
+)
+def test_another_colour_is_refused(options: str, message: str, command: Command, lab: Path) -> None:
+    ran = command("sample", lab, "--color", *options.split())
+    assert (ran.code, ran.out) == (2, "") and message in ran.err
 
 
 def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop_run: Path) -> None:

@@ -32,7 +32,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--prime", beside="--prime-file"),
         Rule("--beam-mode --groups --diversity --length-penalty --no-repeat", without="--beam"),
         Rule(
-            "--temp --top-k --top-p --min-p --temp-at --max-line --temps --show-cell --precision",
+            "--temp --top-k --top-p --min-p --temp-at --max-line --temps --show-cell --color --precision",
             beside="--beam",
             why=_SEARCHES,
         ),
@@ -40,6 +40,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--show-cell --novelty", beside="--temps", why=_DRAWS_SEVERAL),
         Rule("--show-cell", beside="--novelty", why="which colours the text, too"),
         Rule("--show-cell", beside="--count"),
+        Rule("--color", beside="--show-cell --count --temps --novelty --json"),
         Rule("--mix-mode", without="--mix"),
         Rule("--adapt --clamp --show-cell --novelty", beside="--mix"),
     ),

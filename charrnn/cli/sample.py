@@ -39,6 +39,7 @@ _DECLARED = (
     ),
     MIX,
     MIX_MODE,
+    Option("--color", "surprise: colour each character by its surprise, without temperature.", "WORD", TEXT),
     Option("--count", "Number of samples; with --beam: print the N best texts.", "N", kind=int),
     Option(
         "--novelty",
@@ -99,8 +100,8 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
         page.show_novelty(options) if count is None else page.show_new_documents(count, options)
     elif page.show_as_json or temperatures or count is not None:
         page.show_samples(1 if count is None else count, options, temperatures)
-    elif options.cell is not None:
-        page.show_cell(options)
+    elif options.cell is not None or values["--color"]:
+        page.show_values(options, shows_surprise=options.cell is None)
     else:
         page.show_text(options)
 
@@ -134,6 +135,7 @@ def _check_values(values: Values, *, json: bool) -> None:
     if values["--adapt"] == values["--prime-file"] == "-":
         raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
     arguments.parse_mix(values["--mix"] or ())
+    generation.check_word("color", values["--color"] or "surprise", ("surprise",))
     if beam is not None and count is not None and not 1 <= count <= beam:
         raise UsageError(
             f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."

@@ -1,5 +1,6 @@
 """Output of `charrnn sample`: text as it is drawn, coloured, with copies marked, numbered, or JSON."""
 
+import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,10 +63,10 @@ class Page:
             end = write(chain([self.typed], chunks), ends_line=self.model.config.end_id is not None)
         self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
 
-    def show_cell(self, options: SampleOptions) -> None:
-        """Print one text line by line, each once it is drawn, coloured by the value of the cell in `options`."""
+    def show_values(self, options: SampleOptions, *, shows_surprise: bool = False) -> None:
+        """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or by its surprise."""
         with self._drawing(options, is_streamed=True) as options:
-            write_coloured(self.typed, _begun(self.model.generator.stream(options)))
+            write_coloured(self.typed, _begun(self.model.generator.stream(options)), shows_surprise=shows_surprise)
 
     def show_samples(self, count: int, options: SampleOptions, temperatures: Sequence[float]) -> None:
         """Print several texts, or one for each temperature: as JSON objects, or each after its heading."""
@@ -259,24 +260,38 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
         yield held
 
 
-def write_coloured(prime: str, pieces: Iterable[Piece]) -> None:
-    """Write the prime, and each line below it when it is drawn, coloured by the values.
+def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False) -> None:
+    """Write the prime, and each line below it when it is drawn, coloured by the values of a cell or by bits.
 
     A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. Off a
     terminal the text is written as `write` does.
     """
     from charrnn.cells.records import ColouredText
-    from charrnn.views.heatmap import HeatMap
+    from charrnn.views.heatmap import SURPRISE_LEGEND, HeatMap, SurpriseMap
 
     console = result_console()
     if not console.is_terminal:
         write(chain([prime], (piece.text for piece in pieces)))
         return
+    if shows_surprise:
+        console.print(SURPRISE_LEGEND)
+        pieces = _with_surprise(pieces)
     sys.stdout.write(printable(prime) + ("" if prime.endswith("\n") or not prime else "\n"))
     for line in _lines_of(pieces, MAX_LINE_ROWS * console.width):
-        values = tuple(piece.value for piece in line for _ in piece.text)
-        console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
+        text, values = "".join(piece.text for piece in line), tuple(piece.value for piece in line for _ in piece.text)
+        coloured = SurpriseMap(text, values) if shows_surprise else HeatMap(ColouredText(text=text, values=values))
+        console.print(coloured, end="")
         sys.stdout.flush()
+
+
+def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the pieces that have text with their surprise in bits as value; that of all bytes of a character."""
+    bits = 0.0
+    for piece in pieces:
+        bits -= piece.logprob / math.log(2)
+        if piece.text:
+            yield piece._replace(value=bits)
+            bits = 0.0
 
 
 def _lines_of(pieces: Iterable[Piece], max_length: int) -> Iterator[list[Piece]]:
