@@ -273,10 +273,8 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
 def _replaced(target: str) -> Iterator[BinaryIO]:
     """Open what is written. Raises OSError."""
     path = behind_links(Path(target))
-    if target == STREAM:
-        yield sys.stdout.buffer
-    elif path.exists() and not path.is_file():  # a pipe or a device
-        with path.open("wb") as file:
+    if target == STREAM or (path.exists() and not path.is_file()):  # a pipe or a device
+        with nullcontext(sys.stdout.buffer) if target == STREAM else path.open("wb") as file:
             yield file
     else:
         with replacing(path) as temporary, temporary.open("xb") as file:

@@ -106,11 +106,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*encoded, value])
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + _number(value >> 7)
 
 
 def _with_crc(data: bytes) -> bytes:
@@ -200,14 +196,12 @@ class _Reader:
 
     def header(self, lost: list[DataError] | None) -> Header:
         """Return the header. With `lost` one that is damaged, too, whose errors are added to it."""
-        start, error = self._source.read(len(START)), None
-        if not start.startswith(SIGNATURE):
-            error = DataError(f"{self._name} was not written by charrnn compress.")
-        elif start not in (SIGNATURE, START):
+        start, problem = self._source.read(len(START)), "was not written by charrnn compress"
+        if start.startswith(SIGNATURE):
             problem = f"has version {start[-1]} of the format, or is damaged: this charrnn reads {VERSION}"
-            error = DataError(f"{self._name} {problem}.")
-        if error is not None:
-            _report(error, lost if sum(map(ne, start.ljust(len(START)), START)) == 1 else None)
+        if start not in (SIGNATURE, START):
+            is_near = sum(map(ne, start.ljust(len(START)), START)) == 1
+            _report(DataError(f"{self._name} {problem}."), lost if is_near else None)
         self._seen = START
         digest, bits, size = self.take(32, "its header"), self.take(1, "its header")[0], self.number("its header")
         if size > MAX_MODEL or (bits != SYMBOL_BITS and lost is None):
