@@ -81,6 +81,8 @@ class RunReader:
             except NewerFormatError:
                 raise
             except CheckpointError as error:
+                if name not in self.checkpoints():  # A training process saved a newer one and removed this one.
+                    return self.newest_state()
                 problem = problem or str(error)
         return {}, problem
 
