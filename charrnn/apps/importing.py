@@ -72,7 +72,7 @@ def read_tensors(path: Path) -> Tensors:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # Whatever the two readers raise for a file that is damaged or contains more than tensors.
     except Exception as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = " ".join(str(error).partition(".")[0].split())[:120]  # what torch says next recommends unpickling
         raise CheckpointError(
             f"{path} cannot be read as tensors: {reason}\n"
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
