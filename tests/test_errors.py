@@ -52,7 +52,15 @@ STARTS_THE_COMMAND = ("scale/sweep/plan.py", "scale/sweep/sweep.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
-    *("apps/compress/command", "apps/explore/", "apps/export.", "apps/full_screen", "apps/terminal", "apps/write/"),
+    *(
+        "apps/compress/command",
+        "apps/explore/",
+        "apps/export.",
+        "apps/full_screen",
+        "apps/importing.",
+        "apps/terminal",
+        "apps/write/",
+    ),
     *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/spectrum."),
     *("scale/processes", "scale/sweep/command"),
 )
