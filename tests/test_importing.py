@@ -79,6 +79,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: save("GRU", **{"rnn.weight_hh_l0": None}), "has no matrix weight_hh beside it"),
     (lambda: save("GRU", vocab={"stoi": {"a": 0, "b": 2}}), "no character has the id 1"),
     (lambda: torch.save(save("GRU", "n.pt"), "m.pt"), "nothing is unpickled"),
+    (lambda: (save("GRU", "n.pt"), torch.save({"a": torch.ones(2, 2).to_sparse()}, "m.pt")), "than dense tensors"),
 ]
 
 

@@ -60,6 +60,12 @@ class Imported:
     """Their name by ours; a bias that is missing there is zero."""
 
 
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, torch.Tensor) and value.layout is torch.strided and not (value.is_meta or value.is_quantized)
+    )
+
+
 def read_tensors(path: Path) -> Tensors:
     """Read a .safetensors, .pt or .pth file. Raises CheckpointError for what is none, UsageError for another suffix."""
     if path.suffix not in (".safetensors", ".pt", ".pth"):
@@ -79,8 +85,8 @@ def read_tensors(path: Path) -> Tensors:
         ) from error
     if isinstance(found, dict):
         found = next((found[name] for name in _NESTED if isinstance(found.get(name), dict)), found)
-    if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
-        raise CheckpointError(f"{path} contains more than tensors: save model.state_dict() alone")
+    if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
+        raise CheckpointError(f"{path} contains more than dense tensors: save model.state_dict() alone")
     for name, tensor in found.items():
         if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: {name} has values that are not finite floats\nleave it out, or mend it")
