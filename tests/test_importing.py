@@ -75,7 +75,11 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: save("GRU", e=H, **{"emb.weight": None}), "no embedding: head.weight would be both (tied weights)"),
     (lambda: save("GRU", vocab="abc"), "emb.weight has shape (11, 5)"),
     (lambda: save("GRU", **{"norm.weight": torch.ones(H)}), "norm.weight has shape (7,)"),
-    (lambda: save("GRU", **{"head.bias": torch.full((V,), torch.inf)}), "head.bias has values that are not finite"),
+    (lambda: save("GRU", **{"head.bias": torch.full((V,), torch.inf)}), "head.bias of torch.float32 has values"),
+    (
+        lambda: save("GRU", **{"head.bias": torch.full((V,), 1e300, dtype=torch.float64)}),
+        "not finite floats of 32 bits",
+    ),
     (lambda: save("GRU", **{"rnn.weight_hh_l0": None}), "has no matrix weight_hh beside it"),
     (lambda: save("GRU", vocab={"stoi": {"a": 0, "b": 2}}), "no character has the id 1"),
     (lambda: torch.save(save("GRU", "n.pt"), "m.pt"), "nothing is unpickled"),

@@ -78,7 +78,9 @@ def read_tensors(path: Path) -> Tensors:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # Whatever the two readers raise for a file that is damaged or contains more than tensors.
     except Exception as error:
-        reason = " ".join(str(error).partition(".")[0].split())[:120]  # what torch says next recommends unpickling
+        reason = (
+            " ".join(str(error).partition(".")[0].split())[:120] or "it is empty or damaged"
+        )  # what torch says next recommends unpickling
         raise CheckpointError(
             f"{path} cannot be read as tensors: {reason}\n"
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
@@ -88,8 +90,9 @@ def read_tensors(path: Path) -> Tensors:
     if not isinstance(found, dict) or not all(map(_is_plain, found.values())):
         raise CheckpointError(f"{path} contains more than dense tensors: save model.state_dict() alone")
     for name, tensor in found.items():
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path}: {name} has values that are not finite floats\nleave it out, or mend it")
+        if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
+            problem = f"{name} of {tensor.dtype} has values that are not finite floats of 32 bits"
+            raise CheckpointError(f"{path}: {problem}\nsave it as float32, or mend it")
     return {str(name): tensor.float().numpy() for name, tensor in found.items()}
 
 
