@@ -347,7 +347,8 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in `chain.txt` beside it."""
-    from built_runs import CYCLE, build_chain, chain_text
+    from built_runs import build_chain
+    from known_weights import CYCLE, chain_text
 
     folder = tmp_path_factory.mktemp("runs")
     corpus = folder / "chain.txt"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from built_runs import CYCLE, build_chain, chain_text
+from built_runs import build_chain
+from known_weights import CYCLE, chain_text
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 

@@ -16,8 +16,9 @@ from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from built_runs import QUOTING_UNIT, build_chain, build_quoting, quoting_text
+from built_runs import build_chain, build_quoting
 from conftest import REPOSITORY, Ran, TrainedRun
+from known_weights import QUOTING_UNIT, quoting_text
 from rich.cells import cell_len
 from rich.style import Style
 

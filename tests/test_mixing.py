@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from built_runs import CYCLE, build_chain, chain_text
+from built_runs import build_chain
 from conftest import copy_run
 from fixture_types import Command
 from hand_built import V, hand_built_tensors
+from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn.api import Model

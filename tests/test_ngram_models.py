@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built_runs import CYCLE, build_chain, chain_text
+from built_runs import build_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_weights import CYCLE, chain_text
 
 import charrnn
 from charrnn import api

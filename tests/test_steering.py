@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built_runs import QUOTING_UNIT, build_quoting, quoting_text
+from built_runs import build_quoting
+from known_weights import QUOTING_UNIT, quoting_text
 
 import charrnn
 from charrnn.architectures import CELLS, DEPTHS

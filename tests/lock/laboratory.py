@@ -8,25 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 from safetensors.numpy import save
 
 TESTS = Path(__file__).parents[1]
 sys.path.append(str(TESTS))
+import known_weights as known  # noqa: E402
 from synthetic import make_corpus  # noqa: E402
 
-Weights = dict[str, NDArray[np.float32]]
 GOLDEN = {"old-lstm": "format-1/lstm-char", "old-bytes": "format-1/gru-byte", "old-gru": "format-2/gru-char"}
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
 DEPTHS = ("residual", "highway", "dilated", "grid")
-CYCLE = "\nabcdefg"
 BLOCKS = {"lstm": {"ih": 4, "hh": 4}, "gru": {"ih": 3, "hh": 3}, "peephole": {"ih": 4, "hh": 4}, "unitary": {"ih": 1}}
 BLOCKS |= {"coupled": {"ih": 3, "hh": 3}, "mlstm": {"ih": 5, "mh": 1, "hh": 4}, "antisymmetric": {"ih": 2, "hh": 1}}
 """The number of H-wide blocks of each product of a cell type; one each for the others."""
@@ -39,11 +36,12 @@ def build(folder: Path) -> None:
     for name, golden in GOLDEN.items():
         _copy(TESTS / "golden" / golden, runs / name)
     chain = {"corpus": ["chain.txt"], "documents": "none"}
-    _save_run(runs / "loop", "\nabcd", _chain_weights("\nabcd"), {})
-    _save_run(runs / "chain", CYCLE, _chain_weights(CYCLE), chain, losses=(1.5, 1.25, 1.0))
+    _save_run(runs / "loop", "\nabcd", known.chain_weights("\nabcd"), {})
+    _save_run(runs / "chain", known.CYCLE, known.chain_weights(known.CYCLE), chain, losses=(1.5, 1.25, 1.0))
     poems = {"corpus": ["poems.txt"], "documents": "lines"}
-    _save_run(runs / "poems", "abcdefg", _chain_weights("abcdefg"), poems)
-    _save_run(runs / "quoting", *_quoting(), {"corpus": ["quotes.txt"]}, losses=(1.75, 1.5, 1.625))
+    _save_run(runs / "poems", "abcdefg", known.chain_weights("abcdefg"), poems)
+    quotes = {"corpus": ["quotes.txt"]}
+    _save_run(runs / "quoting", known.QUOTING_CHARACTERS, known.quoting_weights(), quotes, losses=(1.75, 1.5, 1.625))
     characters = "".join(sorted({*(folder / "words.txt").read_text(encoding="utf-8")}))
     for cell, depth in [*((cell, "stacked") for cell in CELLS), *(("lstm", depth) for depth in DEPTHS)]:
         settings = {"corpus": ["words.txt"], "cell": cell, "depth": depth, "num_layers": 2}
@@ -58,15 +56,14 @@ def build(folder: Path) -> None:
 
 
 def _write_texts(folder: Path) -> None:
-    steps = np.random.default_rng(0).choice([1, 2], 12_000, p=[0.8, 0.2])
-    chain = "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
+    chain = known.chain_text(12_000)
     texts = {
         "synthetic.txt": make_corpus(num_chars=100, seed=12).text[:240],  # what the golden runs learned
         "words.txt": make_corpus(num_chars=12_000, seed=6).text,
         "chain.txt": chain,
         "part.txt": chain[:300],
         "poems.txt": "\n".join(line for line in chain.split("\n") if line) + "\n",
-        "quotes.txt": _quoting_text(21_000),
+        "quotes.txt": known.quoting_text(21_000),
         "short.txt": "abcdefg\nabdefg\nab",
         "odd.txt": "abcdéfg\n語\U0001f642abc\n" * 40,
         "empty.txt": "",
@@ -84,19 +81,6 @@ def _write_texts(folder: Path) -> None:
     (folder / "latin.txt").write_bytes("Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40)
 
 
-def _quoting_text(num_chars: int) -> str:
-    """Draw words of a, b and c outside quotations and of x, y and z inside."""
-    draw = random.Random(0)
-    parts: list[str] = []
-    while sum(map(len, parts)) < num_chars:
-        words = [
-            " ".join("".join(draw.choices(letters, k=draw.randint(2, 6))) for _ in range(draw.randint(2, 5)))
-            for letters in ("abc", "xyz")
-        ]
-        parts += [words[0], " “", words[1], "” " if draw.random() < 0.7 else "”\n"]
-    return "".join(parts)[:num_chars]
-
-
 def _copy(source: Path, target: Path) -> None:
     # Not copytree: it copies permissions, too, and a checkout may be read-only.
     for path in sorted(source.rglob("*")):
@@ -104,46 +88,6 @@ def _copy(source: Path, target: Path) -> None:
             copied = target / path.relative_to(source)
             copied.parent.mkdir(parents=True, exist_ok=True)
             copied.write_bytes(path.read_bytes())
-
-
-def _chain_weights(cycle: str) -> Weights:
-    """A plain RNN whose likeliest character is the next one of `cycle`, by far: no rounding changes its text."""
-    characters = ["", *sorted(cycle)]
-    size = len(characters)
-    scores = np.zeros((size, size))
-    for row, following in enumerate(characters):
-        for column, current in enumerate(characters):
-            index = cycle.index(current) if current else 0
-            distance = (cycle.index(following) - index - 1) % len(cycle) if following else len(cycle)
-            scores[row, column] = -min(distance, 4) * (2 + index**0.5)
-    return _plain(8 * np.eye(size), np.zeros((size, size)), np.eye(size), scores)
-
-
-def _quoting() -> tuple[str, Weights]:
-    """A plain RNN whose unit 5 is high inside quotations and promotes x, y and z; its other units are characters."""
-    alphabet = "abcxyz “”\n"
-    characters = ["", *sorted(alphabet)]
-    size = len(characters) + 1
-    units = [unit for unit in range(size) if unit != 5]
-    inputs, recurrent, scores = np.zeros((size, size - 1)), np.zeros((size, size)), np.zeros((size - 1, size))
-    inputs[units, range(size - 1)] = 1
-    inputs[5, characters.index("“")], inputs[5, characters.index("”")], recurrent[5, 5] = 8, -8, 2
-    for character in "abcxyz":
-        scores[characters.index(character), 5] = 3 if character in "xyz" else -3
-    return alphabet, _plain(inputs, recurrent, np.eye(size - 1), scores)
-
-
-def _plain(inputs: Any, recurrent: Any, embedding: Any, scores: Any) -> Weights:
-    weights = {
-        "embedding.weight": embedding,
-        "layers.0.weight_ih_l0": inputs,
-        "layers.0.weight_hh_l0": recurrent,
-        "layers.0.bias_ih_l0": np.zeros(len(inputs)),
-        "layers.0.bias_hh_l0": np.zeros(len(inputs)),
-        "output.weight": scores,
-        "output.bias": np.zeros(len(scores)),
-    }
-    return {name: np.ascontiguousarray(values, np.float32) for name, values in weights.items()}
 
 
 def _shapes(
@@ -174,7 +118,7 @@ def _shapes(
     return shapes
 
 
-def _drawn(shapes: dict[str, tuple[int, ...]]) -> Weights:
+def _drawn(shapes: dict[str, tuple[int, ...]]) -> known.Weights:
     """Draw weights as sums of random integers, as large as those of a trained model."""
     weights = {}
     for name, shape in sorted(shapes.items()):
@@ -192,7 +136,7 @@ def _drawn(shapes: dict[str, tuple[int, ...]]) -> Weights:
 def _save_run(
     run: Path,
     characters: str,
-    weights: Weights,
+    weights: known.Weights,
     settings: dict[str, Any],
     *,
     hidden: int | None = None,
