@@ -18,9 +18,9 @@ from urllib.parse import parse_qs
 import numpy as np
 import pytest
 from browser import dump, needs_browser
+from elements import Elements
 from fixture_types import Command
 from numpy.typing import NDArray
-from test_page import Reader
 
 import charrnn
 from charrnn.api import Model
@@ -240,7 +240,7 @@ def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only(
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert f"{tag}-src" in policy[1] and f"'sha256-{digest}'" in policy[1]
     assert "unsafe" not in policy[1] and "eval(" not in page and "Function(" not in page
-    read = Reader(page)
+    read = Elements(page)
     assert not {"link", "img", "iframe", "object", "a"} & set(read.tags)
     assert not {name for name, _ in read.attributes if name in ("src", "href", "action") or name.startswith("on")}
     programs = "".join(re.findall(r"(?s)<script>(.*?)</script>", page))
@@ -248,10 +248,10 @@ def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only(
 
 
 def test_no_name_and_no_character_becomes_markup() -> None:
-    usual = Reader(page_of(made()))
+    usual = Elements(page_of(made()))
     vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
     page = page_of(made(vocab, name=HOSTILE))
-    assert Reader(page).tags == usual.tags, "not one element more"
+    assert Elements(page).tags == usual.tags, "not one element more"
     encoded = part(page, 'id="model"')
     assert encoded.isascii() and "<" not in encoded and not re.search(r"[\x00-\x1f\x7f]", encoded)
     model = json.loads(encoded)

@@ -4,13 +4,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 from conftest import TrainedRun
+from elements import Elements
 from rich.color_triplet import ColorTriplet
 from test_learning_charts import STRAIGHT
 from test_overview import RUN, WAR
@@ -117,33 +117,12 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
 }
 
 
-class Elements(HTMLParser):
-    """Collects the names of the elements, and fails where one is not closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.names.add(tag)
-        self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: object) -> None:
-        self.names.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 @pytest.mark.parametrize(("value", "part"), OBJECTS.values(), ids=OBJECTS.keys())
 def test_every_object_shows_itself_without_a_script(value: Displayable, part: str) -> None:
     html = value._repr_html_()
     assert html is not None and part in html
-    assert Elements(html).names <= {"div", "pre", "span", "svg", "title", "rect", "g", "text", "tspan", "path", "style"}
+    drawn = {"svg", "title", "rect", "g", "text", "tspan", "path", "style"}
+    assert set(Elements(html).tags) <= {"div", "pre", "span"} | drawn
     assert not re.search(r"(?:href|src)=|url\(|@import|[\x00-\x08\x0b-\x1f\x7f]", html)
     for svg in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):
         assert 'style="max-width: 100%; height: auto"' in ElementTree.tostring(ElementTree.fromstring(svg), "unicode")
@@ -216,5 +195,5 @@ def test_what_a_model_returns_shows_itself(lstm: TrainedRun, loop_run: Path) -> 
     for value in (trace, coloured, charrnn.find_cells(trace), RecordList(model.predict("a"))):
         assert (value._repr_html_() or "").startswith("<div>"), value
     html = charrnn.load(loop_run).numbers("ab")._repr_html_()
-    assert html is not None and Elements(html).names <= {"div", "pre", "span"} and "softmax" in html
+    assert html is not None and set(Elements(html).tags) <= {"div", "pre", "span"} and "softmax" in html
     assert isinstance(model.predict("a"), RecordList) and isinstance(model.samples(1, length=3), RecordList)

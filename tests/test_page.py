@@ -5,13 +5,13 @@ import json
 import re
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from browser import dump, needs_browser
+from elements import Elements
 
 from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, chars_on_page, to_page
 
@@ -38,34 +38,13 @@ def make_page(text: str = 'say "hello" to\nme\n', **changes: Any) -> Page:
     return Page(**settings | changes)
 
 
-class Reader(HTMLParser):
-    """The elements of a page and the data in it."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.data: Any = None
-        self._is_data = False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        self._is_data = ("id", "data") in attrs
-
-    def handle_data(self, data: str) -> None:
-        if self._is_data:
-            self.data, self._is_data = json.loads(data), False
-
-
 def unpack(text: str) -> list[int]:
     return np.frombuffer(base64.b64decode(text), np.int8).tolist()
 
 
 def test_the_page_holds_what_the_cells_did() -> None:
     page = make_page()
-    data = Reader(to_page(page)).data
+    data = Elements(to_page(page)).data
     assert "".join(data["text"]) == page.text.replace("\n", "↵") and data["breaks"] == [14, 17]
     assert [cell["name"] for cell in data["cells"]] == ["1:2", "0:0"], "each cell once"
     assert unpack(data["cells"][0]["values"]) == np.rint(127 * page.cells[:, 1, 2]).tolist()
@@ -91,10 +70,9 @@ def test_no_text_becomes_markup_script_or_a_control_character_and_nothing_is_ask
         "source": HOSTILE,
         "cell_columns": [CellColumn(name=HOSTILE, about=HOSTILE, is_number=False)],
     }
-    usual, spelled = Reader(to_page(make_page())), to_page(make_page(HOSTILE, **changes))
-    page = Reader(spelled)
+    usual, spelled = Elements(to_page(make_page())), to_page(make_page(HOSTILE, **changes))
+    page = Elements(spelled)
     assert page.tags == usual.tags, "not one element more"
-    assert page.data is not None
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", spelled)
     spelled.encode("utf-8")
     assert not re.search(r"[\x00-\x1f\u202e]", json.dumps(page.data, ensure_ascii=False))
@@ -192,7 +170,7 @@ def make_atlas(**changes: Any) -> Page:
 
 def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
     page = make_atlas()
-    data = Reader(to_page(page)).data
+    data = Elements(to_page(page)).data
     assert data["bits_per_value"] == 4 and [cell["name"] for cell in data["cells"]][39:41] == ["0:39", "1:0"]
     for index, cell in enumerate(data["cells"]):
         levels = nibbles(cell["values"])[: len(page.text)]
@@ -211,7 +189,7 @@ def nibbles(packed: str) -> list[int]:
 
 def test_each_character_of_the_source_is_one_code_point() -> None:
     source = "a\tb\ue000\ue001\x1b\u202ec\n\ud800"
-    data = Reader(to_page(make_atlas(source=source))).data
+    data = Elements(to_page(make_atlas(source=source))).data
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
     assert shown == ["a", "→   ", "b", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]

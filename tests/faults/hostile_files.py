@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+from elements import Elements
 from terminals import HOSTILE, IN_A_NAME, IN_A_TEXT, steering
 
 import charrnn
@@ -48,46 +48,19 @@ def damaged(run: Path) -> Iterator[str]:
     yield "step"
 
 
-class Page(HTMLParser):
-    """The elements of a page, its addresses and its data, by the rules of a browser."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.scripts: list[str] = []
-        self._is_script = False
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-        self._is_script = tag == "script"
-        if self._is_script:
-            self.scripts.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._is_script = False
-
-    def handle_data(self, data: str) -> None:
-        if self._is_script:
-            self.scripts[-1] += data
-
-
 def assert_is_safe(path: Path) -> None:
     """That a file has nothing in it that steers, asks the network or runs, but the page's own script."""
     spelled = path.read_bytes().decode("utf-8")
     assert steering(spelled) == []
     if path.suffix == ".html":
-        page = Page(spelled)
+        page = Elements(spelled)
         assert not {"a", "img", "iframe", "link", "object", "form", "base"} & set(page.tags)
-        assert not {name for name in page.attributes if name.startswith("on")} | ({"href", "src"} & page.attributes)
+        assert not {name for name, _ in page.attributes if name.startswith("on") or name in ("href", "src")}
         if page.scripts:
-            data, script = page.scripts
+            _, script = page.scripts
             template = (Path(charrnn.__file__).parent / "views" / "page.html").read_text()
             assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), "the page's own, to the character"
-            assert steering(json.dumps(json.loads(data), ensure_ascii=False)) == []
+            assert steering(json.dumps(page.data, ensure_ascii=False)) == []
     elif path.suffix == ".svg":
         root = ElementTree.fromstring(spelled)
         tags = {element.tag.rpartition("}")[2] for element in root.iter()}

@@ -1,0 +1,45 @@
+"""The elements of an HTML page, as a browser finds them."""
+
+import json
+from collections import defaultdict
+from html.parser import HTMLParser
+from typing import Any
+
+VOID = ("input", "link", "meta")
+"""Elements without content, which nothing closes."""
+
+
+class Elements(HTMLParser):
+    """The names and attributes of a page's elements, their texts and scripts; fails where one is not closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: defaultdict[str, str] = defaultdict(str)
+        """All text inside elements of a name."""
+        self.scripts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    @property
+    def data(self) -> Any:
+        """What the first script contains in JSON."""
+        return json.loads(self.scripts[0])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self._open += [tag] * (tag not in VOID)
+        self.scripts += [""] * (tag == "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in {*self._open}:
+            self.texts[tag] += data
+        if "script" in self._open:
+            self.scripts[-1] += data
