@@ -49,7 +49,7 @@ charrnn train book.txt --processes 2       # several machines: scaling.md
 charrnn train new.txt --init-from old-001
 charrnn sample --temp 0.8 --prime "ROMEO:" # only the text goes to stdout
 charrnn sample --beam 16 --length 200
-charrnn sample --temps 0.2,0.6,1
+charrnn sample --temp 0.2,0.6,1
 charrnn sample --novelty
 charrnn sample --adapt letters.txt
 charrnn predict "To be or not to b"

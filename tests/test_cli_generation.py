@@ -41,7 +41,7 @@ def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> Non
 
 
 def test_each_temperature_has_its_text_below_a_heading(command: Command, lab: Path) -> None:
-    options = ("sample", "--seed", 0, "--temps", "0.2,1.5", "--length", 100)
+    options = ("sample", "--seed", 0, "--temp", "0.2,1.5", "--length", 100)
     model, found = charrnn.load(lab), json_lines(command(*options, "--json"))
     texts = [model.sample(seed=0, length=100, temperature=temperature).text for temperature in (0.2, 1.5)]
     assert [(one["temperature"], one["text"]) for one in found] == [(0.2, texts[0]), (1.5, texts[1])]
@@ -64,7 +64,7 @@ def test_within_words_is_another_temperature(command: Command, lab: Path) -> Non
 
 @pytest.mark.parametrize("options", [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")])
 def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options: tuple[object, ...]) -> None:
-    hot = () if "--temps" in options or "--beam" in options else ("--temp", 4)
+    hot = () if "--beam" in options else ("--temp", 4)
     options = ("sample", alphabet_run, "--length", 60, *hot, *options)
     drawn = [command(*options) for _ in range(2)]
     assert all(ran.code == 0 and re.fullmatch(r"seed \d+\n", ran.err) for ran in drawn), "nothing else is said"
@@ -82,7 +82,7 @@ def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options
 
 
 def test_nothing_is_said_of_a_seed_that_nothing_is_drawn_with(command: Command, alphabet_run: Path) -> None:
-    for options in (("--beam", 3), ("--seed", 0), ("--temp", 0, "--count", 2), ("--temps", "0")):
+    for options in (("--beam", 3), ("--seed", 0), ("--temp", 0, "--count", 2), ("--temps", "0,0")):
         text_of(command("sample", alphabet_run, "--length", 20, *options))
     refused = command("sample", alphabet_run, "--top-p", 7)
     assert refused.code == 2 and "seed" not in refused.err
@@ -122,7 +122,7 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [("hue", "--color is hue; it must be one of surprise."), ("surprise --json", "--json")]
+    ("options", "message"), [("hue", "--color is hue; it must be surprise, or a cell"), ("surprise --json", "--json")]
 )
 def test_another_colour_is_refused(options: str, message: str, command: Command, lab: Path) -> None:
     ran = command("sample", lab, "--color", *options.split())

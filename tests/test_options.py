@@ -39,7 +39,7 @@ def test_a_verb_shows_and_takes_the_fields_of_its_options(verb: str, options: ty
 
 def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
     options = {option.name: option for option in options_of(SampleOptions)}
-    assert (options["temperature"].flag, options["temperature"].aliases) == ("--temp", ("--temperature",))
+    assert (options["temperature"].flag, options["temperature"].aliases) == ("--temp", ("--temperature", "--temps"))
     assert options["seed"].least == 0 and "on_draw" not in options
     assert options["seed"].panel is None, "an option that everybody uses"
     assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 1.0), "on the command line, and in Python"

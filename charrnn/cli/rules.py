@@ -26,23 +26,20 @@ class Rule:
 
 REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line", "--per-char")
 """The reports of `evaluate` that one call can print together."""
-_SEARCHES, _DRAWS_SEVERAL = "which searches for the most likely text", "which draws a text for each temperature"
+_SEARCHES = "which searches for the most likely text"
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--prime", beside="--prime-file"),
         Rule("--beam-mode --groups --diversity --length-penalty --no-repeat", without="--beam"),
         Rule(
-            "--temp --top-k --top-p --min-p --temp-at --max-line --temps --show-cell --color --precision",
+            "--temp --top-k --top-p --min-p --temp-at --max-line --color --precision",
             beside="--beam",
             why=_SEARCHES,
         ),
-        Rule("--temp --count", beside="--temps", why=_DRAWS_SEVERAL),
-        Rule("--show-cell --novelty", beside="--temps", why=_DRAWS_SEVERAL),
-        Rule("--show-cell", beside="--novelty", why="which colours the text, too"),
-        Rule("--show-cell", beside="--count"),
-        Rule("--color", beside="--show-cell --count --temps --novelty --json"),
+        Rule("--color", beside="--novelty", why="which colours the text, too"),
+        Rule("--color", beside="--count --json"),
         Rule("--mix-mode", without="--mix"),
-        Rule("--adapt --clamp --show-cell --novelty", beside="--mix"),
+        Rule("--adapt --clamp --novelty", beside="--mix"),
     ),
     "train": (Rule("--recipe --out --show-config", beside="--resume", why="which continues a run as it is"),),
     "visualize": (Rule("--json", beside="--export"), Rule("--guesses", beside="--sparkline")),

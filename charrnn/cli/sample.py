@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 72 bytes of memory for each character."""
+SURPRISE = "surprise"
+"""What --color shows, if it is no cell."""
 COPIES = "Copies of the training text"
 """Panel of the options that compare a text with what the model has learned."""
 _DECLARED = (
-    *options_of(SampleOptions),
+    # Several temperatures are typed as one word.
+    *(replace(one, kind=str) if one.flag == "--temp" else one for one in options_of(SampleOptions)),
     *options_of(SearchOptions),
-    Option("--temps", "A text for each of several temperatures: 0.2,0.5,1.", "T,T", TEXT, name="temperatures"),
     Option("--prime-file", "Continue a file, or - for stdin; not printed.", "F", TEXT),
     Option(
         "--adapt",
@@ -39,7 +42,6 @@ _DECLARED = (
     ),
     MIX,
     MIX_MODE,
-    Option("--color", "surprise: colour each character by its surprise, without temperature.", "WORD", TEXT),
     Option("--count", "Number of samples; with --beam: print the N best texts.", "N", kind=int),
     Option(
         "--novelty",
@@ -70,14 +72,13 @@ def sample(
     """
     from charrnn.generation.generator import fresh_seed
 
-    temperatures = _parse_temperatures(values["--temps"])
-    _check_values(values, json=json)
+    temperatures = _parse_temperatures(values["--temp"])
+    _check_values(values, json=json, draws_several=len(temperatures) > 1)
     page = _load_page(run, values, json=json, quiet=quiet)
     seed, beam, mode = values["--seed"], values["--beam"], values["--beam-mode"]
     if seed is None and (beam is None or mode == "stochastic"):
         seed = fresh_seed()
-        is_greedy = not any(temperatures) if temperatures else values["--temp"] == 0
-        page.fresh_seed = None if is_greedy else seed
+        page.fresh_seed = seed if any(temperatures) else None
     if beam is None:
         _draw(page, values, seed, temperatures)
         return
@@ -92,15 +93,13 @@ sample.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
 def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[float, ...]) -> None:
     """Print the drawn text or texts in the form that was asked for."""
     count = values["--count"]
-    given = {"temperature": generation.SAMPLE_TEMPERATURE} | _given_fields(SampleOptions, values, page, seed)
-    if page.show_as_json:
-        given.pop("cell", None)
+    given = _given_fields(SampleOptions, values, page, seed) | {"temperature": temperatures[0]}
     options = SampleOptions(**given, on_cut=page.count_cut)
     if values["--novelty"]:
         page.show_novelty(options) if count is None else page.show_new_documents(count, options)
-    elif page.show_as_json or temperatures or count is not None:
-        page.show_samples(1 if count is None else count, options, temperatures)
-    elif options.cell is not None or values["--color"]:
+    elif page.show_as_json or len(temperatures) > 1 or count is not None:
+        page.show_samples(1 if count is None else count, options, temperatures if len(temperatures) > 1 else ())
+    elif values["--color"]:
         page.show_values(options, shows_surprise=options.cell is None)
     else:
         page.show_text(options)
@@ -113,7 +112,8 @@ def _given_fields(
     given = {one.parameter: values[one.flag] for one in options_of(owner) if is_given(values[one.flag])}
     given |= {"length": page.length, "seed": seed, "prime": page.prime}
     if "cell" in given:
-        given["cell"] = arguments.parse_cell("--show-cell", given["cell"], page.first)
+        cell = given["cell"]
+        given["cell"] = None if cell == SURPRISE else arguments.parse_cell("--color", cell, page.first)
     if "clamps" in given:
         given["clamps"] = dict(_parse_clamp(text, page.first) for text in given["clamps"])
     if "stops" in given:  # \n and \t are hard to type in a shell
@@ -122,20 +122,26 @@ def _given_fields(
 
 
 def _parse_temperatures(text: str | None) -> tuple[float, ...]:
-    """Parse --temps, () if it is not given. Raises UsageError if it is no list of numbers."""
+    """Parse --temp, one number or several. Raises UsageError for anything else."""
     try:
-        return () if text is None else tuple(float(part) for part in text.split(","))
+        return (generation.SAMPLE_TEMPERATURE,) if text is None else tuple(map(float, text.split(",")))
     except ValueError:
-        raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
+        wanted = "a number, or several with commas between them, such as 0.2,0.5,1"
+        raise UsageError(f"--temp is {text}; it must be {wanted}.") from None
 
 
-def _check_values(values: Values, *, json: bool) -> None:
+def _check_values(values: Values, *, json: bool, draws_several: bool) -> None:
     """Raise UsageError, before a run is loaded, for values that do not go together and for too long a text."""
     count, beam, length = (values[name] for name in ("--count", "--beam", "--length"))
     if values["--adapt"] == values["--prime-file"] == "-":
         raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
     arguments.parse_mix(values["--mix"] or ())
-    generation.check_word("color", values["--color"] or "surprise", ("surprise",))
+    color = values["--color"] or SURPRISE
+    if color != SURPRISE and not arguments.is_cell(color):
+        raise UsageError(f"--color is {color}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17.")
+    beside = next((flag for flag in ("--count", "--color", "--novelty") if is_given(values[flag])), None)
+    if draws_several and beside:
+        raise UsageError(f"{beside} does not go with several temperatures, each of which has a text. Give one --temp.")
     if beam is not None and count is not None and not 1 <= count <= beam:
         raise UsageError(
             f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."

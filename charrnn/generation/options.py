@@ -143,7 +143,10 @@ class SampleOptions(TextOptions):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and its range."""
 
     temperature: float = option(
-        1.0, "--temp, --temperature T", f"0 is greedy, 1 the model's own distribution. Default: {SAMPLE_TEMPERATURE}."
+        1.0,
+        "--temp, --temperature, --temps T[,T]",
+        "0 is greedy, 1 the model's own distribution; of several, such as 0.2,0.5,1, each has a text. "
+        f"Default: {SAMPLE_TEMPERATURE}.",
     )
     """Divisor of the logits: 0 is greedy, 1 the model's own distribution."""
     top_k: int | None = option(None, "--top-k K", "Draw from the K most likely characters only.", DISTRIBUTION)
@@ -162,7 +165,9 @@ class SampleOptions(TextOptions):
     """`words`, or `words=T`: after a letter, a mark, a digit or an apostrophe, temperature T, by default 0 (greedy)."""
     max_line: int = option(0, "--max-line N", "End a line after N characters.", TEXT, least=1)
     """Characters after which a line is ended; 0: never."""
-    cell: tuple[int, int] | None = option(None, "--show-cell L:U", "Colour the text by the value of this cell.", CELLS)
+    cell: tuple[int, int] | None = option(
+        None, "--color, --show-cell WHAT", "Colour the text by its surprise, or by a cell: surprise, or L:U.", TEXT
+    )
     """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
     precision: str = option(
         DEFAULT_PRECISION,

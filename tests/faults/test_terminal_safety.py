@@ -47,7 +47,7 @@ EXPORTED: list[tuple[str, ...]] = [
 ]
 SHOWN = [
     ("sample", "--length", "300", "--prime", f'say "{IN_A_TEXT}"', "--unknown", "skip"),
-    ("sample", "--length", "90", "--temps", "0.5,1"),
+    ("sample", "--length", "90", "--temp", "0.5,1"),
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
     ("sample", "--length", "120", "--novelty", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--show-cell", "0:1", "--prime", "say \x1b"),
