@@ -135,8 +135,7 @@ class BeamSearch:
             best = _greatest(keys[start:end] - penalties, size)
             np.add.at(penalties, best % vocab_size, self.options.penalty)
             chosen.append(start * vocab_size + best)
-        rows, chars = np.divmod(np.concatenate(chosen), vocab_size)
-        return rows, chars
+        return np.divmod(np.concatenate(chosen), vocab_size)
 
 
 @dataclass(slots=True)
@@ -237,14 +236,10 @@ class _Found:
 def _greatest(values: Float64Array, number: int) -> Indices:
     """Return the flat indices of the `number` greatest finite values, greatest first, the first of equals first."""
     flat = values.ravel()
-    if number == 1 and len(flat):  # every group of a diverse search
-        best: Indices = np.array([flat.argmax()])
-    else:
-        # All values that reach the last one wanted, because a partition alone breaks ties arbitrarily.
-        least = np.partition(flat, -number)[-number] if number < len(flat) else -np.inf
-        candidates = np.flatnonzero(flat >= least)
-        best = candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
-    return best[np.isfinite(flat[best])]
+    # All values that reach the last one wanted, because a partition alone breaks ties arbitrarily.
+    least = np.partition(flat, -number)[-number] if number < len(flat) else -np.inf
+    candidates = np.flatnonzero((flat >= least) & np.isfinite(flat))
+    return candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
 
 
 def _perturb(live: _Live, allowed: Float64Array, generator: np.random.Generator) -> tuple[Float64Array, Float64Array]:

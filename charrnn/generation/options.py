@@ -259,8 +259,7 @@ class SearchOptions(TextOptions):
         TextOptions.__post_init__(self)
         in_range = 1 <= self.width <= MAX_WIDTH
         _check("width", self.width, in_range, f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.")
-        if self.length < 1:
-            raise UsageError(f"{named('length')} is {self.length}; beam search needs at least 1 character.")
+        _check("length", self.length, self.length >= 1, "at least 1 in a beam search.")
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
                 f"{named('width', self.width)} with {named('length', self.length)} would keep "
@@ -272,9 +271,7 @@ class SearchOptions(TextOptions):
         _check("no_repeat", self.no_repeat, self.no_repeat is None or self.no_repeat >= 1, "at least 1. Try 20.")
 
     def _check_mode(self) -> None:
-        if self.mode not in get_args(Mode):
-            near = did_you_mean(self.mode, get_args(Mode))
-            raise UsageError(f"{named('mode')} is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
+        check_word("mode", self.mode, get_args(Mode))
         for name, value in (("groups", self.groups), ("diversity", self.diversity)):
             if value is not None and self.mode != "diverse":
                 what = f"{named(name)} is {as_typed(value)}"

@@ -176,8 +176,7 @@ def sample_ids(
         yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
     else:
         assert isinstance(stepper, Stepper), "only that is compiled"
-        drawing = compiled.Drawing(**_limits(shapings, stepper.vocab_size), max_line=max_line, newline=newline)
-        yield from _compiled_blocks(compiled, stepper, streams, drawing, length - drawn)
+        yield from _compiled_blocks(compiled, stepper, streams, length - drawn, max_line, newline)
 
 
 @dataclass
@@ -231,7 +230,7 @@ def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[A
 
 
 def _compiled_blocks(
-    compiled: ModuleType, stepper: Stepper, streams: Streams, drawing: Any, length: int
+    compiled: ModuleType, stepper: Stepper, streams: Streams, length: int, max_line: int, newline: int
 ) -> Iterator[Block]:
     weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
     num_streams = len(streams.generators)
@@ -246,13 +245,14 @@ def _compiled_blocks(
         )
         for group in groups
     ]
-    shaped = [drawing._replace(**{name: getattr(drawing, name)[group] for name in PER_STREAM}) for group in groups]
+    limits = [_limits([streams.shapings[stream] for stream in group], stepper.vocab_size) for group in groups]
+    drawings = [compiled.Drawing(**limit, max_line=max_line, newline=newline) for limit in limits]
 
     def write(index: int, uniforms: NDArray[np.float64]) -> Block:
         group, (state, logits, columns, scratch) = groups[index], places[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
-        loop(weights, (state, logits, columns), uniforms[group], shaped[index], scratch, block.ids, block.logprobs)
+        loop(weights, (state, logits, columns), uniforms[group], drawings[index], scratch, block.ids, block.logprobs)
         return block
 
     written, size = 0, FIRST_BLOCK
@@ -264,10 +264,6 @@ def _compiled_blocks(
             yield Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
             written += size
             size = min(2 * size, LAST_BLOCK)
-
-
-PER_STREAM = ("temperature", "top_k", "top_p", "min_p")
-"""Fields of `compiled.Drawing` with a value for each stream."""
 
 
 def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:

@@ -169,11 +169,11 @@ def write_texts(
                 keep(index, stream.feed(id, logprob, 0.0))
         if all(stream.is_done for stream in streams):
             break
-    for index, stream in enumerate(streams):
+    for index, (stream, seed) in enumerate(zip(streams, seeds, strict=True)):
         if not stream.is_done:
             keep(index, stream.finish())
-    for text, values, stream, seed in zip(texts, logprobs, streams, seeds, strict=True):
-        yield GeneratedText(text=text.getvalue(), logprobs=tuple(values), seed=seed, has_ended=stream.has_ended)
+        text, values = texts[index].getvalue(), tuple(logprobs[index])
+        yield GeneratedText(text=text, logprobs=values, seed=seed, has_ended=stream.has_ended)
 
 
 class TextSearch:
