@@ -97,9 +97,9 @@ def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
     html = to_html([heat_map("low", -1.0), heat_map("faint", 0.2)], "a {title} <style>")
     usual, dark = html.split("@media (prefers-color-scheme: dark)")
     for value in (-1.0, 0.2):
-        at = NUM_SHADES + round(NUM_SHADES * value)
-        assert steps(dark=False)[at][0] in usual and steps(dark=True)[at][0] in dark
-        assert steps(dark=False)[at][0] not in dark
+        step = round(NUM_SHADES * value)
+        assert steps("light")[step][0] in usual and steps("dark")[step][0] in dark
+        assert steps("light")[step][0] not in dark
 
 
 @pytest.mark.parametrize("columns", [MIN_COLUMNS, MAX_COLUMNS])

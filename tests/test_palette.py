@@ -59,14 +59,14 @@ def test_oklab_of_the_primaries() -> None:
         assert distance(there_and_back, colour) < 2e-3
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_page_is_the_middle_and_lightness_is_monotone(dark: bool) -> None:
-    shades = palette.steps(dark)
-    paper = PAPERS["dark" if dark else "light"].paper
-    assert len(shades) == 2 * NUM_SHADES + 1 and shades[NUM_SHADES][0] == paper
-    lightness = [to_oklab(background)[0] for background, _ in shades]
+@pytest.mark.parametrize("background", ["light", "dark"])
+def test_the_page_is_the_middle_and_lightness_is_monotone(background: Background) -> None:
+    shades = palette.steps(background) | {0: (PAPERS[background].paper, PAPERS[background].ink)}
+    assert sorted(shades) == list(range(-NUM_SHADES, NUM_SHADES + 1))
+    lightness = [to_oklab(shades[step][0])[0] for step in sorted(shades)]
     for side in (lightness[NUM_SHADES::-1], lightness[NUM_SHADES:]):
-        assert all((after > before) == dark and after != before for before, after in itertools.pairwise(side))
+        is_rising = background == "dark"
+        assert all((after > before) == is_rising and after != before for before, after in itertools.pairwise(side))
     # Red and blue of one strength are equally light: rounding to 8 bits moves them by less than 0.005.
     assert lightness == pytest.approx(lightness[::-1], abs=0.005)
 

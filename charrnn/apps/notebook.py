@@ -4,13 +4,10 @@ Text without a colour of its own has that of the notebook; other colours are leg
 """
 
 from collections.abc import Callable, Sequence
-from io import StringIO
 from itertools import groupby
 from typing import Any
 
-from rich.color import parse_rgb_hex
-from rich.console import Console, Group, RenderableType
-from rich.terminal_theme import TerminalTheme
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
@@ -29,7 +26,7 @@ from charrnn.views.charts import learning_chart
 from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
 from charrnn.views.losses import evaluation_view, losses_table
-from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
+from charrnn.views.svg import FONTS, Drawing, print_all, terminal_theme, to_svg
 from charrnn.views.tables import ablation_table, plain_table, runs_view
 from charrnn.views.theme import all_visible
 
@@ -38,7 +35,7 @@ MAX_CHARS = 4_000
 MAX_GUESSED = 1_000
 """The same for a text with guesses, which is about eight times as large."""
 _INKS = ("#767676", "#cd4141", "#1e8a46", "#a07000", "#4673e1", "#a555af", "#00808c", "#7d7d7d")
-NOTEBOOK = TerminalTheme((246, 246, 246), (0, 0, 0), [parse_rgb_hex(ink[1:]) for ink in _INKS])
+NOTEBOOK = terminal_theme("#f6f6f6", "#000000", _INKS)
 """The theme of text in a notebook: colours of a luminance between that of dark and of light paper.
 
 The first two colours only determine the grey of dim text."""
@@ -81,11 +78,8 @@ def _drawn(picture: RenderableType) -> str:
 
 
 def _written(group: Sequence[RenderableType]) -> str:
-    console = Console(record=True, file=StringIO(), width=COLUMNS, **{**RECORDING, "_environ": {}})
     # The background of a notebook is unknown.
-    for picture in group:
-        console.print(picture)
-    return console.export_html(theme=NOTEBOOK, code_format=_PRE, inline_styles=True)
+    return print_all(group, _environ={}).export_html(theme=NOTEBOOK, code_format=_PRE, inline_styles=True)
 
 
 def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:

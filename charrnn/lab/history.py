@@ -28,7 +28,7 @@ from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
 from charrnn.views.tables import plain_table
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, all_visible, block
+from charrnn.views.theme import all_visible, block
 
 if TYPE_CHECKING:
     from charrnn.model.network import CharRNN
@@ -143,8 +143,8 @@ class _Blocks:
         return Measurement(1, max(1, len(self.shares)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        yield Text("".join(block(2 * share - 1, blocks) for share in self.shares), overflow="fold")
+        blocks = (block(2 * share - 1, ascii_only=options.ascii_only) for share in self.shares)
+        yield Text("".join(blocks), overflow="fold")
 
 
 def _measure(subject: Subject) -> tuple[CellHistory, ...]:

@@ -31,7 +31,7 @@ from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import IdArray, Vocab
-from charrnn.views.tables import plain_table
+from charrnn.views.tables import ends_text, plain_table
 
 CLOSING_ORDERS = (5, 10, 20)
 """Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""
@@ -253,14 +253,10 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
     for some in rows:
         cells = []
         for number, one in enumerate(some.probabilities):
-            cells += [f"{one.mean:.3f}", _interval(one)][: 2 if number < num_runs else 1]
+            cells += [f"{one.mean:.3f}", ends_text(one.low, one.high, ".2f")][: 2 if number < num_runs else 1]
         name = f"{some.low}–{some.high}" if isinstance(some, ClosingBin) else "all"
         table.add_row(name, f"{some.num_pairs:,}", *cells, style="bold" if name == "all" else None)
     return table
-
-
-def _interval(estimate: Estimate) -> str:
-    return "" if estimate.low is None or estimate.high is None else f"{estimate.low:.2f}…{estimate.high:.2f}"
 
 
 EXTENSIONS = (

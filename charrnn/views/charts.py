@@ -4,7 +4,8 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -198,8 +199,7 @@ class LineChart:
         yield _line(self.across_label.rjust(margin + 1 + canvas.width))
         entries = [
             (f"{marks[line.number % len(marks)]} {all_visible(line.name, ascii_only=ascii_only)}", _style(line.number))
-            for line in self.lines
-            if line.is_marked
+            for line in self._marked
         ]
         yield from _legend(entries, width)
 
@@ -244,18 +244,19 @@ class LineChart:
         for line in self.lines:
             shapes += self._drawn(line, place)
         y = bottom + 3 * LINE_HEIGHT
-        for line in self.lines:
-            if line.is_marked:
-                shapes += [
-                    _mark(line.number, (MARK_SIZE + 2, y - 6)),
-                    label(2 * COLUMN_WIDTH, y, all_visible(line.name), fill=_colour(line.number)),
-                ]
-                y += LINE_HEIGHT
+        for line in self._marked:
+            name = label(2 * COLUMN_WIDTH, y, all_visible(line.name), fill=_colour(line.number))
+            shapes += [_mark(line.number, (MARK_SIZE + 2, y - 6)), name]
+            y += LINE_HEIGHT
         return y - LINE_HEIGHT / 2, shapes
 
     @property
     def _has_points(self) -> bool:
         return any(any(line.segments) for line in self.lines)
+
+    @property
+    def _marked(self) -> list[Line]:
+        return [line for line in self.lines if line.is_marked]
 
     def _share(self, point: Point) -> Point:
         """Return a position as shares of the two axes, from 0 to 1."""
@@ -267,10 +268,9 @@ class LineChart:
             for segment in line.segments:
                 for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
                     canvas.line(self._share(start), self._share(end), _style(line.number))
-        marked = [line for line in self.lines if line.is_marked]
-        every = max(MARK_EVERY, 3 * len(marked))
-        for turn, line in enumerate(marked):
-            columns = range((2 * turn + 1) * every // (2 * len(marked)), canvas.width, every)
+        every = max(MARK_EVERY, 3 * len(self._marked))
+        for turn, line in enumerate(self._marked):
+            columns = range((2 * turn + 1) * every // (2 * len(self._marked)), canvas.width, every)
             for point in self._mark_points(line, [column / (canvas.width - 1) for column in columns]):
                 canvas.mark(*self._share(point), marks[line.number % len(marks)], _style(line.number))
 
@@ -281,8 +281,7 @@ class LineChart:
                 points = [place(point) for point in segment]
                 yield path(points, _colour(line.number), width=2 if line.is_marked else 1)
         if line.is_marked:
-            marked = [one for one in self.lines if one.is_marked]
-            offset = (marked.index(line) + 0.5) / len(marked)
+            offset = (self._marked.index(line) + 0.5) / len(self._marked)
             for point in self._mark_points(line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]):
                 yield _mark(line.number, place(point))
 
@@ -359,10 +358,7 @@ def _mark(number: int, centre: Point) -> str:
 
 
 def _line(*pieces: str | Text) -> Text:
-    line = Text.assemble(*pieces)
-    line.no_wrap = True
-    line.overflow = "crop"
-    return line
+    return Text.assemble(*pieces, no_wrap=True, overflow="crop")
 
 
 def _numbers(at_column: dict[int, str], width: int) -> str:
@@ -407,9 +403,10 @@ def learning_chart(curves: LearningCurves) -> LineChart:
     Losses more than `MAX_RISE` nats above the lowest one are not drawn.
     """
     lines = [line for number, curve in enumerate(curves) for line in _lines(curve, number, curves.against)]
-    least = min((y for line in lines for _, y in _points(line)), default=0.0)
-    lines = [_without_higher(line, least + MAX_RISE) for line in lines]
-    points = [point for line in lines for point in _points(line)]
+    least = min((y for line in lines for _, y in line.segments[0]), default=0.0)
+    drawn = [[point for point in line.segments[0] if point[1] <= least + MAX_RISE] for line in lines]
+    lines = [replace(line, segments=[points]) for line, points in zip(lines, drawn, strict=True)]
+    points = list(chain(*drawn))
     furthest = max((x for x, _ in points), default=0.0)
     furthest = furthest if furthest >= MIN_ACROSS else 1.0
     size = math.ceil(max((len(curve.training.steps) for curve in curves), default=0) / MAX_POINTS)
@@ -430,7 +427,7 @@ def learning_chart(curves: LearningCurves) -> LineChart:
 
 
 def _lines(curve: LearningCurve, number: int, against: str) -> Iterator[Line]:
-    """Yield the line of a run's training, if it has one, then that of its validation, which is drawn over it."""
+    """Yield the line of a run's training, if it has one, then that of its validation: each is one segment."""
     if curve.training.steps:
         yield Line(curve.run, [_thinned(curve.training, against)], number, is_marked=False)
     points = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
@@ -443,15 +440,6 @@ def _thinned(curve: LossCurve, against: str) -> list[Point]:
     across = curve.against(against)
     groups = [range(begin, min(begin + size, len(across))) for begin in range(0, len(across), size)]
     return [(across[group[-1]], sum(curve.nats[i] for i in group) / len(group)) for group in groups]
-
-
-def _points(line: Line) -> Iterable[Point]:
-    return (point for segment in line.segments for point in segment)
-
-
-def _without_higher(line: Line, highest: float) -> Line:
-    segments = [[point for point in segment if point[1] <= highest] for segment in line.segments]
-    return Line(line.name, segments, line.number, line.is_marked)
 
 
 def _multiples(furthest: float, most: int) -> list[Tick]:

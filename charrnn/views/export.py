@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.errors import UsageError, install_command
+from charrnn.lazy import LazyModule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
     from charrnn.views.page import Page
+
+page, svg = LazyModule("charrnn.views.page"), LazyModule("charrnn.views.svg")
 
 
 def to_json(value: Any) -> str:
@@ -72,37 +75,16 @@ class ExportFormat:
     """Another way to such a file where the package is missing; {stem} stands for its path without the suffix."""
 
 
-def _html(shown: Shown) -> bytes:
-    from charrnn.views.page import to_page
-    from charrnn.views.svg import to_html
-
-    page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
-    return page.encode("utf-8")
+def _to_html(shown: Shown) -> bytes:
+    html = svg.to_html(shown.pictures, shown.title) if shown.page is None else page.to_page(shown.page)
+    return html.encode("utf-8")  # type: ignore[no-any-return]
 
 
-def _svg(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_svg
-
-    return to_svg(shown.pictures, shown.title, shown.columns).encode("utf-8")
+def _to_svg(shown: Shown) -> str:
+    return svg.to_svg(shown.pictures, shown.title, shown.columns)  # type: ignore[no-any-return]
 
 
-def _png(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_png, to_svg
-
-    return to_png(to_svg(shown.pictures, shown.title, shown.columns))
-
-
-def _text(shown: Shown) -> bytes:
-    from charrnn.views.svg import to_text
-
-    return to_text(shown.pictures).encode("utf-8")
-
-
-def _json(shown: Shown) -> bytes:
-    return (to_json(shown.data) + "\n").encode("ascii")
-
-
-def _npz(shown: Shown) -> bytes:
+def _to_npz(shown: Shown) -> bytes:
     import numpy as np
 
     from charrnn.views.theme import all_visible
@@ -115,18 +97,18 @@ def _npz(shown: Shown) -> bytes:
 
 
 _FORMATS = (
-    ExportFormat(suffix=".html", content="web page", write=_html),
-    ExportFormat(suffix=".svg", content="picture", write=_svg),
+    ExportFormat(suffix=".html", content="web page", write=_to_html),
+    ExportFormat(suffix=".svg", content="picture", write=lambda shown: _to_svg(shown).encode("utf-8")),
     ExportFormat(
         suffix=".png",
         content="picture",
-        write=_png,
+        write=lambda shown: svg.to_png(_to_svg(shown)),
         module="resvg_py",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
-    ExportFormat(suffix=".txt", content="plain text", write=_text),
-    ExportFormat(suffix=".json", content="numbers", write=_json),
-    ExportFormat(suffix=".npz", content="activations, as NumPy arrays", write=_npz),
+    ExportFormat(suffix=".txt", content="plain text", write=lambda shown: svg.to_text(shown.pictures).encode("utf-8")),
+    ExportFormat(suffix=".json", content="numbers", write=lambda shown: (to_json(shown.data) + "\n").encode("ascii")),
+    ExportFormat(suffix=".npz", content="activations, as NumPy arrays", write=_to_npz),
 )
 FORMATS = {one.suffix: one for one in _FORMATS}
 """The formats of exported files, by suffix in lower case."""

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
+from functools import partial
+from itertools import groupby, repeat, zip_longest
 from typing import TypeVar
 
 from rich.cells import cell_len
@@ -12,7 +13,7 @@ from rich.style import Style
 from rich.text import Text
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, Scale, all_visible, block, is_plain, palette_of
+from charrnn.views.theme import LINE_ENDS, Scale, all_visible, block, is_plain, palette_of
 
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""
@@ -44,7 +45,6 @@ class HeatMap:
     """That from -1 to 1, if None."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         mark = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
         inside = self.coloured.inside or repeat(False, len(self.coloured.text))
         places = map((self.scale or Scale()).place, self.coloured.values)
@@ -55,7 +55,7 @@ class HeatMap:
             console,
             options,
             lambda item: palette.value(item[0]) + UNDERLINED if item[1] else palette.value(item[0]),
-            lambda item: block(item[0], blocks),
+            lambda item: block(item[0], ascii_only=options.ascii_only),
             self.strip,
             lambda item: mark if item[1] else " ",
         )
@@ -74,15 +74,14 @@ class SurpriseMap:
     strip: bool | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         # Maps 0 to MAX_BITS to all shades of one hue, and to all blocks.
         characters = zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True)
         yield from draw(
             characters,
             console,
             options,
-            palette_of(console).surprise,
-            lambda share: block(2 * share - 1, blocks) if share == share else " ",
+            partial(palette_of(console).share, "surprise"),
+            lambda share: block(2 * share - 1, ascii_only=options.ascii_only) if share == share else " ",
             self.strip,
         )
 
@@ -190,14 +189,14 @@ class Legend:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plain, palette = is_plain(console), palette_of(console)
-        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         width_of_ends = cell_len("".join(self.ends)) + 2
         length = max(2, min(LEGEND_WIDTH, options.max_width - width_of_ends))
         yield Segment(f"{self.ends[0]} ")
         for index in range(length):
             share = index / (length - 1)
             style = palette.share(self.hue, share) if self.hue else palette.value(2 * share - 1)
-            yield Segment(block(2 * share - 1, blocks)) if plain else Segment(" ", style)
+            drawn = block(2 * share - 1, ascii_only=options.ascii_only)
+            yield Segment(drawn) if plain else Segment(" ", style)
         yield Segment(f" {self.ends[1]}")
         if not self.underlined:
             yield Segment.line()
@@ -251,10 +250,8 @@ class GuessMap:
             for shown, (value, _) in line:
                 yield Segment(shown, None if plain else palette.value(value))
             yield Segment.line()
-            for rank in range(max(len(guesses) for _, (_, guesses) in line)):
-                row = [_guess(guesses, rank) for _, (_, guesses) in line]
-                if not any(guess for guess, _ in row):
-                    break
+            likely = [[one for one in guesses if one[1] >= MIN_PROBABILITY] for _, (_, guesses) in line]
+            for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
                     text = _fit(
                         space if guess == " " else all_visible(guess, ascii_only=options.ascii_only), cell_len(shown)
@@ -264,11 +261,6 @@ class GuessMap:
                     yield Segment(text, None if plain else palette.share("guess", share))
                 yield Segment.line()
             yield Segment.line()
-
-
-def _guess(guesses: Sequence[tuple[str, float]], rank: int) -> tuple[str, float]:
-    """Return the guess of that rank, or an empty one with probability 0 if there is none above MIN_PROBABILITY."""
-    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= MIN_PROBABILITY else ("", 0.0)
 
 
 def _fit(text: str, width: int) -> str:

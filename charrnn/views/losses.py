@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.evaluation.records import NGRAM, Difference, Evaluation, EvaluationRow, LossBreakdown, LossReport
-from charrnn.views.tables import Bar, plain_table
+from charrnn.evaluation.records import NGRAM, Evaluation, EvaluationRow, LossBreakdown, LossReport
+from charrnn.views.tables import Bar, ends_text, plain_table
 from charrnn.views.theme import all_visible
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
@@ -56,10 +56,10 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
     values = [group.share_of_loss if by_class else group.nats_per_char for group in breakdown.groups]
     largest = max(values)
     for group, value in zip(breakdown.groups, values, strict=True):
-        cells = [group.name, f"{group.num_chars:,}", _four(group.nats_per_char), _ends(group.nats_ci)]
+        cells = [group.name, f"{group.num_chars:,}", f"{group.nats_per_char:.4f}", _ends(group.nats_ci)]
         difference = group.difference
         if difference is not None:
-            table.add_row(*cells, f"{difference.mean:+.4f}", _difference_ends(difference))
+            table.add_row(*cells, f"{difference.mean:+.4f}", ends_text(difference.low, difference.high, "+.3f"))
         elif has_differences:
             table.add_row(*cells, "", "")
         else:
@@ -102,7 +102,7 @@ def losses_table(reports: Sequence[LossReport]) -> RenderableType:
     table = plain_table(*columns, right=(*_FIGURES, "characters"), narrow=True)
     for report in reports:
         values = (report.nats_per_char, report.bpc, report.bits_per_byte)
-        table.add_row(report.protocol, *map(_four, values), f"{report.num_chars:,}", report.precision)
+        table.add_row(report.protocol, *(f"{value:.4f}" for value in values), f"{report.num_chars:,}", report.precision)
         if report.nats_ci is not None:
             intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
             table.add_row("", *map(_ends, intervals), "", "", style="dim")
@@ -117,21 +117,13 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
         loss, difference = row.loss, row.difference or row.byte_difference
         shown = "" if difference is None else f"{difference.mean:+.4f}"
         values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
-        table.add_row(row.name, loss.protocol, *map(_four, values), shown)
-        ends = "" if difference is None else _difference_ends(difference)
+        table.add_row(row.name, loss.protocol, *(f"{value:.4f}" for value in values), shown)
+        ends = "" if difference is None else ends_text(difference.low, difference.high, "+.3f")
         if loss.nats_ci is not None or ends:
             of_bytes = _ends(loss.bits_per_byte_ci) if has_bytes else ""
             table.add_row("", "", _ends(loss.nats_ci), "", of_bytes, ends, style="dim")
     return table
 
 
-def _difference_ends(difference: Difference) -> str:
-    return f"{difference.low:+.3f}…{difference.high:+.3f}"
-
-
-def _four(value: float) -> str:
-    return f"{value:.4f}"
-
-
 def _ends(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:.3f}…{interval[1]:.3f}"
+    return "" if interval is None else ends_text(*interval)

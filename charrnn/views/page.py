@@ -170,23 +170,14 @@ def to_page(page: Page) -> str:
         "labels": {_show(name): _pack(labels) for name, labels in page.labels.items()},
         "names": list(names),
     }
-    encoded = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # Without "<", so that no value can end the script element.
-    encoded = _ESCAPE.sub(_unescaped, encoded).replace("<", "\\u003c")
+    encoded = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # A character that can be printed takes a third of the space of its escape. Without "<" no value ends the script.
+    encoded = re.sub(
+        r"[^ -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], encoded
+    )
+    encoded = encoded.replace("<", "\\u003c")
     template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
     return template.replace("DATA", encoded, 1)
-
-
-_ESCAPE = re.compile(r"\\\\|\\u[0-9a-f]{4}")
-"""An escaped backslash or code unit in JSON."""
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    """Return the character of an escape if it can be printed: it takes a third of the space."""
-    if escape[0] == r"\\":
-        return escape[0]
-    character = chr(int(escape[0][2:], 16))
-    return character if character.isprintable() else escape[0]
 
 
 def _guesses(after: Sequence[tuple[str, float]], names: dict[str, int]) -> list[int]:
@@ -228,7 +219,7 @@ def _content(section: PagePart, numbers: Mapping[tuple[int, int], int], names: d
     if section.draw_as == "cells":
         return [[numbers[cell], _number(number)] for cell, number in content if cell in numbers]
     if section.draw_as == "passages":
-        return [[_show(one.title), one.begin, len(one.values), *_packed(one.values)] for one in content]
+        return [[_show(one.title), one.begin, len(one.values), *pack(one.values)] for one in content]
     return [
         [names.setdefault(_show(name), len(names)), _show(one) if isinstance(one, str) else _number(one)]
         for name, one in content
@@ -264,27 +255,22 @@ def _pack_values(values: NDArray[np.float32], num_bits: int) -> dict[str, Any]:
     """Return values (N,) as levels of 8 bits, of [-1, 1], or of 4 bits, of the range that they reach."""
     if num_bits == 8:
         return {"values": _pack(127 * values), "scale": 1.0}
-    scale, packed = pack(values)
-    return {"values": packed, "scale": _number(scale)}
-
-
-def _packed(values: NDArray[np.float32]) -> tuple[str, float | None]:
-    scale, packed = pack(values)
-    return packed, _number(scale)
+    packed, scale = pack(values)
+    return {"values": packed, "scale": scale}
 
 
 def _pack(values: NDArray[Any]) -> str:
     return base64.b64encode(np.rint(np.nan_to_num(values)).astype(np.int8).tobytes()).decode("ascii")
 
 
-def pack(values: NDArray[np.float32]) -> tuple[float, str]:
-    """Encode values (N,) as (scale, base64): levels from -7 to 7 in units of scale / 7.
+def pack(values: NDArray[np.float32]) -> tuple[str, float | None]:
+    """Encode values (N,) as (base64, scale): levels from -7 to 7 in units of scale / 7.
 
-    There are two in a byte, the first in its upper half. The scale is the largest absolute value.
+    There are two in a byte, the first in its upper half. The scale is the largest absolute value, to four digits.
     """
     scale = float(np.abs(values).max(initial=0))
     levels = np.zeros(len(values) + len(values) % 2, np.int8)
     if scale > 0:
         levels[: len(values)] = np.rint(NUM_LEVELS * (values / scale))
     pairs = (levels[::2] << 4) | (levels[1::2] & 15)
-    return scale, base64.b64encode(pairs.astype(np.int8).tobytes()).decode("ascii")
+    return base64.b64encode(pairs.astype(np.int8).tobytes()).decode("ascii"), _number(scale)

@@ -5,7 +5,7 @@ for copying. Block characters and charts are drawn as shapes. Lengths are in pix
 """
 
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
 from html import escape
 from io import StringIO
@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any, Protocol, runtime_checkable
 
 from rich.cells import cell_len
-from rich.color import Color, blend_rgb
+from rich.color import Color, blend_rgb, parse_rgb_hex
 from rich.color_triplet import ColorTriplet
 from rich.console import Console, RenderableType
 from rich.segment import Segment
@@ -21,7 +21,7 @@ from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
 from charrnn.errors import UsageError
-from charrnn.views.theme import BACKGROUND_VARIABLE, PAPERS, all_visible, dark_colours
+from charrnn.views.theme import BACKGROUND_VARIABLE, BLOCKS, PAPERS, all_visible, dark_colours
 
 MIN_COLUMNS, MAX_COLUMNS = 20, 400
 """Columns of text in a picture, at least and at most."""
@@ -62,41 +62,32 @@ RECORDING: dict[str, Any] = {
 }
 """Options of a rich Console for light paper that takes markup for text and ignores the settings of the terminal."""
 
-LIGHT = TerminalTheme(
-    (252, 252, 250),
-    (30, 30, 34),
-    [
-        (30, 30, 34),
-        (180, 30, 30),
-        (30, 120, 50),
-        (150, 100, 0),
-        (30, 70, 180),
-        (130, 40, 130),
-        (0, 110, 120),
-        (120, 120, 120),
-    ],
-)
-"""The theme of exported pictures: dark ink on light paper."""
-INK, PAPER = LIGHT.foreground_color.hex, LIGHT.background_color.hex
+
+def terminal_theme(paper: str, ink: str, colours: Sequence[str]) -> TerminalTheme:
+    """Return the theme of a terminal: background, text and the 8 colours of ANSI, all as #rrggbb."""
+    background, text, *ansi = (parse_rgb_hex(colour[1:]) for colour in (paper, ink, *colours))
+    return TerminalTheme(background, text, [*ansi])
+
+
+INK, PAPER = PAPERS["light"].ink, PAPERS["light"].paper
 """Colours of text and background."""
 GRID = "#d8d8d4"
 """Colour of the lines behind a chart."""
+_ANSI = ("#b41e1e", "#1e7832", "#966400", "#1e46b4", "#822882", "#006e78")
 _DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
-DARK = {
-    PAPER: PAPERS["dark"].paper,
-    INK: PAPERS["dark"].ink,
-    GRID: "#3a3b42",
-    **{LIGHT.ansi_colors[number].hex: colour for number, colour in enumerate(_DARK_ANSI, start=1)},
-}
+LIGHT = terminal_theme(PAPER, INK, (INK, *_ANSI, "#787878"))
+"""The theme of exported pictures: dark ink on light paper."""
+ON_DARK = dark_colours() | {GRID: "#3a3b42"} | dict(zip(_ANSI, _DARK_ANSI, strict=True))
 """Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper."""
 
-ON_DARK = dark_colours() | DARK
-"""The same with the shades of the palette, and the text on them."""
-
-_BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
-"""Block characters and the share of a line's height that they fill from below."""
-_RULES = {"─": 1.5, "━": 3.0}
-"""Horizontal rules and their thickness."""
+_FILLED = {
+    character: (LINE_HEIGHT * (1 - eighths / 8), LINE_HEIGHT * eighths / 8)
+    for eighths, character in enumerate(BLOCKS, start=1)
+}
+_FILLED |= {"─": (LINE_HEIGHT / 2 - 0.75, 1.5), "━": (LINE_HEIGHT / 2 - 1.5, 3.0)}
+"""Block characters and horizontal rules: how far below the top of a line a rectangle begins, and its height."""
+_PIECES = re.compile(f"[{BLOCKS}]|[─━]+| +|[^ {BLOCKS}─━]+")
+"""A block character, rules, spaces or a word."""
 
 
 @runtime_checkable
@@ -113,6 +104,7 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", column
     By default it is as wide as its longest line, from MIN_FITTED_COLUMNS to COLUMNS.
     """
     num_columns, most = columns or MIN_FITTED_COLUMNS, columns or COLUMNS
+    console = Console(file=StringIO(), width=most, **RECORDING)
     elements: list[str] = []
     top = 0.0
     for renderable in renderables:
@@ -121,7 +113,7 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", column
             elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
             top, num_columns = top + drawn_height, most
             continue
-        for line in _lines(renderable, most):
+        for line in console.render_lines(renderable, pad=False):
             num_columns = max(num_columns, sum(segment.cell_length for segment in line))
             elements += _draw_line(line, top)
             top += LINE_HEIGHT
@@ -179,11 +171,6 @@ def _through(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
 
 
-def _lines(renderable: RenderableType, columns: int) -> list[list[Segment]]:
-    console = Console(file=StringIO(), width=columns, **RECORDING)
-    return console.render_lines(renderable, pad=False)
-
-
 def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
     """Yield the backgrounds and shapes of a line as one group, then its words as one text element."""
     rectangles: list[str] = []
@@ -198,17 +185,11 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         if style.underline and width:
             middle = top + LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
             rectangles.append(_rectangle(column, middle, width, UNDERLINE_HEIGHT, _ink(style).hex))
-        for piece in re.findall(
-            f"[{''.join(_BLOCKS)}]|[{''.join(_RULES)}]+| +|[^ {''.join((*_BLOCKS, *_RULES))}]+", text
-        ):
+        for piece in _PIECES.findall(text):
             width = cell_len(piece)
-            if piece in _BLOCKS:
-                height = _BLOCKS[piece] * LINE_HEIGHT
-                rectangles.append(_rectangle(column, top + LINE_HEIGHT - height, 1, height, _ink(style).hex))
-                words.append(f'<tspan fill="none">{piece}</tspan>')
-            elif piece[0] in _RULES:
-                thick = _RULES[piece[0]]
-                rectangles.append(_rectangle(column, top + (LINE_HEIGHT - thick) / 2, width, thick, _ink(style).hex))
+            if piece[0] in _FILLED:
+                below, height = _FILLED[piece[0]]
+                rectangles.append(_rectangle(column, top + below, width, height, _ink(style).hex))
                 words.append(f'<tspan fill="none">{piece}</tspan>')
             else:
                 words.append(piece if piece[0] == " " else _word(piece, column, width, style))
@@ -320,14 +301,12 @@ _STYLE_OF_SVG = """body {{ margin: 2em; background: {paper}; }} svg {{ max-width
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
-    colours = {"ink": INK, "paper": PAPER, "dark_ink": DARK[INK], "dark_paper": DARK[PAPER]}
+    colours = {"ink": INK, "paper": PAPER, "dark_ink": ON_DARK[INK], "dark_paper": ON_DARK[PAPER]}
     if any(isinstance(renderable, Drawing) for renderable in renderables):
         style, body = _STYLE_OF_SVG.format(**colours), to_svg(renderables, title)
     else:
-        console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING)
-        for renderable in renderables:
-            console.print(renderable)
-        rules, code = console.export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}").split("\0", 1)
+        html = print_all(renderables).export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
+        rules, code = html.split("\0", 1)
         dark = re.sub("#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), rules)
         style, body = _STYLE_OF_TEXT.format(light=rules, dark=dark, **colours), f"<pre><code>{code}</code></pre>"
     return _PAGE.format(title=_escape(title), style=style, body=body)
@@ -335,9 +314,12 @@ def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> st
 
 def to_text(renderables: Sequence[RenderableType]) -> str:
     """Return the renderables in order as plain text, COLUMNS wide. Marks below a text replace its colours."""
-    file = StringIO()
-    options = {**RECORDING, "force_terminal": None, "color_system": None}
-    console = Console(file=file, width=COLUMNS, **options)
+    return print_all(renderables, force_terminal=None, color_system=None).export_text()
+
+
+def print_all(renderables: Iterable[RenderableType], **options: Any) -> Console:
+    """Print all on a console of COLUMNS columns that records them, with RECORDING but for `options`; return it."""
+    console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING | options)
     for renderable in renderables:
         console.print(renderable)
-    return file.getvalue()
+    return console

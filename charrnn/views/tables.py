@@ -130,9 +130,9 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
             f"{score.layer}:{score.unit}",
             score_text(score) + score_mark(score),
             interval_text(score),
-            _three(score.null_level),
-            _three(score.untrained),
-            _three(score.interior) if score.auc is not None else f"R² {_three(score.r2)}",
+            number_text(score.null_level),
+            number_text(score.untrained),
+            number_text(score.interior) if score.auc is not None else f"R² {number_text(score.r2)}",
         ]
         for score in findings.scores
     ]
@@ -176,7 +176,7 @@ def _named(score: CellScore, value: float | None) -> str:
 
 def interval_text(score: CellScore) -> str:
     """Return the 95 % interval of a score, or "" if there is none."""
-    return "" if score.ci_low is None or score.ci_high is None else f"{score.ci_low:.3f}…{score.ci_high:.3f}"
+    return ends_text(score.ci_low, score.ci_high)
 
 
 def polarity_text(score: CellScore) -> str:
@@ -206,15 +206,21 @@ def contributions_table(findings: CellFindings) -> Table:
         (
             score.detector,
             *(f"{value:.3f}" for _, value in score.probe),
-            *("" if value is None else f"{value:+.4f}" for value in (score.ablation_inside, score.ablation_outside)),
+            *(number_text(value, "+.4f") for value in (score.ablation_inside, score.ablation_outside)),
         )
         for score in findings.scores
     ]
     return plain_table(*columns, right=columns[1:], rows=rows)
 
 
-def _three(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def number_text(value: float | None, form: str = ".3f") -> str:
+    """Return a number in a format; nothing for None."""
+    return "" if value is None else format(value, form)
+
+
+def ends_text(low: float | None, high: float | None, form: str = ".3f") -> str:
+    """Return the ends of an interval in a format; nothing where one is None."""
+    return "" if low is None or high is None else f"{low:{form}}…{high:{form}}"
 
 
 def unscored(skipped: Sequence[Skipped]) -> list[str]:

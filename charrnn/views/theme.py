@@ -65,25 +65,17 @@ class Hue:
     """
 
     degrees: float
-    chroma: float
     ramps: Mapping[Background, tuple[int, ...]]
+    chroma: float = 0.21
 
 
 HUES: Mapping[str, Hue] = {
     "low": Hue(
-        degrees=27,
-        chroma=0.21,
-        ramps={"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)},
+        degrees=27, ramps={"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)}
     ),
-    "high": Hue(
-        degrees=262,
-        chroma=0.21,
-        ramps={"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)},
-    ),
+    "high": Hue(degrees=262, ramps={"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}),
     "surprise": Hue(
-        degrees=328,
-        chroma=0.21,
-        ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 163)},
+        degrees=328, ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 163)}
     ),
     "guess": Hue(
         degrees=58, chroma=0.13, ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)}
@@ -102,10 +94,6 @@ class Palette:
     def value(self, value: float) -> Style:
         """Return the style of a cell value, clipped to [-1, 1]; nan counts as 0."""
         return self.share("high" if value > 0 else "low", abs(value))
-
-    def surprise(self, share: float) -> Style:
-        """Return the style of a surprise, as a share of the largest one shown, clipped to [0, 1]; nan counts as 0."""
-        return self.share("surprise", share)
 
     def share(self, hue: str, share: float) -> Style:
         """Return the style of a share of a hue's full colour, clipped to [0, 1]; nan counts as 0."""
@@ -133,16 +121,11 @@ def background_of(environment: Mapping[str, str]) -> Background:
     return "light" if int(last) == 7 or int(last) > 8 else "dark"
 
 
-def steps(dark: bool) -> list[tuple[str, str]]:
-    """Return (background, text) of the shades from -1 to +1 as #rrggbb; the middle one is the page itself."""
-    background: Background = "dark" if dark else "light"
-    low, high = (sequence(hue, dark) for hue in ("low", "high"))
-    return [*low[::-1], (PAPERS[background].paper, PAPERS[background].ink), *high]
-
-
-def sequence(hue: str, dark: bool) -> list[tuple[str, str]]:
-    """Return (background, text) of the shades of a hue from faint to full as #rrggbb, without the page itself."""
-    return [shade("dark" if dark else "light", hue, step) for step in range(1, NUM_SHADES + 1)]
+def steps(background: Background) -> dict[int, tuple[str, str]]:
+    """Return (background, text) of the shades from -NUM_SHADES to NUM_SHADES as #rrggbb, without 0, the page itself."""
+    numbers = range(1, NUM_SHADES + 1)
+    low = {-step: shade(background, "low", step) for step in reversed(numbers)}
+    return low | {step: shade(background, "high", step) for step in numbers}
 
 
 def dark_colours() -> dict[str, str]:
@@ -203,8 +186,9 @@ def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
     )
 
 
-def block(value: float, blocks: str = BLOCKS) -> str:
+def block(value: float, *, ascii_only: bool = False) -> str:
     """Return the block of a value, clipped to [-1, 1]: the higher, the fuller; nan counts as 0."""
+    blocks = ASCII_BLOCKS if ascii_only else BLOCKS
     share = (min(1.0, max(-1.0, value)) + 1) / 2 if value == value else 0.5
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
@@ -293,18 +277,11 @@ def _encoded(*linear: float) -> str:
 
 def shade_rules() -> str:
     """Return a variable and a class for every shade, for both colour schemes of a page."""
-    light, dark = (_variables(dark=dark) for dark in (False, True))
-    classes = "\n".join(
-        f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}"
-        for step in range(-NUM_SHADES, NUM_SHADES + 1)
-    )
+    shades = [steps(background).items() for background in ("light", "dark")]
+    light, dark = (" ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in one) for one in shades)
+    numbers = range(-NUM_SHADES, NUM_SHADES + 1)
+    classes = "\n".join(f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}" for step in numbers)
     return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{classes}"
-
-
-def _variables(*, dark: bool) -> str:
-    """Return the background and the text of each shade as variables; the middle, which is the page, has none."""
-    shades = enumerate(steps(dark), start=-NUM_SHADES)
-    return " ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in shades if step)
 
 
 TAB_WIDTH = 4

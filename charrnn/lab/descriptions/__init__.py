@@ -38,7 +38,7 @@ from charrnn.lab.descriptions.rules import (
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.page import PagePart
-from charrnn.views.tables import plain_table
+from charrnn.views.tables import ends_text, number_text, plain_table
 from charrnn.views.theme import all_visible
 
 Float32Array = NDArray[np.float32]
@@ -544,8 +544,8 @@ def description_pictures(
         table.add_row(
             f"{one.layer}:{one.unit}",
             "" if one.kind == "none" else f"{one.score:.3f}",
-            "" if one.ci_low is None or one.ci_high is None else f"{one.ci_low:.2f}…{one.ci_high:.2f}",
-            "" if one.untrained is None else f"{one.untrained:.3f}",
+            ends_text(one.ci_low, one.ci_high, ".2f"),
+            number_text(one.untrained),
             one.text,
             style=None if one.explained else "dim",
         )

@@ -37,7 +37,7 @@ from charrnn.runs.writer import lock_folder
 from charrnn.scale.child_process import ChildProcess, killer
 from charrnn.scale.sweep import plan as planning
 from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepPlan, SweepRun
-from charrnn.views.tables import plain_table
+from charrnn.views.tables import number_text, plain_table
 from charrnn.views.theme import short_number
 
 WATCH_SECONDS = 0.1
@@ -203,8 +203,8 @@ def sweep_table(report: SweepReport) -> Table:
         values = [planning.format_value(row.values[name]) for name in report.fields]
         cells = [
             ", ".join(values) or "all alike",
-            *(_four(row.mean), _half_width(row.low, row.high), _four(row.spread)),
-            *(_four(row.difference, "+"), _half_width(row.difference_low, row.difference_high)),
+            *(number_text(row.mean, ".4f"), _half_width(row.low, row.high), number_text(row.spread, ".4f")),
+            *(number_text(row.difference, "+.4f"), _half_width(row.difference_low, row.difference_high)),
             "" if row.num_parameters is None else short_number(row.num_parameters),
             *(f"{row.num_finished}/{row.num_runs}", str(row.num_failed or "")),
         ]
@@ -222,10 +222,6 @@ def sweep_view(report: SweepReport) -> RenderableType:
     )
     caption = "Validation loss in nats per character: lower is better. "
     return Group(sweep_table(report), Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row."))
-
-
-def _four(value: float | None, sign: str = "-") -> str:
-    return "" if value is None else f"{value:{sign}.4f}"
 
 
 def _half_width(low: float | None, high: float | None) -> str:
