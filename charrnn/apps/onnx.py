@@ -180,25 +180,16 @@ class _Walk(Walk[Value]):
         super().__init__(Architecture.of(config))
         self.graph, self.config, self.tensors = graph, config, tensors
         self.vocab_size = check_shapes(config, tensors)
-        network, size = self.architecture, self.architecture.hidden_size
-        self.ops = onnx_ops(size)
+        self.ops = onnx_ops(self.architecture.hidden_size)
         self.before: list[State[Value]] = []
         """For each layer its state, of arrays (B, H)."""
         self.after: list[State[Value]] = []
         """The same after the character."""
-        for name, weights in network.linear_weights(tensors).items():
+        for name, weights in self.architecture.linear_weights(tensors).items():
             for tensor, array in zip(_tensor_names(name), weights, strict=True):
                 graph.constant(np.asarray(array, np.float32), tensor)
         if "embedding.weight" in tensors:
             graph.constant(np.asarray(tensors["embedding.weight"], np.float32), "embedding.weight")
-        types = {
-            name: np.int64 if kind == "permutation" else np.float32
-            for name, (_, kind) in network.cell.extras(size).items()
-        }
-        self._extras = [
-            {name: graph.constant(tensors[full].astype(types[name]), full) for name, full in names.items()}
-            for names in ({name: f"layers.{layer}.{name}" for name in types} for layer in range(network.num_layers))
-        ]
 
     def step(self, ids: Value) -> Value:
         """Map ids (B,) and `before` to logits (B, V) and `after`."""
@@ -234,7 +225,8 @@ class _Walk(Walk[Value]):
         return x.apply("Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1)
 
     def extras_of(self, layer: int) -> dict[str, Value]:
-        return self._extras[layer]
+        arrays = self.architecture.extras_of(layer, self.tensors)
+        return {name: self.graph.constant(array, f"layers.{layer}.{name}") for name, array in arrays.items()}
 
     def oldest(self, layer: int) -> State[Value]:
         return self.before[layer][: self.architecture.cell.num_states]

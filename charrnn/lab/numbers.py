@@ -257,10 +257,7 @@ class _Reader(Walk[Any]):
         return _recording(self._rows, self.architecture.cell, self._config.cell)
 
     def extras_of(self, layer: int) -> dict[str, Any]:
-        return {
-            name: self._weights[f"layers.{layer}.{name}"].astype(np.int64 if kind == "permutation" else np.float64)
-            for name, (_, kind) in self.architecture.cell.extras(self._size).items()
-        }
+        return self.architecture.extras_of(layer, self._weights, np.float64)
 
     def oldest(self, layer: int) -> tuple[Doubles, ...]:
         self._before, self._begin = self._queues[layer].pop(0), len(self._rows)

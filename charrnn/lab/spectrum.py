@@ -32,6 +32,7 @@ from charrnn.lab.history import FEW_STEPS, run_folder
 from charrnn.lab.numbers import DOUBLE, Doubles
 from charrnn.model.cells import Unitary
 from charrnn.model.registry import cell_type
+from charrnn.model.walk import Architecture
 from charrnn.progress import task
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
@@ -103,18 +104,14 @@ def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> I
     cell, size = cell_type(config.cell), resolved(config.hidden_size)
     letters = INPUT_BLOCKS.get(config.cell, "")
     for layer in range(resolved(config.num_layers)):
-        prefix = f"layers.{layer}."
         for name, num_blocks in cell.products.items():
-            weight = np.asarray(tensors[f"{prefix}weight_{name}_l0"], np.float64)
+            weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
             whole = np.asarray(cell.effective_weight(weight))
             for number, block in enumerate(whole.reshape(num_blocks, size, size)):
                 gate = "" if num_blocks == 1 else letters[number] if letters else str(number)
                 yield (layer, f"W_{name}", gate), block
         if cell is Unitary:
-            extras = {
-                name: tensors[prefix + name].astype(np.int64 if kind == "permutation" else np.float64)
-                for name, (_, kind) in cell.extras(size).items()
-            }
+            extras = Architecture.of(config).extras_of(layer, tensors, np.float64)
             rotated: Doubles = np.concatenate(Unitary.rotate(DOUBLE, np.eye(size), extras), axis=-1)
             yield (layer, "U", ""), rotated.T
 

@@ -100,13 +100,7 @@ class Stepper:
             rounded = Matrix(self.trigrams, is_int8=True)
             self.trigrams = rounded.values * rounded.scale[:, None]
         self.products = {name: Linear(Matrix(weight, is_int8=is_int8), bias) for name, (weight, bias) in linear.items()}
-        self.extras: list[dict[str, NDArray[Any]]] = [
-            {
-                name: weights[f"layers.{layer}.{name}"].astype(np.int64 if kind == "permutation" else np.float32)
-                for name, (_, kind) in self.cell.extras(self.hidden_size).items()
-            }
-            for layer in range(self.num_layers)
-        ]
+        self.extras = [self.architecture.extras_of(layer, weights) for layer in range(self.num_layers)]
 
     @property
     def changes(self) -> str:

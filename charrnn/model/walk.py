@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
+import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
@@ -53,6 +54,13 @@ class Architecture:
     def num_states(self) -> int:
         """S: state vectors per layer, those of the cell type times the largest dilation, and one for `trigrams`."""
         return self.cell.num_states * self.dilations[-1] + (self.trigram_rows > 0)
+
+    def extras_of(self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32) -> dict[str, Any]:
+        """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, the others as `dtype`."""
+        return {
+            name: np.asarray(tensors[f"layers.{layer}.{name}"], np.int64 if kind == "permutation" else dtype)
+            for name, (_, kind) in self.cell.extras(self.hidden_size).items()
+        }
 
     def linear_weights(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
         """Return weight (R, C) and bias (R,) of every product of the walk by its name; see `Walk.product`.
