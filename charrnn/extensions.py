@@ -195,6 +195,11 @@ class PackageFunction:
     function: Callable[..., Any]
 
 
+def offers(kind: type[Kind], *functions: Callable[..., Any]) -> tuple[Kind, ...]:
+    """Return what EXTENSIONS says of functions that a kind such as ModelMethod offers under their own names."""
+    return tuple(kind(name=function.__name__, function=function) for function in functions)  # type: ignore[call-arg]
+
+
 def module_names(package: str, path: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the modules in a package: for MODULES of a room in which every module may declare objects."""
     return tuple(f"{package}.{module.name}" for module in iter_modules(path))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,12 @@ from charrnn.cells.trace import score_next, torch_ops
 from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.intervals import percentiles
 from charrnn.lazy import Tensor, inference_mode, torch
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cells import Ops
 from charrnn.model.reading import MAX_LANES, lanes_of, read_parts
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from charrnn.model.cells import Ops
-    from charrnn.model.network import CharRNN
 
 Float64Array = NDArray[np.float64]
 WAYS = ("mean", "zero")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import MethodType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,10 @@ from charrnn.errors import DataError, check_length
 from charrnn.extensions import offered
 from charrnn.files import JSON
 from charrnn.findings_cache import FindingsCache
+from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
-
-if TYPE_CHECKING:
-    from charrnn.model.network import CharRNN
 
 CHARS_ABLATED = 16_384
 """Characters of the scoring half on which the cell found for a detector is ablated, at most."""

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.records import GateUse
 from charrnn.lazy import Tensor, torch
+from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cells import Ops
 from charrnn.model.reading import Segments, cut
-
-if TYPE_CHECKING:
-    from charrnn.model.layer import RecurrentLayer
-    from charrnn.model.network import CharRNN
 
 LEFT = 0.1
 """A gate below this is left-saturated: closed."""

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,13 @@ from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, counted
 from charrnn.lazy import Tensor, torch
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cells import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from charrnn.model.cells import Ops
-    from charrnn.model.network import CharRNN
 
 Float32Array = NDArray[np.float32]
 ZEROS = bytes(1 << 20)

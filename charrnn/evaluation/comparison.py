@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,14 +41,12 @@ from charrnn.evaluation.records import (
 )
 from charrnn.extensions import offered
 from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
+from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.text.corpus import CorpusPart, utf8_sizes
 from charrnn.text.encoded import EncodedText
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import Vocab
-
-if TYPE_CHECKING:
-    from charrnn.model.network import Predictor
 
 NUM_UNICODE = 0x110000 - 0x800
 """Characters of Unicode: the code points that are no surrogates."""

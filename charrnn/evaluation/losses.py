@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +19,13 @@ from numpy.typing import NDArray
 from charrnn.errors import UsageError, check_length, named
 from charrnn.evaluation.records import Difference, LossReport
 from charrnn.intervals import BlockSums, num_blocks_of
-from charrnn.lazy import inference_mode, torch
+from charrnn.lazy import Tensor, inference_mode, torch
+from charrnn.model.annotations import Predictor
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
 from charrnn.model.shapes import check_finite
 from charrnn.progress import task
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from charrnn.model.network import Predictor
 
 STATEFUL = "stateful"
 """The name of the protocol that carries the state through the text."""

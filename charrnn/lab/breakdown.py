@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,10 @@ from charrnn.evaluation.comparison import Comparison, ExtraRows
 from charrnn.evaluation.losses import STATEFUL, CharLosses, block_difference, losses_from_start
 from charrnn.evaluation.records import LossBreakdown, LossGroup
 from charrnn.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
+from charrnn.model.annotations import Predictor
 from charrnn.progress import task
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
-
-if TYPE_CHECKING:
-    from charrnn.model.network import Predictor
 
 BREAKDOWNS = ("position", "class")
 """Ways to break a loss down."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,20 +41,17 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, named
-from charrnn.extensions import ModelMethod
+from charrnn.extensions import ModelMethod, offers
 from charrnn.files import JSON
 from charrnn.intervals import percentiles
 from charrnn.lazy import Tensor, torch
-from charrnn.model.cells import Cell
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cells import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
 from charrnn.views.theme import all_visible
-
-if TYPE_CHECKING:
-    from charrnn.model.cells import Ops
-    from charrnn.model.network import CharRNN
 
 CHARS_OF_DIRECTION = 32_768
 """Characters of the scoring half on which a direction is ablated, at most."""
@@ -549,9 +546,7 @@ def _show(subject: Subject, measured: tuple[Ablation, Ablation] | DirectionContr
 
 EXTENSIONS = (
     ModelMethod(name="direction", function=model_direction),
-    AnalysisMethod(name="direction", function=direction),
-    AnalysisMethod(name="ablate_direction", function=ablate_direction),
-    AnalysisMethod(name="direction_text", function=direction_text),
+    *offers(AnalysisMethod, direction, ablate_direction, direction_text),
     Analysis(option=ABLATE, measure=_measure, show=_show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
 )
 """`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too."""

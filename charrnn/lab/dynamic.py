@@ -15,26 +15,24 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from charrnn.api import Model
 from charrnn.errors import DataError, NonFiniteError, UsageError, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
 from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_losses, paired_difference
 from charrnn.evaluation.records import Adaptation, LossReport
-from charrnn.extensions import ModelMethod
+from charrnn.extensions import ModelMethod, offers
 from charrnn.generation.options import DEFAULT_UNKNOWN
 from charrnn.lazy import Tensor, torch
+from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
-    from charrnn.model.network import CharRNN
 
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
@@ -293,8 +291,7 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
 
 
 EXTENSIONS = (
-    ModelMethod(name="adapted", function=adapted),
-    ModelMethod(name="gradient_scale", function=gradient_scale),
+    *offers(ModelMethod, adapted, gradient_scale),
     ExtraRows(
         name=DYNAMIC,
         help="Add a row for dynamic evaluation, which learns from the text it has read.",

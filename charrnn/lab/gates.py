@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.style import Style
 from rich.text import Text
 
+from charrnn.api import Model, TextOrIds
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.records import GateUse
 from charrnn.cells.trace import Activations
@@ -23,13 +23,10 @@ from charrnn.cli.analyses import Analysis, Option, Shown
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
+from charrnn.model.annotations import CharRNN
 from charrnn.model.cells import CELLS
+from charrnn.text.encoded import EncodedText
 from charrnn.views.charts import Canvas
-
-if TYPE_CHECKING:
-    from charrnn.api import Model, TextOrIds
-    from charrnn.model.network import CharRNN
-    from charrnn.text.encoded import EncodedText
 
 STYLES = {
     letter: Style(color=color)

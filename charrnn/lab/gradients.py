@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import RenderableType
@@ -19,16 +19,14 @@ from charrnn.api import Model, TextOrIds, load
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, UsageError, named
-from charrnn.extensions import ModelMethod
+from charrnn.extensions import ModelMethod, offers
 from charrnn.lab.sampled_states import windows_before
 from charrnn.lazy import Tensor, torch
+from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
-
-if TYPE_CHECKING:
-    from charrnn.model.network import CharRNN
 
 MAX_LAG = 200
 """The longest lag of a gradient, in characters, unless another is asked for."""
@@ -242,8 +240,7 @@ def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
 
 
 EXTENSIONS = (
-    ModelMethod(name="gradients", function=gradients),
-    ModelMethod(name="gradients_with", function=gradients_with),
+    *offers(ModelMethod, gradients, gradients_with),
     Analysis(
         option=Option(flag="--gradients", help="Show how the gradient decays or grows with distance.", kind=bool),
         measure=_measure,

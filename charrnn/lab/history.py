@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -27,11 +26,9 @@ from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
+from charrnn.model.annotations import CharRNN
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible, block
-
-if TYPE_CHECKING:
-    from charrnn.model.network import CharRNN
 
 CHARS_OF_HISTORY = 16_384
 """Characters of the scoring half on which every checkpoint is measured, at most."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,10 @@ from charrnn.cells.saved import Layer, Place, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
 from charrnn.errors import check_length
+from charrnn.extensions import offers
 from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of, windows_before
 from charrnn.lazy import Tensor, no_grad, torch
+from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
 from charrnn.model.reading import WARM_UP
 from charrnn.text.encoded import EncodedText
@@ -35,10 +37,6 @@ from charrnn.views.heatmap import HeatMap
 from charrnn.views.page import PagePart
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import LINE_ENDS, shown_character, visible
-
-if TYPE_CHECKING:
-    from charrnn.model.layer import RecurrentLayer
-    from charrnn.model.network import CharRNN
 
 Float32Array = NDArray[np.float32]
 LEAST_EFFECT = 0.01
@@ -475,8 +473,7 @@ def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
 
 
 EXTENSIONS = (
-    AnalysisMethod(name="inputs", function=inputs),
-    AnalysisMethod(name="inputs_of", function=inputs_of),
+    *offers(AnalysisMethod, inputs, inputs_of),
     CellSection(name="inputs", place=30, message="measuring what sets it", measure=inputs_of, parts=page_parts),
 )
 """`CellAnalysis.inputs`, `CellAnalysis.inputs_of` and a section of the page of a cell."""

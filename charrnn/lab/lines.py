@@ -22,7 +22,7 @@ from charrnn.cli.streams import print_json, result_console, with_flags
 from charrnn.errors import Message, UsageError, counted, named
 from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, Listing, check_comparable, distinct_names
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
-from charrnn.extensions import PackageFunction
+from charrnn.extensions import PackageFunction, offers
 from charrnn.text.documents import END
 from charrnn.text.vocab import code_points
 from charrnn.views.tables import plain_table
@@ -241,8 +241,7 @@ def _show(
 
 
 EXTENSIONS = (
-    PackageFunction(name="losses_by_line", function=losses_by_line),
-    PackageFunction(name="losses_by_char", function=losses_by_char),
+    *offers(PackageFunction, losses_by_line, losses_by_char),
     Listing(
         name="per_line",
         help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",

@@ -10,25 +10,23 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.api import Model
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.extensions import PackageFunction
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generating, Generator
 from charrnn.generation.options import Clamps
 from charrnn.lazy import torch
+from charrnn.model.annotations import Predictor
 from charrnn.model.stepper import CharacterModel
 from charrnn.text.documents import END
 from charrnn.text.encoded import EncodedText, encode_text
 from charrnn.text.vocab import UNKNOWN, Vocab
-
-if TYPE_CHECKING:
-    from charrnn.api import Model
-    from charrnn.model.network import Predictor
 
 MixMode = Literal["mixture", "product"]
 """How predictions are mixed; see `mix`."""

@@ -24,7 +24,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, named
-from charrnn.extensions import ModelMethod, PackageFunction
+from charrnn.extensions import ModelMethod, PackageFunction, offers
 from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.views.heatmap import draw
 from charrnn.views.tables import plain_table
@@ -537,10 +537,7 @@ def novelty_reference(model: Model, *, length: int = 0) -> NoveltyReference:
 
 
 EXTENSIONS = (
-    ModelMethod(name="novelty", function=novelty),
-    ModelMethod(name="document_novelty", function=document_novelty),
-    ModelMethod(name="novelty_reference", function=novelty_reference),
-    PackageFunction(name="Novelty", function=Novelty),
-    PackageFunction(name="DocumentNovelty", function=DocumentNovelty),
+    *offers(ModelMethod, novelty, document_novelty, novelty_reference),
+    *offers(PackageFunction, Novelty, DocumentNovelty),
 )
 """The methods of `Model` that compare texts with what it has learned, and their results."""

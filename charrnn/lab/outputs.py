@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -16,15 +15,14 @@ from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
+from charrnn.extensions import offers
 from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of
 from charrnn.lazy import Tensor, torch
+from charrnn.model.annotations import RecurrentLayer
+from charrnn.model.cells import Ops
 from charrnn.text.encoded import EncodedText
 from charrnn.views.page import PagePart
 from charrnn.views.theme import quoted_character
-
-if TYPE_CHECKING:
-    from charrnn.model.cells import Ops
-    from charrnn.model.layer import RecurrentLayer
 
 NUM_EFFECTS = 6
 """Characters that are shown of those a cell promotes, and of those it suppresses."""
@@ -206,8 +204,7 @@ def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
 
 
 EXTENSIONS = (
-    AnalysisMethod(name="outputs", function=outputs),
-    AnalysisMethod(name="outputs_of", function=outputs_of),
+    *offers(AnalysisMethod, outputs, outputs_of),
     CellSection(
         name="outputs",
         place=40,

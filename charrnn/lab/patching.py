@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import RenderableType
@@ -25,14 +24,12 @@ from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
 from charrnn.lazy import Tensor, inference_mode, torch
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cells import Ops
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible, shown_character
-
-if TYPE_CHECKING:
-    from charrnn.model.cells import Ops
-    from charrnn.model.network import CharRNN
 
 NUM_PATCHED = 4
 """Patched cells whose values are shown."""

@@ -6,7 +6,6 @@ Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.errors import check_length
 from charrnn.lazy import Tensor, no_grad, torch
+from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_finite
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
-
-if TYPE_CHECKING:
-    from charrnn.model.network import CharRNN
 
 DIGITS = 4
 """Significant digits of an effect that is measured for every cell."""

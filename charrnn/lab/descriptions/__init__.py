@@ -23,6 +23,7 @@ from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subj
 from charrnn.detectors.detector import MIN_POSITIVES, Detector
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, named
+from charrnn.extensions import offers
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
 from charrnn.lab.descriptions.rules import (
     Conditions,
@@ -603,8 +604,7 @@ def _show(subject: Subject, report: DescriptionReport) -> Shown:
 
 
 EXTENSIONS = (
-    AnalysisMethod(name="descriptions", function=descriptions),
-    AnalysisMethod(name="description_of", function=description_of),
+    *offers(AnalysisMethod, descriptions, description_of),
     CellSection(
         name="description",
         place=60,

@@ -28,7 +28,7 @@ from rich.text import Text
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.display import Displayable
 from charrnn.errors import CheckpointError, Message, UsageError, named
-from charrnn.extensions import PackageFunction
+from charrnn.extensions import PackageFunction, offers
 from charrnn.files import convert_os_errors
 from charrnn.intervals import Estimate, t_quantile
 from charrnn.process import ENDING_SIGNALS, num_cores
@@ -529,7 +529,5 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
     return replace(run, status=FINISHED, nats_per_char=best, best_step=best_step, message=message)
 
 
-EXTENSIONS = tuple(
-    PackageFunction(name=function.__name__, function=function) for function in (sweep, read_sweep, SweepReport)
-)
+EXTENSIONS = offers(PackageFunction, sweep, read_sweep, SweepReport)
 """`charrnn.sweep`, `charrnn.read_sweep` and the class of their result."""
