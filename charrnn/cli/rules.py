@@ -26,7 +26,7 @@ class Rule:
 
 REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line", "--per-char")
 """The reports of `evaluate` that one call can print together."""
-_SEARCHES = "which searches for the most likely text"
+_SEARCHES, _MATCHES = "which searches for the most likely text", "whose text must match as a whole"
 RULES: dict[str, tuple[Rule, ...]] = {
     "sample": (
         Rule("--prime", beside="--prime-file"),
@@ -36,6 +36,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
             beside="--beam",
             why=_SEARCHES,
         ),
+        Rule("--stop --keep-stop --max-line --no-repeat", beside="--match --words", why=_MATCHES),
+        Rule("--words", beside="--match"),
         Rule("--color", beside="--novelty", why="which colours the text, too"),
         Rule("--color", beside="--count --json"),
         Rule("--mix-mode", without="--mix"),

@@ -109,7 +109,8 @@ def _given_fields(
     owner: type[SampleOptions] | type[SearchOptions], values: Values, page: "Page", seed: int | None
 ) -> dict[str, Any]:
     """Return the fields of the options that were given, converted from the text that was typed."""
-    given = {one.parameter: values[one.flag] for one in options_of(owner) if is_given(values[one.flag])}
+    typed = {one.parameter: values[one.flag] for one in options_of(owner)}
+    given = {name: value for name, value in typed.items() if is_given(value) or value == ""}
     given |= {"length": page.length, "seed": seed, "prime": page.prime}
     if "cell" in given:
         cell = given["cell"]
@@ -118,6 +119,8 @@ def _given_fields(
         given["clamps"] = dict(_parse_clamp(text, page.first) for text in given["clamps"])
     if "stops" in given:  # \n and \t are hard to type in a shell
         given["stops"] = tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in given["stops"])
+    if "words" in given:
+        given["words"] = tuple(word for text in given["words"] for word in text.split(","))
     return given
 
 

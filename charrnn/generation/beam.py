@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from charrnn.errors import UsageError, named
 from charrnn.generation.distribution import Float64Array, log_softmax
 from charrnn.generation.options import SearchOptions
+from charrnn.generation.patterns import Pattern
 from charrnn.model.stepper import CharacterModel
 
 Indices = NDArray[np.int64]
@@ -64,15 +65,16 @@ class BeamSearch:
         banned: Sequence[int] = (),
         read_prime: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None,
         find_ends: Callable[[NDArray[np.int32]], Indices] | None = None,
+        pattern: Pattern | None = None,
     ) -> None:
         """Take the ids of the prime (P,), P >= 1, of stop strings and of characters that are never chosen.
 
         `on_step` is called with 1 whenever the live texts have grown by one character. `read_prime` returns the logits
         (1, V) and the state after the prime; without it the stepper reads the prime. `find_ends` maps texts (W, N) to
-        (W,): how many of its last ids a text that has ended is cut by, and -1 for one that goes on. Raises UsageError
-        for a length penalty without stop strings.
+        (W,): how many of its last ids a text that has ended is cut by, and -1 for one that goes on. With a `pattern`
+        all texts match, and end where nothing can follow. Raises UsageError for a length penalty without either.
         """
-        if options.length_penalty and not stops:
+        if options.length_penalty and not stops and pattern is None:
             raise UsageError(
                 f"{named('length_penalty')} is {options.length_penalty}, but without {named('stops')} all texts are "
                 f"equally long. Add {named('stops')}, or leave it out."
@@ -80,13 +82,14 @@ class BeamSearch:
         self.beams: list[Beam] = []
         self._stops, self._banned = stops, list(banned)
         self._read_prime = read_prime or (lambda: stepper.read(prime))
-        self._find_ends = find_ends
+        self._find_ends, self._pattern = find_ends, pattern
         self._stepper, self._prime, self.options, self._on_step = stepper, prime, options, on_step
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         options = self.options
         generator = np.random.Generator(np.random.PCG64(options.seed or 0))
-        found = _Found(options, self._stops, self._find_ends)
+        matching = None if self._pattern is None else _Matching(self._pattern, options.length)
+        found = _Found(options, self._stops, self._find_ends if matching is None else matching.find_ends)
         live = _Live.start(options.num_groups)
         if options.mode == "stochastic":
             live.keys = generator.gumbel(size=1)
@@ -101,6 +104,8 @@ class BeamSearch:
             allowed[:, self._banned] = -np.inf
             if ngrams is not None:
                 ngrams.forbid(allowed)
+            if matching is not None:
+                allowed[matching.dead_ends(live.texts)] = -np.inf
             if options.mode == "stochastic":
                 totals, keys = _perturb(live, allowed, generator)
             else:
@@ -255,6 +260,28 @@ def _perturb(live: _Live, allowed: Float64Array, generator: np.random.Generator)
         above = live.keys[:, None] - noisy + np.log(-np.expm1(noisy - noisy.max(axis=1, keepdims=True)))
         keys = live.keys[:, None] - np.maximum(0, above) - np.log1p(np.exp(-np.abs(above)))
     return totals, keys
+
+
+class _Matching:
+    """Says which characters may follow in growing texts that must match a pattern."""
+
+    def __init__(self, pattern: Pattern, length: int) -> None:
+        self._pattern, self._length = pattern, length
+        self._states = {b"": pattern.start}  # of the texts that were asked about last
+
+    def dead_ends(self, texts: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return the characters (W, V) after which no text of the length matches, for the last texts or longer ones."""
+        earlier, self._states = self._states, {}
+        for text in texts:
+            key, begin = text.tobytes(), text[:-1].tobytes()
+            is_known = key in earlier
+            self._states[key] = earlier[key] if is_known else self._pattern.follow(earlier[begin], int(text[-1]))
+        missing = [self._pattern.missing_after(self._states[text.tobytes()]) for text in texts]
+        return np.asarray(np.stack(missing) >= self._length - texts.shape[1])
+
+    def find_ends(self, texts: NDArray[np.int32]) -> Indices:
+        """Return 0 for each of the texts (W, N) that nothing can follow, -1 for the others."""
+        return np.where(self.dead_ends(texts).all(axis=1), 0, -1)
 
 
 class SeenNgrams:

@@ -1,5 +1,6 @@
 """Text from a trained model: sampled, searched for by beam search, or predicted one character ahead. Without torch."""
 
+import reprlib
 import secrets
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from charrnn.generation.options import (
     TextOptions,
     check_word,
 )
+from charrnn.generation.patterns import Pattern, all_words, match_text
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.sampling import (
     NUM_SEEDS,
@@ -223,6 +225,7 @@ class Generator:
             options.on_draw,
             stops=stops if end_id is None else (*stops, (end_id,)),
             banned=self._never_drawn(options.ban),
+            pattern=self._pattern(options),
         )
         return TextSearch(search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id)
 
@@ -264,7 +267,8 @@ class Generator:
         self, variants: Sequence[Variant], options: SampleOptions
     ) -> Iterator[tuple[Iterator[Block], list[TextStream], list[int]]]:
         """Yield the blocks of as many texts as are drawn together, and the text stream and the seed of each."""
-        size = max(1, GROUP_CHARS // max(1, options.length))
+        # A text that must match may end before others.
+        size = 1 if options.words or options.match is not None else max(1, GROUP_CHARS // max(1, options.length))
         for first in range(0, len(variants), size):
             group = variants[first : first + size]
             yield self._draw(group, options), [self._text_stream(options) for _ in group], [seed for _, seed in group]
@@ -297,8 +301,23 @@ class Generator:
             cell=options.cell,
             ends_early=self.config.end_id is not None,
             last_id=int(prime[-1]),
+            pattern=self._pattern(options),
         )
         return _counted(blocks, options.on_draw)
+
+    def _pattern(self, options: TextOptions) -> Pattern | None:
+        """Return what the text must match; with the byte alphabet it is ASCII. Raises UsageError if none can."""
+        if options.match is None and not options.words:
+            return None
+        name, typed = ("words", ",".join(options.words)) if options.match is None else ("match", options.match)
+        never = self._never_drawn(options.ban)
+        return match_text(
+            all_words(options.words) if options.match is None else options.match,
+            f"{named(name)} is {reprlib.repr(typed)}",
+            tuple(text if len(text) == 1 and id not in never else "" for id, text in enumerate(self.vocabulary())),
+            length=options.length,
+            end_id=self.config.end_id,
+        )
 
     def _never_drawn(self, ban: str) -> tuple[int, ...]:
         """Return the ids that are never drawn: those of no character, and those of the characters of `ban`."""

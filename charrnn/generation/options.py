@@ -117,6 +117,11 @@ class TextOptions:
     """Whether the stop string is part of the result."""
     ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
     """Characters that are never generated."""
+    match: str | None = option(None, "--match REGEX", "Write a text that matches this as a whole.", DISTRIBUTION)
+    """A regular expression of Python that the text matches as by `re.fullmatch`: other characters have probability 0.
+    The text ends where it matches and nothing can follow, or after `length` characters."""
+    words: Sequence[str] = option((), "--words A,B", "Write a text in which each of these words occurs.", DISTRIBUTION)
+    """Words that all occur in the text, in any order: a case of `match`."""
     clamps: Clamps = option(
         dict,
         "--clamp L:U=V|DETECTOR=V",
@@ -135,6 +140,9 @@ class TextOptions:
         check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(f"{named('stops')} has an empty string; it must be at least 1 character, or left out.")
+        given = [name for name in ("match", "words", "stops", "max_line", "no_repeat") if getattr(self, name, None)]
+        if len(given) > 1 and given[0] in ("match", "words"):
+            raise UsageError(f"{named(given[1])} does not go with {named(given[0])}, whose text must match as a whole.")
         _check("seed", self.seed, self.seed is None or self.seed >= 0, "0 or more.")
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from charrnn import extensions
 from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
 from charrnn.generation.options import Shaping
+from charrnn.generation.patterns import Pattern, State
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.process import num_cores
 from charrnn.progress import Task, task
@@ -139,6 +140,7 @@ def sample_ids(
     cell: tuple[int, int] | None = None,
     ends_early: bool = False,
     last_id: int = 0,
+    pattern: Pattern | None = None,
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
@@ -148,6 +150,7 @@ def sample_ids(
     or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
     With documents, what follows the first END of a stream is not part of its text; `ends_early` says that `length` is
     a limit, so that nothing is compiled before so many characters are drawn that it pays. `last_id` ends the prime.
+    Of a single stream, a `pattern` lets only characters follow that can lead to a match; where none does, it ends.
     """
     num_streams = len(seeds)
     streams = Streams(
@@ -157,9 +160,12 @@ def sample_ids(
         [generator_of(seed) for seed in seeds],
         shapings,
         np.full(num_streams, last_id),
+        pattern,
+        pattern.start if pattern else frozenset(),
     )
-    # Compiled code returns no values of a cell, and has one temperature.
-    drawn, num_chars = 0, 0 if cell or shapings[0].inner_temperature is not None else length * num_streams
+    # Compiled code returns no values of a cell, and draws all characters alike.
+    is_compiled = cell is None and pattern is None and shapings[0].inner_temperature is None
+    drawn, num_chars = 0, length * num_streams * is_compiled
     if num_chars >= COMPILED_FROM and not _compiled_module.cache_info().currsize:
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
@@ -193,19 +199,28 @@ class Streams:
     shapings: Sequence[Shaping]
     last_ids: NDArray[np.int64]
     """(B,)."""
+    pattern: Pattern | None
+    """What the only stream matches."""
+    matched: State
 
 
 def _numpy_blocks(
     stepper: CharacterModel, streams: Streams, length: int, max_line: int, newline: int, cell: tuple[int, int] | None
 ) -> Iterator[Block]:
-    """Draw `length` characters in each stream, one per block."""
-    for _ in range(length):
-        logits = streams.logits
-        rows = zip(logits, streams.shapings, streams.last_ids.tolist(), streams.generators, strict=True)
+    """Draw `length` characters in each stream, one per block; fewer of a pattern that nothing can follow."""
+    for left in range(length, 0, -1):
+        logits = allowed = streams.logits
+        if streams.pattern:
+            allowed = np.where(streams.pattern.missing_after(streams.matched) < left, logits, -np.inf)
+            if np.isneginf(allowed).all():
+                return
+        rows = zip(allowed, streams.shapings, streams.last_ids.tolist(), streams.generators, strict=True)
         ids = np.array([draw(*char_weights(row, one.after(last)), random.random()) for row, one, last, random in rows])
         if max_line:
             ids[streams.columns >= max_line] = newline
         streams.last_ids = ids
+        if streams.pattern:
+            streams.matched = streams.pattern.follow(streams.matched, int(ids[0]))
         streams.columns = np.where(ids == newline, 0, streams.columns + 1)
         logprobs = log_softmax(logits)[np.arange(len(ids)), ids, None]
         streams.logits, streams.state = stepper.step(ids, streams.state)
