@@ -44,15 +44,14 @@ def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -
     pattern = Pattern(expression, characters, None)
     states = {"": pattern.start}
     for text in texts[1:]:
-        states[text] = pattern.follow(states[text[:-1]], characters.index(text[-1]))
-        after = pattern.missing_after(states[text[:-1]])[characters.index(text[-1])]
-        assert after == pattern.missing(states[text])
+        id = characters.index(text[-1])
+        states[text] = pattern.follow(states[text[:-1]], id)
+        assert pattern.missing_after(states[text[:-1]])[id] == pattern.missing(states[text])
     found = [text for text in texts if pattern.missing(states[text]) == 0]
-    longest = len(texts[-1])
     for text in texts[:20]:
-        least = min((len(one) - len(text) for one in found if one.startswith(text)), default=np.inf)
+        rest = [len(one) - len(text) for one in found if one.startswith(text)]
         missing = pattern.missing(states[text])
-        assert (missing if missing <= longest - len(text) else np.inf) == least
+        assert missing == min(rest, default=missing) and (rest or missing > len(texts[-1]) - len(text))
     return found
 
 

@@ -252,22 +252,18 @@ def _compiled_blocks(
     # Streams are independent: each core draws some of them, without waiting for the others.
     groups = np.array_split(np.arange(num_streams), min(num_cores(), num_streams))
     places = [
-        (
-            streams.state.take(group, axis=2),
-            streams.logits.take(group, axis=0),
-            streams.columns.take(group),
-            compiled.make_scratch(weights, len(group)),
-        )
+        (streams.state.take(group, axis=2), streams.logits.take(group, axis=0), streams.columns.take(group))
         for group in groups
     ]
+    scratches = [compiled.make_scratch(weights, len(group)) for group in groups]
     limits = [_limits([streams.shapings[stream] for stream in group], stepper.vocab_size) for group in groups]
     drawings = [compiled.Drawing(**limit, max_line=max_line, newline=newline) for limit in limits]
 
     def write(index: int, uniforms: NDArray[np.float64]) -> Block:
-        group, (state, logits, columns, scratch) = groups[index], places[index]
+        group = groups[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
-        loop(weights, (state, logits, columns), uniforms[group], drawings[index], scratch, block.ids, block.logprobs)
+        loop(weights, places[index], uniforms[group], drawings[index], scratches[index], block.ids, block.logprobs)
         return block
 
     written, size = 0, FIRST_BLOCK
