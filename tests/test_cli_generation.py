@@ -8,6 +8,7 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import Ran, TrainedRun
@@ -108,15 +109,15 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     alphabet: str, command: Command, lab: Path, byte_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = byte_run.path if alphabet == "byte" else lab
-    options, shown = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2), list[Any]()
+    options, shown = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo"), list[Any]()
     found, plain = json_lines(command(*options, "--json"))[0], command(*options)
     assert command(*options, "--color", "surprise") == plain, "off a terminal"
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
     assert command(*options, "--color", "surprise").code == 0
-    assert isinstance(shown[0], Legend) and "".join(one.text for one in shown[1:]) == found["text"]
-    bits = [value for one in shown[1:] for value in one.bits]
-    assert len(bits) == len(found["text"])
+    assert isinstance(shown[0], Legend) and "".join(one.text for one in shown[1:]) == "mo" + found["text"]
+    unknown, bits = np.split([value for one in shown[1:] for value in one.bits], [2])
+    assert np.isnan(unknown).all() and len(bits) == len(found["text"]), "the prime is not coloured"
     if alphabet == "char":
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
 

@@ -261,10 +261,10 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
 
 
 def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False) -> None:
-    """Write the prime, and each line below it when it is drawn, coloured by the values of a cell or by bits.
+    """Write the prime, and what follows it line by line, coloured by the values of a cell or by bits.
 
-    A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. Off a
-    terminal the text is written as `write` does.
+    A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. The
+    prime has neither. Off a terminal the text is written as `write` does.
     """
     from charrnn.cells.records import ColouredText
     from charrnn.views.heatmap import SURPRISE_LEGEND, HeatMap, SurpriseMap
@@ -276,8 +276,7 @@ def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool 
     if shows_surprise:
         console.print(SURPRISE_LEGEND)
         pieces = _with_surprise(pieces)
-    sys.stdout.write(printable(prime) + ("" if prime.endswith("\n") or not prime else "\n"))
-    for line in _lines_of(pieces, MAX_LINE_ROWS * console.width):
+    for line in _lines_of(chain([Piece(prime, 0.0, math.nan)], pieces), MAX_LINE_ROWS * console.width):
         text, values = "".join(piece.text for piece in line), tuple(piece.value for piece in line for _ in piece.text)
         coloured = SurpriseMap(text, values) if shows_surprise else HeatMap(ColouredText(text=text, values=values))
         console.print(coloured, end="")

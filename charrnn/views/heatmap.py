@@ -35,8 +35,8 @@ Value = TypeVar("Value")
 class HeatMap:
     """A renderable that colours a `ColouredText`, folded at the width of the console, and underlines its `inside`.
 
-    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead; without colour,
-    marks stand for the underline.
+    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead, none for nan;
+    without colour, marks stand for the underline.
     """
 
     coloured: ColouredText
@@ -55,7 +55,7 @@ class HeatMap:
             console,
             options,
             lambda item: palette.value(item[0]) + UNDERLINED if item[1] else palette.value(item[0]),
-            lambda item: block(item[0], ascii_only=options.ascii_only),
+            lambda item: block(item[0], ascii_only=options.ascii_only) if item[0] == item[0] else " ",
             self.strip,
             lambda item: mark if item[1] else " ",
         )
