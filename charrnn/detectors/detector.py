@@ -51,10 +51,18 @@ def why_not_scored(labels: Labels | None, absence: str = "it does not apply to t
     """Return why these labels (N,) cannot be scored, or None if they can. `absence` is the reason if there are none."""
     if labels is None:
         return absence
-    if labels.dtype != bool:
-        return _why_count_not_scored(labels)
     import numpy as np
 
+    if labels.dtype != bool:
+        num_changes = int(np.count_nonzero(np.diff(labels)))
+        if num_changes == 0:
+            return "it never changes in this text"
+        num_unusual = len(labels) - int(np.unique(labels, return_counts=True)[1].max())
+        # A segment with another value is two changes.
+        if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
+            unusual = counted(num_unusual, "character")
+            return f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
+        return None
     num_inside = int(labels.sum())
     num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
     if num_inside == 0:
@@ -63,18 +71,4 @@ def why_not_scored(labels: Labels | None, absence: str = "it does not apply to t
         return f"too few: {counted(num_spans, 'span')}, {counted(num_inside, 'character')} inside"
     if len(labels) - num_inside < MIN_POSITIVES:
         return "nearly every character is inside"
-    return None
-
-
-def _why_count_not_scored(counts: Labels) -> str | None:
-    import numpy as np
-
-    num_changes = int(np.count_nonzero(np.diff(counts)))
-    if num_changes == 0:
-        return "it never changes in this text"
-    num_unusual = len(counts) - int(np.unique(counts, return_counts=True)[1].max())
-    # A segment with another value is two changes.
-    if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-        unusual = counted(num_unusual, "character")
-        return f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
     return None

@@ -1,21 +1,15 @@
 """Labels of source code: strings, comments, brackets and if-statements; and whether a text is source code at all.
 
-A language of the C family is read by a scanner; Python by the standard tokenizer up to the first statement it cannot
-read, and by a scanner from there on. The text may be cut anywhere.
+Python and languages of the C family are read by scanners, which do not parse: the text may be cut anywhere.
 
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
 """
 
-import io
 import re
-import tokenize
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from itertools import accumulate, pairwise
-from string import ascii_letters
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,32 +35,33 @@ class SourceLabels:
     """Whether the character is in the condition or the body of an if-statement (N,)."""
 
 
-class _Mark(NamedTuple):
-    """A string, a comment, or in code a bracket or a keyword that begins a definition without indentation."""
-
-    region: Region
-    begin: int
-    end: int
-    is_closed: bool = False
+_REGIONS = {"string": Region.STRING, "comment": Region.COMMENT}
+_STRING = r"""(?P<mark>["'])(?:[^"'\\\n]+|\\.|(?!(?P=mark))["'])*(?P<string_end>(?P=mark))?"""
+"""Matches a string on one line; without a closing mark it ends before the newline. With DOTALL."""
 
 
-def _regions_and_depths(text: str, marks: Iterable[_Mark]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return the regions (N,) and the number of open brackets (N,), from the marks of a text in their order.
+def _scan(tokens: re.Pattern[str], text: str, opener: str) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+    """Return the regions (N,) and the number of open brackets (N,) of a text that begins inside what `opener` opens.
 
-    The last character of a closed string or comment is outside. A closing bracket closes an opening one of any kind,
-    and is ignored where none is open: the text may be cut.
+    `tokens` matches a string, a comment, or in code a bracket or a keyword that begins a definition without
+    indentation; its groups that end in `_end` match closing marks. The last character of a closed string or comment is
+    outside. A closing bracket closes an opening one of any kind, and is ignored where none is open: the text may be
+    cut.
     """
+    text = opener + text
     regions, changes, depth = np.zeros(len(text), np.int8), np.zeros(len(text), np.int64), 0
-    for region, begin, end, is_closed in marks:
-        if region != Region.CODE:
-            regions[begin : end - is_closed] = region
-            continue
-        # A definition is never inside brackets: those that are open were not closed, or the text was cut.
-        closed = min(1, depth) if text[begin] in ")]}" else depth
-        change = 1 if text[begin] in "([{" else -closed
-        changes[begin] += change
-        depth += change
-    return regions, np.cumsum(changes)
+    ends = [name for name in tokens.groupindex if name.endswith("_end")]
+    for token in tokens.finditer(text):
+        begin, end = token.span()
+        if token.lastgroup in _REGIONS:
+            regions[begin : end - any(token[name] for name in ends)] = _REGIONS[token.lastgroup]
+        elif token.lastgroup == "bracket":
+            # A definition is never inside brackets: those that are open were not closed, or the text was cut.
+            closed = min(1, depth) if text[begin] in ")]}" else depth
+            change = 1 if text[begin] in "([{" else -closed
+            changes[begin] += change
+            depth += change
+    return regions[len(opener) :], np.cumsum(changes)[len(opener) :]
 
 
 C_LINE = re.compile(
@@ -77,14 +72,13 @@ C_LINE = re.compile(
 )
 """Matches a line that looks like C."""
 
-_TOKEN = re.compile(
-    r"""(?sx)
+_C_TOKEN = re.compile(
+    rf"""(?sx)
     (?P<comment> //[^\r\n]* | /\*.*?(?:(?P<comment_end>\*/)|\Z) )
-    # A string without a closing mark ends before the newline.
-    | (?P<string> "(?:[^"\\\n]|\\.)*(?P<double>")? | '(?:[^'\\\n]|\\.)*(?P<single>')? )
+    | (?P<string> {_STRING} )
     | (?P<directive> \#[ \t]*\w+ )
     | (?P<word> [^\W\d]\w* )
-    | (?P<bracket> [()\[\]{}] )
+    | (?P<bracket> [()\[\]{{}}] )
     | (?P<semicolon> ; )
     """
 )
@@ -97,22 +91,14 @@ def scan_c(text: str) -> SourceLabels:
     An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own bracket depth: its
     condition and its body, but neither `else` nor `#if`.
     """
-    begin = _end_of_cut_comment(text)
-    tokens = list(_TOKEN.finditer(text, begin))
-    marks = [_Mark(Region.COMMENT, 0, begin, begin > 0)]
-    for token in tokens:
-        if token.lastgroup == "comment":
-            marks.append(_Mark(Region.COMMENT, *token.span(), token["comment_end"] is not None))
-        elif token.lastgroup == "string":
-            marks.append(_Mark(Region.STRING, *token.span(), (token["double"] or token["single"]) is not None))
-        elif token.lastgroup == "bracket":
-            marks.append(_Mark(Region.CODE, *token.span()))
-    regions, depths = _regions_and_depths(text, marks)
+    edge = _COMMENT_EDGE.search(text)
+    opener = "/*" if edge is not None and edge.group() == "*/" else ""
+    regions, depths = _scan(_C_TOKEN, text, opener)
     in_if = np.zeros(len(text), bool)
     # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
-    for token in tokens:
-        begin = token.start()
+    for token in _C_TOKEN.finditer(opener + text):
+        begin = token.start() - len(opener)
         if outermost is None and token.group() == "if":
             outermost = begin, depths[begin]
         elif outermost is not None and token.group() in (";", "}") and depths[begin] <= outermost[1]:
@@ -123,52 +109,29 @@ def scan_c(text: str) -> SourceLabels:
     return SourceLabels(regions, depths, in_if)
 
 
-def _end_of_cut_comment(text: str) -> int:
-    """Return the end of the comment that the text starts in, or 0 if it starts outside a comment."""
-    edge = _COMMENT_EDGE.search(text)
-    return edge.end() if edge is not None and edge.group() == "*/" else 0
-
-
 PYTHON_LINE = re.compile(r"(?m)^[ \t]*(?:def |class |import |from \w+ import |return\b|elif |if .*:$|for .*:$|self\.)")
 """Matches a line that looks like Python."""
 NUM_SNIFFED = 20_000
 """Characters from the start of a text that decide whether it starts inside a triple-quoted string."""
 
-_MARK = re.compile(r"#|\"\"\"|'''|\"|'|[()\[\]{}]|(?m:^)(?:def|class|import|from) ")
-_REST = {
-    '"""': re.compile(r'(?s)(?:[^"\\]|\\.|"(?!""))*(?P<closed>""")?'),
-    "'''": re.compile(r"(?s)(?:[^'\\]|\\.|'(?!''))*(?P<closed>''')?"),
-    # A one-line string without a closing mark ends before the newline.
-    '"': re.compile(r'(?:[^"\\\n]|\\(?s:.))*(?P<closed>")?'),
-    "'": re.compile(r"(?:[^'\\\n]|\\(?s:.))*(?P<closed>')?"),
-    "#": re.compile(r"[^\r\n]*"),
-}
-"""Matches the rest of a string or a comment, by the mark that opens it."""
+_PYTHON_TOKEN = re.compile(
+    rf"""(?smx)
+    (?P<comment> \#[^\r\n]* )
+    | (?P<string> (?P<marks>"{{3}}|'{{3}})(?:[^"'\\]+|\\.|(?!(?P=marks))["'])*(?P<marks_end>(?P=marks))? | {_STRING} )
+    | (?P<bracket> [()\[\]{{}}] | ^(?:def|class|import|from)[ ] )
+    """
+)
 _NEWLINE = re.compile(r"(?P<carries_on>\\\r?)?\n")
 _LINE_START = re.compile(r"([ \t\f]*)(?:(?P<blank>[\r\n#]|\Z)|(?P<keyword>(?:el)?if\b))?")
-# f-strings are several tokens from Python 3.12 on, t-strings from 3.14 on.
-_STRING_STARTS = {getattr(tokenize, name, None) for name in ("FSTRING_START", "TSTRING_START")}
-_STRING_ENDS = {getattr(tokenize, name, None) for name in ("FSTRING_END", "TSTRING_END")}
 
 
 def scan_python(text: str) -> SourceLabels:
-    """Label Python: with the tokenizer up to the first statement it rejects, with a scanner from there on.
+    """Label Python by a scanner, the same on every version of Python, and also where the text does not parse.
 
     A text cut out of a corpus rarely parses to its end, and may start inside a docstring.
     """
-    regions, depths = _regions_and_depths(text, _marks(text))
+    regions, depths = _scan(_PYTHON_TOKEN, text, _open_at_start(text))
     return SourceLabels(regions, depths, _label_if(text, regions, depths))
-
-
-def _marks(text: str) -> Iterator[_Mark]:
-    begin = 0
-    if opener := _open_at_start(text):
-        docstring = next(_scan(text, 0, opener))
-        yield docstring
-        begin = docstring.end
-    tokenized, refused = _tokenize(text, begin)
-    yield from tokenized
-    yield from _scan(text, refused)
 
 
 def _open_at_start(text: str) -> str:
@@ -179,74 +142,10 @@ def _open_at_start(text: str) -> str:
     head = text[:NUM_SNIFFED]
 
     def num_code_lines(opener: str) -> int:
-        in_string = np.zeros(len(head), bool)
-        for mark in _scan(head, 0, opener):
-            in_string[mark.begin : mark.end] = mark.region == Region.STRING
-        return sum(not in_string[match.start()] for match in PYTHON_LINE.finditer(head))
+        regions, _ = _scan(_PYTHON_TOKEN, head, opener)
+        return sum(bool(regions[match.start()] != Region.STRING) for match in PYTHON_LINE.finditer(head))
 
     return max(["", *(marks for marks in ('"""', "'''") if marks in head)], key=num_code_lines)
-
-
-def _tokenize(text: str, first: int) -> tuple[list[_Mark], int]:
-    """Return the marks of the complete statements from index `first` on, and the index where the tokenizer stopped."""
-    line_starts = list(accumulate(map(len, io.StringIO(text[first:])), initial=first))
-    marks: list[_Mark] = []
-    open_strings: list[int] = []
-    num_whole, reached = 0, first
-    try:
-        for kind, string, (row, column), (end_row, end_column), _ in tokenize.generate_tokens(
-            io.StringIO(text[first:]).readline
-        ):
-            if kind == tokenize.ENDMARKER:
-                return marks, len(text)
-            begin, end = line_starts[row - 1] + column, line_starts[end_row - 1] + end_column
-            # Some versions of Python report characters such as NUL or a lone carriage return at other places.
-            if kind == tokenize.ERRORTOKEN or (string.strip() and not text.startswith(string, begin)):
-                break
-            if kind in _STRING_STARTS:
-                open_strings.append(begin + _prefix_length(string))
-            elif kind in _STRING_ENDS:
-                begin = open_strings.pop()
-                if not open_strings:
-                    marks.append(_Mark(Region.STRING, begin, end, is_closed=True))
-            elif open_strings:
-                continue
-            elif kind == tokenize.STRING:
-                marks.append(_Mark(Region.STRING, begin + _prefix_length(string), end, is_closed=True))
-            elif kind == tokenize.COMMENT:
-                marks.append(_Mark(Region.COMMENT, begin, end))
-            elif kind == tokenize.OP and string in "()[]{}":
-                marks.append(_Mark(Region.CODE, begin, end))
-            elif kind == tokenize.NEWLINE:
-                num_whole, reached = len(marks), min(end, len(text))
-    except (tokenize.TokenError, SyntaxError, ValueError, IndexError):
-        pass
-    # The rejected statement may have begun several lines earlier.
-    return marks[:num_whole], reached
-
-
-def _prefix_length(string: str) -> int:
-    return len(string) - len(string.lstrip(ascii_letters))
-
-
-def _scan(text: str, position: int, opener: str = "") -> Iterator[_Mark]:
-    """Yield the marks from `position` on without parsing; `opener` is the mark that is open there, or ""."""
-    begin = position
-    while True:
-        if not opener:
-            match = _MARK.search(text, position)
-            if match is None:
-                return
-            opener, begin, position = match.group(), match.start(), match.end()
-        if opener in _REST:
-            rest = _REST[opener].match(text, position)
-            assert rest is not None, "every one of these matches the empty string"
-            position = rest.end()
-            region = Region.COMMENT if opener == "#" else Region.STRING
-            yield _Mark(region, begin, position, is_closed=rest.lastgroup == "closed")
-        else:
-            yield _Mark(Region.CODE, begin, position)
-        opener = ""
 
 
 def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -291,14 +190,12 @@ _BRACKET = re.compile(r"[(\[{)\]}]|\n[ \t]*\n")
 
 def label_strings(text: str) -> NDArray[np.bool_]:
     """True inside a string."""
-    inside: NDArray[np.bool_] = scan_source(text).regions == Region.STRING
-    return inside
+    return np.asarray(scan_source(text).regions == Region.STRING)
 
 
 def label_comments(text: str) -> NDArray[np.bool_]:
     """True inside a comment."""
-    inside: NDArray[np.bool_] = scan_source(text).regions == Region.COMMENT
-    return inside
+    return np.asarray(scan_source(text).regions == Region.COMMENT)
 
 
 def label_bracket_depth(text: str) -> NDArray[np.int64]:
