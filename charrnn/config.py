@@ -12,7 +12,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS, OPTIMIZERS
-from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named
+from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named, shortened
+from charrnn.extensions import plugin_names
 from charrnn.options import option
 
 Auto = Literal["auto"]
@@ -276,20 +277,14 @@ def _is_encoding(name: str) -> bool:
 
 def _is_cell(name: str) -> bool:
     # Packages are only searched for a name that is not built in: the search takes 25 ms.
-    return name in _CHOICES["cell"] or name in _installed_cells()
-
-
-def _installed_cells() -> list[str]:
-    from importlib import metadata
-
-    return sorted({entry_point.name for entry_point in metadata.entry_points(group=CELL_GROUP)})
+    return name in _CHOICES["cell"] or name in plugin_names(CELL_GROUP)
 
 
 def _hint(name: str, value: Any) -> str:
     """Return the end of a message about a value out of range: what is close to it, "" if nothing is."""
     if name == "encoding":
         return did_you_mean(_plain_encoding(value), sorted(_ENCODINGS)).replace("_", "-")
-    installed = _installed_cells() if name == "cell" else []
+    installed = plugin_names(CELL_GROUP) if name == "cell" else []
     listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
     return listed + (did_you_mean(value, (*_CHOICES[name], *installed)) if name in _CHOICES else "")
 
@@ -357,11 +352,8 @@ FIELD_ALIASES = {"batch_size": "num_lanes"}
 
 def _kinds_of(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, in order; any other type as the only member."""
-    is_union = isinstance(hint, UnionType) or get_origin(hint) is Union
-    return tuple(
-        hint if hint in (Auto, OneHot) else get_origin(hint) or hint
-        for hint in (get_args(hint) if is_union else (hint,))
-    )
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return tuple(one if one in (Auto, OneHot) else get_origin(one) or one for one in members)
 
 
 _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}
@@ -377,7 +369,7 @@ def _format(value: object) -> str:
     if isinstance(value, list | dict):  # Abbreviated: a few YAML aliases can expand to a list that fills the memory.
         return reprlib.repr(value)
     text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return shortened(text)
 
 
 def allowed_values(name: str) -> str:

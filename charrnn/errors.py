@@ -57,6 +57,11 @@ def counted(num: int, noun: str) -> str:
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """Return a text for a message, cut to `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of `words` is close."""
     import difflib

@@ -107,7 +107,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str) -> None:
     for value in bad:
         with pytest.raises(UsageError) as caught:
             Config(**{name: value})
-        shown = value[0][:200] + "…" if name == "corpus" else "/".join(map(str, value)) if name == "split" else value
+        shown = value[0][:199] + "…" if name == "corpus" else "/".join(map(str, value)) if name == "split" else value
         assert str(caught.value).startswith(f"`{name}` is {shown}; it must be ")
         near = str(caught.value).partition(" Did you mean ")[2]
         assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer.main
 
 from charrnn.cli.root import app, command_names
-from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError
+from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
 from charrnn.files import behind_links, write_atomically
 from charrnn.views.export import Shown, check_target, find_format, to_json
 
@@ -144,9 +144,7 @@ def print_error(message: str) -> None:
 
 def describe_unexpected(error: BaseException) -> str:
     """Return two lines about an unexpected exception: its type and its message, cut to `MAX_MESSAGE`; the remedy."""
-    message = " ".join(str(error).split())
-    if len(message) > MAX_MESSAGE:
-        message = message[: MAX_MESSAGE - 1] + "…"
+    message = shortened(" ".join(str(error).split()), MAX_MESSAGE)
     colon = ": " if message else ""
     return f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
 

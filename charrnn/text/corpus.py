@@ -17,7 +17,7 @@ from charrnn.text.documents import Documents
 from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import CORPORA, SHUFFLED, Order, find_origin, standard_library
-from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
+from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
@@ -53,22 +53,8 @@ class Corpus:
     """What was left out or changed while reading, one sentence each."""
 
     @classmethod
-    def of(
-        cls,
-        text: SourceReader,
-        vocab: Vocab | None,
-        *,
-        min_count: int,
-        max_size: int = MAX_CHARACTERS,
-        is_exact: bool = False,
-    ) -> "Corpus":
-        """Encode a text that was read in `vocab`, or else in a vocabulary of its own (see `Vocab.from_text`).
-
-        Raises DataError if no character is kept, CharRNNError if the ids cannot be written.
-        """
-        if vocab is None and text.kind == "byte":
-            vocab = Vocab.of_bytes()
-        vocab = vocab or Vocab.from_counts(text.counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
+    def of(cls, text: SourceReader, vocab: Vocab) -> "Corpus":
+        """Encode a text that was read. Raises DataError as `Vocab.encode`, CharRNNError if ids cannot be written."""
         ids, unknown = text.encode(vocab)
         return cls(
             name=corpus_name([name for origin in text.origins for name in origin.names]),
@@ -178,11 +164,11 @@ def read_corpus(
         origins, alphabet=alphabet, encoding=encoding, documents=documents, stays_in_memory=not is_for_training
     ) as text:
         if not is_for_training:
-            return Corpus.of(text, vocab, min_count=1, max_size=MAX_VOCAB_SIZE)
+            return Corpus.of(text, vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
         _check_can_be_learned(text.counted, alphabet, text.name)
         if vocab is not None and extend_vocab:
             vocab = vocab.extended(text.counted, min_count=min_count)
-        return Corpus.of(text, vocab, min_count=min_count, is_exact=alphabet == "exact")
+        return Corpus.of(text, vocab or text.own_vocab(min_count=min_count, is_exact=alphabet == "exact"))
 
 
 def utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

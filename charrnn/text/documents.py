@@ -7,7 +7,6 @@ import csv
 import hashlib
 import io
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -29,8 +28,6 @@ END_BYTE = b"\0"
 """The END symbol in UTF-8."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Longest value of a CSV file, in characters; Python's own limit is 131,072."""
-_SPACES = b" \t\r\f\v"
-_WHITE = _SPACES + b"\n"
 _BLOCK_IDS = 1 << 20
 _BLOCK_BYTES = 1 << 20
 
@@ -125,7 +122,7 @@ def end_documents(blocks: Iterable[bytes], kind: str, *, label: str, column: str
     elif kind == "lines":
         yield from map(_end_lines, _complete_lines(checked))
     elif kind == "blank-lines":
-        yield from _paragraphs(_complete_lines(checked))
+        yield from _paragraphs(_lines(checked))
     else:
         yield from _whole(checked)
 
@@ -242,32 +239,20 @@ def _complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield (rest + b"\n").replace(b"\r\n", b"\n")
 
 
-_BLANK_LINES = re.compile(rb"^[ \t\r\f\v]+$", re.MULTILINE)
-_GAPS = re.compile(rb"\n\n+")
-
-
 def _end_lines(lines: bytes) -> bytes:
     """Turn whole lines into documents."""
-    lines = _BLANK_LINES.sub(b"", lines)
-    if b"\n\n" in lines:
-        lines = _GAPS.sub(b"\n", lines)
-    return lines.removeprefix(b"\n").replace(b"\n", END_BYTE)
+    return b"".join(line + END_BYTE for line in lines.split(b"\n") if line.strip())
 
 
-def _paragraphs(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Turn blocks of whole lines into documents that end at blank lines."""
-    is_open, num_newlines = False, 0  # whether a document is unfinished, and the newlines since its last line
-    for block in blocks:
-        lines = _BLANK_LINES.sub(b"", block)
-        body = lines.lstrip(b"\n")
-        num_newlines += len(lines) - len(body)
-        if not body:
-            continue
-        if is_open:
-            yield b"\n" if num_newlines == 1 else END_BYTE
-        text = body.rstrip(b"\n")
-        yield _GAPS.sub(END_BYTE, text)
-        is_open, num_newlines = True, len(body) - len(text)
+def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Turn lines into documents that end at blank lines."""
+    is_open = False
+    for line in lines:
+        if line.strip():
+            yield (b"\n" if is_open else b"") + line.removesuffix(b"\n")
+        elif is_open:
+            yield END_BYTE
+        is_open = bool(line.strip())
     if is_open:
         yield END_BYTE
 
@@ -277,13 +262,13 @@ def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
     is_open = False
     pending: list[bytes] = []  # white space that may be at the start of the first line, or at the end of the text
     for block in blocks:
-        body = block.lstrip(_WHITE)
+        body = block.lstrip()
         if not body:
             pending.append(block)
             continue
         pending.append(block[: len(block) - len(body)])
         before = b"".join(pending)
-        text = body.rstrip(_WHITE)
+        text = body.rstrip()
         # At the start, blank lines are left out, but not the indentation of the first line.
         yield before if is_open else before[before.rfind(b"\n") + 1 :]
         yield text

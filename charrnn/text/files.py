@@ -14,8 +14,6 @@ from typing import BinaryIO, Protocol
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
 from charrnn.process import memory_bytes
 
-BYTE_ORDER_MARK = codecs.BOM_UTF8
-"""The byte-order mark that some editors write at the start of UTF-8 files."""
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Encodings by byte-order mark. UTF-32 first, because its mark begins with that of UTF-16."""
 _MARKS_OF = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE), "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)}
@@ -177,8 +175,8 @@ def _normalized(blocks: Iterable[bytes], tally: Tally) -> Iterator[bytes]:
         data = rest + (block or b"")
         if is_first and data:
             is_first = False
-            tally.num_marks += data.startswith(BYTE_ORDER_MARK)
-            data = data.removeprefix(BYTE_ORDER_MARK)
+            tally.num_marks += data.startswith(codecs.BOM_UTF8)  # which some editors write
+            data = data.removeprefix(codecs.BOM_UTF8)
         rest = b"\r" if block is not None and data.endswith(b"\r") else b""  # its LF may begin the next block
         data = data.removesuffix(rest)
         if b"\r" in data:

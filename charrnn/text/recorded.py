@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from charrnn.config import Config
-from charrnn.errors import CharRNNError, DataError, NotHereError
+from charrnn.errors import CharRNNError, DataError, NotHereError, shortened
 from charrnn.text.corpus import Corpus
 from charrnn.text.documents import Documents, split_text
 from charrnn.text.source_reader import SourceReader
@@ -95,7 +95,8 @@ class RecordedCorpus:
                 with SourceReader(origins, alphabet=alphabet, encoding=encoding, documents=documents) as text:
                     if text.digest == self.digest:
                         is_exact = alphabet == "exact"
-                        return Corpus.of(text, vocab, min_count=self.config.min_count, is_exact=is_exact)
+                        vocab = vocab or text.own_vocab(min_count=self.config.min_count, is_exact=is_exact)
+                        return Corpus.of(text, vocab)
                     faults.append(DataError(self._changed(text, instead, reason)))
             except NotHereError as error:
                 faults.append(error)
@@ -123,24 +124,24 @@ class RecordedCorpus:
         if not self.config.corpus:
             label = text.labels[0]
             return f"{self.run} was trained on another version of the {label}: use that Python{instead}.{reason}"
-        listed = _short(", ".join(text.labels))
+        listed = shortened(", ".join(text.labels))
         message = f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
         # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in text.notes if note.startswith("skipped")]
-        return "\n".join((message, *(f"When it was read again: {_short('; '.join(notes))}." for _ in notes[:1])))
+        return "\n".join((message, *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1])))
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
         from charrnn.text.catalogue import find_entry
 
-        lines = [f"The text of {self.run}, {_short(source)}, is not here: put it back{instead}.{reason}"]
+        lines = [f"The text of {self.run}, {shortened(source)}, is not here: put it back{instead}.{reason}"]
         if self.model_file:
             lines = [
                 f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}",
-                f"It was trained on {_short(source)}.",
+                f"It was trained on {shortened(source)}.",
             ]
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
-            lines.append(f"It was found at {_short(location)}.")
+            lines.append(f"It was found at {shortened(location)}.")
         if (entry := find_entry(source)) is not None:
             lines.append(f"The catalogue has it, too: charrnn corpora fetch {entry.name}")
         return "\n".join(lines)
@@ -170,7 +171,3 @@ def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
     if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:
         state["corpus_locations"] = locations
     return state
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 200 else f"{name[:200]}…"

@@ -14,7 +14,7 @@ from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, check_memory, file_blocks, stream_blocks, title
 from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin
-from charrnn.text.vocab import CharacterCounts, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
 
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """The ids of a corpus of more bytes are mapped from a temporary file."""
@@ -85,6 +85,12 @@ class SourceReader:
             raise self._write_error(error) from error
         digest = self._builder.digest
         self.digest = digest if self._documents is None else self._documents.digest(digest)
+
+    def own_vocab(self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False) -> Vocab:
+        """Return the alphabet of this text (see `Vocab.from_text`). Raises DataError if no character is kept."""
+        if self.kind == "byte":
+            return Vocab.of_bytes()
+        return Vocab.from_counts(self.counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
 
     def encode(self, vocab: Vocab) -> EncodedBlock:
         """Encode the text in an alphabet; once. Returns `Corpus.ids` and `Corpus.unknown`.

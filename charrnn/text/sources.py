@@ -9,12 +9,13 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-from charrnn.errors import DataError, NotHereError
+from charrnn.errors import DataError, NotHereError, shortened
 from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
 from charrnn.text.files import unreadable
 
@@ -66,7 +67,6 @@ CORPORA_VARIABLE = "CHARRNN_CORPORA"
 RUN_FILES = frozenset({"config.yaml", "vocab.json"})
 """A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would change the text."""
 
-_MAX_LINE_LENGTH = 200
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
 
@@ -136,15 +136,12 @@ def origin_at(location: str, order: Order) -> Origin | None:
 
     Raises DataError if it exists but cannot be read.
     """
-    if not os.path.isabs(location):
-        return None
-    if _is_there(location):
-        return _path(Path(location), _label(location), order, needs_regular=True)
-    if glob.has_magic(location):
-        try:
-            return _pattern(_label(location), location, order)
-        except NotHereError:
-            return None
+    if os.path.isabs(location):
+        if _is_there(location):
+            return _path(Path(location), _label(location), order, needs_regular=True)
+        if glob.has_magic(location):
+            with suppress(NotHereError):
+                return _pattern(_label(location), location, order)
     return None
 
 
@@ -199,16 +196,16 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
         found = glob.glob(pattern, recursive=True)
     except ValueError:  # a NUL or a lone surrogate in the pattern: no file has such a name
         found = []
+    here = _absolute(Path())
     paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
     folders = {path.parent for path in paths}
     in_runs = {folder for folder in folders if any(map(_is_run, (folder, *folder.parents)))}
     # A pattern that matches only inside runs is meant to.
     paths = [path for path in paths if path.parent not in in_runs] or paths
     if not paths:
-        nothing = _fit(f"no file matches the pattern {label!r} in {_absolute(Path()) or 'a folder that was removed'}")
+        nothing = shortened(f"no file matches the pattern {label!r} in {here or 'a folder that was removed'}")
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
     # Escaped, because the name of the working folder is not a pattern.
-    here = _absolute(Path())
     location = pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
     # Relative to the folders that the pattern names, so that the order is the same from any working folder.
     num_named = _num_named_folders(pattern)
@@ -227,48 +224,28 @@ def _num_named_folders(pattern: str) -> int:
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:
-    names: list[str] = []
+    """Return all text files below a folder. A named pipe or a dangling link is none: it would block or fail.
+
+    Raises DataError if a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise unreadable(str(error.filename), error) from error
+
+    paths: list[Path] = []
     num_hidden = num_runs = 0
-    remaining = [""]
-    while remaining:
-        inside = remaining.pop()  # relative to `folder`: "" or with a slash at its end
-        subfolders, files = _entries(os.path.join(folder, inside))
-        if inside and RUN_FILES.issubset(files):
+    for inside, subfolders, files in os.walk(folder, onerror=refuse):
+        if inside != str(folder) and RUN_FILES.issubset(files):
             num_runs += 1
+            subfolders.clear()
             continue
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
-        remaining += [f"{inside}{name}/" for name, is_link in subfolders.items() if name[0] != "." and not is_link]
-        names += [inside + name for name, is_text in files.items() if name[0] != "." and is_text]
-    paths = [folder / name for name in names]
-    found = _several(label, (folder.resolve().name,), paths, names, order, _absolute(folder))
-    return replace(found, num_hidden=num_hidden, num_runs=num_runs)
-
-
-def _entries(folder: str) -> tuple[dict[str, bool], dict[str, bool]]:
-    """List the folders inside a folder, each with whether it is a link, and all else, with whether it is a file.
-
-    A named pipe or a dangling link is no file: it would block or fail. Raises DataError if the folder cannot be read.
-    """
-    subfolders: dict[str, bool] = {}
-    files: dict[str, bool] = {}
-    try:
-        # The type of an entry comes with the listing: no system call for each of 100,000 files.
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if _has_type(entry.is_dir):
-                    subfolders[entry.name] = entry.is_symlink()
-                else:
-                    files[entry.name] = _has_type(entry.is_file)
-    except OSError as error:
-        raise unreadable(str(error.filename), error) from error
-    return subfolders, files
-
-
-def _has_type(is_type: Callable[[], bool]) -> bool:
-    try:
-        return is_type()
-    except OSError:  # a link that leads into a locked folder, or to itself
-        return False
+        subfolders[:] = [name for name in subfolders if name[0] != "."]
+        found = (os.path.join(inside, name) for name in files if name[0] != ".")
+        paths += map(Path, filter(os.path.isfile, found))
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    origin = _several(label, (folder.resolve().name,), paths, names, order, _absolute(folder))
+    return replace(origin, num_hidden=num_hidden, num_runs=num_runs)
 
 
 def _several(
@@ -315,7 +292,7 @@ def _not_found(source: str, folders: list[Path]) -> str:
     lines = [f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with .txt)"]
     lines += [f"Did you mean {near!r}?" for near in difflib.get_close_matches(source, known, n=1)]
     lines += [f"The catalogue has {', '.join(titles)}; or give a file, a folder, a pattern or - (standard input)."]
-    return "\n".join(map(_fit, lines))
+    return "\n".join(map(shortened, lines))
 
 
 def _listing(folder: Path) -> list[str]:
@@ -323,10 +300,6 @@ def _listing(folder: Path) -> list[str]:
         return os.listdir(folder)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return []
-
-
-def _fit(line: str) -> str:
-    return line if len(line) <= _MAX_LINE_LENGTH else line[: _MAX_LINE_LENGTH - 1] + "…"
 
 
 def _stem(path: Path) -> str:

@@ -214,8 +214,7 @@ class Vocab:
 
     def _look_up(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.uint16]:
         # The limit is given with its type, because it may not be in that of the code points.
-        ids: NDArray[np.uint16] = self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))]
-        return ids
+        return np.asarray(self._id_of[np.minimum(code_points, np.uint32(len(self._id_of) - 1))])
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first appearance."""
