@@ -25,18 +25,16 @@ def t_quantile(freedom: float) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(100)
     log_constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
 
-    def is_too_small(t: float) -> bool:
-        # The density from 0 to t by Gauss-Legendre quadrature, which is exact to rounding for so smooth a function.
-        log_density = log_constant - (freedom + 1) / 2 * np.log1p(np.square(t * (1 + nodes) / 2) / freedom)
-        return t * float(weights @ np.exp(log_density)) < LEVEL
+    def density(t: Any) -> Any:
+        return np.exp(log_constant - (freedom + 1) / 2 * np.log1p(np.square(t) / freedom))
 
-    low, high = 0.0, 1.0
-    while is_too_small(high):
-        high *= 2
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if is_too_small(middle) else (low, middle)
-    return (low + high) / 2
+    t, step = 0.0, 1.0
+    while step > 1e-12 * t:
+        # Newton's method, which never passes the solution because the density falls. The density from 0 to t by
+        # Gauss-Legendre quadrature, which is exact to rounding for so smooth a function.
+        step = (LEVEL - t * float(weights @ density(t * (1 + nodes) / 2))) / (2 * float(density(t)))
+        t += step
+    return t
 
 
 Float64Array = NDArray[np.float64]

@@ -72,7 +72,7 @@ def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, u
     """A cell's value after some vectors (k, E) in one lane, all read at once."""
     ops = dict.fromkeys(range(3), TORCH)
     with torch.no_grad():
-        _, values, _, _ = network.trace(vectors[:, None], state, ops)
+        (_, values, _), _ = network.trace(vectors[:, None], state, ops)
     return float(values[-1, 0, layer, unit])
 
 
@@ -87,7 +87,7 @@ def test_effects_of_characters_are_those_of_naive_loops(cell: str, depth: str, e
     with torch.no_grad():
         _, state = network(before, network.initial_state(N))
         vectors = network.vectors(ids)
-        _, values, _, _ = network.trace(ids, state)
+        (_, values, _), _ = network.trace(ids, state)
     # A unit that is neither saturated nor, in an irnn, always 0.
     layer, unit = 1, int((values[-1, :, 1].abs().mean(0) - 0.5).abs().argmin())
     measured = erase(network, ids, vectors, mean, state, layer, unit)

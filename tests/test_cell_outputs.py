@@ -72,7 +72,7 @@ def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
     states = sample_states(make_network(cell), text, 50)
     network = states.network
     with torch.no_grad():
-        logits, values, outputs, _ = network.trace(states.ids, states.before)
+        (logits, values, outputs), _ = network.trace(states.ids, states.before)
         centred = network.output.weight[None] - (logits[0].softmax(-1) @ network.output.weight)[:, None]
         gates = (outputs / values)[0, :, -1] if cell == "lstm" else torch.ones(len(states), H, dtype=torch.float64)
         expected = (centred * gates[:, None]).mean(0) * values[0, :, -1].std(0, correction=0)

@@ -157,7 +157,7 @@ def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth
     ids, state = make_inputs(network)
     with torch.no_grad():
         logits, last = network(ids, state)
-        traced, cells, hidden, traced_last = network.trace(ids, state)
+        (traced, cells, hidden), traced_last = network.trace(ids, state)
         for cuts in ((0, 1, 4, 11, T), tuple(range(T + 1))):
             current, pieces = state, []
             for begin, end in pairwise(cuts):
@@ -306,9 +306,9 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: flo
     for layer in network.recurrent_layers():
         layer.bias("ih")[-1] += math.log(smallest_gate)
     ids, state = make_inputs(network)
-    exact = network.trace(ids, state)[1]
+    exact = network.trace(ids, state)[0][1]
     # A relative error of 6e-8 of the output, divided by the gate, over 13 steps.
-    torch.testing.assert_close(network.float().trace(ids, state.float())[1].double(), exact, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.float().trace(ids, state.float())[0][1].double(), exact, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)

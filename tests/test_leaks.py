@@ -71,7 +71,7 @@ def test_a_window_equals_single_steps_with_resets(model: dict[str, object], monk
     # Float64: the same sums in another order.
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
     torch.testing.assert_close(last, expected_last, rtol=0, atol=1e-9)
-    traced, cells, hidden, traced_last = network.trace(ids, state)
+    (traced, cells, hidden), traced_last = network.trace(ids, state)
     torch.testing.assert_close(traced, expected, rtol=0, atol=1e-9)
     torch.testing.assert_close(traced_last, expected_last, rtol=0, atol=1e-9)
     assert cells.shape == hidden.shape == (*ids.shape, len(network.recurrent_layers()), 6)

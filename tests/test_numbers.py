@@ -58,7 +58,7 @@ def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str,
     network = model.network.double()
     ids = torch.from_numpy(VOCAB.encode(TEXT).astype(np.int64))[:, None]
     with torch.no_grad():
-        logits, _, hidden, state = network.trace(ids, network.initial_state(1))
+        (logits, _, hidden), state = network.trace(ids, network.initial_state(1))
     losses = cross_entropy(logits[:-1, 0], ids[1:, 0], reduction="none")
     assert [step.character for step in numbers.steps] == list(TEXT)
     assert [step.target for step in numbers.steps] == [*TEXT[1:], None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from charrnn.cells.records import Ablation, AblationEffect, Skipped
 from charrnn.cells.statistics import draw_blocks
 from charrnn.cells.trace import score_next, torch_ops
 from charrnn.detectors.detector import Detector, why_not_scored
-from charrnn.intervals import percentiles
+from charrnn.intervals import Float64Array, percentiles
 from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cells import Ops
@@ -25,7 +26,6 @@ from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
-Float64Array = NDArray[np.float64]
 WAYS = ("mean", "zero")
 """Values a cell can be clamped at: the mean of its values over the text, or zero."""
 
@@ -175,11 +175,8 @@ def score_parts(
     logprobs = np.empty((num_parts, num_chars))
     sums = np.zeros((2, num_parts, len(network.recurrent_layers()), network.hidden_size))
 
-    def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        logits, cells, _, state = network.trace(inputs, state, dict(ops))
-        return (logits, cells), state
-
-    for positions, (logits, cells) in read_parts(step, network.initial_state, ids, begins, num_chars):
+    step = partial(network.trace, ops=ops)
+    for positions, (logits, cells, _) in read_parts(step, network.initial_state, ids, begins, num_chars):
         indices = positions - first_of_row
         is_part, has_next = indices < num_chars, indices < num_chars - 1
         values = cells.float().cpu().numpy().astype(np.float64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
@@ -25,52 +25,39 @@ Result = TypeVar("Result")
 """The type of a measurement."""
 Reader = Callable[[JSON, Mapping[str, int]], Any]
 """Reads a value, with the sizes of the model and the text by name. Raises _UnexpectedError."""
+Range = Callable[[float, Mapping[str, int]], bool]
+"""Says whether a number is in a range, which may depend on these sizes."""
 ROUNDING = 1e-6
 """Tolerance for rounding errors at the ends of a range."""
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
-    """The range of a number, both ends included."""
-
-    low: float
-    high: float
-
-    def contains(self, number: float, sizes: Mapping[str, int]) -> bool:
-        """Return whether a number is in the range, up to rounding errors."""
-        return self.low - ROUNDING <= number <= self.high + ROUNDING
+def _between(low: float, high: float) -> Range:
+    """Return the range of a number, both ends included, up to rounding errors."""
+    return lambda number, sizes: low - ROUNDING <= number <= high + ROUNDING
 
 
-@dataclass(frozen=True, slots=True)
-class Below:
-    """The range of an index: from 0 to less than a size, or up to it for the end of a part."""
-
-    size: str
-    """`layers`, `units` or `chars`."""
-    is_end: bool = False
-
-    def contains(self, number: float, sizes: Mapping[str, int]) -> bool:
-        """Return whether a number is such an index."""
-        return 0 <= number < sizes.get(self.size, math.inf) + self.is_end
+def _below(size: str, *, is_end: bool = False) -> Range:
+    """Return the range of an index: from 0 to less than `layers`, `units` or `chars`, or up to it for an end."""
+    return lambda number, sizes: 0 <= number < sizes.get(size, math.inf) + is_end
 
 
-Layer = Annotated[int, Below("layers")]
+Layer = Annotated[int, _below("layers")]
 """The index of a layer."""
-Unit = Annotated[int, Below("units")]
+Unit = Annotated[int, _below("units")]
 """The index of a unit in its layer."""
-Place = Annotated[int, Below("chars")]
+Place = Annotated[int, _below("chars")]
 """The index of a character of the text."""
-End = Annotated[int, Below("chars", is_end=True)]
+End = Annotated[int, _below("chars", is_end=True)]
 """The end of a part of the text."""
-Share = Annotated[float, Between(0, 1)]
+Share = Annotated[float, _between(0, 1)]
 """A share, an AUC, a p-value, …"""
-Association = Annotated[float, Between(-1, 1)]
+Association = Annotated[float, _between(-1, 1)]
 """A value of a cell, a correlation, …"""
 
 
 MEASURING = (
     *("architectures.py", "config.py", "intervals.py", "cells/*.py", "detectors/*.py", "lab/**/*.py", "model/*.py"),
-    *("text/encoded.py", "text/vocab.py"),
+    *("text/batches.py", "text/encoded.py", "text/vocab.py"),
 )
 """Patterns of the source files whose code decides what is measured."""
 
@@ -166,10 +153,10 @@ def _reader(kind: Any) -> Reader:
     return read_plain
 
 
-def _in_range(read: Reader, allowed: Between | Below) -> Reader:
+def _in_range(read: Reader, contains: Range) -> Reader:
     def read_number(value: JSON, sizes: Mapping[str, int]) -> Any:
         number = read(value, sizes)
-        if not allowed.contains(number, sizes):
+        if not contains(number, sizes):
             raise _UnexpectedError
         return number
 

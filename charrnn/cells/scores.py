@@ -15,17 +15,15 @@ from numpy.typing import NDArray
 
 from charrnn.cells import statistics
 from charrnn.cells.records import CellFindings, CellScore, Skipped
-from charrnn.cells.trace import Trace
+from charrnn.cells.trace import Float32Array, Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError, check_length
-from charrnn.intervals import percentiles
+from charrnn.intervals import Float64Array, percentiles
 from charrnn.progress import task
 
-Float64Array = NDArray[np.float64]
 MIN_TEXT = 200
 """Characters that a text needs for its halves to be scored."""
-Float32Array = NDArray[np.float32]
 Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs once, in any order.
 The first windows must be a fair sample of the text, as those from lanes are."""
@@ -131,12 +129,6 @@ def is_bounded(values: Float32Array, size: int) -> bool:
     return len(values) == size and bool((np.abs(values) <= 1).all())
 
 
-def num_read(num_chars: int, *, has_baseline: bool) -> int:
-    """Return how many characters are read to score the cells: the text itself, and those of the untrained baseline."""
-    half = num_chars // 2
-    return num_chars + (min(half, BASELINE_CHARS) + min(num_chars - half, BASELINE_CHARS) if has_baseline else 0)
-
-
 def score_cells(
     text: str, read: Read, num_units: int, detectors: list[Detector], read_untrained: Read | None = None
 ) -> CellFindings:
@@ -193,8 +185,11 @@ def measure(
     if not targets:
         return []
     half, num_chars = targets[0].half, len(targets[0].labels)
+    num_read = num_chars
+    if read_untrained is not None:
+        num_read += min(half, BASELINE_CHARS) + min(num_chars - half, BASELINE_CHARS)
     with (
-        task("reading, to score the cells", num_read(num_chars, has_baseline=read_untrained is not None)) as on_chars,
+        task("reading, to score the cells", num_read) as on_chars,
         task("scoring", len(targets), unit="detectors") as on_target,
     ):
 

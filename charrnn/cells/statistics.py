@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from charrnn.cells.records import CellScore
 from charrnn.detectors.detector import Labels
-from charrnn.intervals import draw_counts, percentiles
+from charrnn.intervals import Float64Array, draw_counts, percentiles
 from charrnn.progress import warn
 
 if TYPE_CHECKING:
     from charrnn.code_cache import KeptFunction
 
-Float64Array = NDArray[np.float64]
 NUM_RESAMPLES = 200
 """Resamples of the bootstrap."""
 BLOCK_LENGTH = 500

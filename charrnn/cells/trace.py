@@ -6,12 +6,9 @@ Shapes: N characters, L layers, H units per layer, C = L * H cells, T and B as i
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import tempfile
-import weakref
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -28,6 +25,7 @@ from charrnn.model.cells import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.progress import task
+from charrnn.text.batches import release_pages
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
@@ -92,14 +90,11 @@ def trace_text(network: CharRNN, text: EncodedText, *, num_guesses: int = 0, kee
     guess_ids, guess_probs = (np.zeros((num_chars, num_guesses), dtype) for dtype in (np.int64, np.float32))
     hidden = np.empty_like(cells) if keeps_hidden else None
 
-    def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        logits, window_cells, window_hidden, state = network.trace(inputs, state)
-        return (logits, window_cells, window_hidden), state
-
     # From the last character of the context on, if there is one: its logits predict the first character of the text.
     begin = max(0, first - 1)
     with torch.inference_mode(), task("reading", num_chars) as advance:
-        for positions, (logits, window_cells, window_hidden) in read_in_lanes(step, network.initial_state, ids, begin):
+        traced = read_in_lanes(network.trace, network.initial_state, ids, begin)
+        for positions, (logits, window_cells, window_hidden) in traced:
             is_text = (positions >= first) & (positions < len(ids))
             here = positions[is_text] - first
             cells[here] = window_cells.float().cpu().numpy()[is_text]
@@ -109,8 +104,8 @@ def trace_text(network: CharRNN, text: EncodedText, *, num_guesses: int = 0, kee
                 most_likely = logits.float().softmax(-1).topk(num_guesses, dim=-1)
                 guess_ids[here] = most_likely.indices.cpu().numpy()[is_text]
                 guess_probs[here] = most_likely.values.cpu().numpy()[is_text]
-            following, scores = score_following(logits, ids, positions)
-            logprobs[following - first] = scores
+            has_next = positions < len(ids) - 1
+            logprobs[positions[has_next] + 1 - first] = score_next(logits, ids, positions)[has_next]
             advance(int(is_text.sum()))
     guesses = (guess_ids, guess_probs) if num_guesses else (None, None)
     return Trace(text.text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)
@@ -123,23 +118,13 @@ def torch_ops() -> Ops[Tensor]:
     return TORCH
 
 
-def score_following(
-    logits: Tensor, ids: IdArray, positions: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], Float32Array]:
-    """Return the positions (M,) in ids (N,) of the characters that follow those at positions (T, B), where there is
-    one, and their log-probabilities (M,) in nats under logits (T, B, V)."""
-    has_next = positions < len(ids) - 1
-    return positions[has_next] + 1, score_next(logits, ids, positions)[has_next]
-
-
 def score_next(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> Float32Array:
     """Return the log-probabilities (T, B) in nats of the characters after those at positions (T, B) in ids (N,).
 
     logits (T, B, V). After the last character, it is the probability of that character itself.
     """
     targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
-    scores: Float32Array = logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
-    return scores
+    return np.asarray(logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy())
 
 
 def stream_cells(network: CharRNN, text: EncodedText) -> Generator[tuple[NDArray[np.int64], Float32Array], None, None]:
@@ -149,13 +134,8 @@ def stream_cells(network: CharRNN, text: EncodedText) -> Generator[tuple[NDArray
     Raises CheckpointError for values that are not finite.
     """
     ids, first = text.ids, text.first
-
-    def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        _, cells, _, state = network.trace(inputs, state)
-        return cells, state
-
     with torch.inference_mode():
-        for positions, cells in read_in_lanes(step, network.initial_state, ids, first):
+        for positions, (_, cells, _) in read_in_lanes(network.trace, network.initial_state, ids, first):
             is_text = positions < len(ids)
             check_finite(cells, "cell values")
             columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
@@ -181,27 +161,20 @@ class Activations:
         """(L,): from how many characters back each layer continues, so that its gate keeps the memory of that one."""
         self.keeping_gate = layers[0].cell.keeping_gate
         """Letter of the gate that the memory before is multiplied with."""
-        self._map: mmap.mmap | None
-        self._file, self._map = _map_temporary(2 * self.num_cells * len(text))
-        # For a study that is dropped: a file that only the interpreter closes is reported as a leak.
-        weakref.finalize(self, self._file.close)
-        try:
-            counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
-            self._read(network, counter)
-            self.gates = counter.uses() if counter is not None else ()
-            """How often the gates of each layer are saturated over the text, layer by layer; () without any."""
-            self.kept = counter.kept() if counter is not None else None
-            """(C,), (C,): the mean of that gate over the text, and of its logarithm; None without such a gate."""
-        except BaseException:  # an interrupt, too; raised again
-            self.close()
-            raise
+        self._values: NDArray[np.float16] | None = _map_temporary(self.num_cells, len(text))
+        counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
+        self._read(network, counter)
+        self.gates = counter.uses() if counter is not None else ()
+        """How often the gates of each layer are saturated over the text, layer by layer; () without any."""
+        self.kept = counter.kept() if counter is not None else None
+        """(C,), (C,): the mean of that gate over the text, and of its logarithm; None without such a gate."""
 
     @property
     def values(self) -> NDArray[np.float16]:
         """(C, N): the cell values, as in `Trace.cells`; cell column c is (layer, unit) = divmod(c, H)."""
-        if self._map is None:
+        if self._values is None:
             raise ValueError("these activations are closed")
-        return np.frombuffer(self._map, np.float16).reshape(self.num_cells, len(self.text))
+        return self._values
 
     @property
     def num_cells(self) -> int:
@@ -215,25 +188,17 @@ class Activations:
 
     def of(self, layer: int, unit: int) -> NDArray[np.float32]:
         """Return the values (N,) of a cell."""
-        values: NDArray[np.float32] = self.values[layer * self.num_units + unit].astype(np.float32)
-        return values
+        return np.asarray(self.values[layer * self.num_units + unit], np.float32)
 
     def close(self) -> None:
         """Remove the file; a second call does nothing. An array from `values` keeps it until it is freed itself."""
-        self._map = None
-        self._file.close()
+        self._values = None
 
     def _read(self, network: CharRNN, counter: GateCounter | None) -> None:
         ids, first, values = self.text.ids, self.text.first, self.values
-
-        def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-            if counter is not None:
-                return counter.read(inputs, state)
-            _, cells, _, state = network.trace(inputs, state)
-            return cells, state
-
+        read = network.trace if counter is None else counter.read
         with torch.inference_mode(), task("reading", len(self.text)) as advance:
-            for positions, cells in read_in_lanes(step, network.initial_state, ids, first):
+            for positions, (_, cells, _) in read_in_lanes(read, network.initial_state, ids, first):
                 is_text = positions < len(ids)
                 if counter is not None:
                     counter.add(torch.from_numpy(is_text))
@@ -244,25 +209,18 @@ class Activations:
                     begin = int(positions[0, lane]) - first
                     if num_chars:
                         values[:, begin : begin + num_chars] = columns[lane, :, :num_chars]
-                self._release_pages()
+                release_pages(values)
                 advance(int(is_text.sum()))
 
-    def _release_pages(self) -> None:
-        """Take the file out of this process's memory; it stays in the system's file cache as long as there is room."""
-        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
 
-
-def _map_temporary(num_bytes: int) -> tuple[IO[bytes], mmap.mmap]:
-    """Map a new temporary file of zeros. Raises CharRNNError if it cannot be written."""
+def _map_temporary(num_cells: int, num_chars: int) -> NDArray[np.float16]:
+    """Map a new temporary file of zeros (C, N). Raises CharRNNError if it cannot be written."""
+    num_bytes = 2 * num_cells * num_chars
     try:
-        with ExitStack() as stack:
-            file = stack.enter_context(tempfile.TemporaryFile(prefix="charrnn-"))
+        with tempfile.TemporaryFile(prefix="charrnn-") as file:  # It exists as long as it is mapped.
             # All space is taken now: writing to a mapped page without space on the disk would end the process.
             _reserve(file, num_bytes)
-            mapped = mmap.mmap(file.fileno(), num_bytes)
-            stack.pop_all()  # `Activations.close` closes it.
-            return file, mapped
+            return np.asarray(np.memmap(file, np.float16, "r+", shape=(num_cells, num_chars)))
     except OSError as error:
         raise CharRNNError(
             f"The values of all cells need {counted(num_bytes, 'byte')} in the folder for temporary files: "

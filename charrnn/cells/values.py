@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from charrnn.cells import records
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
-from charrnn.cells.trace import Activations
+from charrnn.cells.trace import Activations, Float32Array
 from charrnn.detectors.detector import Labels
 from charrnn.progress import task
 
@@ -33,8 +33,6 @@ CORRELATED_CHARS = 4_096
 """Characters whose products are added at a time."""
 LARGEST_SNAP = 12
 """Characters by which a passage is shortened at each end so that it begins and ends between words."""
-Float32Array = NDArray[np.float32]
-Float64Array = NDArray[np.float64]
 SMALLEST_VARIANCE = 1e-9
 """Below this variance a cell counts as constant: its values differ by rounding errors only."""
 _SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]}]*(?=\s)|\n[ \t]*\n|\0|[;{}][ \t]*(?=\n)")
@@ -222,8 +220,7 @@ def extreme_passages(
 def _sortable(values: NDArray[np.float16]) -> NDArray[np.uint16]:
     """Map values to integers in the same order: sorting those is many times as fast."""
     bits = (values + np.float16(0)).view(np.uint16)  # -0 becomes 0
-    keys: NDArray[np.uint16] = np.where(bits & 0x8000, ~bits, bits | 0x8000)
-    return keys
+    return np.asarray(np.where(bits & 0x8000, ~bits, bits | 0x8000), np.uint16)
 
 
 def _first_free(candidates: NDArray[np.int64], is_free: NDArray[np.bool_]) -> int | None:
@@ -353,8 +350,7 @@ def _contrasts(labels: Labels, starts: NDArray[np.int64], ends: NDArray[np.int64
     # changes[i]: how many of the first i + 1 labels differ from the one before.
     changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
     num_changes = changes[ends - 1] - changes[starts]
-    contrasts: NDArray[np.float64] = np.maximum(0.0, variances) * np.minimum(NUM_CHANGES, num_changes)
-    return contrasts
+    return np.asarray(np.maximum(0.0, variances) * np.minimum(NUM_CHANGES, num_changes))
 
 
 def most_changes(labels: Labels, first: int, length: int) -> int:

@@ -366,7 +366,7 @@ def _step(network: CharRNN, ids: Tensor, vectors: Tensor, state: Tensor) -> tupl
         state = torch.where((ids == network.end_id)[:, None], network.initial_state(len(ids)).detach(), state)
     # The equations step by step: faster implementations compute the values of an LSTM without gradients.
     ops = dict.fromkeys(range(len(network.layers)), torch_ops())
-    _, values, _, state = network.trace(vectors[None], state, ops)
+    (_, values, _), state = network.trace(vectors[None], state, ops)
     return values[0], state
 
 

@@ -254,7 +254,7 @@ def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> _Re
     chars, state = torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1)
     if len(chars) > 1:
         _, state = network(chars[:-1], state)
-    logits, values, _, state = network.trace(chars[-1:], state, ops)
+    (logits, values, _), state = network.trace(chars[-1:], state, ops)
     return _Reading(logits[0, 0], values[0, 0], state)
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
 from charrnn.cells.records import CellScore
-from charrnn.cells.scores import CELLS_AT_ONCE, Float32Array, Measured, Target, choose_targets, is_bounded
+from charrnn.cells.scores import CELLS_AT_ONCE, Measured, Target, choose_targets, is_bounded
 from charrnn.cells.statistics import auc, average_ranks, score_from_association, spearman
+from charrnn.cells.trace import Float32Array
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.progress import task

@@ -69,7 +69,7 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     before = network.initial_state(len(positions))
     if warm_up:
         _, before = network(ids[:-1], before)
-    logits, values, outputs, _ = network.trace(ids[-1:], before)
+    (logits, values, outputs), _ = network.trace(ids[-1:], before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
     return SampledStates(network, ids[-1:], before, values[0], outputs[0])

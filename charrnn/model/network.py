@@ -21,6 +21,8 @@ from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.trigrams import NUM_BEFORE, row_of
 from charrnn.model.walk import Architecture
 
+Traced = tuple[Tensor, Tensor, Tensor]
+"""Logits (T, B, V), and the cell values and the outputs of all layers (T, B, L, H)."""
 LayerOps = Mapping[int, Ops[Tensor]]
 """Layer index to the functions its equations use instead of `layer.TORCH`."""
 HIGHWAY_BIAS = -1.0
@@ -193,13 +195,13 @@ class CharRNN(nn.Module):
         rows = row_of(read[:-2], read[1:-1], read[2:], self.trigrams.num_embeddings)
         return rows, torch.cat((read[-NUM_BEFORE:].T.to(before.dtype), before[:, NUM_BEFORE:]), dim=1)
 
-    def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state.
+    def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Traced, Tensor]:
+        """Compute what `forward` does, and the cell values and outputs of all layers (T, B, L, H).
 
         Instead of ids, vectors (T, B, E) can be given, which need not be any character's; none of them is an END.
         """
         (top, cells, hidden, *rows), state = self._read(ids, state, None, ops or {}, want_cells=True)
-        return self._logits(top, *rows), cells, hidden, state
+        return (self._logits(top, *rows), cells, hidden), state
 
     def layer_inputs(self, ids: Tensor, outputs: Tensor) -> list[Tensor]:
         """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs (T, B, L, H)."""

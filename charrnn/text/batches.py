@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,9 @@ from charrnn.errors import DataError
 from charrnn.text.vocab import IdArray
 
 
-def release_pages(ids: IdArray) -> None:
-    """Take ids that are mapped from a file out of this process's memory; they stay in the system's file cache."""
-    base: object = ids
+def release_pages(mapped: NDArray[Any]) -> None:
+    """Take an array that is mapped from a file out of this process's memory; it stays in the system's file cache."""
+    base: object = mapped
     while isinstance(base, np.ndarray):
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
