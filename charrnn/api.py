@@ -1,10 +1,9 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from charrnn.config import Config, resolved
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
-from charrnn.extensions import ModelMethod, find_function
+from charrnn.extensions import Extensible, ModelMethod
 from charrnn.findings_cache import FindingsCache
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.model.shapes import check_shapes, num_parameters
@@ -46,12 +45,13 @@ FEW_UNKNOWN = 0.001
 
 
 @dataclass(eq=False, repr=False)
-class Model(Generating, Displayable):
+class Model(Generating, Displayable, Extensible):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Its `generator` generates text, with options in a dataclass.
     """
 
+    METHODS = ModelMethod
     config: Config
     vocab: Vocab
     tensors: dict[str, NDArray[Any]]
@@ -84,13 +84,6 @@ class Model(Generating, Displayable):
         loss = "" if found.val_nats is None else f", {found.val_nats:.4f} nats per character"
         size = f"{found.architecture}, {found.num_parameters:,} weights, {found.symbols}"
         return f"<Model {found.name}: {size}, step {found.step:,}{loss}>"
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return a method that a room or another package adds: see `charrnn.extensions.ModelMethod`."""
-        function = None if name.startswith("_") else find_function(ModelMethod, name)
-        if function is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
-        return MethodType(function, self)
 
     def origin(self) -> dict[str, Any]:
         """Return the text that the model was adapted to, for JSON; nothing for another model."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import FrameType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from charrnn.errors import Message, UsageError
 
@@ -180,19 +180,33 @@ class NotebookDrawing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelMethod:
+class AddedFunction:
+    """A function that a room or another package adds under a name. The subclasses say to what."""
+
+    name: str
+    function: Callable[..., Any]
+
+
+class ModelMethod(AddedFunction):
     """A method of `charrnn.Model`: a function that takes the model as its first argument."""
 
-    name: str
-    function: Callable[..., Any]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageFunction:
+class PackageFunction(AddedFunction):
     """A name of the package `charrnn`, such as `charrnn.sweep`: a function or a class."""
 
-    name: str
-    function: Callable[..., Any]
+
+class Extensible:
+    """Base class of objects to which rooms and other packages add methods."""
+
+    METHODS: ClassVar[type[AddedFunction]]
+    """Class of the declared objects that are methods: the first argument of each function is the object."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return an added method."""
+        function = None if name.startswith("_") else find_function(self.METHODS, name)
+        if function is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return MethodType(function, self)
 
 
 def offers(kind: type[Kind], *functions: Callable[..., Any]) -> tuple[Kind, ...]:
@@ -267,6 +281,6 @@ def offered_by_rooms(kind: type[Kind]) -> tuple[Kind, ...]:
     return tuple(one for one in declared if isinstance(one, kind))
 
 
-def find_function(kind: type[ModelMethod] | type[PackageFunction], name: str) -> Callable[..., Any] | None:
+def find_function(kind: type[AddedFunction], name: str) -> Callable[..., Any] | None:
     """Return the function that is declared under a name, None if there is none."""
     return next((declared.function for declared in offered(kind) if declared.name == name), None)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from types import MethodType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -35,7 +34,7 @@ from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.display import RecordTuple
 from charrnn.errors import DataError, check_length
-from charrnn.extensions import offered
+from charrnn.extensions import AddedFunction, Extensible, offered
 from charrnn.files import JSON
 from charrnn.findings_cache import FindingsCache
 from charrnn.model.annotations import CharRNN
@@ -80,21 +79,18 @@ class CellSection:
     """Returns the lines of the result in a summary of the page by name."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnalysisMethod:
+class AnalysisMethod(AddedFunction):
     """A method of `CellAnalysis` that a room or another package adds; the analysis is the function's first argument."""
-
-    name: str
-    function: Callable[..., Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellAnalysis:
+class CellAnalysis(Extensible):
     """A text of N characters and a model that reads it.
 
     Networks are built when something has to be read. Every measurement is looked up in `cache` and added to it.
     """
 
+    METHODS = AnalysisMethod
     text: EncodedText
     num_layers: int
     num_units: int
@@ -103,13 +99,6 @@ class CellAnalysis:
     cache: FindingsCache
     _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """Results of `shared` by name."""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return a method that a room or another package adds: see `AnalysisMethod`."""
-        for method in () if name.startswith("_") else offered(AnalysisMethod):
-            if method.name == name:
-                return MethodType(method.function, self)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
     def half(self) -> int:
@@ -353,26 +342,24 @@ class CellAnalysis:
 
     def _ablate(self, scores: Sequence[records.CellScore], targets: Sequence[Target]) -> list[records.CellScore]:
         """Add the contribution of each score's cell, on the segment of the scoring half with the most label changes."""
-        lengths = [min(CHARS_ABLATED, len(self.text) - target.half) for target in targets]
+        length = min(CHARS_ABLATED, len(self.text) - self.half)
         keys = [
             self.target_key(target) | {"layer": score.layer, "unit": score.unit, "length": length}
-            for score, target, length in zip(scores, targets, lengths, strict=True)
+            for score, target in zip(scores, targets, strict=True)
         ]
 
         def ablate(missing: list[int]) -> list[tuple[float | None, float | None]]:
-            found: dict[int, tuple[float | None, float | None]] = {}
-            for length in {lengths[place] for place in missing}:
-                places = [place for place in missing if lengths[place] == length]
-                begins = [most_changes(targets[place].labels, targets[place].half, length) for place in places]
-                cells = [(scores[place].layer, scores[place].unit) for place in places]
-                firsts = [self.text.first + begin for begin in begins]
-                ablated = ablate_cells(self.network(), self.text.ids, firsts, length, cells)
-                for place, begin, (_, changes) in zip(places, begins, ablated, strict=True):
-                    part = slice(begin, begin + length)
-                    text = self.text.part(part.start, part.stop)
-                    effects, _ = effects_of(changes, text, [labelled(targets[place], part)])
-                    found[place] = (effects[0].change_inside, effects[0].change_outside) if effects else (None, None)
-            return [found[place] for place in missing]
+            begins = [most_changes(targets[place].labels, self.half, length) for place in missing]
+            firsts = [self.text.first + begin for begin in begins]
+            cells = [(scores[place].layer, scores[place].unit) for place in missing]
+            ablated = ablate_cells(self.network(), self.text.ids, firsts, length, cells)
+            found: list[tuple[float | None, float | None]] = []
+            for place, begin, (_, changes) in zip(missing, begins, ablated, strict=True):
+                part = slice(begin, begin + length)
+                text = self.text.part(part.start, part.stop)
+                effects, _ = effects_of(changes, text, [labelled(targets[place], part)])
+                found.append((effects[0].change_inside, effects[0].change_outside) if effects else (None, None))
+            return found
 
         found = self.kept_each(
             "ablation",
