@@ -18,6 +18,7 @@ from charrnn.model.device import on_threads
 from charrnn.text.batches import BatchRows
 from charrnn.training.measuring import measure_step
 from charrnn.training.plan import MEASURE_SECONDS
+from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 
 SECONDS = 5.0
@@ -38,8 +39,8 @@ def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> N
     """Add the chosen threads, and the rates with them and with all threads."""
     num_layers, hidden_size, num_lanes, length = shape
     trainer = our_step("lstm", num_layers, hidden_size, num_lanes, length, "auto")
-    batches, device = BatchRows(IDS, num_lanes), torch.device("cpu")
-    _, chosen = measure_step(trainer.config, batches, VOCAB_SIZE, device, MEASURE_SECONDS)
+    batches, computing = BatchRows(IDS, num_lanes), Computing(torch.device("cpu"))
+    _, chosen = measure_step(trainer.config, batches, VOCAB_SIZE, computing, MEASURE_SECONDS)
     chars, most = num_lanes * length, torch.get_num_threads()
     rates = {count: rate(trainer, count, chars) for count in {chosen, most}}
     report.add(

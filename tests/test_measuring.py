@@ -15,6 +15,7 @@ from charrnn.config import Config
 from charrnn.text.batches import BatchRows
 from charrnn.training import measuring
 from charrnn.training.measuring import choose_precision, choose_threads, measure_step
+from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 
 V, B = 9, 6
@@ -65,7 +66,7 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> Non
     config = make_config(dropout=dropout, steps=None, minutes=1.0)
     state_of_torch = torch.get_rng_state()
     begin = time.perf_counter()
-    seconds, threads = measure_step(config, trainer.batches, V, CPU, 0.05)
+    seconds, threads = measure_step(config, trainer.batches, V, Computing(CPU), 0.05)
     assert 0 < seconds <= (time.perf_counter() - begin) / 3
     assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert [trainer.take_step() for _ in range(2)] == [twin.take_step() for _ in range(2)]
@@ -77,7 +78,8 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
     """Six of ten steps are delayed by other processes, and one is faster than it will be again."""
     durations = itertools.cycle([0.0002, *[0.001] * 3, *[0.005] * 6])
     stepped = clock(lambda trainer: next(durations))
-    seconds, _ = measure_step(make_config(steps=None, minutes=1.0, threads=1), make_batches(), V, CPU, 0.5)
+    config = make_config(steps=None, minutes=1.0, threads=1)
+    seconds, _ = measure_step(config, make_batches(), V, Computing(CPU), 0.5)
     assert seconds == pytest.approx(0.001), "neither the median nor the fastest"
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
@@ -92,7 +94,7 @@ def test_minutes_take_the_fastest_threads(monkeypatch: pytest.MonkeyPatch, four_
         monkeypatch.setattr(measuring, "num_recurrent_weights", lambda config, weights=weights: weights)
         clock(lambda trainer, milliseconds=milliseconds: milliseconds[torch.get_num_threads()] / 1000)
         config = make_config(threads=asked, steps=None, minutes=1.0)
-        seconds, threads = measure_step(config, make_batches(), V, CPU, 0.5)
+        seconds, threads = measure_step(config, make_batches(), V, Computing(CPU), 0.5)
         assert threads == expected and seconds == pytest.approx(milliseconds[expected] / 1000)
         assert torch.get_num_threads() == 4
 

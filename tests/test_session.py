@@ -10,6 +10,7 @@ import torch
 import charrnn
 from charrnn.runs.writer import RunWriter, lock_folder
 from charrnn.training.plan import plan_run, read_text
+from charrnn.training.process_group import Computing
 from charrnn.training.session import SessionState, TrainingSession
 from charrnn.training.trainer import Trainer
 
@@ -30,7 +31,7 @@ class Session:
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config, None, None)
-        self.config, self.batches = plan_run(config, self.text, CPU, 0.0)
+        self.config, self.batches = plan_run(config, self.text, Computing(CPU))
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 

@@ -25,7 +25,7 @@ from charrnn.text.recorded import recorded_corpus
 from charrnn.training import plan
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.measuring import choose_precision
-from charrnn.training.process_group import ProcessGroup, connected
+from charrnn.training.process_group import Computing, ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
@@ -69,7 +69,7 @@ def train(
         config, initial, device = _model_to_train(group, config, out, checkpoints)
         text = group.in_turn(lambda: plan.read_new_text(config, initial, stdin))
         group.check_same_text(text.corpus.digest)
-        planned, batches = plan.plan_run(config, text, device, start, group)
+        planned, batches = plan.plan_run(config, text, Computing(device, group, start))
 
         def create() -> RunWriter:
             return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
@@ -168,7 +168,8 @@ def resume(
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
         text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin))
-        planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
+        computing = Computing(device, group, start)
+        planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded.step, computing)
         trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
@@ -239,26 +240,19 @@ def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: Binary
 
 
 def _plan_further(
-    name: str,
-    config: Config,
-    changes: Mapping[str, Any],
-    text: plan.Text,
-    taken: int,
-    device: torch.device,
-    start: float,
-    group: ProcessGroup,
+    name: str, config: Config, changes: Mapping[str, Any], text: plan.Text, taken: int, computing: Computing
 ) -> tuple[Config, BatchRows]:
     """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the batch rows.
 
-    A budget in minutes or epochs counts from here, `start`. Raises UsageError for fewer steps than were taken.
+    A budget in minutes or epochs counts from here. Raises UsageError for fewer steps than were taken.
     """
     batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is chosen again.
-    with group.together():
-        group.rows(batches.batch_size)
+    with computing.group.together():
+        computing.group.rows(batches.batch_size)
         if changes.get("precision") == "auto":
-            config = replace(config, precision=choose_precision(config, device))
-    planned = plan.plan_steps(group.share_config(config), text, batches, device, start, group)
+            config = replace(config, precision=choose_precision(config, computing.device))
+    planned = plan.plan_steps(computing.group.share_config(config), text, batches, computing)
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))
     elif config.steps < taken:

@@ -15,7 +15,7 @@ from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.progress import task
 from charrnn.text.batches import BatchRows
-from charrnn.training.process_group import SINGLE, ProcessGroup
+from charrnn.training.process_group import Computing
 from charrnn.training.recipe import CPU_RATE, OPERATIONS_PER_WEIGHT, num_recurrent_weights
 from charrnn.training.trainer import Trainer
 
@@ -68,12 +68,7 @@ def choose_threads(config: Config) -> int:
 
 
 def measure_step(
-    config: Config,
-    batches: BatchRows,
-    vocab_size: int,
-    device: torch.device,
-    seconds: float,
-    group: ProcessGroup = SINGLE,
+    config: Config, batches: BatchRows, vocab_size: int, computing: Computing, seconds: float
 ) -> tuple[float, int]:
     """Measure for about `seconds`: return the seconds of one step and the number of threads to take it on.
 
@@ -84,6 +79,7 @@ def measure_step(
     The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise another process that
     is busy while this measures would cost the whole run its steps.
     """
+    device, group, _ = computing
     # A step takes the same time with any dropout and any learning rate.
     changes: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
     changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE}

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from charrnn.config import MODEL_FIELDS, Config, resolved
+from charrnn.config import MAX_STEPS, MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters, num_parameters
 from charrnn.progress import tell
@@ -22,7 +22,7 @@ from charrnn.text.sources import Order
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training import recipe
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
-from charrnn.training.process_group import SINGLE, ProcessGroup
+from charrnn.training.process_group import Computing
 
 MEASURE_SECONDS = 2.5
 """Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
@@ -70,13 +70,12 @@ class Text:
         }
 
 
-def plan_run(
-    config: Config, text: Text, device: torch.device, start: float, group: ProcessGroup = SINGLE
-) -> tuple[Config, BatchRows]:
-    """Choose every setting that is left open, and the batch rows; `start` is when a budget in minutes began.
+def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, BatchRows]:
+    """Choose every setting that is left open, and the batch rows.
 
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be trained here.
     """
+    device, group, _ = computing
     with group.together():
         rate = assumed_rate(config, device, group.size)
         sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
@@ -87,7 +86,7 @@ def plan_run(
         # It is recorded, so that the run continues, and can be repeated, in the precision it started with.
         sized = replace(sized, precision=choose_precision(sized, device))
     most_steps = recipe.most_useful_steps(sized, text.num_train)
-    return plan_steps(group.share_config(sized), text, batches, device, start, group, most_steps), batches
+    return plan_steps(group.share_config(sized), text, batches, computing, most_steps), batches
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
@@ -148,7 +147,7 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
 def read_new_text(config: Config, initial: Checkpoint | None, stdin: BinaryIO | None) -> Text:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
     vocab = None if initial is None else initial.description.vocab()
-    text = read_text(config, stdin, vocab, extend=config.extend_alphabet)
+    text = read_text(config, stdin, vocab)
     if config.init_from is not None:
         check_alphabet(config.init_from, text, extended=config.extend_alphabet)
     return text
@@ -188,32 +187,26 @@ def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
 
 
 def plan_steps(
-    config: Config,
-    text: Text,
-    batches: BatchRows,
-    device: torch.device,
-    start: float,
-    group: ProcessGroup = SINGLE,
-    most_steps: int = recipe.MAX_STEPS,
+    config: Config, text: Text, batches: BatchRows, computing: Computing, most_steps: int = MAX_STEPS
 ) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
-    Minutes count from `start` and are turned into at most `most_steps` by measuring. Sums on another number of threads
-    differ in their last digits, so the configuration that is returned, not the command, reproduces a run. Several
-    processes measure together, and get the choices of the first one.
+    Minutes count from `Computing.start` and are turned into at most `most_steps` by measuring. Sums on another number
+    of threads differ in their last digits, so the configuration that is returned, not the command, reproduces a run.
+    Several processes measure together, and get the choices of the first one.
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
         planned = recipe.choose_steps(config, text.num_train, num_val)
-        return group.share_config(replace(planned, threads=choose_threads(planned)))
+        return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
     # Measuring takes seconds, in which a reader can look at what is trained.
     tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
-    seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
-    seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
+    seconds_per_step, threads = measure_step(config, batches, len(text.vocab), computing, seconds)
+    seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - computing.start))
     timed = replace(config, threads=threads)
     planned = recipe.choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
-    return group.share_config(planned)
+    return computing.group.share_config(planned)
 
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
@@ -280,16 +273,11 @@ def validation_notes(config: Config, text: Text) -> list[str]:
 
 
 def read_text(
-    config: Config,
-    stdin: BinaryIO | None,
-    vocab: Vocab | None = None,
-    recorded: RecordedCorpus | None = None,
-    *,
-    extend: bool = False,
+    config: Config, stdin: BinaryIO | None, vocab: Vocab | None = None, recorded: RecordedCorpus | None = None
 ) -> Text:
     """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
 
-    Without `vocab`, the text gets a vocabulary of its own; with `extend`, its new characters are added to `vocab`.
+    Without `vocab`, the text gets a vocabulary of its own; `Config.extend_alphabet` adds new characters to `vocab`.
     Raises DataError if it cannot be used, CharRNNError if the ids of a large one cannot be written to the cache.
     """
     if recorded is not None:
@@ -302,7 +290,7 @@ def read_text(
             order=Order(config.order, config.order_seed),
             documents=Documents.of(config),
             vocab=vocab,
-            extend_vocab=extend,
+            extend_vocab=config.extend_alphabet,
             min_count=config.min_count,
             stdin=stdin,
         )

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from charrnn import extensions
 from charrnn.errors import UsageError
@@ -103,6 +103,15 @@ class ProcessGroup:
 
 SINGLE = ProcessGroup()
 """One process on its own."""
+
+
+class Computing(NamedTuple):
+    """Where and since when a run is planned and trained."""
+
+    device: torch.device
+    group: ProcessGroup = SINGLE
+    start: float = 0.0
+    """When a budget in minutes began, as `time.perf_counter` counts."""
 
 
 class LaunchedProcess:

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from charrnn.architectures import CELL_GROUP, CELLS
-from charrnn.config import Config, OneHot, resolved
+from charrnn.config import MAX_STEPS, Config, OneHot, resolved
 from charrnn.errors import UsageError
 from charrnn.extensions import find_plugin
 from charrnn.model.reading import SEGMENT_LENGTH
@@ -44,8 +44,6 @@ DROPOUT_PER_EPOCH = 0.03
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
 MAX_DROPOUT = 0.4
 """Highest automatic dropout."""
-MAX_STEPS = 10**9
-"""Steps of a run at most."""
 USEFUL_EPOCHS = 1050.0
 """A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
@@ -140,14 +138,9 @@ def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
     return min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size
 
 
-def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int | None = None) -> int | None:
-    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured.
-
-    BatchRows and window are resolved, or `chars_per_step` is given.
-    """
+def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
+    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured."""
     if config.epochs is not None:
-        if chars_per_step is None:
-            chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
         return round(config.epochs * num_train_chars / chars_per_step)
     return config.steps
 
@@ -181,7 +174,7 @@ def choose_steps(
     which becomes at most `most_steps`.
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
-    budget = steps_of_budget(config, num_train_chars)
+    budget = steps_of_budget(config, num_train_chars, chars_per_step)
     if budget is None:
         assert seconds_per_step is not None, "a budget in minutes needs a measured step"
         budget = min(most_steps, int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step))
