@@ -93,13 +93,12 @@ def evaluate(
     reader = next((model for model in models if model.vocab.kind == "char"), models[0])
     content = None if text is None else read_text(text, reader.config)
     settings: dict[str, Any] = {"part": values["--part"] or "validation", "precision": precision}
+    limited = settings | {"max_chars": num_chars or MAX_SCORED}
     if listings := [listing for listing in offered(Listing) if values[_flag(listing)]]:
-        settings["max_chars"] = num_chars or MAX_SCORED
-        listings[0].show(models, content, as_json=json, quiet=quiet, **settings)
+        listings[0].show(models, content, as_json=json, quiet=quiet, **limited)
         return
     if reports := [report for report in offered(Report) if values[_flag(report)]]:
-        settings["max_chars"] = num_chars or MAX_SCORED
-        results = {report.name: report.measure(models, content, **settings) for report in reports}
+        results = {report.name: report.measure(models, content, **limited) for report in reports}
         data = {} if content is not None else {"part": settings["part"]}
         data |= {name: asdict(result) for name, result in results.items()}
         shown = Shown(models[0].name, [picture for result in results.values() for picture in result.view()], data)

@@ -336,31 +336,18 @@ class Comparison:
         content = self.contents[0]
         return self.models[0].training_text(content if isinstance(content, CorpusPart) else None, instead=instead)
 
-    def add(
-        self,
-        blocks: BlockSums,
-        text: MeasuredText,
-        difference: Difference | None = None,
-        *,
-        name: str,
-        protocol: str,
-        step: int | None = None,
-        precision: str = "",
-        byte_difference: Difference | None = None,
-    ) -> None:
-        """Add the row of a predictor: its losses of the characters of a text, and the difference to another one."""
-        report = text.report(blocks, protocol=protocol, precision=precision)
+    def add(self, loss: LossReport, *, name: str, step: int | None = None, **differences: Difference | None) -> None:
+        """Add the row of a predictor; `differences` are the fields `difference` and `byte_difference` of the row."""
         share = next((run.trained_share for run in self.runs if (run.name, run.step) == (name, step)), None)
-        differences = {"difference": difference, "byte_difference": byte_difference}
-        self.rows.append(EvaluationRow(name=name, step=step, loss=report, trained_share=share, **differences))
+        self.rows.append(EvaluationRow(name=name, step=step, loss=loss, trained_share=share, **differences))
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
         for run in self.runs:
             losses = self.losses_of(run)
             self.losses.append(losses)
-            of_bytes = self._byte_difference(run, losses)
-            self._add_run(run, STATEFUL, losses.blocks, self._difference(run, losses), byte_difference=of_bytes)
+            difference, of_bytes = self._difference(run, losses), self._byte_difference(run, losses)
+            self._add_run(run, STATEFUL, losses.blocks, difference=difference, byte_difference=of_bytes)
         first: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
             if (reason := run.text.why_not_windowed()) is not None:
@@ -370,14 +357,14 @@ class Comparison:
             blocks = windowed_block_sums(run.network, ids, precision=self.precision, escape_nats=run.escape_nats)
             # Windows of characters and of bytes are not the same ones.
             is_paired = first is not None and first[0].text.unit == run.text.unit
-            self._add_run(run, WINDOWED, blocks, block_difference(blocks, first[1]) if first and is_paired else None)
+            difference = block_difference(blocks, first[1]) if first and is_paired else None
+            self._add_run(run, WINDOWED, blocks, difference=difference)
             first = first or (run, blocks)
 
-    def _add_run(
-        self, run: MeasuredRun, protocol: str, blocks: BlockSums, difference: Difference | None, **of_bytes: Any
-    ) -> None:
-        how: dict[str, Any] = {"protocol": protocol, "precision": chosen_precision(run.network.device, self.precision)}
-        self.add(blocks, run.text, difference, name=run.name, step=run.step, **how, **of_bytes)
+    def _add_run(self, run: MeasuredRun, protocol: str, blocks: BlockSums, **differences: Difference | None) -> None:
+        precision = chosen_precision(run.network.device, self.precision)
+        loss = run.text.report(blocks, protocol=protocol, precision=precision)
+        self.add(loss, name=run.name, step=run.step, **differences)
 
     def _difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
         """Return the difference to the first run; None for that itself, and if one of the two reads bytes."""

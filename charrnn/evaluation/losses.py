@@ -70,10 +70,7 @@ def stateful_nats(
     longer text is read in segments that are spread evenly over it, the same ones at every call (`num_scored_chars`
     in all). Raises ValueError if there is nothing to score.
     """
-    total = 0.0
-    for _, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
-        total += losses.sum(dtype=torch.float64).item()
-    return total / num_scored_chars(len(ids) - first, max_chars)
+    return stateful_block_sums(network, ids, first, precision=precision, max_chars=max_chars).mean
 
 
 def char_losses(

@@ -285,9 +285,11 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     name = run.name
     if num_scored < num_chars:
         name = f"{run.name}[:{num_scored + first - text.first}]"
-        comparison.add(static.blocks, text, name=name, protocol=STATEFUL, step=run.step, precision="fp32")
+        report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
+        comparison.add(report, name=name, step=run.step)
     difference = paired_difference(losses, static)
-    comparison.add(losses.blocks, text, difference, name=name, protocol=DYNAMIC, step=run.step, precision="fp32")
+    report = text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
+    comparison.add(report, name=name, step=run.step, difference=difference)
 
 
 EXTENSIONS = (

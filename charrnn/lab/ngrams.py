@@ -269,7 +269,8 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
         text, reference = comparison.runs[0].text, comparison.losses[0]
         for order, losses in _losses_by_order(training, usable, text.ids, reference.positions):
             difference = paired_difference(losses, reference)
-            comparison.add(losses.blocks, text, difference, name=NGRAM, protocol=f"{order}-gram")
+            report = text.report(losses.blocks, protocol=f"{order}-gram")
+            comparison.add(report, name=NGRAM, difference=difference)
         if len(training) > MOST_TRAINING_CHARS:
             comparison.notes.append(
                 f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the training text "
