@@ -168,13 +168,8 @@ if sys.platform == "win32":
     _LOCKED_BYTE = 1 << 20
     """Windows forbids reading a locked byte; one far behind the content leaves that readable."""
 
-    def try_lock(file: IO[bytes], *, shared: bool = False) -> bool:
-        """Lock a file that is open for writing; return False if another process holds it. Raises OSError.
-
-        A shared lock excludes only exclusive ones. Windows has none; there an open file cannot be removed anyway.
-        """
-        if shared:
-            return True
+    def try_lock(file: IO[bytes]) -> bool:
+        """Lock a file that is open for writing; return False if another process holds it. Raises OSError."""
         file.seek(_LOCKED_BYTE)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -192,13 +187,10 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def try_lock(file: IO[bytes], *, shared: bool = False) -> bool:
-        """Lock an open file; return False if another process holds it. Raises OSError.
-
-        A shared lock excludes only exclusive ones.
-        """
+    def try_lock(file: IO[bytes]) -> bool:
+        """Lock an open file; return False if another process holds it. Raises OSError."""
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True

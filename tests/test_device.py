@@ -100,8 +100,8 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.Monkey
 
 def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
-    with pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"):
-        autocast(CPU, "bf16")
+    with pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"), autocast(CPU, "bf16"):
+        pass
 
 
 def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:

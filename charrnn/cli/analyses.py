@@ -58,8 +58,8 @@ class Subject:
     num_available: int
     """Characters of the whole text, of which `text` is the beginning."""
     options: Options
-    whole: EncodedText | None = None
-    """The longer text, beginning with `text`, that a page of a cell is measured on."""
+    whole: EncodedText
+    """The text, or a longer one that begins with it, that a page of a cell is measured on."""
 
     def value(self, option: Option) -> Any:
         """Return the value of an option that an analysis declares: False, None or [] if it was not given."""

@@ -18,6 +18,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
+from charrnn.cells.analysis import NUM_PASSAGES
 from charrnn.cells.records import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.trace import Trace
@@ -46,8 +47,6 @@ from charrnn.views.theme import Scale, all_visible, scale_of
 CELL = Option("--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True)
 FIND = Option("--find", "Print the ranked tables only, with each cell's contribution.", kind=bool)
 SURPRISE = Option("--surprise", "Colour each character by its surprise in bits.", kind=bool)
-NUM_PASSAGES = 3
-"""Cells that are coloured over a passage, unless another number is asked for."""
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 ABOUT_COLUMNS = (
@@ -207,25 +206,17 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
     No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
     """
     model = load_model(run, quiet=options.values["--quiet"])
-    if num_chars == 0:
-        nothing = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
-        return Subject(model=model, content="", context="", text=nothing, num_available=0, options=options)
     num_read = max(num_chars, CHARS_SCORED) if reads_more else num_chars
-    read, context, num_available = read_passage(model, text, num_read)
-    content = read[:num_chars]
-    warn(model.encoding_warnings(content), quiet=options.values["--quiet"])
+    read, context, num_available = read_passage(model, text, num_read) if num_chars else ("", "", 0)
+    whole = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
+    if num_chars:
+        warn(model.encoding_warnings(read[:num_chars]), quiet=options.values["--quiet"])
+        whole = model.encode(read, context=context)
     if options.values["--recompute"]:
         model.findings.ignore_saved()
-    whole = model.encode(read, context=context)
-    return Subject(
-        model=model,
-        content=content,
-        context=context,
-        text=whole.part(0, num_chars),
-        whole=whole,
-        num_available=num_available,
-        options=options,
-    )
+    measured = whole.part(0, num_chars)
+    texts: dict[str, Any] = {"content": read[:num_chars], "context": context, "text": measured, "whole": whole}
+    return Subject(model=model, num_available=num_available, options=options, **texts)
 
 
 @dataclass(frozen=True)
@@ -346,7 +337,7 @@ def _measure_cells(subject: Subject) -> ShownCells:
     if subject.options.suffix == ".html":  # It shows the values of the trace only.
         return cells, (), (), trace
     # One study, so that all cells share one reading of the text.
-    study = subject.study if subject.whole is None else subject.model.study(subject.whole, cached=True)
+    study = subject.model.study(subject.whole, cached=True)
     return cells, subject.study.values(cells), [study.page(layer, unit) for layer, unit in cells], trace
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -58,22 +58,16 @@ def cpu_computes_bf16() -> bool:
     return True
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Make an autocast context for `auto`, `fp32`, `bf16` or `fp16`; `auto` chooses bf16 where it is fast.
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute in `auto`, `fp32`, `bf16` or `fp16` inside the `with` block; `auto` chooses bf16 where it is fast.
 
     On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for `bf16` on a CPU that
     cannot compute in it.
     """
-    return _computed_in(getattr(torch, DTYPES[chosen_precision(device, precision)]), device)
-
-
-@contextmanager
-def _computed_in(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    is_lower = dtype != torch.float32
-    with (
-        exact_arithmetic(device),
-        torch.autocast(device.type, dtype=dtype if is_lower else torch.bfloat16, enabled=is_lower),
-    ):
+    chosen = chosen_precision(device, precision)
+    lower = getattr(torch, DTYPES["bf16" if chosen == "fp32" else chosen])
+    with exact_arithmetic(device), torch.autocast(device.type, dtype=lower, enabled=chosen != "fp32"):
         yield
 
 

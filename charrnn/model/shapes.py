@@ -1,5 +1,6 @@
 """The weights that a configuration determines, their shapes, and new rows for new characters."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
@@ -80,8 +81,8 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
         sized = replace(config, hidden_size=size, embedding_size=embedding_size(size), parameters=None)
         return num_parameters(sized, vocab_size)
 
-    fitting, too_large = 0, MAX_HIDDEN_SIZE // multiple + 1
-    least, most = count(1), count(too_large - 1)
+    multiples = range(1, MAX_HIDDEN_SIZE // multiple + 1)
+    least, most = count(multiples[0]), count(multiples[-1])
     if (memory := memory_bytes()) is not None:
         most = min(most, memory // (4 * TRAINING_COPIES))
     if not least <= config.parameters <= most:
@@ -91,11 +92,8 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
             f"for {layers} of cell type {config.cell}, an alphabet of {vocab_size:,} and the memory of this machine. "
             f"{named('num_layers')} and {named('embedding_size')} change that."
         )
-    # The count rises with the number of units: bisect.
-    while too_large - fitting > 1:
-        middle = (fitting + too_large) // 2
-        fitting, too_large = (middle, too_large) if count(middle) <= config.parameters else (fitting, middle)
-    return fitting * multiple
+    # The count rises with the number of units.
+    return multiple * bisect_right(multiples, config.parameters, key=count)
 
 
 def check_multiple(config: Config) -> None:

@@ -23,10 +23,7 @@ def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
     Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
     """
     found = _saved_runs(checkpoints)[-1] if run is None else find_run(run, checkpoints)
-    if not found.checkpoints():
-        raise CheckpointError(
-            f"{found.path} has nothing saved yet\ntrain it again with the command that started it, or name another run"
-        )
+    found.saved_checkpoints()
     return found
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, TypeVar, cast
 
-from charrnn.config import resolved
+from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.files import JSON
@@ -188,7 +188,6 @@ def summarize(folder: RunReader) -> RunSummary:
         step, seconds = max(step, loss.step or 0), loss.seconds
         if loss.is_validation and loss.nats is not None:
             losses[loss.step or 0] = loss.nats
-    problems += loss_problems(folder, losses)
     num_weights = None
     try:
         num_weights = num_parameters(config, len(Description.read(folder.path).vocab()))
@@ -200,10 +199,6 @@ def summarize(folder: RunReader) -> RunSummary:
         num_layers=resolved(config.num_layers),
         hidden_size=resolved(config.hidden_size),
         corpus=", ".join(config.corpus) or "the standard library",
-        text=text_name(config.corpus),
-        digest=text_digest(folder),
-        alphabet=config.alphabet,
-        split=config.split,
         seed=config.seed,
         num_parameters=num_weights,
         step=step,
@@ -211,29 +206,44 @@ def summarize(folder: RunReader) -> RunSummary:
         num_chars=step * resolved(config.num_lanes) * resolved(config.bptt_length),
         best_nats=min(losses.values(), default=None),
         minutes=seconds / 60,
-        warnings=tuple(problems),
+        **_about(folder, config, losses, problems),
     )
 
 
-def loss_problems(folder: RunReader, losses: Mapping[int, float]) -> list[str]:
-    """Return whether logged validation losses, by step, contradict what the newest checkpoint says of the best one."""
+def _about(folder: RunReader, config: Config, losses: Mapping[int, float], problems: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that a summary and a learning curve share; `losses` are the logged validation losses by step.
+
+    The `problems` of the run's log and alphabet are among its warnings.
+    """
     state: Mapping[str, JSON] = {}
     with contextlib.suppress(CheckpointError):
         state = folder.newest_state()[0]
+    digest = state.get("corpus_digest")
+    return {
+        "text": text_name(config.corpus),
+        "digest": digest if isinstance(digest, str) else None,
+        "alphabet": config.alphabet,
+        "split": config.split,
+        "warnings": (*problems, *loss_problems(folder, state, losses)),
+    }
+
+
+def loss_problems(folder: RunReader, state: Mapping[str, JSON], losses: Mapping[int, float]) -> tuple[str, ...]:
+    """Return whether logged validation losses, by step, contradict what the newest `state` says of the best one."""
     best, newest = best_checkpoint(state), state.get("step")
     if best is None or not isinstance(newest, int):
-        return []
+        return ()
     nats = cast(float, state["best_nats"])
     # A process that was killed may have logged a validation that it did not save.
     num_known = newest if state.get("is_validation_due") is True else newest + 1
     least = min((loss for step, loss in losses.items() if step < num_known), default=nats)
     logged = least if least <= nats else losses.get(checkpoint_step(best), nats)
     if logged == nats:
-        return []
-    return [
+        return ()
+    return (
         f"the best validation loss is {logged} in {folder.path / 'metrics.jsonl'} and {nats} in the newest "
-        f"checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn evaluate {folder.name}"
-    ]
+        f"checkpoint: one was changed, or a checkpoint is lost; measure it: charrnn evaluate {folder.name}",
+    )
 
 
 def text_name(corpus: tuple[str, ...]) -> str:
@@ -247,14 +257,6 @@ def text_name(corpus: tuple[str, ...]) -> str:
     parts = [part for part in PurePath(corpus[0]).parts if not WILDCARDS & set(part)]
     name = PurePath(parts[-1].removesuffix(".gz")).stem if parts else corpus[0]
     return f"{name or corpus[0]}{others}"
-
-
-def text_digest(folder: RunReader) -> str | None:
-    """Return the digest of the text that the newest intact checkpoint records, None if there is none."""
-    with contextlib.suppress(CheckpointError):
-        digest = folder.newest_state()[0].get("corpus_digest")
-        return digest if isinstance(digest, str) else None
-    return None
 
 
 def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
@@ -273,7 +275,6 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         while logged and logged[-1][0] >= loss.step:
             logged.pop()
         logged.append((loss.step, loss.seconds, loss.nats))
-    problems += loss_problems(folder, {step: nats for step, _, nats in points[True]})
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
 
     def curve(logged: list[tuple[int, float, float]]) -> LossCurve:
@@ -284,13 +285,9 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
 
     return LearningCurve(
         run=folder.name,
-        text=text_name(config.corpus),
-        digest=text_digest(folder),
-        alphabet=config.alphabet,
-        split=config.split,
         validation=curve(points[True]),
         training=curve(points[False]),
-        warnings=tuple(problems),
+        **_about(folder, config, {step: nats for step, _, nats in points[True]}, problems),
     )
 
 

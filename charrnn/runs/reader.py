@@ -68,6 +68,14 @@ class RunReader:
             raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
         return sorted(names, key=checkpoint_step)
 
+    def saved_checkpoints(self) -> list[str]:
+        """List the checkpoints, at least one. Raises CheckpointError as `checkpoints`, and if nothing is saved yet."""
+        if saved_names := self.checkpoints():
+            return saved_names
+        raise CheckpointError(
+            f"{self.path} has nothing saved yet\ntrain it again with the command that started it, or name another run"
+        )
+
     def newest_state(self) -> tuple[Mapping[str, JSON], str | None]:
         """Read the state of the newest checkpoint; it is empty if there is none.
 
@@ -121,12 +129,7 @@ class RunReader:
         Later checkpoints are used only if none before it is intact. A damaged file is one of the `warnings`. Raises
         CheckpointError if no checkpoint can be loaded, none has that name, or it was made by a newer charrnn.
         """
-        saved_names = self.checkpoints()
-        if not saved_names:
-            raise CheckpointError(
-                f"{self.path} has nothing saved yet\n"
-                "train it again with the command that started it, or name another run"
-            )
+        saved_names = self.saved_checkpoints()
         is_named = which in saved_names
         if not is_named and which not in ("latest", "best"):
             raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(saved_names[-5:])}")
