@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.cells.records import Ablation, CellFindings, ColouredText, FoundCell
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
-from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import Extensible, ModelMethod
 from charrnn.findings_cache import FindingsCache
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
+from charrnn.lazy import LazyModule
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.model_file import ModelFile
-from charrnn.runs.overview import ModelDescription, text_name
 from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
@@ -35,10 +33,15 @@ Text = TextOrIds
 """The former name."""
 
 if TYPE_CHECKING:
+    from charrnn.cells import records
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
+    from charrnn.evaluation.records import Adaptation
     from charrnn.model.network import CharRNN
+    from charrnn.runs import overview
+else:  # `sample` uses neither, and importing them takes a tenth of its start
+    records, overview = LazyModule("charrnn.cells.records"), LazyModule("charrnn.runs.overview")
 
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
@@ -69,7 +72,7 @@ class Model(Generating, Displayable, Extensible):
     """Warnings from loading it."""
     step_digest: str | None = None
     """The digest of its weights, configuration and alphabet."""
-    adaptation: Adaptation | None = None
+    adaptation: "Adaptation | None" = None
     """None unless `adapted` made it."""
     val_nats: float | None = None
     """The validation loss at that step; None if it is not known."""
@@ -90,9 +93,9 @@ class Model(Generating, Displayable, Extensible):
         return {} if self.adaptation is None else {"adaptation": asdict(self.adaptation)}
 
     @property
-    def description(self) -> ModelDescription:
+    def description(self) -> "overview.ModelDescription":
         """The cells, the number of weights, the alphabet, the text, the step and the validation loss if it is known."""
-        return ModelDescription(
+        return overview.ModelDescription(
             name=self.name,
             cell=self.config.cell,
             depth=self.config.depth,
@@ -101,7 +104,7 @@ class Model(Generating, Displayable, Extensible):
             num_parameters=num_parameters(self.config, len(self.vocab)),
             alphabet=self.vocab.kind,
             vocab_size=len(self.vocab),
-            text=text_name(self.config.corpus),
+            text=overview.text_name(self.config.corpus),
             step=self.step,
             val_nats=self.val_nats,
         )
@@ -126,7 +129,7 @@ class Model(Generating, Displayable, Extensible):
         return FindingsCache(self.path, checkpoint_name(self.step), f"{self.step_digest} {program}")
 
     @property
-    def found_cells(self) -> tuple[FoundCell, ...]:
+    def found_cells(self) -> "tuple[records.FoundCell, ...]":
         """The cells saved in the run that follow a built-in detector better than an untrained network, best first."""
         from charrnn.cells.analysis import found_cells
 
@@ -259,13 +262,13 @@ class Model(Generating, Displayable, Extensible):
             for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
         ]
 
-    def coloured_text(self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)) -> ColouredText:
+    def coloured_text(self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)) -> "records.ColouredText":
         """Return a part of a traced text with the values of a cell, and with the guesses if the trace has them.
 
         Raises UsageError for an unknown cell.
         """
         self.stepper.check_unit(layer, unit)
-        return ColouredText(
+        return records.ColouredText(
             text=trace.text[part],
             values=tuple(trace.cells[part, layer, unit].tolist()),
             guesses=tuple(map(tuple, self.guesses(trace, part))),
@@ -280,7 +283,7 @@ class Model(Generating, Displayable, Extensible):
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
         at: str = "mean",
-    ) -> Ablation:
+    ) -> "records.Ablation":
         """Measure how much the loss rises when a cell is clamped at its `mean` over `text`, or at `zero`.
 
         The rise is measured over the whole text, and inside and outside the spans of each named detector (all, if none
@@ -307,7 +310,7 @@ class Model(Generating, Displayable, Extensible):
         untrained: bool = True,
         ablations: bool = False,
         cached: bool = False,
-    ) -> CellFindings:
+    ) -> "records.CellFindings":
         """Find the best cell for each named detector (all, if none is named), as `find_cells`, but without a trace.
 
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained baseline
