@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
+from charrnn.config import MAX_STEPS
 from charrnn.files import JSON, MAX_TEXT_BYTES, convert_os_errors, encode_text, read_capped, write_atomically
 
 MAX_BYTES = 1 << 30
@@ -19,8 +20,6 @@ MAX_BYTES = 1 << 30
 
 MAX_VALUE = 1e18
 """Numbers of at least this size are no measurements and count as missing."""
-MAX_STEP = 10**9
-"""The last step that a run can have (`Config.steps`); a line with another number for a step is damaged."""
 
 
 class LoggedLoss(NamedTuple):
@@ -117,14 +116,9 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
         record = json.loads(line.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, JSON]", record) if isinstance(record, dict) and _can_be_step(record.get("step")) else None
-
-
-def _can_be_step(value: object) -> bool:
-    """Return whether a logged value is a step, or no number at all."""
-    if isinstance(value, int):
-        return 0 <= value <= MAX_STEP
-    return not isinstance(value, float)
+    step = record.get("step") if isinstance(record, dict) else math.nan
+    can_be_step = 0 <= step <= MAX_STEPS if isinstance(step, int) else not isinstance(step, float)
+    return cast("dict[str, JSON]", record) if can_be_step else None
 
 
 def _finite(value: JSON) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from charrnn.config import Config, resolved
@@ -48,7 +49,7 @@ class Optimizer(Protocol):
 
 
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or by plain operations where that is missing.
+    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or by its function of plain operations without that.
 
     `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a second.
     """
@@ -60,24 +61,24 @@ class AdamW:
 
     def step(self, learning_rate: float, number: int) -> None:
         """Take step `number` (from 1) along the gradients."""
-        if _has_fused_adamw(next(iter(self.state)).device):
-            self.step_fused(learning_rate, number)
-        else:
-            self.step_plain(learning_rate, number)
+        self.update(learning_rate, number, is_fused=_has_fused_adamw(next(iter(self.state)).device))
 
     @torch.no_grad()
-    def step_fused(self, learning_rate: float, number: int) -> None:
-        """Take a step with `torch._fused_adamw_`, which is private and may be missing."""
+    def update(self, learning_rate: float, number: int, *, is_fused: bool) -> None:
+        """Take a step with `torch._fused_adamw_`, which is private and may be missing, or with the public function."""
         weights = list(self.state)
+        kernel: Any = torch._fused_adamw_ if is_fused else adamw
         # One tensor for all, filled on the device: a copy from main memory would wait for the kernels before it.
-        count = torch.full((), float(number), device=weights[0].device)
-        torch._fused_adamw_(
+        counts = [torch.full((), float(number), device=weights[0].device)] * len(weights)
+        if not is_fused:  # It counts this step itself, for each weight.
+            counts = [torch.tensor(number - 1.0) for _ in weights]
+        kernel(
             weights,
             [_gradient(weight) for weight in weights],
             [self.state[weight]["exp_avg"] for weight in weights],
             [self.state[weight]["exp_avg_sq"] for weight in weights],
             [],
-            [count] * len(weights),
+            counts,
             lr=learning_rate,
             beta1=self._beta1,
             beta2=self._beta2,
@@ -87,17 +88,6 @@ class AdamW:
             maximize=False,
         )
 
-    @torch.no_grad()
-    def step_plain(self, learning_rate: float, number: int) -> None:
-        """Take the same step, up to rounding, with public operations."""
-        rate, scale = learning_rate / (1 - self._beta1**number), math.sqrt(1 - self._beta2**number)
-        for weight, moments in self.state.items():
-            gradient, mean, square = _gradient(weight), moments["exp_avg"], moments["exp_avg_sq"]
-            weight.mul_(1 - learning_rate * self._weight_decay)
-            mean.lerp_(gradient, 1 - self._beta1)
-            square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
-            weight.addcdiv_(mean, square.sqrt().div_(scale).add_(EPSILON), value=-rate)
-
 
 @cache
 def _has_fused_adamw(device: torch.device) -> bool:
@@ -105,7 +95,7 @@ def _has_fused_adamw(device: torch.device) -> bool:
     weight = torch.zeros(1, device=device)
     weight.grad = torch.zeros_like(weight)
     try:
-        AdamW([weight], 0.0, 0.9, 0.99).step_fused(0.0, 1)
+        AdamW([weight], 0.0, 0.9, 0.99).update(0.0, 1, is_fused=True)
     except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
         return False
     return True
