@@ -8,39 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from effects_networks import tensors_of
+from effects_networks import H, V, make_config, make_network, tensors_of
 from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.architectures import DEPTHS
-from charrnn.config import Config
 from charrnn.model.cells import CELLS
 from charrnn.model.layer import IRNN_SCALE, Noise, RecurrentLayer
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
-T, B, H, I, L, V = 13, 3, 6, 4, 3, 9  # noqa: E741
+T, B, I, L = 13, 3, 4, 3  # noqa: E741
 # Each cell with two depths: they meet only in the products and in the queue of states.
 ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % 5]) for index, cell in enumerate(CELLS) for step in (0, 3)]
 OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"trigram_rows": 53}]
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
-
-
-def make_config(cell: str, depth: str = "stacked", **changes: Any) -> Config:
-    sizes: dict[str, Any] = {"num_layers": L, "hidden_size": H, "embedding_size": I, "dropout": 0.0}
-    return Config(cell=cell, depth=depth, **{**sizes, **changes})
-
-
-def make_network(cell: str, depth: str = "stacked", **changes: Any) -> CharRNN:
-    """A network in float64 whose parameters are all moved from where they start: a zero could hide a mistake."""
-    network = CharRNN(make_config(cell, depth, **changes), V).double()
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return network
 
 
 def make_layer(cell: str, **noise: float) -> RecurrentLayer:
