@@ -18,8 +18,9 @@ from test_tables import FINDINGS, QUOTE
 
 import charrnn
 from charrnn import display
+from charrnn.apps.compress.coded import CodedLoss
 from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
-from charrnn.cells.records import Ablation, ColouredText, GateUse, Passage
+from charrnn.cells.records import Ablation, CellGate, CellPage, CellPassage, CellValues, ColouredText, GateUse, Passage
 from charrnn.cells.trace import Trace
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.losses import bits
@@ -31,8 +32,13 @@ from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.lab.gates import GateReport
 from charrnn.lab.gradients import GradientReach
 from charrnn.lab.history import CellHistory
+from charrnn.lab.inputs import CellInputs, Driver
 from charrnn.lab.long_range import ClosingReport, LongRangeReport
+from charrnn.lab.matching import MatchReport
 from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
+from charrnn.lab.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
+from charrnn.lab.outputs import CellOutputs
+from charrnn.lab.patching import Patch
 from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.scale.sweep.sweep import SweepReport, SweepRow
@@ -79,6 +85,11 @@ NORMS: dict[str, Any] = {"gradient_steps": (1, 2), "gradient_norms": (0.5, 3.0)}
 CONTRIBUTION = example(DirectionAblation, cells=((0, 1),), ci=(0.2, 0.3))
 COSTS = {"ablation": CONTRIBUTION, "best_cell": CONTRIBUTION, "random": (CONTRIBUTION,)}
 REACHES = RecordTuple([example(GradientReach, name=n, lags=(1, 2), norms=((1.0, 0.5),)) for n in "ab"])
+VALUES = example(CellValues, autocorrelation=(0.5, 0.2), timescale_from="f", gates=(example(CellGate, gate="f"),))
+PASSAGE = example(CellPassage, kind="top", index=1, begin=0, text=HOSTILE, values=(0.5,) * len(HOSTILE))
+NUMBERS = NumberRow("x", ("<",), (0.5,))
+VECTORS = {"input": NUMBERS, "logits": NUMBERS, "probabilities": NUMBERS, "output": (NUMBERS,)}
+STEP = example(StepNumbers, layers=(LayerNumbers((NUMBERS,)),), **VECTORS)
 OBJECTS: dict[str, tuple[Displayable, str]] = {
     "findings": (FINDINGS, "bracket-depth"),
     "history": (example(CellHistory, layer=0, steps=(1, 2), values=(0.5, 0.9)), "0:1"),
@@ -113,6 +124,15 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "spectrum": (example(TrainingSpectrum, cell="rnn", steps=(0, 5), matrices=(MATRIX,), **NORMS), "<svg"),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
+    "values": (VALUES, "mean +0.500"),
+    "cell passage": (PASSAGE, "+0.50"),
+    "cell page": (example(CellPage, passages=(PASSAGE,), values=VALUES, sections={}), "Mean value after a character"),
+    "inputs": (example(CellInputs, drivers=(example(Driver, gate="f"),)), "itself +0.50"),
+    "outputs": (example(CellOutputs, quantity="h"), "suppresses"),
+    "numbers": (example(NetworkNumbers, steps=(STEP,)), "0.500"),
+    "matches": (example(MatchReport, names=("a", HOSTILE)), "matched by correlation"),
+    "patch": (example(Patch), "most likely continuation"),
+    "coded": (example(CodedLoss), "bits/char"),
     "model": (example(ModelDescription, depth="residual", alphabet="byte", num_parameters=1_234_567), "1,234,567"),
 }
 

@@ -3,15 +3,21 @@
 import io
 import re
 import unicodedata
+from importlib import import_module
+from itertools import product
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from test_notebook import OBJECTS
+from test_notebook import HOSTILE, OBJECTS
 from test_tables import WIDE_TABLES
 
+import charrnn
+from charrnn.apps import notebook
 from charrnn.apps.notebook import pictures
+from charrnn.display import Displayable
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
 from charrnn.views.svg import Drawing
 
@@ -23,7 +29,9 @@ PICTURES: dict[str, list[RenderableType]] = {
 }
 SETS_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """The only control sequence that a picture may contain: colours, bold, underlined."""
-FIGURE = re.compile(r"\d[\d,.]*\d")
+FIGURE = re.compile(r"\d(?:[\d,.]*\d)?")
+TICK = re.compile(r"(?m)^ *([\d.e-]+)[┤+]")
+"""A figure beside the axis of a chart."""
 
 
 def drawn(
@@ -62,9 +70,35 @@ def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) 
         assert len({SETS_COLOURS.sub("", text) for text in texts[2:]}) == 1, "colours change no character"
 
 
-@pytest.mark.parametrize("shown", PICTURES.values(), ids=PICTURES.keys())
-def test_no_figure_is_cut(shown: list[RenderableType]) -> None:
-    tables = [picture for picture in shown if not isinstance(picture, Drawing)]
-    figures = set(FIGURE.findall(drawn(tables, 500)))
-    for width in (30, 60, 100):
-        assert figures <= set(FIGURE.findall(drawn(tables, width)))
+NO_FIGURE = ("text", "table of settings", "table of skipped")
+"""Pictures without a figure: a text, settings whose values are names, and reasons alone."""
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_no_figure_is_cut(name: str) -> None:
+    charts = [picture for picture in PICTURES[name] if isinstance(picture, Drawing)]
+    tables = [picture for picture in PICTURES[name] if picture not in charts]
+    # Names and texts may be cut, and the figure in them.
+    figures = set(FIGURE.findall(drawn(tables, 500))) - {*FIGURE.findall(HOSTILE)}
+    assert bool(charts or figures) != (name in NO_FIGURE)
+    for width, encoding in product((30, 60, 100), ("utf-8", "ascii")):
+        assert figures <= set(FIGURE.findall(drawn(tables, width, encoding=encoding)))
+        for chart in charts:
+            ticks = [float(tick) for tick in TICK.findall(drawn([chart], width, encoding=encoding))]
+            assert len(ticks) > 1 and ticks == sorted({*ticks}, reverse=True), "downwards along the axis"
+
+
+def test_every_view_is_drawn() -> None:
+    """Those of classes with a `view` of their own, and of what the notebook draws besides."""
+    package = Path(charrnn.__file__).parent
+    for path in package.rglob("*.py"):
+        if "(Displayable)" in path.read_text(encoding="utf-8"):
+            import_module(".".join(path.relative_to(package.parent).with_suffix("").parts))
+    kinds: list[type] = [Displayable]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    views = {kind.__name__ for kind in kinds[1:] if "view" in vars(kind) and kind.__module__.startswith("charrnn.")}
+    views |= {kind.__name__ for kind in (*notebook._TOGETHER, *notebook._PICTURES)}
+    values = [value for value, _ in OBJECTS.values()]
+    records = [record for value in values if isinstance(value, list | tuple) for record in value]
+    assert views - {type(value).__name__ for value in (*values, *records)} == {"Model"}, "drawn by its description"
