@@ -4,7 +4,6 @@ import hashlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,7 +43,7 @@ class Library(BaseHTTPRequestHandler):
         except OSError:
             return  # the client has read enough
         if self.path == "/hang":
-            time.sleep(0.6)  # longer than the client waits
+            self.server.given_up.wait(60)  # type: ignore[attr-defined]
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the test output clean."""
@@ -54,10 +53,11 @@ class Library(BaseHTTPRequestHandler):
 def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
     monkeypatch.setenv("no_proxy", "*")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Library)
-    server.served = []  # type: ignore[attr-defined]
+    server.served, server.given_up = [], threading.Event()  # type: ignore[attr-defined]
     # The default poll of half a second would make each test wait for its shutdown.
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server
+    server.given_up.set()  # type: ignore[attr-defined]
     server.shutdown()
     server.server_close()
 
@@ -92,7 +92,7 @@ def test_a_bad_download_says_what_to_do(library: ThreadingHTTPServer, tmp_path: 
     ):
         entry = entry_at(library, path)
         with pytest.raises(DataError, match=reason) as caught:
-            fetch(entry, tmp_path, timeout_seconds=0.2)
+            fetch(entry, tmp_path, timeout_seconds=0.1 if path == "/hang" else 60)
         assert list(tmp_path.iterdir()) == []
         message = str(caught.value)
         assert entry.address in message and str(tmp_path / "families.txt") in message and "CHARRNN_CORPORA" in message

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,10 +45,11 @@ def test_a_run_takes_the_number_after_the_highest_or_a_folder_that_is_new_or_emp
 def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> None:
     # In a process of its own, since forking this one, with the threads of other tests, is not safe.
     holding = (
-        "import sys, time; from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
-        "with lock_folder(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(15)\n"
+        "import sys; from pathlib import Path; from charrnn.runs.writer import lock_folder\n"
+        "with lock_folder(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", holding, str(run.path)], stdout=subprocess.PIPE, text=True) as holder:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", holding, str(run.path)], **pipes) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         before = (run.path / "lock").stat()
         with pytest.raises(RunInUseError, match=f"{run.path} is in use by process {holder.pid}"), lock_folder(run.path):

@@ -61,13 +61,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
-def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> None:
+def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(1000)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(ticks) / 100)
     trainer, twin = (Trainer(make_config(), make_batches(), V, CPU) for _ in range(2))
     config = make_config(dropout=dropout, steps=None, minutes=1.0)
     state_of_torch = torch.get_rng_state()
-    begin = time.perf_counter()
     seconds, threads = measure_step(config, trainer.batches, V, Computing(CPU), 0.05)
-    assert 0 < seconds <= (time.perf_counter() - begin) / 3
+    assert seconds == pytest.approx(0.01), "a tick for each step"
     assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert [trainer.take_step() for _ in range(2)] == [twin.take_step() for _ in range(2)]
     # As many as are fastest, and for so small a model that may be one of several.

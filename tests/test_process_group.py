@@ -24,7 +24,7 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_nats
-from charrnn.scale.processes import ConnectedProcesses
+from charrnn.scale.processes import ConnectedProcesses, _Pulse
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -192,7 +192,8 @@ def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(monk
     monkeypatch.setattr(ConnectedProcesses, "_sum", exchange)
     with pytest.raises(KeyboardInterrupt), ConnectedProcesses(0, 2).together():
         assert all(num_exchanged.acquire(timeout=60) for _ in range(3))
-        assert threading.enumerate()[-1].daemon, "it does not keep a process that ends"
+        (pulse,) = (thread for thread in threading.enumerate() if isinstance(thread, _Pulse))
+        assert pulse.daemon, "it does not keep a process that ends"
         monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 60)
     assert not is_exchanging.is_set()
 

@@ -65,11 +65,15 @@ def test_a_process_that_ends_with_its_input_handles_sigterm_then(monkeypatch: py
     monkeypatch.setenv(ENDS_WITH_INPUT, "1")
     before, (reader, writer) = os.dup(0), os.pipe()
     os.dup2(reader, 0)
-    with pytest.raises(KeyboardInterrupt), (handler := Signals()).handle():
-        os.close(writer)
-        for _ in range(3000):
-            time.sleep(0.01)
-    os.dup2(before, 0)
+    try:
+        with pytest.raises(KeyboardInterrupt), (handler := Signals()).handle():
+            os.close(writer)
+            for _ in range(3000):
+                time.sleep(0.01)
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (before, reader):
+            os.close(descriptor)
     assert (handler.number, ENDS_WITH_INPUT in os.environ) == (signal.SIGTERM, False)
 
 

@@ -231,6 +231,7 @@ def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None
         end = time.monotonic() + seconds / len(NAMES)
         num_read, num_refused = fuzz(bench, name, rng, lambda _, end=end: time.monotonic() > end)
         print(f"{name}: {num_read:,} read, {num_refused:,} refused")
+        assert num_read and (num_refused or name in ("samples.txt", "corpus of bytes")), "both, but of what may be any"
 
 
 def test_fixed_defects_stay_fixed(bench: Bench) -> None:
@@ -244,7 +245,9 @@ def test_fixed_defects_stay_fixed(bench: Bench) -> None:
         ("metrics.jsonl", b'{"step": 1, "seconds": 1' + b"0" * 400 + b', "val_nats": 1}\n'),
         ("samples.txt", b"--- step " + b"9" * 5_000 + b" ---\nlamb\n"),
     ):
-        try:
+        if name in ("metrics.jsonl", "samples.txt"):
+            bench.read(name, data)  # logs are read as far as they are whole
+            continue
+        with pytest.raises(CharRNNError) as refused:
             bench.read(name, data)
-        except CharRNNError as error:
-            assert len(str(error)) < 3000
+        assert len(str(refused.value)) < 3000

@@ -1,4 +1,7 @@
-"""A full or faulty disk: whichever operation fails, saved checkpoints load, and one message names the reason."""
+"""A full or faulty disk: whichever operation fails, saved checkpoints load, and one message names the reason.
+
+A draft is the old one or the new one, also whenever the process is killed or the power fails while it is saved.
+"""
 
 import errno
 import json
@@ -12,11 +15,12 @@ from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran
-from faulty_disk import faulty_disk, sync_nothing
+from faulty_disk import Killed, faulty_disk, sync_nothing
 from fixture_types import Command
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
+from charrnn.apps.write.drafts import read_draft
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.writer import RunWriter
@@ -67,6 +71,8 @@ def test_checkpoints_load_whatever_fails(
         try:
             with faulty_disk(run.path, at, failing(number)) as failed:
                 act(run, action)
+            # What cannot be compared with the step to be saved is replaced by it.
+            assert failed.seen[at - 1][0] == "open" and failed.seen[at - 1][1].startswith(NEW), failed.seen[at - 1]
         except CharRNNError as error:
             assert error.exit_code in (1, 4)
             assert str(run.path) in str(error) and os.strerror(number) in str(error), failed.seen[-1]
@@ -127,6 +133,8 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
             assert len(ran.err.splitlines()) <= 3 and "Traceback" not in ran.err, where
             if seen[at - 1][0] == "write" and number == errno.ENOSPC:
                 assert "bytes needed" in ran.err, where
+        else:
+            assert seen[at - 1][0] in ("open", "list"), where
         if ran.code and not list(run.glob("step-*")):
             assert not run.exists(), f"an empty run was left at {where}"
             assert train_on(command, root, None, number)[0].code == 0, where
@@ -137,3 +145,43 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
         steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
         assert hidden(run) == []
+
+
+# --- drafts
+
+
+def save_draft(path: Path) -> None:
+    read_draft(path).save("new text")
+
+
+def num_operations(path: Path) -> int:
+    path.write_text("old text")
+    with faulty_disk(path.parent) as disk:
+        save_draft(path)
+    assert path.read_text() == "new text"
+    assert {"write", "fsync"} <= {operation for operation, _ in disk.seen}
+    return len(disk.seen)
+
+
+@pytest.mark.parametrize("has_power", [True, False])
+def test_a_crash_leaves_the_old_draft_or_the_new_one(tmp_path: Path, has_power: bool) -> None:
+    path, seen = tmp_path / "draft.txt", set()
+    for at in range(1, num_operations(path) + 1):
+        path.write_text("old text")
+        with faulty_disk(tmp_path, at) as disk, pytest.raises(Killed):
+            save_draft(path)
+        if not has_power:
+            disk.cut_power()
+        seen.add(path.read_text())
+    assert seen <= {"old text", "new text"} and "old text" in seen
+
+
+def test_a_full_disk_leaves_the_old_draft_and_says_so(tmp_path: Path) -> None:
+    path, full = tmp_path / "draft.txt", failing(errno.ENOSPC)
+    for at in range(1, num_operations(path) + 1):
+        path.write_text("old text")
+        with faulty_disk(tmp_path, at, full) as disk, pytest.raises(CharRNNError, match="No space left"):
+            save_draft(path)
+        is_replaced = ("rename", "draft.txt") in disk.seen[: at - 1]
+        assert path.read_text() == ("new text" if is_replaced else "old text")
+        assert [one.name for one in tmp_path.iterdir()] == ["draft.txt"]

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from unittest.mock import MagicMock, Mock, call
 
 import pytest
-from conftest import Ran
+from fixture_types import Command
 from fork_server import Child, ForkServer
 from small_runs import until
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 pytest_plugins = ("shared",)
-Command = Callable[..., Ran]
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
 ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 SMALL = (
@@ -271,8 +270,12 @@ def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_all(fork_server:
         os.kill(ranks[1], signal.SIGUSR1)
         until(lambda: saved_step(run) > 0)
         os.kill(ranks[1], signal.SIGSTOP)  # It cannot stop with the others.
+        step = saved_step(run)
         os.kill(child.pid, signal.SIGINT)
+        until(lambda: "Stopping" in child.err)
         time.sleep(0.5)
         assert ") Z " not in Path(f"/proc/{child.pid}/stat").read_text(), "it waits for the one that is stopped"
+        assert ranks_of(fork_server.folder) == ranks and ") T " in Path(f"/proc/{ranks[1]}/stat").read_text()
         os.kill(child.pid, signal.SIGINT)
         assert child.wait() == 130 and not ranks_of(fork_server.folder)
+        assert saved_step(run) == step and "everything is saved" not in child.err

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import SMALL_RUN
@@ -30,22 +31,30 @@ def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> C
     return fork_server.spawn(*arguments, *settings, prepare=prepare)
 
 
+Ended = tuple[str, float, int, bytes]
+"""Of a run: its name, its best loss and the step, and the weights and the optimizer's state at the end."""
+
+
+def last_state(run: Path) -> bytes:
+    return (run / f"step-{SETTINGS['steps']:08}" / "training.safetensors").read_bytes()
+
+
 @pytest.fixture(scope="module")
-def undisturbed(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, float, int]]:
-    """The results of the same runs without a sweep, in this process."""
+def undisturbed(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> list[Ended]:
+    """The same runs without a sweep, in this process."""
     expected = []
     for cell in ("rnn", "gru"):
         config = charrnn.Config(corpus=(str(fork_server.folder / "text.txt"),), cell=cell, **SETTINGS)
-        events = charrnn.train(config, out=tmp_path_factory.mktemp("undisturbed") / cell)
+        events = charrnn.train(config, out=(run := tmp_path_factory.mktemp("undisturbed") / cell))
         best = min((event for event in events if event.event == "evaluation"), key=lambda event: event.val_nats)
-        expected.append((f"{cell}_seed-0", best.val_nats, best.step))
+        expected.append((f"{cell}_seed-0", best.val_nats, best.step, last_state(run)))
     return expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.thorough)])
 def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
-    fork_server: ForkServer, undisturbed: list[tuple[str, float, int]], kills: int
+    fork_server: ForkServer, undisturbed: list[Ended], kills: int
 ) -> None:
     dice = random.Random(kills)
     out = f"killed-{kills}"
@@ -54,8 +63,11 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
     for number in range(kills):
         jobs = 1 if kills == 2 else 1 + number % 2
         sweep = start(fork_server, out, jobs)
-        # Within the time that two runs take: before a run, in its start, its training or its saves.
-        time.sleep(dice.uniform(0.1, 1) if jobs == 1 else dice.uniform(2, 12))
+        if kills == 2:  # in the training of the first run, then of the second
+            log = folder / ("rnn_seed-0", "gru_seed-0")[number] / "metrics.jsonl"
+            until(lambda log=log: log.exists() and log.read_text())
+        else:  # within the time that two runs take: before a run, in its start, its training or its saves
+            time.sleep(dice.uniform(0.1, 1) if jobs == 1 else dice.uniform(2, 12))
         if number % 3 == 1:
             for path in folder.glob("*/lock"):  # first a run, then the sweep
                 with path.open("r+b") as lock:
@@ -68,8 +80,13 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
     sweep = start(fork_server, out)
     assert sweep.wait() == 0, sweep.err
     assert [
-        (run["name"], run["nats_per_char"], run["best_step"]) for run in json.loads(sweep.out)["runs"]
+        (run["name"], run["nats_per_char"], run["best_step"], last_state(folder / run["name"]))
+        for run in json.loads(sweep.out)["runs"]
     ] == undisturbed
+    for cell in ("rnn", "gru"):
+        lines = map(json.loads, (folder / f"{cell}_seed-0" / "metrics.jsonl").read_text().splitlines())
+        steps = [line["step"] for line in lines if line["event"] == "step"]
+        assert steps == list(range(1, SETTINGS["steps"] + 1)), "each step once"
 
 
 def test_a_signal_to_a_sweep_saves_its_runs(fork_server: ForkServer) -> None:
