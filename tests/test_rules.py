@@ -1,39 +1,59 @@
-"""The table of options that go together: every flag exists, and every rule refuses what it says and nothing else."""
+"""The table of options that go together: every flag exists, and options are refused exactly if a rule says so."""
+
+import re
+from itertools import combinations
 
 import pytest
 import typer.main
+from hypothesis import given
+from hypothesis import strategies as st
 
 from charrnn.cli.app import app
-from charrnn.cli.rules import RULES, Rule, check_rules
+from charrnn.cli.rules import RULES, check_rules
 from charrnn.errors import UsageError
 
-CASES = [(command, rule) for command, rules in RULES.items() for rule in rules]
+FLAGS = {
+    command: sorted({flag for rule in rules for flag in f"{rule.options} {rule.beside} {rule.without}".split()})
+    for command, rules in RULES.items()
+}
+GIVEN = st.sampled_from(["x", 0, 0.0, True, ["a"], -1])
+ABSENT = st.sampled_from([None, False, "", [], ()])
 
 
 @pytest.mark.parametrize("command", RULES)
 def test_every_flag_of_the_table_is_an_option_of_its_command(command: str) -> None:
     group = typer.main.get_command(app)
     flags = {flag for one in group.commands[command].params for flag in one.opts}  # type: ignore[attr-defined]
+    assert {*FLAGS[command]} <= flags
+
+
+def check(command: str, values: dict[str, object], given_flags: set[str]) -> None:
+    """Compare the error of some values with the first rule that is broken, if any."""
     for rule in RULES[command]:
-        assert {*f"{rule.options} {rule.beside} {rule.without}".split()} <= flags
-
-
-@pytest.mark.parametrize(("command", "rule"), CASES)
-def test_a_rule_refuses_each_of_its_options(command: str, rule: Rule) -> None:
-    for option in rule.options.split():
-        for other in rule.beside.split() or ("--quiet",):
-            # Another rule may come first: the command is refused in any case.
-            with pytest.raises(UsageError, match=r"does not go with|needs .*: add it"):
-                check_rules(command, {option: "x", other: "y"})
+        options, beside = ({*flags.split()} & given_flags for flags in (rule.options, rule.beside))
+        if options and beside:
+            named, others = r"(--[\w-]+) does not go with (--[\w-]+)(.*)\. Leave one of them out\.", beside
+        elif options and rule.without and not {*rule.without.split()} & given_flags:
+            named, others = r"(--[\w-]+) needs (--[\w-]+)(): add it, or leave \1 out\.", {*rule.without.split()}
+        else:
+            continue
+        with pytest.raises(UsageError) as refused:
+            check_rules(command, values)
+        found = re.fullmatch(named, str(refused.value))
+        assert found is not None and found[1] in options and found[2] in others, (values, refused.value)
+        assert found[3] == (f", {rule.why}" if rule.why and beside else "")
+        return
+    check_rules(command, values)
 
 
 @pytest.mark.parametrize("command", RULES)
-def test_an_option_alone_is_refused_only_if_it_needs_another(command: str) -> None:
-    rules = RULES[command]
-    for option in {flag for rule in rules for flag in f"{rule.options} {rule.beside}".split()}:
-        needs = any(option in rule.options.split() and rule.without for rule in rules)
-        if needs:
-            with pytest.raises(UsageError, match=option):
-                check_rules(command, {option: "x"})
-        else:
-            check_rules(command, {option: "x"})
+@given(data=st.data())
+def test_options_are_refused_exactly_if_a_rule_says_so(command: str, data: st.DataObject) -> None:
+    chosen = data.draw(st.sets(st.sampled_from(FLAGS[command]), max_size=6))
+    check(command, {flag: data.draw(GIVEN if flag in chosen else ABSENT) for flag in FLAGS[command]}, chosen)
+
+
+@pytest.mark.parametrize("command", RULES)
+def test_every_pair_of_options_is_refused_exactly_if_a_rule_says_so(command: str) -> None:
+    for pair in ((), *((flag,) for flag in FLAGS[command]), *combinations(FLAGS[command], 2)):
+        check(command, dict.fromkeys(pair, "x"), {*pair})
