@@ -128,6 +128,9 @@ def test_files_and_columns_are_documents(command: Command) -> None:
     assert any("skipped 1 file" in note for note in text.corpus.notes)
     with pytest.raises(DataError, match="has no document that is not empty"):
         read_text(charrnn.Config(corpus=("poems/blank.txt",), documents="lines"), None)
+    Path("poems/table.csv").write_bytes(b"id;body\n1;one\n")
+    with pytest.raises(DataError, match="has no column 'text'; its header has id, body"):
+        read_text(charrnn.Config(corpus=("poems/*.csv",), column="text"), None)
     Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
     for alphabet in ("char", "byte"):
         config = charrnn.Config(corpus=("a.csv",), column="body", alphabet=alphabet)

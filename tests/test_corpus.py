@@ -12,6 +12,7 @@ import pytest
 
 from charrnn.errors import DataError, UsageError
 from charrnn.text.corpus import corpus_name, read_corpus
+from charrnn.text.documents import Documents
 from charrnn.text.sources import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -77,8 +78,13 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     assert corpus.notes[0] == "skipped 2 files that are empty, unreadable or not UTF-8 text in book/**/*.txt"
     with pytest.raises(DataError, match=r"no file matches the pattern 'book/\*\.c'"):
         read_corpus(["book/*.c"])
-    Path("book/b.txt").unlink()
-    Path("book/a/z.txt").unlink()
+    for number in range(48):
+        write(f"book/a/{number}.txt", "chapter")
+    joined = "50 short files are joined: `documents=files` gives each an end"
+    assert joined in read_corpus(["book"]).notes
+    assert joined not in read_corpus(["book"], documents=Documents("files", order=SORTED)).notes
+    for path in (Path("book/b.txt"), *Path("book/a").iterdir()):
+        path.unlink()
     with pytest.raises(DataError, match=r"book has no file to learn from.*3 files that are empty"):
         read_corpus(["book"])
 

@@ -21,6 +21,7 @@ from charrnn.architectures import CELLS
 from charrnn.cells.ablation import ablate_text
 from charrnn.cells.analysis import Study
 from charrnn.cells.saved import encode
+from charrnn.cli.arguments import NUM_CELLS, parse_direction
 from charrnn.config import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
@@ -258,6 +259,9 @@ def test_sizes_and_detectors_that_are_not_there_are_refused(study: Study) -> Non
         study.direction(SPANS, 9)
     with pytest.raises(DataError, match="No direction for string: there are none in this text"):
         study.direction("string")
+    named = Detector("a@b", "a or b", lambda text: None)
+    for text, expected in (("a@b", (named, NUM_CELLS)), ("a@b@7", (named, 7)), ("a@b@all", (named, None))):
+        assert parse_direction("--clamp", text, [named]) == expected, "the name of a pattern may contain an @"
 
 
 def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(command: Callable[..., Any], lab: Path) -> None:

@@ -18,7 +18,7 @@ from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
-from charrnn.lab.lines import losses_by_line
+from charrnn.lab.lines import losses_by_char, losses_by_line
 from charrnn.model.network import CharRNN
 from charrnn.text.corpus import read_corpus
 from charrnn.text.documents import Documents
@@ -174,6 +174,9 @@ def test_a_text_that_a_run_was_trained_on_is_named(command: Any, runs: Path, mon
     recorded, text = recorded_corpus("lines", config, state), read_text("text.txt", config)
     assert recorded is not None and recorded.is_whole(text), "whatever the order of its documents"
     assert not recorded.is_whole(text[:-1]) and not recorded.is_whole(TEXT * 3)
+    refused = command("evaluate", "one", "three")
+    assert (refused.code, refused.out, refused.err.count("\n") <= 3) == (2, "", True)
+    assert all(part in refused.err for part in ("held-out texts of one and three differ", "--split", "--text"))
 
 
 @pytest.mark.parametrize(
@@ -191,20 +194,10 @@ def test_what_cannot_be_compared_is_refused(make: Any, error: type[CharRNNError]
     models = [small_model(CYCLE), small_model(None, 2)]
     with pytest.raises(UsageError, match="some bytes"):
         losses_by_line(models, TEXT)
+    of_bytes = list(losses_by_char([models[1]], TEXT[:300]))
+    assert len(of_bytes) == len(TEXT[:300].encode()) - 1 > 300, "a text is read as its bytes"
     with pytest.raises(DataError, match="model-1 does not know 1 char"):
         evaluate_runs(models, TEXT + "Q", by=("class",))
     with pytest.raises(UsageError, match="`by` is 'word'; use position or class"):
         evaluate_runs(models[:1], TEXT, by=("word",))
     assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"
-
-
-def test_the_command_refuses_with_the_reason(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(runs)
-    for arguments, code, parts in (
-        ("one three", 2, ("held-out texts of one and three differ", "--split", "--text")),
-        ("one one", 2, ("one is given twice",)),
-    ):
-        ran = command("evaluate", *arguments.split())
-        assert (ran.code, ran.out) == (code, "")
-        assert all(part in ran.err for part in parts), ran.err
-        assert len(ran.err.splitlines()) <= 3

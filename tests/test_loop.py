@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from saved_runs import forge_description
 
 import charrnn
@@ -101,6 +102,19 @@ def test_a_run_without_a_digest_or_with_a_window_longer_than_its_text_is_not_res
         config, checkpoint = replace(run.read_config(), num_lanes=lanes), replace(loaded, state=state)
         with pytest.raises(CheckpointError, match=message):
             loop._read_same_text(run.path, config, checkpoint, None)
+
+
+def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run from before threads were recorded used all there are; `auto` in a change is resolved on this machine."""
+    list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
+    run = RunReader(Path("run"))
+    config, loaded = replace(run.read_config(), threads="auto"), run.load_checkpoint("latest", with_training=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunReader, "read_config", lambda self: config)
+        assert loop._changed_config(run, loaded, {"keep": 2}).threads == torch.get_num_threads()
+    monkeypatch.setattr(loop, "choose_precision", lambda config, device: "fp32")
+    list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
+    assert run.read_config().precision == "fp32"
 
 
 def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:

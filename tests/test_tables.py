@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from charrnn.cells.records import CellFindings, CellScore, ColouredText, Passage, Skipped
 from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
 from charrnn.generation.records import Prediction
-from charrnn.lab.history import CellHistory, history_table
+from charrnn.lab.history import CellHistory
 from charrnn.lab.novelty import Copy, Novelty
 from charrnn.lab.numbers import predictions_table
 from charrnn.text.catalogue import load_catalogue
@@ -135,7 +135,7 @@ def test_a_copy_is_shown_by_its_first_words() -> None:
 
 def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:
     history = CellHistory(detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0))
-    tables = (predictions_table([Prediction(character="e", probability=0.5)]), history_table([history]))
+    tables = (predictions_table([Prediction(character="e", probability=0.5)]), *history.view())
     for table, bar in zip(tables, ("#" * 15, "_=#"), strict=True):
         assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
 
