@@ -114,6 +114,7 @@ def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas) -> None
     entries = atlas_entries(replace(measured, cells=tuple(many)))
     page = Page(**figures, **texts, **words, cell_columns=COLUMNS, entries=entries)
     assert len(to_page(page).encode()) < 5_000_000 and size == 8_000
+    assert chars_on_page(2048) < size / 3 and chars_on_page(1) == size
 
 
 def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:

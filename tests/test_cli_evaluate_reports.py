@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from conftest import TrainedRun, as_json
@@ -35,43 +34,6 @@ def test_errors_and_long_range_are_those_of_the_library(command: Command, lstm: 
         for index in range(5):
             total = sum(one.num_pairs * one.probabilities[index].mean for one in closing.bins)
             assert total / closing.num_pairs == pytest.approx(closing.probabilities[index].mean)
-
-
-def test_reports_have_80_columns(command: Command, lab: Path, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    ran = command("evaluate", "lstm-001", gru.path, "--errors", "--long-range", "--chars", "1500")
-    assert (ran.code, ran.err) == (0, "")
-    lines = ran.out.splitlines()
-    assert max(map(len, lines)) <= 80 and any(line.split()[:1] == ["closing"] for line in lines)
-    found = as_json(command("evaluate", "lstm-001", gru.path, "--errors", "--chars", "1500", "--json"))["errors"]
-    first, second = found["models"]
-    for kind, counts in zip(KINDS, zip(first["kinds"], second["kinds"], strict=True), strict=True):
-        # A row of each model; none without an error.
-        num_rows = sum(one["num_errors"] > 0 for one in counts)
-        assert sum(line.split()[:1] == [kind] for line in lines) == num_rows, kind
-    head = f"lstm-001: {first['num_errors']:,} errors in {found['num_chars']:,} characters ({first['share']:.1%})"
-    assert head in ran.out and found["num_chars"] == 1500 < found["text_length"]
-    assert "of the text, in segments spread evenly over it." in ran.out
-
-
-def test_a_text_without_pairs_says_so(command: Command, lab: Path) -> None:
-    Path("plain.txt").write_text("ab drel fon\n" * 50, encoding="utf-8")
-    ran = command("evaluate", "--long-range", "--text", "plain.txt")
-    assert "The scored text has no pair of brackets or quotation marks." in " ".join(ran.out.split())
-    found = as_json(command("evaluate", "--long-range", "--text", "plain.txt", "--json"))
-    assert "part" not in found and found["long_range"]["closings"] == []
-
-
-def test_runs_with_other_alphabets_and_without_their_text_are_refused(
-    command: Command, lab: Path, alphabet_run: Path, byte_run: TrainedRun
-) -> None:
-    Path("like.txt").write_text("zib\nab\n" * 300, encoding="utf-8")
-    for option in ("--errors", "--long-range"):
-        ran = command("evaluate", "lstm-001", byte_run.path, option, "--text", "like.txt")
-        assert ran.code == 2 and "lstm-001 and byte-001 have different alphabets" in ran.err
-        ran = command("evaluate", alphabet_run, option, "--text", "like.txt")
-        assert ran.code == 3 and "alphabet-001 does not record the digest of its text" in ran.err
-        assert "training text." in ran.err
 
 
 def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:

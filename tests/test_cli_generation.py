@@ -82,13 +82,6 @@ def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options
     assert (quiet.code, quiet.err) == (0, "") and quiet.out not in {ran.out for ran in drawn}
 
 
-def test_nothing_is_said_of_a_seed_that_nothing_is_drawn_with(command: Command, alphabet_run: Path) -> None:
-    for options in (("--beam", 3), ("--seed", 0), ("--temp", 0, "--count", 2), ("--temps", "0,0")):
-        text_of(command("sample", alphabet_run, "--length", 20, *options))
-    refused = command("sample", alphabet_run, "--top-p", 7)
-    assert refused.code == 2 and "seed" not in refused.err
-
-
 @pytest.mark.parametrize("options", [(), ("--show-cell", "0:1"), ("--count", 2)])
 def test_the_seed_comes_before_the_prime_on_a_terminal(
     command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...]
@@ -120,14 +113,6 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     assert np.isnan(unknown).all() and len(bits) == len(found["text"]), "the prime is not coloured"
     if alphabet == "char":
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"), [("hue", "--color is hue; it must be surprise, or a cell"), ("surprise --json", "--json")]
-)
-def test_another_colour_is_refused(options: str, message: str, command: Command, lab: Path) -> None:
-    ran = command("sample", lab, "--color", *options.split())
-    assert (ran.code, ran.out) == (2, "") and message in ran.err
 
 
 def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop_run: Path) -> None:

@@ -38,13 +38,6 @@ for names, heavy in (({others!r}, {{"numpy", "rich", "torch"}}), ({OF_ANALYSES!r
     assert ran.stdout.count(b"Usage: charrnn") == len(COMMANDS) + 1
 
 
-def test_the_first_screen_of_the_help(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    for name, first in (("sample", "--length --temp --seed --prime"), ("visualize", "--cell --detector --export")):
-        lines = command(name, "--help").out.splitlines()
-        assert all(any(line.startswith(f"  {flag}") for line in lines[:23]) for flag in first.split()), lines[:23]
-
-
 def test_the_version(command: Command) -> None:
     ran = command("--version")
     assert (ran.code, ran.out, ran.err) == (0, f"charrnn {charrnn.__version__}\n", "")
@@ -109,17 +102,6 @@ def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_read
     assert (ran.code, ran.out, ran.err) == (0, expected.out, f"Run: {lab.name}\n")
     assert command(name, lab.name, *options).err == "", "who names a run knows its name"
     assert command(name, *options, "--quiet").err == ""
-
-
-def test_an_unknown_option_names_the_help_of_the_command_that_has_the_others(command: Command) -> None:
-    for words, arguments in (
-        (("corpora", "make"), ("anbn", "--strings", "5")),
-        (("corpora", "list"), ("--strings",)),
-        (("corpora",), ("--strings",)),
-        (("sample",), ("--strings", "list")),
-    ):
-        ran = command(*words, *arguments)
-        assert ran.code == 2 and f"Try 'charrnn {' '.join(words)} --help'." in ran.err
 
 
 def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

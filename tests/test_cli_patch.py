@@ -48,17 +48,6 @@ def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, l
     assert at == found
 
 
-def test_bad_input_is_refused(command: Command, lab: Path) -> None:
-    for arguments, code, message in (
-        (("--patch", "0"), 2, "A layer has no highest passage: give --from and --into, or patch a cell."),
-        (("--patch", "0:1", "--from", "a", "--into", "日"), 3, "--into has characters that are not in the vocabulary"),
-        (("--patch", "0:1", "--from", "@-1"), 2, "--from @-1: a position is a number from 0 on"),
-        (("--patch", "0:1", "--from", "a", "--into", "b", "--text", "x"), 2, "--text does not apply to --patch with"),
-    ):
-        ran = command("visualize", *arguments)
-        assert (ran.code, ran.out) == (code, "") and message in ran.err and ran.err.count("\n") <= 3
-
-
 def test_python_needs_cells_and_passages(lstm: TrainedRun) -> None:
     model = charrnn.load(lstm.path)
     with pytest.raises(UsageError, match="There is no cell to patch"):

@@ -39,15 +39,6 @@ def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command: Command, p
     assert (piped.returncode, piped.stderr, piped.stdout) == (0, b"", by_seed[1].out.encode())
 
 
-def test_json_holds_the_text_its_seed_and_its_log_probabilities(command: Command, lab: Path) -> None:
-    found = as_json(command("sample", "--seed", 0, "--length", 40, "--seed", 3, "--prime", "molu ", "--json"))
-    assert found.keys() >= {"run", "text", "prime", "seed", "logprob", "logprobs"}
-    assert (found["run"], found["prime"], found["seed"]) == ("lstm-001", "molu ", 3)
-    assert (found["temperature"], found["length"]) == (0.8, 40) and len(found["logprobs"]) == len(found["text"]) == 40
-    assert all(logprob <= 0 for logprob in found["logprobs"])
-    assert found["logprob"] == pytest.approx(sum(found["logprobs"]))
-
-
 def test_a_typed_prime_comes_first_and_one_from_a_file_or_a_pipe_is_not_repeated(command: Command, lab: Path) -> None:
     prime, options = "molu tarn.\n\nif ", ("sample", "--seed", 0, "--length", 30)
     Path("prime.txt").write_bytes(prime.encode())
@@ -92,17 +83,6 @@ print(sorted({"torch", "rich", "numpy"} & {*sys.modules}), file=sys.stderr)
     ran = process("-c", script)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.split() == [b"['numpy',", b"'rich']"], "rich draws the table of `predict`"
-
-
-def test_a_damaged_step_is_passed_over_with_a_warning_beside_the_text(command: Command, lab: Path) -> None:
-    best = lab / (lab / "best").read_text().strip()
-    data = bytearray((best / "model.safetensors").read_bytes())
-    data[-1] ^= 1
-    (best / "model.safetensors").write_bytes(data)
-    ran = command("sample", "--seed", 0, "--length", 20)
-    assert ran.code == 0 and len(ran.out.rstrip("\n")) <= 20
-    assert ran.err.startswith("warning: ") and best.name in ran.err and "damaged" in ran.err
-    assert command("sample", "--seed", 0, "--length", 20, "--quiet") == Ran(0, ran.out, "")
 
 
 class Terminal(io.StringIO):

@@ -1,7 +1,6 @@
 """Several models that predict together: weights 0 and 1, naive sums, other alphabets, and the two commands."""
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -198,17 +197,6 @@ def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path:
     (tmp_path / "rate=0.7.txt").write_text("a file that is no run")
     assert parse_mix([str(tmp_path / "rate=0.7.txt")]) == ([str(tmp_path / "rate=0.7.txt")], None)
     assert parse_mix([str(tmp_path / "rate=0.25")]) == ([str(tmp_path / "rate")], [0.75, 0.25])
-
-
-def test_wrong_weights_of_runs_are_explained() -> None:
-    for runs, message in (
-        (("RUN=x",), "--mix RUN=x: write a number from 0 to 1 after the =, such as RUN=0.3."),
-        (("RUN=2",), "--mix RUN=2: write a number from 0 to 1 after the =, such as RUN=0.3."),
-        (("RUN=0.6", "OTHER=0.6"), "have the sum 1.2; it must be at most 1"),
-        (("RUN=0.6", "OTHER"), "Give each --mix a weight"),
-    ):
-        with pytest.raises(UsageError, match=re.escape(message)):
-            parse_mix(runs)
 
 
 def test_the_commands_mix_runs_of_other_alphabets(command: Command, chains: tuple[Path, Path, Path]) -> None:

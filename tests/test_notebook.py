@@ -12,8 +12,8 @@ import pytest
 from conftest import TrainedRun
 from elements import Elements
 from rich.color_triplet import ColorTriplet
-from test_learning_charts import STRAIGHT
-from test_overview import RUN, WAR
+from test_charts import STRAIGHT
+from test_overview import HUGE, RUN, WAR
 from test_tables import FINDINGS, QUOTE
 
 import charrnn
@@ -114,6 +114,7 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "prediction": (Prediction(character="e", probability=0.5), "0.5000"),
     "predictions": (RecordList([Prediction(character="<", probability=0.5)] * 2), "&lt;"),
     "run": (RUN, "shakespeare-001"),
+    "huge run": (HUGE, "16384"),
     "runs": (RecordList([RUN, WAR]), "war-001"),
     "gradients": (REACHES, ">b</text>"),
     "loss": (LOSS, "stateful"),
@@ -184,7 +185,7 @@ def test_long_texts_are_cut() -> None:
 
 
 def test_what_has_no_picture_is_shown_by_its_repr(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert to_html(object()) is None and RecordList()._repr_html_() is None
+    assert to_html(object()) is RecordList()._repr_html_() is Displayable()._repr_html_() is None
     assert RecordList([RUN]) == [RUN] and RecordTuple([RUN]) == (RUN,)
     html = RecordList([RUN, LOSS])._repr_html_() or ""
     assert html.index("shakespeare-001") < html.index("stateful"), "several kinds stand below each other"

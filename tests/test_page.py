@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 from browser import dump, needs_browser
 from elements import Elements
 
-from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, chars_on_page, to_page
+from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, to_page
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 
@@ -193,16 +192,6 @@ def test_each_character_of_the_source_is_one_code_point() -> None:
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
     assert shown == ["a", "→   ", "b", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
-
-
-def test_a_page_of_five_hundred_cells_is_under_five_megabytes() -> None:
-    size = chars_on_page(512)
-    page = make_page("a" * size, cells=np.zeros((size, 1, 512), np.float32), guesses=[[("e", 0.1234)] * 5] * size)
-    entries = [CellEntry(cell=(0, unit), shown=()) for unit in range(512)]
-    rows = [PageRow(shown=("quote",), cell=(0, 1))]
-    html = to_page(replace(page, entries=entries, rows=rows, source="a" * 131_072))
-    assert size == 8_000 and len(html) < 3.8e6, "without the pages of the cells, which have the rest"
-    assert chars_on_page(2048) * 2048 <= chars_on_page(512) * 8_000 and chars_on_page(1) == 8_000
 
 
 @needs_browser

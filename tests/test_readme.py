@@ -103,13 +103,6 @@ def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
     assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9
 
 
-def test_the_page_on_theory_lists_every_cell_type_and_depth() -> None:
-    from charrnn.architectures import CELLS, DEPTHS
-
-    page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
-    assert [name for name in (*CELLS, *DEPTHS) if f"\n| `{name}` |" not in page] == []
-
-
 def test_the_reference_is_that_of_the_code() -> None:
     made = runpy.run_path(str(REPOSITORY / "docs" / "make_reference.py"))["make_reference"]()
     page = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
