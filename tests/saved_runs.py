@@ -16,6 +16,7 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
+CLOCKS = ("seconds", "chars_per_second")
 SMALLEST: dict[str, Any] = {"num_layers": 1, "dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 2}
 SMALLEST |= {"learning_rate": 0.1, "validation_chars": None}
 CONFIG = Config(
@@ -79,6 +80,12 @@ def forge_description(run: RunWriter, name: str, data: bytes) -> None:
     for step_name in run.checkpoints():
         forge(run, step_name, name, data)
     (run.path / name).write_bytes(data)
+
+
+def metrics_of(run: Path) -> list[dict[str, Any]]:
+    """Return the records of metrics.jsonl without the fields that depend on a clock; every line must be complete."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
 
 
 def hidden(folder: Path) -> list[str]:

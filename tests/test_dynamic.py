@@ -1,6 +1,6 @@
 """Dynamic evaluation equals a naive loop and is causal. N characters, T characters of a segment, V vocabulary."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from built_runs import build_chain
+from fixture_types import Command
 from known_weights import CYCLE, chain_text
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -25,7 +26,6 @@ from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradien
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import IdArray, Vocab
 
-Command = Callable[..., Any]
 V = 6
 LARGE_STEPS = DynamicSettings(segment_length=4, learning_rate=0.01, decay=0.1, damping=0.5)
 

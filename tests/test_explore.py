@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from built_runs import build_chain, build_quoting
-from conftest import REPOSITORY, Ran, TrainedRun
+from conftest import REPOSITORY, TrainedRun
+from fixture_types import Command
 from known_weights import QUOTING_UNIT, quoting_text
 from rich.cells import cell_len
 from rich.style import Style
@@ -61,7 +62,6 @@ from charrnn.views.tables import score_mark, score_text
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
-Command = Callable[..., Ran]
 HOSTILE = "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab \U0001f642\n"
 QUOTED = quoting_text(2_000, seed=1)
 

@@ -1,14 +1,13 @@
 """n-gram models against a textbook implementation with dictionaries, and their rows in an evaluation."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from built_runs import build_chain
+from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from known_weights import CYCLE, chain_text
@@ -136,9 +135,6 @@ def test_orders_and_texts_that_cannot_be_used_are_refused() -> None:
         model.char_probabilities(text, np.arange(3), (4,))
     with pytest.raises(ValueError, match="positions"):
         model.char_nats(text, np.array([10]))
-
-
-Command = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,23 @@
 """`predict --numbers`: every number of a small network is what torch computes, and what a reader can recompute."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import Ran
+from drawn import lines
 from numpy.typing import NDArray
-from rich.console import Console
 from torch.nn.functional import cross_entropy
 
 from charrnn.api import Model
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.lab.numbers import NetworkNumbers, NumberRow, NumbersTable
+from charrnn.lab.numbers import NumberRow
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
 
-Command = Callable[..., Ran]
 VOCAB = Vocab.from_text("hello, world\n", is_exact=True)
 TEXT = "hello, hello"
 H = 4
@@ -133,23 +130,16 @@ def test_what_cannot_be_listed_is_refused() -> None:
     assert [step.character for step in model.numbers("hex", unknown="skip").steps] == ["h", "e"]
 
 
-def drawn(numbers: NetworkNumbers, width: int = 80) -> list[str]:
-    console = Console(width=width, color_system=None, file=None)
-    with console.capture() as capture:
-        console.print(NumbersTable(numbers))
-    return capture.get().splitlines()
-
-
 def test_the_table_folds_the_steps_to_the_width() -> None:
     model = model_of(config_of("rnn", num_layers=1), Vocab.from_text("hello", is_exact=True))
-    lines = drawn(model.numbers("hello" * 3))
-    assert max(map(len, lines)) <= 80
-    steps = [line.split()[1:] for line in lines if line.startswith("step ")]
+    shown = lines(*model.numbers("hello" * 3).view(), 80)
+    assert max(map(len, shown)) <= 80
+    steps = [line.split()[1:] for line in shown if line.startswith("step ")]
     assert [number for part in steps for number in part] == [str(number) for number in range(1, 16)]
-    assert "h before" not in "\n".join(lines), "that is the column before"
+    assert "h before" not in "\n".join(shown), "that is the column before"
     dilated = model_of(config_of("rnn", "dilated"), Vocab.from_text("hello", is_exact=True))
-    assert "1: h before" in "\n".join(drawn(dilated.numbers("hello")))
-    assert lines[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
+    assert "1: h before" in "\n".join(lines(*dilated.numbers("hello").view(), 80))
+    assert shown[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
 
 
 def test_the_end_of_a_document_resets_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """A run that was interrupted and resumed is the run that was never interrupted, bit for bit."""
 
 import io
-import json
 import os
 import shutil
 import threading
@@ -14,7 +13,7 @@ import pytest
 import torch
 from conftest import SMALL_FLAGS, SMALL_RUN
 from fixture_types import Command
-from saved_runs import FILES
+from saved_runs import FILES, metrics_of
 from synthetic import make_corpus
 
 import charrnn
@@ -33,7 +32,6 @@ TEXT = make_corpus(num_chars=3_000, seed=6).text
 # Everything random is on: dropout and resets draw from generators that must be resumed too.
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4}
 SETTINGS |= {"steps": 12, "evaluate_every": 5, "save_every": 4}
-CLOCKS = ("seconds", "chars_per_second")
 
 
 class Keyboard(io.BytesIO):
@@ -74,12 +72,6 @@ def saved_files(run: Path, step: str | None = None) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FILES}
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All metrics but those that a clock gave."""
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in record.items() if name not in CLOCKS} for record in records]
-
-
 def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
     train("run", stop=3)
     text_file.write_bytes((TEXT[:-1] + "!").encode())
@@ -94,7 +86,7 @@ def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
 
 
 def num_steps_told(run: Path) -> list[int]:
-    return [record["step"] for record in read_metrics(run) if record["event"] == "step"]
+    return [record["step"] for record in metrics_of(run) if record["event"] == "step"]
 
 
 def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(command: Command, text_file: Path) -> None:
@@ -109,11 +101,11 @@ def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(com
 
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
     run = train("run")
-    before = (saved_files(run), read_metrics(run), (run / "samples.txt").read_text())
+    before = (saved_files(run), metrics_of(run), (run / "samples.txt").read_text())
     ran = command("train", "--resume")
     assert (ran.code, ran.out) == (0, "checkpoints/run\n") and "Done: 12 steps" in ran.err
     assert "Nothing was left to train: give a larger --steps" in ran.err
-    assert (saved_files(run), read_metrics(run), (run / "samples.txt").read_text()) == before
+    assert (saved_files(run), metrics_of(run), (run / "samples.txt").read_text()) == before
     assert "Nothing was left" not in command("train", "--resume", "--steps", 14).err
 
 
@@ -215,7 +207,7 @@ EPOCHS: dict[str, Any] = {"zoneout": 0.1, "weight_drop": 0.1, "steps": 2 * EPOCH
 def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file: Path, steps: Any, changes: dict[str, Any]) -> None:
     text_file.write_text(TEXT[:NUM_CHARS])
     uninterrupted = train("uninterrupted", **EPOCHS, keep=100, **changes)
-    logged = read_metrics(uninterrupted)
+    logged = metrics_of(uninterrupted)
     for step in steps:
         run = RunWriter(Path(f"from-{step}"))
         best = best_checkpoint(read_state(uninterrupted / checkpoint_name(step)))
@@ -228,7 +220,7 @@ def test_resuming_at_any_step_equals_an_uninterrupted_run(text_file: Path, steps
         # Weights, optimizer, averages, hidden state and place in the text are in these files; what is random in a step
         # is drawn from its number. The losses show that the next batches are the same, too.
         assert (done.step, saved_files(run.path)) == (last, saved_files(uninterrupted, checkpoint_name(last)))
-        assert read_metrics(run.path) == [record for record in logged if record["step"] <= last]
+        assert metrics_of(run.path) == [record for record in logged if record["step"] <= last]
 
 
 def test_saving_validating_and_sampling_do_not_change_the_weights(text_file: Path) -> None:

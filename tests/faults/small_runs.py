@@ -9,7 +9,7 @@ from typing import Any
 
 from conftest import SMALL_RUN
 from fork_server import ForkServer
-from saved_runs import FILES
+from saved_runs import FILES, metrics_of
 
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import RunReader
@@ -18,7 +18,6 @@ SAVE_EVERY = 4
 # Validations (5, 10, 14) and saves (4, 8, 12, 14) fall together and apart.
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "dropout": 0.3, "reset_probability": 0.4, "steps": 14, "keep": 1}
 SETTINGS |= {"evaluate_every": 5, "save_every": SAVE_EVERY}
-CLOCKS = ("seconds", "chars_per_second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,6 @@ def restart(run: Path, **changes: Any) -> list[object]:
     """Return the command to type after a crash: `--resume`, or the first command if nothing was saved."""
     is_saved = run.is_dir() and RunReader(run).checkpoints()
     return ["train", "--json", "--resume", run] if is_saved else train(run, **changes)
-
-
-def records(run: Path) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl without the fields that depend on a clock; every line must be complete."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
 
 
 def last_logged(run: Path) -> int:
@@ -78,7 +71,7 @@ def assert_same(run: Path, uninterrupted: Path) -> None:
     latest = (uninterrupted / "latest").read_text().strip()
     for name in ("latest", "best", "config.yaml", "vocab.json", "samples.txt", *(f"{latest}/{file}" for file in FILES)):
         assert (run / name).read_bytes() == (uninterrupted / name).read_bytes(), name
-    assert records(run) == records(uninterrupted)
+    assert metrics_of(run) == metrics_of(uninterrupted)
 
 
 def run_uninterrupted(fork_server: ForkServer) -> Uninterrupted:

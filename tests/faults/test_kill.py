@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from fork_server import Child, ForkServer
-from saved_runs import hidden
-from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, records, restart, train
+from saved_runs import hidden, metrics_of
+from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, restart, train
 
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import RunReader
@@ -78,7 +78,7 @@ def test_metrics_have_every_step_once_after_many_kills(fork_server: ForkServer, 
         assert child.wait() == -signal.SIGKILL, child.err
     child = fork_server.spawn(*restart(run, **endless), "--steps", last_logged(run) + 20)
     assert child.wait() == 0, child.err
-    logged = records(run)
+    logged = metrics_of(run)
     for event in ("step", "evaluation"):
         steps = [record["step"] for record in logged if record["event"] == event]
         every = 1 if event == "step" else 7

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_FLAGS, TrainedRun, clean_environment, copy_run
+from conftest import SMALL_FLAGS, clean_environment
+from fixture_types import Process
 from fork_server import ForkServer
 from rich.cells import cell_len
 from synthetic import SyntheticCorpus
@@ -21,7 +21,6 @@ from terminals import COLOUR, Screen, Terminal, screens
 
 pytest_plugins = ("shared",)
 
-Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
 TEXT = ("--text", "text.txt")
 COMMANDS: list[tuple[object, ...]] = [
     ("runs",),
@@ -61,18 +60,10 @@ def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     return screens(monkeypatch)
 
 
-@pytest.fixture
-def here(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a run in it; returns the run."""
-    monkeypatch.chdir(tmp_path)
-    copy_run(lstm.path, tmp_path / "checkpoints" / lstm.name)
-    return tmp_path / "checkpoints" / lstm.name
-
-
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
 @pytest.mark.parametrize("places", [[*PLACES][:2], pytest.param([*PLACES][2:], marks=pytest.mark.thorough)])
 def test_every_command_works_on_every_terminal(
-    on_screen: Screen, here: Path, corpus: SyntheticCorpus, places: list[str], arguments: tuple[object, ...]
+    on_screen: Screen, lab: Path, corpus: SyntheticCorpus, places: list[str], arguments: tuple[object, ...]
 ) -> None:
     Path("text.txt").write_text(corpus.text[-900:], encoding="utf-8")
     for place in places:  # what the first one measures is kept for the others
@@ -153,12 +144,12 @@ def thorough_but_first(line: str, *others: str) -> list[Any]:
 @pytest.mark.parametrize(
     "line", thorough_but_first("runs --json", "predict zib", "sample --seed 0", "evaluate", "visualize", "--help")
 )
-def test_a_closed_pipe_is_not_an_error(here: Path, line: str, streams: str) -> None:
+def test_a_closed_pipe_is_not_an_error(lab: Path, line: str, streams: str) -> None:
     # Closed long before Python has started: what `| head -1` does to a command that writes later.
     errors = subprocess.PIPE if streams == "stdout" else subprocess.STDOUT  # 2>&1 | head -1
     command = [sys.executable, "-m", "charrnn", *line.split()]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors}
-    with subprocess.Popen(command, cwd=here.parent.parent, env=clean_environment(), **pipes) as process:
+    with subprocess.Popen(command, cwd=lab.parent.parent, env=clean_environment(), **pipes) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is None or process.stderr.read() == b""
