@@ -121,6 +121,7 @@ def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop
     assert find_loop(ran.out[:-1]) is not None, "the premise: this model's likeliest text is a loop"
     assert "the text ends in a loop: " in ran.err and "--no-repeat 20" in ran.err
     assert command(*options, "--quiet").err == ""
+    assert "try --beam-mode stochastic or" in command(*options, "--match", "(?s).*").err
     several = command(*options, "--count", 2, "--json")
     beams = json.loads(several.out)["beams"]
     loops = [find_loop(beam["text"]) for beam in beams]

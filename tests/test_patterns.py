@@ -110,6 +110,7 @@ def test_documents_end_where_they_match_with_any_options(command: Command, tmp_p
 REFUSED = {
     "--match €": "characters matches. It has characters that the model does not write: '€'",
     "--match [ --beam 2": "--match is '[': unterminated character set (character 1). Give a regular expression",
+    "--match [[:alpha:]]": "Possible nested set at position 1. Write \\ before a character that stands for itself",
     "--match a{5} --length 4 --count 2": "takes at least 5 characters; --length is 4",
     "--words abc,fgh --length 5": "--words is 'abc,fgh', which takes at least 6 characters",
     "--words a,": "--words is a,; it must be 1 to 6 words",

@@ -132,7 +132,9 @@ class Page:
             for index, text in enumerate(texts):
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
                 write([_heading(index, name), self.typed, text.text])
-        remedy = f"--no-repeat 20, --beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}"
+        remedy = f"--beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}"
+        if options.match is None and not options.words:
+            remedy = f"--no-repeat 20, {remedy}"
         self._warn_of_loops([text.text for text in texts], remedy)
 
     def count_cut(self) -> None:

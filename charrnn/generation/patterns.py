@@ -13,6 +13,7 @@ Shapes: V vocabulary.
 
 import re
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -190,7 +191,12 @@ def match_text(expression: str, what: str, characters: tuple[str, ...], *, lengt
     is too large, and for one that no text of at most `length` of these characters matches.
     """
     try:
-        pattern = Pattern(expression, characters, end_id)
+        with warnings.catch_warnings():
+            # Python's parser warns of what other languages mean in another way, such as [[:alpha:]].
+            warnings.simplefilter("error", FutureWarning)
+            pattern = Pattern(expression, characters, end_id)
+    except FutureWarning as warning:
+        raise UsageError(f"{what}: {warning}. Write \\ before a character that stands for itself.") from None
     except re.error as error:
         where = "" if error.pos is None else f" (character {error.pos + 1}). Give a regular expression of Python."
         raise UsageError(f"{what}: {error.msg}{where}") from None
