@@ -7,6 +7,7 @@ _COMMANDS = (
     ("write", "Write a text with a model.", "terminal:write"),
     ("export", "Write a model to one file, in the format of its suffix.", "export:export"),
     ("import", "Make a run of a model that another program trained.", "importing:import_model"),
+    ("serve", "Serve a model to a browser and to OpenAI's clients.", "serve:serve"),
     ("compress", "Compress files by a model.", "compress.command:compress"),
     ("decompress", "Restore compressed files.", "compress.command:decompress"),
 )

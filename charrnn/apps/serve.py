@@ -1,0 +1,78 @@
+"""charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this machine only."""
+
+import os
+import socket
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.arguments import load_model
+from charrnn.cli.options import DebugOption, QuietOption, RunArgument
+from charrnn.cli.streams import print_path
+from charrnn.errors import UsageError, install_command
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+"""Addresses that only this machine reaches; any other one needs a token."""
+TOKEN = "CHARRNN_TOKEN"
+"""The environment variable with the token: on a command line every user of the machine could read it."""
+MAX_CONNECTIONS = 32
+"""Connections and requests at a time, at most; more get status 503."""
+STOP_SECONDS = 2
+"""Time that requests have to end after Ctrl-C."""
+
+
+def bind(address: str) -> tuple[socket.socket, str]:
+    """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be none."""
+    host, _, port = address.rpartition(":")
+    try:
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        return socket.create_server((host.strip("[]"), int(port)), family=family), host
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "it must be HOST:PORT"
+        raise UsageError(f"--host is {address}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one.") from None
+
+
+def serve(
+    run: RunArgument = None,
+    host: Annotated[
+        str, typer.Option("--host", help=f"Another address than this machine's own needs {TOKEN}.", metavar="HOST:PORT")
+    ] = "127.0.0.1:8000",
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Serve a model to a browser and to OpenAI's clients.
+
+    The page of charrnn export is at /, completions are at /v1/completions, where max_tokens counts characters. The
+    address is printed on stdout. Ctrl-C ends it.
+    """
+    for package in ("starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise UsageError(f"charrnn serve needs the package {package}. Install it: {install_command('serve')}")
+    import uvicorn
+
+    from charrnn.apps.completions import Server
+
+    token = os.environ.get(TOKEN) or None
+    listening, name = bind(host)
+    with listening:
+        if name not in LOOPBACK and token is None:
+            raise UsageError(f"--host {host} is open to other machines: set {TOKEN} to a token, or use 127.0.0.1.")
+        model = load_model(run, quiet=quiet)
+        model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
+        served = Server(model, token, is_over=lambda: server.should_exit)
+        print_path(f"http://{name}:{listening.getsockname()[1]}")
+        if not quiet:
+            sys.stderr.write(f"{model.name} is served; Ctrl-C ends it\n")
+        config = uvicorn.Config(
+            served.app(LOOPBACK if name in LOOPBACK else ("*",)),
+            log_level="error" if debug else "critical",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        server.run(sockets=[listening])
