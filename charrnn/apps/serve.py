@@ -11,7 +11,7 @@ import typer
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument
 from charrnn.cli.streams import print_path
-from charrnn.errors import UsageError, install_command
+from charrnn.errors import UsageError, install_command, named
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Addresses that only this machine reaches; any other one needs a token."""
@@ -31,7 +31,9 @@ def bind(address: str) -> tuple[socket.socket, str]:
         return socket.create_server((host.strip("[]"), int(port)), family=family), host
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "it must be HOST:PORT"
-        raise UsageError(f"--host is {address}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one.") from None
+        raise UsageError(
+            f"{named('host')} is {address}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one."
+        ) from None
 
 
 def serve(
@@ -58,7 +60,9 @@ def serve(
     listening, name = bind(host)
     with listening:
         if name not in LOOPBACK and token is None:
-            raise UsageError(f"--host {host} is open to other machines: set {TOKEN} to a token, or use 127.0.0.1.")
+            raise UsageError(
+                f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use 127.0.0.1."
+            )
         model = load_model(run, quiet=quiet)
         model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
         served = Server(model, token, is_over=lambda: server.should_exit)
