@@ -274,11 +274,7 @@ class SearchOptions(TextOptions):
                 f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
                 f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
             )
-        self._check_mode()
-        self._check_length_penalty()
         _check("no_repeat", self.no_repeat, self.no_repeat is None or self.no_repeat >= 1, "at least 1. Try 20.")
-
-    def _check_mode(self) -> None:
         check_word("mode", self.mode, get_args(Mode))
         for name, value in (("groups", self.groups), ("diversity", self.diversity)):
             if value is not None and self.mode != "diverse":
@@ -291,8 +287,6 @@ class SearchOptions(TextOptions):
             )
         is_right = self.diversity is None or (math.isfinite(self.diversity) and self.diversity > 0)
         _check("diversity", self.diversity, is_right, f"more than 0, and finite. Try {DEFAULT_DIVERSITY}.")
-
-    def _check_length_penalty(self) -> None:
         is_right = 0 <= self.length_penalty <= MAX_LENGTH_PENALTY
         _check("length_penalty", self.length_penalty, is_right, f"between 0 and {MAX_LENGTH_PENALTY}. Try 0.6.")
         if self.length_penalty and self.mode == "stochastic":
