@@ -145,6 +145,13 @@ class OtherProcessError(CharRNNError):
     """Another of the processes that train one model together failed or ended; its own message says why."""
 
 
+def check_range(name: str, value: int, low: int, high: int | None = None, remedy: str = "") -> None:
+    """Raise UsageError for a parameter below `low` or above `high`, if there is one; `remedy` ends the message."""
+    if value < low or (high is not None and value > high):
+        allowed = f"at least {low}" if high is None else f"between {low} and {high:,}"
+        raise UsageError(f"{named(name)} is {value}; it must be {allowed}.{remedy}")
+
+
 def check_length(num_chars: int, least: int, what: str) -> None:
     """Raise DataError for a text of less than `least` characters, which `what` needs."""
     if num_chars < least:

@@ -136,10 +136,6 @@ def one_line(*parts: str) -> Text:
     return Text(text, no_wrap=True, overflow="ellipsis")
 
 
-def _tolerant_decoder(encoding: str) -> Callable[[], codecs.IncrementalDecoder]:
-    return partial(codecs.getincrementaldecoder(encoding), errors="replace")
-
-
 class StatusLine(Static):
     """A message below the text, which takes no room where there is none."""
 
@@ -183,7 +179,7 @@ class FullScreenApp(App[Result]):
         # Textual has no option for this. A restart of its loop after the error would lose what was read with the byte,
         # the end of a paste included, and a loop of our own would depend on more of what is private.
         if "getincrementaldecoder" in names:
-            names["getincrementaldecoder"] = _tolerant_decoder
+            names["getincrementaldecoder"] = lambda name: partial(codecs.getincrementaldecoder(name), errors="replace")
         return driver
 
     def on_mount(self) -> None:

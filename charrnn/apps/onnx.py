@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, count
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -148,13 +149,10 @@ def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tupl
 
 def onnx_ops(hidden_size: int) -> Ops[Value]:
     """Return the equations' functions as ONNX operators, for layers of `hidden_size` units."""
+    names = ("sigmoid", "tanh", "relu", "sqrt", "cos", "sin")
+    functions: dict[str, Any] = {name: methodcaller("apply", name.title()) for name in names}
     return Ops(
-        sigmoid=lambda x: x.apply("Sigmoid"),
-        tanh=lambda x: x.apply("Tanh"),
-        relu=lambda x: x.apply("Relu"),
-        sqrt=lambda x: x.apply("Sqrt"),
-        cos=lambda x: x.apply("Cos"),
-        sin=lambda x: x.apply("Sin"),
+        **functions,
         split=lambda x, blocks: x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x],
         cat=lambda parts: _concatenate(parts, axis=-1),
         permute=lambda x, order: x.apply("Gather", order, axis=-1),

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError, check_length, named
+from charrnn.errors import check_length, check_range
 from charrnn.evaluation.records import Difference, LossReport
 from charrnn.intervals import BlockSums, num_blocks_of
 from charrnn.lazy import Tensor, inference_mode, torch
@@ -252,8 +252,8 @@ class MeasuredText:
 
     def check_stateful(self, max_chars: int | None = None) -> None:
         """Raise DataError for a text without a character to score, UsageError for a `max_chars` under 1."""
-        if max_chars is not None and max_chars < 1:
-            raise UsageError(f"{named('max_chars')} is {max_chars}; it must be at least 1.")
+        if max_chars is not None:
+            check_range("max_chars", max_chars, 1)
         check_length(self.num_chars, 2, "its loss")
 
     def why_not_windowed(self) -> str | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.display import RecordList
-from charrnn.errors import CheckpointError, DataError, UsageError, named
+from charrnn.errors import CheckpointError, DataError, UsageError, check_range, named
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import (
@@ -242,8 +242,7 @@ class Generator:
         An empty text stands for a newline; for a model of documents the text is the beginning of one. The unknown
         symbol is left out; the probabilities of all others sum to 1. Raises UsageError for a `top` under 1.
         """
-        if top < 1:
-            raise UsageError(f"{named('top')} is {top}; it must be at least 1.")
+        check_range("top", top, 1)
         logits = prime_model(self.model_for("fp32", {}), self.encode_prime(text, unknown)).logits
         excluded = undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(banned=excluded))[0]

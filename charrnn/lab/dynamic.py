@@ -9,8 +9,6 @@ before it only.
 Shapes: N characters, T characters of a segment, B batch rows.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from typing import cast
 import numpy as np
 
 from charrnn.api import Model
-from charrnn.errors import DataError, NonFiniteError, UsageError, counted, named
+from charrnn.errors import DataError, NonFiniteError, UsageError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
 from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_losses, paired_difference
 from charrnn.evaluation.records import Adaptation, LossReport
@@ -67,8 +65,7 @@ class DynamicSettings:
     would otherwise move too far."""
 
     def __post_init__(self) -> None:
-        if self.segment_length < 1:
-            raise UsageError(f"{named('segment_length')} is {self.segment_length}; it must be at least 1.")
+        check_range("segment_length", self.segment_length, 1)
         for name, low in {"learning_rate": "0 or more", "decay": "0 or more", "damping": "above 0"}.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0) or (value == 0 and low == "above 0"):

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.errors import DataError, check_range, counted, named
 from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
 from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
 from charrnn.evaluation.records import MAX_SCORED, NGRAM, LossReport
@@ -63,7 +63,7 @@ class NgramModel:
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Raises UsageError for an order out of
         range, DataError for a text shorter than the order.
         """
-        check_order(order)
+        check_range("order", order, 1, MOST_ORDER)
         if len(ids) < order:
             raise DataError(
                 f"The training text has {counted(len(ids), 'character')}; n-grams of order {order} need at least "
@@ -94,7 +94,7 @@ class NgramModel:
         """
         chosen = range(1, self.order + 1) if orders is None else orders
         for order in chosen:
-            check_order(order, most=self.order)
+            check_range("order", order, 1, self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
         return self._by_order(ids[: positions.max(initial=0) + 1], positions, chosen)
@@ -179,12 +179,6 @@ class _EndsOfNgrams:
         return probabilities
 
 
-def check_order(order: int, *, most: int = MOST_ORDER) -> None:
-    """Raise UsageError for an order outside [1, most]."""
-    if not 1 <= order <= most:
-        raise UsageError(f"{named('order')} is {order}; it must be between 1 and {most}.")
-
-
 def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, float]:
     """Compute the discounts of counts of 1, of 2 and of 3 or more (Chen & Goodman 1998, equation 26).
 
@@ -238,7 +232,7 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     Raises UsageError for an order out of range, DataError if no order is left.
     """
     for order in orders:
-        check_order(order)
+        check_range("order", order, 1, MOST_ORDER)
     usable = sorted({order for order in orders if order <= len(training)})
     if not usable:
         raise DataError(

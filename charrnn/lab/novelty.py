@@ -7,8 +7,6 @@ matches what passes the filter. It is exact and takes linear time: a hash collis
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -23,7 +21,7 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.display import Displayable
-from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.errors import DataError, UsageError, check_range, counted, named
 from charrnn.extensions import ModelMethod, PackageFunction, offers
 from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.views.heatmap import draw
@@ -261,8 +259,7 @@ def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`, TypeError unless both
     are str or both bytes.
     """
-    if min_length < 1:
-        raise UsageError(f"{named('min_length')} is {min_length}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
+    check_range("min_length", min_length, 1, remedy=f" Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
         raise DataError(
             f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a part of it."

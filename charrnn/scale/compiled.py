@@ -336,16 +336,9 @@ _tanhs = _loop_of_two(lambda x, u: _tanh(x + u))
 _multiply = _loop_of_two(lambda x, y: x * y)
 _add = _loop_of_two(lambda x, y: y + x)
 _copy = _loop_of_two(lambda source, target: source)
+_add_product = _loop_of_three(lambda i, g, c: c + i * g)
 _output = _loop_of_three(lambda o, c, h: o * _tanh(c))
 _interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
-
-
-@_compiled
-def _update_memory(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
-    """Compute c = f * c + i * g."""
-    f, i, g, c = floats_at(f_at, size), floats_at(i_at, size), floats_at(g_at, size), floats_at(c_at, size)
-    for j in range(size):
-        c[j] = f[j] * c[j] + i[j] * g[j]
 
 
 @_compiled
@@ -359,7 +352,8 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
     if plan.kind == LSTM:
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
-        _update_memory(u + row, u, u + 2 * row, c, size)
+        _multiply(u + row, c, size)
+        _add_product(u, u + 2 * row, c, size)
         _sigmoids(x + 3 * row, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
         return

@@ -268,15 +268,20 @@ def launched() -> LaunchedProcess:
 
 
 class ConnectedProcesses(ProcessGroup):
-    """Processes that exchange tensors by two operations, `_sum` and `_broadcast`."""
+    """Processes that torch.distributed connects: gloo for tensors on CPUs, nccl for those on GPUs.
+
+    They exchange tensors by two operations only, `_sum` and `_broadcast`.
+    """
 
     def _sum(self, tensor: Tensor) -> None:
         """Replace a contiguous tensor by its sum over all processes."""
-        raise NotImplementedError
+        with _lost_processes_reported():
+            torch.distributed.all_reduce(tensor)
 
     def _broadcast(self, tensor: Tensor, source: int) -> None:
         """Overwrite a contiguous tensor by that of process `source`."""
-        raise NotImplementedError
+        with _lost_processes_reported():
+            torch.distributed.broadcast(tensor, source)
 
     def rows(self, batch_size: int) -> slice:
         """Return which batch rows this process computes: contiguous, and at most one more than any other process."""
@@ -463,18 +468,6 @@ class _Pulse(threading.Thread):
             self.finished.set()
 
 
-class TorchProcesses(ConnectedProcesses):
-    """Processes that torch.distributed connects: gloo for tensors on CPUs, nccl for those on GPUs."""
-
-    def _sum(self, tensor: Tensor) -> None:
-        with _lost_processes_reported():
-            torch.distributed.all_reduce(tensor)
-
-    def _broadcast(self, tensor: Tensor, source: int) -> None:
-        with _lost_processes_reported():
-            torch.distributed.broadcast(tensor, source)
-
-
 @contextlib.contextmanager
 def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
     """Connect with the other processes, as the variables that torchrun sets describe them; disconnect at the end.
@@ -507,7 +500,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGrou
         reason = str(error).strip().partition("\n")[0][:200]
         raise CharRNNError(f"process {rank.number} cannot reach the other {size - 1} at {where}: {reason}") from error
     try:
-        yield TorchProcesses(rank.number, size, rank.local_rank, rank.local_world_size)
+        yield ConnectedProcesses(rank.number, size, rank.local_rank, rank.local_world_size)
     finally:
         torch.distributed.destroy_process_group()
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.cells.records import CellFindings, CellScore
-from charrnn.cells.trace import Trace
+from charrnn.cells.trace import Float32Array, Trace
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
@@ -25,7 +24,6 @@ from charrnn.text.encoded import decode_each, undo_decode_each
 from charrnn.views.tables import choosing_score_text, interval_text, meaning, polarity_text, score_mark, score_text
 from charrnn.views.theme import Scale, scale_of
 
-Float32Array = NDArray[np.float32]
 CellIndex = tuple[int, int]
 """(layer, unit)"""
 ALL, BEST = "all cells", "best cell for each detector"

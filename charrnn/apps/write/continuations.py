@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.display import Displayable, RecordList
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError, check_range, named
 from charrnn.extensions import ModelMethod
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
@@ -146,8 +146,7 @@ class Continuations:
         `on_step` is called before every character, and may raise to stop the work. Raises UsageError for a count out
         of range.
         """
-        if not 1 <= count <= MAX_CONTINUATIONS:
-            raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_CONTINUATIONS}.")
+        check_range("count", count, 1, MAX_CONTINUATIONS)
         # The first search finds the same texts whatever the seed is: the most likely of each first character.
         mode: Mode = "stochastic" if self._num_offers else "diverse"
         found = self._new(self._search(mode, _WIDTH, on_step), round(_BEAM_SHARE * count))

@@ -158,11 +158,6 @@ def _shown(text: str) -> str:
     return all_visible(text) if is_visible else ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
 
 
-def source_of(one: Continuation) -> str:
-    """Return in a word what found a continuation: `beam`, or `T` and the temperature of a sample."""
-    return "beam" if one.temperature is None else f"T {one.temperature:g}"
-
-
 def shown_continuation(one: Continuation) -> str:
     """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was cut."""
     text = all_visible(one.text)

@@ -458,7 +458,8 @@ def offer_table(offered: Sequence[assistant.Continuation], console: Console, wid
         lines = Text(drafts.shown_continuation(one)).wrap(console, max(20, width - 20))
         if len(lines) > 2:
             lines[1].append(" …")
-        table.add_row(str(number), drafts.source_of(one), f"{one.nats_per_char:.2f}", Text("\n").join(lines[:2]))
+        source = "beam" if one.temperature is None else f"T {one.temperature:g}"
+        table.add_row(str(number), source, f"{one.nats_per_char:.2f}", Text("\n").join(lines[:2]))
     return table
 
 
