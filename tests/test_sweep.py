@@ -24,8 +24,6 @@ from charrnn.runs.locate import open_run, runs_of_sweep
 from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP
 from charrnn.runs.writer import lock_folder
-from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepRun, plan_sweep
-from charrnn.scale.sweep.sweep import RunEndEvent, RunProcess, SweepEndEvent, SweepReport, error_text, read_sweep, sweep
 from charrnn.training import loop
 
 
@@ -69,9 +67,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     return Config(corpus=("text.txt",), steps=4, evaluate_every=2, **SMALL_RUN, threads=1)
 
 
-def report_of(config: Config, axes: dict[str, Any], **options: Any) -> SweepReport:
-    *_, end = sweep(config, axes, out="sweep", **options)
-    assert isinstance(end, SweepEndEvent)
+def report_of(config: Config, axes: dict[str, Any], **options: Any) -> sweeping.SweepReport:
+    *_, end = sweeping.sweep(config, axes, out="sweep", **options)
+    assert isinstance(end, sweeping.SweepEndEvent)
     return end.report
 
 
@@ -79,18 +77,19 @@ def test_a_grid_trains_runs_once(config: Config, trainer: Trainer, monkeypatch: 
     axes = {"cell": ["rnn", "gru"]}
     report = report_of(config, axes, seeds=2)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]
-    assert [run.status for run in report.runs] == [FINISHED] * 4
+    assert [run.status for run in report.runs] == [sweeping.FINISHED] * 4
     alone = list(loop.train(replace(config, cell="gru", seed=1), out=Path("x")))
     best = min(event.val_nats for event in alone if event.event == "evaluation")
     assert (report.runs[-1].name, report.runs[-1].nats_per_char) == ("gru_seed-1", best)
     assert alone[0].num_parameters == report.runs[-1].num_parameters
     trainer.started.clear()
-    events = list(sweep(config, axes, seeds=2, out="sweep"))
-    assert [event.is_new for event in events if isinstance(event, RunEndEvent)] == [False] * 4
-    assert isinstance(events[-1], SweepEndEvent)
-    assert events[-1].report == report == read_sweep("sweep") and trainer.started == []
+    events = list(sweeping.sweep(config, axes, seeds=2, out="sweep"))
+    assert [event.is_new for event in events if isinstance(event, sweeping.RunEndEvent)] == [False] * 4
+    assert isinstance(events[-1], sweeping.SweepEndEvent)
+    assert events[-1].report == report == sweeping.read_sweep("sweep") and trainer.started == []
     Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
-    monkeypatch.setattr(SweepRun, "__eq__", None)  # Comparing each of 10,000 runs with the others takes minutes.
+    # Comparing each of 10,000 runs with the others takes minutes.
+    monkeypatch.setattr(sweeping.SweepRun, "__eq__", None)
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=2)
     assert trainer.started == ["lstm_seed-0", "lstm_seed-1"], "more values train only what is new"
     assert any("the text changed" in note for note in report.notes)
@@ -100,26 +99,26 @@ def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(config: Confi
     undisturbed = report_of(config, {"cell": ["rnn"]}, seeds=2)
     trainer.stop_after = 4
     is_stopped = iter([0, 0, 0, 2])
-    *_, end = sweep(config, {"cell": ["rnn"]}, seeds=2, out="again", should_stop=lambda: next(is_stopped, 2))
-    assert isinstance(end, SweepEndEvent) and not end.is_complete
-    assert [run.status for run in end.report.runs] == [STOPPED, "waiting"]
+    *_, end = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=2, out="again", should_stop=lambda: next(is_stopped, 2))
+    assert isinstance(end, sweeping.SweepEndEvent) and not end.is_complete
+    assert [run.status for run in end.report.runs] == [sweeping.STOPPED, "waiting"]
     assert end.report.rows[0].mean is None
     trainer.stop_after = None
-    *_, end = sweep(config, {"cell": ["rnn"]}, seeds=2, out="again")
-    assert isinstance(end, SweepEndEvent) and end.report.runs == undisturbed.runs
+    *_, end = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=2, out="again")
+    assert isinstance(end, sweeping.SweepEndEvent) and end.report.runs == undisturbed.runs
 
 
 def test_a_run_that_fails_ends_no_other_and_is_tried_again(config: Config, trainer: Trainer) -> None:
     trainer.codes = {"rnn_seed-0": [5], "gru_seed-0": [-9]}
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
     assert report.rows[0].values["cell"] == "lstm"
-    failed = {run.name: run.message for run in report.runs if run.status == FAILED}
+    failed = {run.name: run.message for run in report.runs if run.status == sweeping.FAILED}
     assert failed["rnn_seed-0"] == "it failed try another way"
     assert "killed by SIGKILL" in str(failed["gru_seed-0"])
     trainer.started.clear()
     report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
     assert trainer.started == ["rnn_seed-0", "gru_seed-0"]
-    assert [run.status for run in report.runs] == [FINISHED] * 3
+    assert [run.status for run in report.runs] == [sweeping.FINISHED] * 3
 
 
 def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer) -> None:
@@ -128,11 +127,11 @@ def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer
     with pytest.raises(UsageError, match="exists already and is no sweep"):
         report_of(config, {"cell": ["rnn"]})
     Path("sweep/notes.txt").unlink()
-    events = sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep")
+    events = sweeping.sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep")
     next(events)
     # Another process would be refused; within one process the lock is that of another open file.
     with pytest.raises(RunInUseError, match="is in use by process"):
-        next(sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep"))
+        next(sweeping.sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep"))
     events.close()
     with lock_folder(Path("sweep")):
         pass
@@ -181,30 +180,30 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkey
     events: list[dict[str, Any] | None] = []
     Path("run").mkdir()
     Path("run/notes.txt").write_text("mine")
-    process = RunProcess(Path("run"), config, events.append, threads=3)
+    process = sweeping.RunProcess(Path("run"), config, events.append, threads=3)
     code, messages = process.wait()
     process.close()
-    assert (code, events) == (2, [None]) and "run exists already" in error_text(code, messages)
+    assert (code, events) == (2, [None]) and "run exists already" in sweeping.error_text(code, messages)
     # The rule of `charrnn train` counts these: a run of a sweep has the weights of the same command.
     assert started.call_args.kwargs["env"]["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1)
+    plan = sweeping.plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
     names, config = lambda: ["step-00000004"], lambda: plan.config_of(run.values, 0)
     reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)
     monkeypatch.setattr("charrnn.scale.sweep.sweep.RunReader", lambda folder: reader)
     for state, status in (
-        ({"best_nats": 1.5}, FINISHED),
-        ({"best_nats": 1.5, "is_validation_due": True}, STOPPED),
-        ({"best_nats": math.inf}, FAILED),
-        ({}, FAILED),
+        ({"best_nats": 1.5}, sweeping.FINISHED),
+        ({"best_nats": 1.5, "is_validation_due": True}, sweeping.STOPPED),
+        ({"best_nats": math.inf}, sweeping.FAILED),
+        ({}, sweeping.FAILED),
     ):
         saved = SimpleNamespace(step=4, state=state, model={})
         reader.load_checkpoint = lambda name, with_training, saved=saved: saved
         found = sweeping.run_state(tmp_path, plan, run)
-        assert (found.status, found.nats_per_char) == (status, 1.5 if status == FINISHED else None)
+        assert (found.status, found.nats_per_char) == (status, 1.5 if status == sweeping.FINISHED else None)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """A charrnn command in a child process, which its parent asks to stop by signals, waits for, and kills at last."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from charrnn.process import ENDING_SIGNALS, ENDS_WITH_INPUT, SAVE_SIGNALS
 
@@ -17,17 +15,11 @@ class ChildProcess:
     """`charrnn ARGUMENTS` in a process of its own session, so that it gets no signal of the terminal."""
 
     def __init__(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        output: int | None = None,
-        messages: IO[bytes] | None = None,
-        locked: int | None = None,
+        self, arguments: Sequence[str], environment: Mapping[str, str], *, locked: int | None = None, **streams: Any
     ) -> None:
         """Start the command. `locked` is the descriptor of a file that stays locked until the process has ended.
 
-        `output` and `messages` are its standard output and error, by default those of this process. Its standard input
+        `streams` are `stdout` and `stderr` of subprocess.Popen, by default those of this process. Its standard input
         is a pipe that ends with this process, however that ends: then the command is interrupted.
         """
         environment = {**environment, ENDS_WITH_INPUT: "1"}
@@ -38,8 +30,7 @@ class ChildProcess:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "charrnn", *arguments],
                 stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=messages,
+                **streams,
                 env=environment,
                 start_new_session=True,
                 pass_fds=() if locked is None or sys.platform == "win32" else (locked,),

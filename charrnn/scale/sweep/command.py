@@ -22,10 +22,9 @@ from charrnn.lazy import LazyModule
 from charrnn.options import Option
 
 if TYPE_CHECKING:
-    from charrnn.scale.sweep import plan
     from charrnn.scale.sweep import sweep as sweeping
 else:
-    plan, sweeping = (LazyModule(f"charrnn.scale.sweep.{name}") for name in ("plan", "sweep"))
+    sweeping = LazyModule("charrnn.scale.sweep.sweep")
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
@@ -98,10 +97,10 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
     """
     texts: dict[str, str] = {}
 
-    def parse(name: str, text: str | list[str]) -> "plan.Axis":
+    def parse(name: str, text: str | list[str]) -> "sweeping.Axis":
         new = text if isinstance(text, str) else ",".join(text)
         texts[name] = f"{texts[name]},{new}" if name in texts else new
-        return plan.parse_axis(name, texts[name])
+        return sweeping.parse_axis(name, texts[name])
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.

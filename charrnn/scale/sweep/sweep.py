@@ -1,15 +1,17 @@
-"""Train the runs of a sweep, each in its own process, and compare them by statistics over the seeds.
+"""Plan a sweep, train its runs, each in its own process, and compare them by statistics over the seeds.
 
-A sweep is a stream of events, in which nothing is printed. Its table has one row per setting, best first.
+A plan says which values vary and which runs follow; a file in the folder of the sweep records it. A sweep is a stream
+of events, in which nothing is printed. Its table has one row per setting, best first.
 """
 
-from __future__ import annotations
-
 import contextlib
+import hashlib
+import itertools
 import json
 import math
 import os
 import queue
+import re
 import signal
 import subprocess
 import tempfile
@@ -25,20 +27,264 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.config import FIELD_NAMES, Config
+from charrnn import config as fields
+from charrnn import files
+from charrnn.config import FIELD_NAMES, REMOVED_FIELDS, Config, check_field_name, parse_value
 from charrnn.display import Displayable
-from charrnn.errors import CheckpointError, Message, UsageError, named
+from charrnn.errors import CheckpointError, Message, UsageError, check_range, named
 from charrnn.extensions import PackageFunction, offers
-from charrnn.files import convert_os_errors
 from charrnn.intervals import Estimate, t_quantile
 from charrnn.process import ENDING_SIGNALS, num_cores
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.child_process import ChildProcess, killer
-from charrnn.scale.sweep import plan as planning
-from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, SweepPlan, SweepRun
 from charrnn.views.tables import number_text, plain_table
 from charrnn.views.theme import short_number
+
+FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
+"""States of a run of a sweep: trained to its end; ended by an error; saved before its end; not started."""
+FORMAT = 1
+"""Number of the format of the file that records a sweep."""
+MAX_RUNS = 10_000
+"""Runs of a sweep at most."""
+MAX_SEEDS = 1000
+"""Seeds per setting at most."""
+TEXT_FIELDS = (
+    *("alphabet", "encoding", "order", "order_seed", "min_count", "split", "documents", "column", "validation_chars"),
+)
+"""Fields that change which characters a run is validated on, or how they are counted."""
+UNPAIRED_FIELDS = (
+    *(*fields.MODEL_FIELDS, *fields.WIDTHS, *fields.BUDGETS, *TEXT_FIELDS),
+    *("init_from", "device", "precision", "num_lanes"),
+)
+"""Fields of which other values give other initial weights or other batches, so that a seed has nothing in common."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRun:
+    """One run of a sweep: one setting with one seed."""
+
+    name: str
+    """Name of its folder in that of the sweep."""
+    values: dict[str, Any]
+    """The swept fields of the configuration."""
+    seed: int
+    status: str = WAITING
+    """FINISHED, FAILED, STOPPED or WAITING."""
+    nats_per_char: float | None = None
+    """Lowest validation loss of a finished run: that of its best step, which every command loads."""
+    best_step: int | None = None
+    step: int = 0
+    num_steps: int | None = None
+    """Steps of its budget; None before it was planned."""
+    num_parameters: int | None = None
+    text_digest: str | None = None
+    """SHA-256 of its text."""
+    message: str | None = None
+    """Why it failed, or what is unusual about it."""
+
+
+Axis = tuple[Any, ...]
+"""The values of one swept field."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPlan:
+    """What a sweep varies. `plan_sweep` builds and checks it."""
+
+    config: Config
+    """The settings that all runs share; `seed` is the first seed."""
+    axes: Mapping[str, Axis]
+    """The swept fields in the order of `Config`, which does not depend on that of the command."""
+    num_seeds: int
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Return the swept values of each setting: all combinations."""
+        return [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+
+    def runs(self) -> list[SweepRun]:
+        """Return all runs: every setting with the first seed, then with the next."""
+        settings = self.settings()
+        return [
+            SweepRun(name="_".join([*map(_slug, setting.values()), f"seed-{seed}"]), values=setting, seed=seed)
+            for seed in range(self.config.seed, self.config.seed + self.num_seeds)
+            for setting in settings
+        ]
+
+    def config_of(self, setting: Mapping[str, Any], seed: int) -> Config:
+        """Return the configuration of a run. Raises UsageError that names a setting whose values exclude each other."""
+        try:
+            return replace(self.config, seed=seed, **setting)
+        except UsageError as error:
+            together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
+            raise UsageError(f"{together}: {error.marked}") from None
+
+    def notes(self) -> Iterator[str]:
+        """Yield what limits the comparison of the settings."""
+        if texts := [name for name in self.axes if name in TEXT_FIELDS]:
+            changed = ", ".join(map(named, texts))
+            yield f"{changed}: the settings are validated on other characters, so their losses do not compare"
+        if not any(name in self.axes or getattr(self.config, name) is not None for name in ("steps", "epochs")):
+            yield (
+                f"a budget in minutes gives each run as many steps as the machine allows: {named('steps')} or "
+                f"{named('epochs')} gives all the same"
+            )
+
+
+def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int) -> SweepPlan:
+    """Check what is to be varied. The values of a field are a list, or text as `parse_axis` takes it.
+
+    Raises UsageError for a field that does not exist or cannot be swept, a value out of range, values that exclude each
+    other, and numbers out of range.
+    """
+    parsed = {check_field_name(name): parse_axis(check_field_name(name), values) for name, values in axes.items()}
+    for name in parsed:
+        if name in ("corpus", "seed"):
+            other = "give the text itself" if name == "corpus" else f"{named('seeds')} says how many there are"
+            raise UsageError(f"{named(name)} cannot be swept: {other}.")
+    check_range("seeds", num_seeds, 1, MAX_SEEDS)
+    if config.seed + num_seeds > 2**32:
+        raise UsageError(f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32.")
+    if "-" in config.corpus:
+        raise UsageError("A sweep reads its text in every run, and standard input only once: give a file.")
+    if (num_runs := math.prod(map(len, parsed.values())) * num_seeds) > MAX_RUNS:
+        raise UsageError(f"The sweep has {num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
+    ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
+    plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds)
+    for setting in plan.settings():
+        plan.config_of(setting, config.seed)
+    return plan
+
+
+def parse_axis(name: str, values: object) -> Axis:
+    """Parse the values of a swept field: a list of values, or text.
+
+    In a text, commas part the values. Raises UsageError for a value that the field cannot have, an empty one, and one
+    given twice.
+    """
+    given: Sequence[object] = values if isinstance(values, list | tuple) else [values]
+    if isinstance(values, str):
+        given = values.split(",")
+    if not given or any(isinstance(value, str) and not value.strip() for value in given):
+        raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
+    parsed: list[Any] = []
+    for value in given:
+        found = parse_value(name, value)
+        # `documents=column` needs a column beside it.
+        Config(**{name: found, **({"column": "text"} if (name, found) == ("documents", "column") else {})})
+        if found in parsed:
+            raise UsageError(f"{named(name)} has the value {format_value(found)} twice: leave one out.")
+        parsed.append(found)
+    return tuple(parsed)
+
+
+def format_value(value: object) -> str:
+    """Return a value as text that `parse_axis` reads as that value."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "/".join(map(format_value, value))
+    if isinstance(value, float) and float(short := f"{value:.6g}") == value:
+        return short
+    return str(value)
+
+
+def setting_arguments(config: Config) -> list[str]:
+    """Return the settings of a configuration as arguments of `charrnn train`, without its corpus."""
+    changed = {name: value for name, value in _changed_settings(config).items() if name != "corpus"}
+    return [part for name, value in changed.items() for part in ("--set", f"{name}={format_value(value)}")]
+
+
+def _slug(value: object) -> str:
+    """Return a value as part of a folder's name, with a digest where characters of it are left out."""
+    text = format_value(value)
+    plain = re.sub(r"[^A-Za-z0-9.+-]", "", text).lstrip("-.")[:40]
+    return plain if plain == text else f"{plain}{'-' if plain else ''}{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
+    """Write what the sweep varies, or check that the folder's sweep is this one; return the threads of each run.
+
+    Other values of its fields and other seeds are the same sweep, because every run stands for itself. Another number
+    of jobs leaves the number of threads as it was. Raises UsageError that names the first difference, CheckpointError
+    for a damaged file.
+    """
+    recorded = _recorded(folder)
+    if recorded is not None:
+        threads = recorded["threads"]
+        if difference := _difference(plan, recorded):
+            raise UsageError(
+                f"{folder} is a sweep with other settings: {difference}\n"
+                f"repeat its settings to continue it, or give {named('out')} another folder"
+            )
+    entry: dict[str, Any] = {
+        "format": FORMAT,
+        "axes": {name: _to_json(axis) for name, axis in plan.axes.items()},
+        "num_seeds": plan.num_seeds,
+        "num_trials": None,  # of a random search, which earlier versions had
+        "threads": threads,
+        "settings": _changed_settings(plan.config),
+    }
+    if entry != recorded:
+        files.write_atomically(folder / SWEEP, files.json_to_bytes(entry))
+    return threads
+
+
+def read_plan(folder: Path) -> SweepPlan:
+    """Read what the sweep in a folder varies. Raises CheckpointError if there is none, or its file is damaged."""
+    recorded = _recorded(folder)
+    if recorded is None:
+        raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}")
+    try:
+        config = Config(**{name: parse_value(name, value) for name, value in recorded["settings"].items()})
+        return plan_sweep(config, recorded["axes"], num_seeds=recorded["num_seeds"])
+    except UsageError as error:
+        raise CheckpointError(f"{folder / SWEEP} is damaged: {error.marked}") from None
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """Return the content of the sweep's file, None if there is none. Raises CheckpointError if it is damaged."""
+    path = folder / SWEEP
+    if not path.exists():
+        return None
+    content = files.parse_json(path, files.read_capped(path, max_bytes=files.MAX_TEXT_BYTES))
+    kinds = {"axes": dict, "num_seeds": int, "threads": int, "settings": dict}
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
+        raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
+    if content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
+    if content.get("num_trials") is not None:
+        raise CheckpointError(f"{path} is a random search of an earlier version: sweep its settings in another folder")
+    settings = {name: value for name, value in content["settings"].items() if name not in REMOVED_FIELDS}
+    return content | {"settings": settings}
+
+
+def _changed_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, as JSON has them."""
+    default = asdict(Config())
+    return {name: _to_json(value) for name, value in asdict(config).items() if value != default[name]}
+
+
+def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
+    """Name the first setting, but those that both vary, in which the plan is another sweep; "" if none is."""
+    default = {name: _to_json(value) for name, value in asdict(Config()).items()}
+    was = default | recorded["settings"] | recorded["axes"]
+    now = default | _changed_settings(plan.config) | {name: _to_json(axis) for name, axis in plan.axes.items()}
+    for name in FIELD_NAMES:
+        if was[name] != now[name] and not (name in recorded["axes"] and name in plan.axes):
+            before, after = (
+                (",".join(map(format_value, value)) if isinstance(value, list) else format_value(value)) or "not given"
+                for value in (was[name], now[name])
+            )
+            return f"{named(name)} was {before} and is now {after}"
+    return ""
+
+
+def _to_json(value: Any) -> Any:
+    return [_to_json(entry) for entry in value] if isinstance(value, tuple | list) else value
+
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals."""
@@ -157,7 +403,7 @@ def _with_difference(row: SweepRow, group: Sequence[SweepRun], first: Sequence[S
     changed = {name for name, value in row.values.items() if value != first[0].values[name]}
     sizes = {run.num_parameters for run in (*group, *first) if run.num_parameters is not None}
     common = sorted(losses.keys() & reference.keys())
-    is_paired = not changed & {*planning.UNPAIRED_FIELDS} and len(sizes) == 1 and len(common) > 1
+    is_paired = not changed & {*UNPAIRED_FIELDS} and len(sizes) == 1 and len(common) > 1
     if is_paired:
         estimate = mean_interval([losses[seed] - reference[seed] for seed in common])
     else:
@@ -200,7 +446,7 @@ def sweep_table(report: SweepReport) -> Table:
     columns += ["failed"] * any(row.num_failed for row in report.rows)
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
     for row in report.rows:
-        values = [planning.format_value(row.values[name]) for name in report.fields]
+        values = [format_value(row.values[name]) for name in report.fields]
         cells = [
             ", ".join(values) or "all alike",
             *(number_text(row.mean, ".4f"), _half_width(row.low, row.high), number_text(row.spread, ".4f")),
@@ -291,16 +537,15 @@ def sweep(
     Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
     has a sweep with other settings; RunInUseError if another process runs the sweep, or runs that a killed one started.
     """
-    plan = planning.plan_sweep(config, axes, num_seeds=seeds)
-    if not 1 <= jobs <= MAX_JOBS:
-        raise UsageError(f"{named('jobs')} is {jobs}; it must be between 1 and {MAX_JOBS}.")
+    plan = plan_sweep(config, axes, num_seeds=seeds)
+    check_range("jobs", jobs, 1, MAX_JOBS)
     folder = Path(out) if out is not None else default_folder(config)
     check_folder(folder)
     with contextlib.ExitStack() as stack:
-        with convert_os_errors("create", folder):
+        with files.convert_os_errors("create", folder):
             folder.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(lock_folder(folder))
-        threads = planning.record_plan(folder, plan, max(1, num_cores() // jobs))
+        threads = record_plan(folder, plan, max(1, num_cores() // jobs))
         sweeping = _Sweeping(folder, plan, jobs, threads, lock.fileno(), should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
@@ -318,7 +563,7 @@ def check_folder(folder: Path) -> None:
     """Raise UsageError if a folder exists that is neither empty nor that of a sweep."""
     is_foreign = folder.exists() and not folder.is_dir()
     if folder.is_dir() and not (folder / SWEEP).exists():
-        with convert_os_errors("read", folder):
+        with files.convert_os_errors("read", folder):
             is_foreign = any(entry.name != "lock" for entry in folder.iterdir())
     if is_foreign:
         raise UsageError(f"{folder} exists already and is no sweep\ngive {named('out')} another name")
@@ -329,8 +574,12 @@ def read_sweep(folder: str | Path) -> SweepReport:
 
     Raises CheckpointError if there is no sweep, or if its file is damaged.
     """
-    plan = planning.read_plan(Path(folder))
+    plan = read_plan(Path(folder))
     return report_sweep(plan, Path(folder), [run_state(Path(folder), plan, run) for run in plan.runs()])
+
+
+OnEvent = Callable[[dict[str, Any] | None], object]
+"""Receives the events of a run as JSON objects, then None."""
 
 
 class RunProcess(ChildProcess):
@@ -340,13 +589,7 @@ class RunProcess(ChildProcess):
     """
 
     def __init__(
-        self,
-        folder: Path,
-        config: Config,
-        on_event: Callable[[dict[str, Any] | None], object],
-        locked: int | None = None,
-        *,
-        threads: int = 1,
+        self, folder: Path, config: Config, on_event: OnEvent, locked: int | None = None, *, threads: int = 1
     ) -> None:
         """Start the run in `folder`, or resume what is saved there.
 
@@ -356,14 +599,14 @@ class RunProcess(ChildProcess):
         if folder.is_dir() and RunReader(folder).checkpoints():
             arguments = ["--resume", "--", str(folder)]
         else:
-            arguments = ["--out", str(folder), *planning.setting_arguments(config), "--", *config.corpus]
+            arguments = ["--out", str(folder), *setting_arguments(config), "--", *config.corpus]
         # A file, not a pipe: a message after this process has died must not fail.
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         super().__init__(
             ["train", "--json", *arguments],
             run_environment(os.environ) | {"OMP_NUM_THREADS": str(threads)},
-            output=subprocess.PIPE,
-            messages=self._messages,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
             locked=locked,
         )
         self._on_event = on_event
