@@ -7,7 +7,14 @@ from test_losses import make_ids, make_network, naive_nats
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import breakdown
-from charrnn.lab.breakdown import CLASSES, class_of, context_length, num_read_since_end, sums_by_class, sums_by_position
+from charrnn.lab.breakdown import (
+    CLASSES,
+    class_name,
+    context_length,
+    num_read_since_end,
+    sums_by_class,
+    sums_by_position,
+)
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"
@@ -29,8 +36,8 @@ def test_every_character_has_the_class_of_its_unicode_category() -> None:
         "\udc80": "other bytes",
     }
     for characters, name in expected.items():
-        assert {CLASSES[class_of(character)] for character in characters} == {name}
-    assert CLASSES[class_of("")] == "unknown"
+        assert {class_name(character) for character in characters} == {name}
+    assert class_name("") == "unknown"
 
 
 def test_the_loss_by_class_is_that_of_a_loop() -> None:
@@ -42,7 +49,7 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     by_name: dict[str, list[float]] = {}
     for position, nats in zip(positions, losses.nats, strict=True):
         character = text[position] if ids[position] else ""
-        by_name.setdefault(CLASSES[class_of(character)], []).append(float(nats))
+        by_name.setdefault(class_name(character), []).append(float(nats))
     groups = sums_by_class(losses, vocab, ids).groups()
     assert [group.name for group in groups] == [name for name in CLASSES if name in by_name]
     for group in groups:

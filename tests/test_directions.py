@@ -219,7 +219,7 @@ def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell:
         held.clamp_sum(layer, sum_at_means(direction, layer, values.mean(axis=0)[layer]))
     changes = logprobs - step_through(held, text.ids)[0]
     changes = np.take_along_axis(changes, text.ids[1:].astype(np.int64)[:, None], axis=1)[:, 0]
-    found = compare_ablations(network, text, get_detectors(["quote"]), direction, num_random=1)
+    found = compare_ablations(network, text, get_detectors(["quote"]), direction)
     # Both sides are float32, and add up their products in another order.
     assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
     inside = label_quotes(text.text)[:-1]

@@ -5,8 +5,6 @@ Near cells of the map carry the same information: their values correlate.
 Shapes: N characters, L layers, H units per layer, C cells.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -149,7 +147,12 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
     findings = findings or analysis.findings()
     cells = measure_cells(analysis.activations())
     report = unless_too_short(lambda: descriptions(analysis))
-    driven, written = unless_too_short(lambda: inputs(analysis)), unless_too_short(lambda: outputs(analysis))
+    parts: dict[str, Sequence[Any] | None] = {
+        "description": None if report is None else report.descriptions,
+        "inputs": unless_too_short(lambda: inputs(analysis)),
+        "outputs": unless_too_short(lambda: outputs(analysis)),
+    }
+    known = {name: part for name, part in parts.items() if part is not None}
     return Atlas(
         text=analysis.text.text,
         half=analysis.half,
@@ -158,13 +161,7 @@ def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas
         findings=findings,
         report=report,
         cells=tuple(
-            replace(
-                cell,
-                description=None if report is None else report.descriptions[column],
-                inputs=None if driven is None else driven[column],
-                outputs=None if written is None else written[column],
-            )
-            for column, cell in enumerate(cells)
+            replace(cell, **{name: part[column] for name, part in known.items()}) for column, cell in enumerate(cells)
         ),
     )
 

@@ -29,31 +29,16 @@ BREAKDOWNS = ("position", "class")
 """Ways to break a loss down."""
 
 CLASSES = (
-    "lower case",
-    "upper case",
-    "other letters",
-    "combining marks",
-    "digits",
-    "spaces",
-    "newlines",
-    "punctuation",
-    "symbols",
-    "other characters",
-    "ends of documents",
-    "unknown",
-    "other bytes",
+    *("lower case", "upper case", "other letters", "combining marks", "digits", "spaces", "newlines", "punctuation"),
+    *("symbols", "other characters", "ends of documents", "unknown", "other bytes"),
 )
 """All classes, in the order in which they are listed. Each character belongs to one. `other letters` are those of
 scripts without case; `unknown` is the unknown symbol; `other bytes` are those above 127 of a byte alphabet, and those
 of no character in a text that is not UTF-8."""
 
 
-def class_of(character: str) -> int:
-    """Return the index in `CLASSES` of a character; "" stands for the unknown symbol."""
-    return CLASSES.index(_class_name(character))
-
-
-def _class_name(character: str) -> str:
+def class_name(character: str) -> str:
+    """Return which of `CLASSES` a character belongs to; "" stands for the unknown symbol."""
     if character == UNKNOWN:
         return "unknown"
     if character == END:
@@ -126,7 +111,7 @@ def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
     """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
     num_blocks = num_blocks_of(len(losses))
     characters = [chr(byte) if byte < 128 else "\udcff" for byte in range(256)] if vocab.kind == "byte" else None
-    table = np.array([class_of(character) for character in characters or vocab.characters], np.uint8)
+    table = np.array([CLASSES.index(class_name(character)) for character in characters or vocab.characters], np.uint8)
     found = GroupSums.zeros(CLASSES, num_blocks)
     found.add(losses.nats, np.arange(len(losses)) * num_blocks // len(losses), table[ids[losses.positions]])
     return found

@@ -5,8 +5,6 @@ A direction is a linear probe on a few cells, or on all. It is fitted, scored an
 Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as in `model.reading`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
@@ -18,18 +16,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import Model
+from charrnn.cells import records
 from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
-from charrnn.cells.records import (
-    CHARS_SCORED,
-    SLACK,
-    Ablation,
-    AblationEffect,
-    CellScore,
-    ColouredText,
-    Skipped,
-    is_inside,
-)
 from charrnn.cells.saved import encode
 from charrnn.cells.scores import Read, Target, choose_targets
 from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
@@ -104,7 +93,8 @@ class Direction(Displayable):
     @property
     def is_consistent(self) -> bool:
         """Whether the intervals contain the score and the gain."""
-        return is_inside(self.score, self.ci, SLACK) and is_inside(self.gain, self.gain_ci, 2 * SLACK)
+        has_score = records.is_inside(self.score, self.ci, records.SLACK)
+        return has_score and records.is_inside(self.gain, self.gain_ci, 2 * records.SLACK)
 
     @property
     def name(self) -> str:
@@ -189,12 +179,12 @@ class DirectionAblation:
     change: float
     ci: tuple[float, float]
     num_chars: int
-    effects: tuple[AblationEffect, ...] = ()
+    effects: tuple[records.AblationEffect, ...] = ()
 
     @property
     def is_consistent(self) -> bool:
         """Whether the interval contains the change."""
-        return is_inside(self.change, self.ci)
+        return records.is_inside(self.change, self.ci)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +198,7 @@ class DirectionContribution(Displayable):
     ablation: DirectionAblation
     best_cell: DirectionAblation
     random: tuple[DirectionAblation, ...]
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[records.Skipped, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object."""
@@ -224,7 +214,7 @@ class DirectionText(Displayable):
     """A text with the output of a direction, from -1 (its `low`) to 1 (its `high`), at each character."""
 
     direction: Direction
-    coloured: ColouredText
+    coloured: records.ColouredText
 
 
 def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
@@ -265,7 +255,8 @@ def model_direction(model: Model, detector: str | Detector, size: int | None = N
     Raises UsageError, and DataError as `Model.held_out`.
     """
     held_out = model.held_out()
-    return direction(model.study(held_out[:CHARS_SCORED], context=held_out.context, cached=True), detector, size)
+    study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
+    return direction(study, detector, size)
 
 
 def ablate_direction(
@@ -304,7 +295,8 @@ def direction_text(analysis: CellAnalysis, direction: Direction, part: slice = s
     """Return a part of the text, all of it by default, with the output of a direction at each character."""
     outputs = outputs_of(direction, analysis.values(direction.cells, part))
     values = tuple(scaled_outputs(direction, outputs).tolist())
-    return DirectionText(direction=direction, coloured=ColouredText(text=analysis.text.text[part], values=values))
+    coloured = records.ColouredText(text=analysis.text.text[part], values=values)
+    return DirectionText(direction=direction, coloured=coloured)
 
 
 def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
@@ -316,7 +308,7 @@ def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
     return targets[0]
 
 
-def fit_direction(target: Target, best: CellScore, size: int, num_units: int, read: Read) -> Direction:
+def fit_direction(target: Target, best: records.CellScore, size: int, num_units: int, read: Read) -> Direction:
     """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on the other half.
 
     `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
@@ -376,12 +368,7 @@ def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArra
 
 
 def compare_ablations(
-    network: CharRNN,
-    text: EncodedText,
-    detectors: Sequence[Detector],
-    direction: Direction,
-    *,
-    num_random: int = NUM_RANDOM,
+    network: CharRNN, text: EncodedText, detectors: Sequence[Detector], direction: Direction
 ) -> DirectionContribution:
     """Measure how much the loss rises when a direction, its best cell, or a random direction is clamped at its mean.
 
@@ -395,7 +382,7 @@ def compare_ablations(
         **{name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")},
         is_all=False,
     )
-    skipped: list[Skipped] = []
+    skipped: list[records.Skipped] = []
 
     def ablate(one: Direction) -> DirectionAblation:
         clamps: dict[int, Ops[Tensor]] = dict.fromkeys(layers, torch_ops())
@@ -407,13 +394,13 @@ def compare_ablations(
         skipped[:] = found.pop("skipped")
         return DirectionAblation(cells=one.cells, **found)
 
-    with task("ablating", (3 + num_random) * len(text)) as advance:
+    with task("ablating", (3 + NUM_RANDOM) * len(text)) as advance:
         free, moments = score_with(network, text, dict.fromkeys(layers, torch_ops()), advance)
         return DirectionContribution(
             direction=direction,
             ablation=ablate(direction),
             best_cell=ablate(best),
-            random=tuple(ablate(_random_direction(direction, moments, generator)) for _ in range(num_random)),
+            random=tuple(ablate(_random_direction(direction, moments, generator)) for _ in range(NUM_RANDOM)),
             skipped=tuple(skipped),
         )
 
@@ -513,7 +500,7 @@ ABLATE = Option(
 """Selects the analysis."""
 
 
-def _measure(subject: Subject) -> tuple[Ablation, Ablation] | DirectionContribution:
+def _measure(subject: Subject) -> tuple[records.Ablation, records.Ablation] | DirectionContribution:
     """Ablate a cell at its mean and at zero, or a direction at its mean."""
     ablated, detectors = subject.value(ABLATE) or "", subject.options.detectors
     if is_cell(ablated):
@@ -526,7 +513,7 @@ def _measure(subject: Subject) -> tuple[Ablation, Ablation] | DirectionContribut
     return ablate_direction(subject.study, direction(subject.study, detector, size), [detector, *detectors])
 
 
-def _show(subject: Subject, measured: tuple[Ablation, Ablation] | DirectionContribution) -> Shown:
+def _show(subject: Subject, measured: tuple[records.Ablation, records.Ablation] | DirectionContribution) -> Shown:
     name = subject.model.name
     if isinstance(measured, DirectionContribution):
         title = f"direction {measured.direction.name} of {name}"

@@ -18,8 +18,6 @@ range of ids that is read in blocks, so its length needs no memory.
 Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V vocabulary.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata
@@ -152,7 +150,7 @@ def class_of(character: str) -> str:
     character = character or "a"
     if character in QUOTES or unicodedata.category(character) in ("Pi", "Pf"):
         return QUOTE
-    return WORD if character == "_" else CLASS_OF.get(breakdown.CLASSES[breakdown.class_of(character)], WORD)
+    return WORD if character == "_" else CLASS_OF.get(breakdown.class_name(character), WORD)
 
 
 def classes_of(vocab: Vocab) -> dict[str, str]:

@@ -3,8 +3,6 @@
 `Model.gates` counts; the picture is one scatter plot per gate, one row of plots per layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,14 +10,13 @@ from itertools import groupby
 
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.style import Style
 from rich.text import Text
 
 from charrnn.api import Model, TextOrIds
 from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.records import GateUse
 from charrnn.cells.trace import Activations
-from charrnn.cli.analyses import Analysis, Option, Shown
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
@@ -28,26 +25,25 @@ from charrnn.model.cells import CELLS
 from charrnn.text.encoded import EncodedText
 from charrnn.views.charts import Canvas
 
-STYLES = {
-    letter: Style(color=color)
-    for letter, color in {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}.items()
-}
-"""Styles of the gates."""
-OTHER_STYLE = Style(color="cyan")
-"""Style of the gates of cells from other packages, which may have other letters."""
+STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
+"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan."""
 MIN_WIDTH, MAX_WIDTH = 18, 34
 """Columns of a plot, its scale included."""
 GAP = 2
 """Columns between plots."""
 SCALE_WIDTH = 3
 """Columns of the scale on the left of a plot."""
-ABOUT = "A dot is a unit; both axes are shares of the characters."
-"""The line below the plots."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateReport(Displayable):
-    """The gates of every layer, in order, over `num_chars` characters."""
+    """The gates of every layer, in order, over `num_chars` characters.
+
+    They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer. x is
+    the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above 0.9). A
+    gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the units
+    are printed below each plot.
+    """
 
     name: str
     cell: str
@@ -56,7 +52,18 @@ class GateReport(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the scatter plots."""
-        return [GateScatters(self)]
+        return [self]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
+        title = f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
+        yield Text(title, style="bold")
+        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
+            yield Text()
+            yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
+        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
 
 
 def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
@@ -80,34 +87,11 @@ def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> 
         return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
 
 
-@dataclass(frozen=True)
-class GateScatters:
-    """Scatter plots of gates as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer.
-
-    x is the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above
-    0.9). A gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the
-    units are printed below each plot.
-    """
-
-    report: GateReport
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
-        title = f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
-        yield Text(title, style="bold")
-        for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
-            uses = list(of_layer)
-            width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
-            yield Text()
-            yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
-        yield Text(ABOUT, style="dim")
-
-
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     """Draw the plot of one gate as text, `width` columns wide and about as high."""
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
-        canvas.dot(left, right, STYLES.get(use.gate, OTHER_STYLE))
+        canvas.dot(left, right, STYLES.get(use.gate, "cyan"))
     side, corner, floor = "|+-" if ascii_only else "│└─"
     shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
     scale = {0: "1", canvas.height - 1: "0"}
@@ -122,12 +106,16 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     )
 
 
+GATES = Option("--gates", "Show how often each gate is saturated, per layer.", kind=bool)
+"""Selects the analysis."""
+
+
+def _show(subject: Subject, report: GateReport) -> Shown:
+    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
+
+
 EXTENSIONS = (
     ModelMethod(name="gates", function=gates),
-    Analysis(
-        option=Option(flag="--gates", help="Show how often each gate is saturated, per layer.", kind=bool),
-        measure=lambda subject: gates(subject.model, subject.text),
-        show=lambda subject, report: Shown(f"Gates of {report.name}", report.view(), report.to_json()),
-    ),
+    Analysis(option=GATES, measure=lambda subject: gates(subject.model, subject.text), show=_show),
 )
 """The method `Model.gates` and `visualize --gates`."""

@@ -3,8 +3,6 @@
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
@@ -18,7 +16,7 @@ from rich.console import RenderableType
 from charrnn.api import Model, TextOrIds, load
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable, RecordTuple
-from charrnn.errors import DataError, UsageError, named
+from charrnn.errors import DataError, check_range, named
 from charrnn.extensions import ModelMethod, offers
 from charrnn.lab.sampled_states import windows_before
 from charrnn.lazy import Tensor, torch
@@ -127,8 +125,7 @@ def measure_reach(
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """
     ids, first = text.ids, text.first
-    if max_lag < 1:
-        raise UsageError(f"{named('max_lag')} is {max_lag}; it must be at least 1.")
+    check_range("max_lag", max_lag, 1)
     last = len(ids) - 2
     if last < max(first, max_lag):
         raise DataError(
@@ -208,21 +205,20 @@ def log_segments(points: Iterable[Point]) -> list[list[Point]]:
 def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     """Return the ticks of an axis of powers of ten that enclose the points of lines."""
     heights = [height for line in lines for segment in line.segments for _, height in segment] or [0.0]
-    return [(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))]
-
-
-def decades(lowest: float, highest: float) -> list[int]:
-    """Return at most `MAX_TICKS` equidistant powers of ten that enclose the given ones."""
-    low, high = math.floor(lowest), math.ceil(highest)
+    low, high = math.floor(min(heights)), math.ceil(max(heights))
     high = max(high, low + 1)
     step = math.ceil((high - low) / (MAX_TICKS - 1))
-    return list(range(high - step * math.ceil((high - low) / step), high + 1, step))
+    return [(tick, f"1e{tick}") for tick in range(high - step * math.ceil((high - low) / step), high + 1, step)]
 
 
 def _lags(furthest: int, most: int) -> list[int]:
     """Return 1 and about `most` round numbers up to `furthest`."""
     step = max(1, round(round_step(furthest, most)))
     return [1, *range(step, furthest + 1, step)] if step > 1 else list(range(1, furthest + 1))
+
+
+GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
+"""Selects the analysis."""
 
 
 def _measure(subject: Subject) -> tuple[GradientReach, ...]:
@@ -241,11 +237,6 @@ def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
 
 EXTENSIONS = (
     *offers(ModelMethod, gradients, gradients_with),
-    Analysis(
-        option=Option(flag="--gradients", help="Show how the gradient decays or grows with distance.", kind=bool),
-        measure=_measure,
-        show=_show,
-        options=(WITH,),
-    ),
+    Analysis(option=GRADIENTS, measure=_measure, show=_show, options=(WITH,)),
 )
 """`Model.gradients`, `Model.gradients_with` and `visualize --gradients`."""

@@ -3,8 +3,6 @@
 Shapes: N characters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +142,10 @@ class _Blocks:
         yield Text("".join(blocks), overflow="fold")
 
 
+HISTORY = Option("--history", "Show the scores of the best cells at every checkpoint.", kind=bool)
+"""Selects the analysis."""
+
+
 def _measure(subject: Subject) -> tuple[CellHistory, ...]:
     steps = [(model.step, model.network) for model in load_steps(run_folder(subject.model))]
     return history(subject.study, find_best_cells(subject), steps, subject.options.detectors)
@@ -162,11 +164,6 @@ def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
 EXTENSIONS = (
     ModelMethod(name="history", function=model_history),
     AnalysisMethod(name="history", function=history),
-    Analysis(
-        option=Option(flag="--history", help="Show the scores of the best cells at every checkpoint.", kind=bool),
-        measure=_measure,
-        show=_show,
-        takes=DETECTOR_OPTIONS,
-    ),
+    Analysis(option=HISTORY, measure=_measure, show=_show, takes=DETECTOR_OPTIONS),
 )
 """`Model.history`, `CellAnalysis.history` and `visualize --history`."""

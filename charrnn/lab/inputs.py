@@ -3,8 +3,6 @@
 Shapes: n positions, k lags, C = L * H cells, L, H, S and E as in `model.network`, G gate blocks.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,11 +20,11 @@ from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.cells.records import ColouredText
 from charrnn.cells.saved import Layer, Place, Unit
-from charrnn.cells.trace import torch_ops
+from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.display import Displayable
 from charrnn.errors import check_length
 from charrnn.extensions import offers
-from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of, windows_before
+from charrnn.lab.sampled_states import SampledStates, characters_of, kept_by_cell, rounded, states_of, windows_before
 from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
@@ -38,7 +36,6 @@ from charrnn.views.page import PagePart
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import LINE_ENDS, shown_character, visible
 
-Float32Array = NDArray[np.float32]
 LEAST_EFFECT = 0.01
 """Share of a cell's range that erasing some character must change its value by; else the cell is saturated."""
 LAGS = (0, 1, 2, 4, 8, 16, 23)
@@ -157,13 +154,7 @@ class CellInputs(Displayable):
 
 def inputs(analysis: CellAnalysis) -> tuple[CellInputs, ...]:
     """Rank the cells that drive each of the C cells, as `rank_drivers` does. Raises DataError for a text too short."""
-    return analysis.kept(
-        "inputs",
-        analysis.text_key,
-        tuple[CellInputs, ...],
-        lambda: rank_drivers(states_of(analysis)),
-        fits=lambda found: len(found) == analysis.num_cells,
-    )
+    return kept_by_cell(analysis, "inputs", tuple[CellInputs, ...], lambda: rank_drivers(states_of(analysis)))
 
 
 def inputs_of(analysis: CellAnalysis, layer: int, unit: int) -> CellInputs:
@@ -191,10 +182,9 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     not counted.
     """
     num_layers, num_units = states.values.shape[1:]
-    found: dict[tuple[int, int], list[Driver]] = {
-        (layer, unit): [] for layer in range(num_layers) for unit in range(num_units)
-    }
+    cells: list[CellInputs] = []
     for layer in range(num_layers):
+        of_units: list[list[Driver]] = [[] for _ in range(num_units)]
         below = _paths_from_below(states, layer)
         sources = [layer, *below]
         for gate, weights, spreads in _driving_weights(states, layer, below):
@@ -202,7 +192,7 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
             columns = strengths.abs().topk(min(num_drivers, strengths.shape[1]), dim=1).indices
             largest = (one.tolist() for one in (columns, weights.gather(1, columns), strengths.gather(1, columns)))
             for unit, of_unit in enumerate(zip(*largest, strict=True)):
-                found[layer, unit] += [
+                of_units[unit] += [
                     Driver(
                         gate=gate,
                         layer=sources[column // num_units],
@@ -212,10 +202,9 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
                     )
                     for column, weight, strength in zip(*of_unit, strict=True)
                 ]
-    return tuple(
-        CellInputs(layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers))
-        for (layer, unit), drivers in found.items()
-    )
+        for unit, drivers in enumerate(of_units):
+            cells.append(CellInputs(layer=layer, unit=unit, num_positions=len(states), drivers=tuple(drivers)))
+    return tuple(cells)
 
 
 def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
@@ -351,23 +340,19 @@ def erase(network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: T
     The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
     """
     num_steps, num_lanes = ids.shape
+    # The equations step by step: faster implementations compute the values of an LSTM without gradients.
+    ops = dict.fromkeys(range(len(network.layers)), torch_ops())
     for step, (step_ids, step_vectors) in enumerate(zip(ids, vectors, strict=True)):
         # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of this step is.
         state = torch.cat((state, state[:, :, :num_lanes]), dim=2)
         read = torch.cat((step_vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
-        values, state = _step(network, step_ids.repeat(step + 2), read, state)
-    found = values[:, layer, unit].view(num_steps + 1, num_lanes)
+        ids_read = step_ids.repeat(step + 2)
+        if network.end_id is not None:
+            initial = network.initial_state(len(ids_read)).detach()
+            state = torch.where((ids_read == network.end_id)[:, None], initial, state)
+        (_, values, _), state = network.trace(read[None], state, ops)
+    found = values[0, :, layer, unit].view(num_steps + 1, num_lanes)
     return found[0] - found[1:]
-
-
-def _step(network: CharRNN, ids: Tensor, vectors: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Read vectors (n, E) in place of ids (n,), END resetting the state: the cell values (n, L, H) and the state."""
-    if network.end_id is not None:
-        state = torch.where((ids == network.end_id)[:, None], network.initial_state(len(ids)).detach(), state)
-    # The equations step by step: faster implementations compute the values of an LSTM without gradients.
-    ops = dict.fromkeys(range(len(network.layers)), torch_ops())
-    (_, values, _), state = network.trace(vectors[None], state, ops)
-    return values[0], state
 
 
 def _summarize(

@@ -6,8 +6,6 @@ LSTM with n-grams by the closing brace of C.
 Shapes: N characters, M scored characters, P pairs.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -79,24 +77,13 @@ class LongRangeReport(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return a table for each closing character."""
-        return [*_closing_pictures(self)]
+        if not self.closings:
+            return [Text("The scored text has no pair of brackets or quotation marks.")]
+        shown = [one for one in self.closings if one.num_pairs >= MIN_PAIRS] or self.closings[:1]
+        return [_table_of_closing(closing, self) for closing in shown]
 
 
-OPENERS = {
-    ")": "(",
-    "]": "[",
-    "}": "{",
-    "）": "（",
-    "】": "【",
-    "」": "「",
-    "』": "『",
-    "》": "《",
-    '"': '"',
-    "”": "“„",
-    "“": "„",
-    "»": "«",
-    "«": "»",
-}
+OPENERS = dict(zip(")]}）】」』》“»«", "([{（【「『《„«»", strict=True)) | {'"': '"', "”": "“„"}
 """What each closing character may close. One that closes nothing opens, if it is an opening character too."""
 QUOTES = '"“„«»'
 """Opening characters that a blank line closes: each paragraph of a long quotation may begin with one of its own."""
@@ -229,17 +216,6 @@ def long_range(models: Sequence[Model], text: str | bytes | None = None, **optio
 
 MIN_PAIRS = 20
 """A closing character with fewer pairs has no table of its own."""
-NO_CLOSING = "The scored text has no pair of brackets or quotation marks."
-"""Shown where nothing is closed."""
-
-
-def _closing_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
-    if not report.closings:
-        yield Text(NO_CLOSING)
-        return
-    shown = [one for one in report.closings if one.num_pairs >= MIN_PAIRS] or report.closings[:1]
-    for closing in shown:
-        yield _table_of_closing(closing, report)
 
 
 def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:

@@ -7,8 +7,6 @@ follows from that of the activations.
 Shapes: n characters of a window, C and D cells of two runs, H units of a layer, R rotations.
 """
 
-from __future__ import annotations
-
 import contextlib
 import statistics
 from collections.abc import Callable, Generator, Sequence
@@ -36,6 +34,7 @@ from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.comparison import distinct_names
 from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
+from charrnn.intervals import Float64Array
 from charrnn.lazy import torch
 from charrnn.progress import task
 from charrnn.views.tables import MEANINGS, plain_table, score_mark
@@ -50,7 +49,6 @@ SHARED = 0.01
 """Largest p-value of a cell that another run has as well."""
 NUM_ROTATIONS = 99
 """R: rotations that the null is measured on: the fewest by which a cell can reach p = 0.01."""
-Float64Array = NDArray[np.float64]
 SAME_MARK = "="
 """Follows a cell that correlates best with that of the first run."""
 ABOUT_PAIRS = (
@@ -103,8 +101,8 @@ class PairMatch(Displayable):
     run's activations after a rotation, which keeps what its layers contain and mixes the cells.
     """
 
-    name: str
-    other: str
+    name: str = ""
+    other: str = ""
     matches: tuple[CellMatch, ...] = field(repr=False)
     """In the order of the cells."""
     null_median: Share
@@ -437,8 +435,6 @@ def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, n
     columns = zip(best.tolist(), assign_one_to_one(strengths).tolist(), numbers.tolist(), strict=True)
     median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
     return PairMatch(
-        name="",
-        other="",
         matches=tuple(
             CellMatch(
                 layer=cell // num_units,
@@ -524,6 +520,10 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 
+SAME = Option("--same", "Match the cells of several runs: visualize --same RUN RUN …", kind=bool)
+"""Selects the analysis."""
+
+
 def _measure(subject: Subject) -> MatchReport:
     options = subject.options
     others = load_models(options.runs, quiet=options.values["--quiet"])
@@ -535,15 +535,14 @@ def _measure(subject: Subject) -> MatchReport:
     return match_cells(models, subject.content, context=subject.context, detectors=detectors, cached=True)
 
 
+def _show(subject: Subject, report: MatchReport) -> Shown:
+    return Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json())
+
+
 EXTENSIONS = (
     PackageFunction(name="match_cells", function=match_cells),
     Analysis(
-        option=Option(flag="--same", help="Match the cells of several runs: visualize --same RUN RUN …", kind=bool),
-        measure=_measure,
-        show=lambda subject, report: Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json()),
-        takes=DETECTOR_OPTIONS,
-        example="--same RUN RUN",
-        takes_runs=True,
+        option=SAME, measure=_measure, show=_show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True
     ),
 )
 """`charrnn.match_cells` and `visualize --same`."""

@@ -6,8 +6,6 @@ called with products and functions that record arguments and results.
 Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have one row, (1, …).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -38,7 +36,7 @@ from charrnn.model.shapes import check_shapes
 from charrnn.model.trigrams import row_of
 from charrnn.model.walk import Architecture, Walk
 from charrnn.views.tables import Bar, plain_table
-from charrnn.views.theme import all_visible, visible
+from charrnn.views.theme import shown_character
 
 MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
@@ -136,7 +134,56 @@ class NetworkNumbers(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return the table of all numbers, a column per time step."""
-        return [NumbersTable(self)]
+        return [self]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        steps = self.steps
+        shown = _shown_characters(steps)
+        lines = list(self._lines(shown))
+        name_width = max(len(name) for name, *_ in lines)
+        margin = name_width + 1 + max(len(label) for _, label, *_ in lines) + 1
+        num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
+        for first in range(0, len(steps), num_columns):
+            if first:
+                yield Text()
+            for name, label, cells, style in lines:
+                start = set_cell_size(f"{name:<{name_width}} {label}", margin)
+                columns = cells[first : first + num_columns]
+                padded = "".join(" " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in columns)
+                numbers = padded, style or "default"
+                yield Text.assemble(start, numbers, style=style or "dim", no_wrap=True, overflow="crop")
+        yield Text()
+        if self.mean_loss is not None:
+            yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
+        num_hidden = len(self.vocabulary) - len(shown)
+        if num_hidden:
+            yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
+
+    def _lines(self, shown: Sequence[int]) -> Iterator[tuple[str, str, list[str], str]]:
+        """Yield each line: its name, the label of an entry, a cell for each time step, and the style."""
+        steps = self.steps
+        yield "step", "", [str(number) for number in range(1, len(steps) + 1)], "bold"
+        yield "input", "", [_character(step.character) for step in steps], "bold"
+        for same in zip(*(self._rows(step, shown) for step in steps), strict=True):
+            (name, first, entries), rows = same[0], [row for _, row, _ in same]
+            for place, entry in enumerate(entries):
+                values = [_number(row.values[entry]) for row in rows]
+                yield name if place == 0 else "", _character(first.labels[entry]), values, ""
+        yield "target", "", ["" if step.target is None else _character(step.target) for step in steps], "bold"
+        yield "loss", "", ["" if step.loss is None else _number(step.loss) for step in steps], "bold"
+
+    def _rows(self, step: StepNumbers, shown: Sequence[int]) -> Iterator[tuple[str, NumberRow, Sequence[int]]]:
+        """Yield the vectors of a time step: name, row, and which of its entries are shown."""
+        is_one_hot = step.input.labels == step.logits.labels
+        yield "x", step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
+        for number, layer in enumerate(step.layers):
+            prefix = f"{number}: " if len(step.layers) > 1 else ""
+            for row in layer.rows:
+                # Of a dilated layer the state before a step is not that of the column before.
+                if self.depth == "dilated" or row.name not in HIDDEN_ROWS:
+                    yield prefix + row.name, row, range(len(row.values))
+        for row in (*step.output, step.logits, step.probabilities):
+            yield row.name, row, shown if row.labels == step.logits.labels else range(len(row.values))
 
 
 def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
@@ -327,63 +374,6 @@ def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[A
     )
 
 
-@dataclass(frozen=True)
-class NumbersTable:
-    """A renderable of a network's numbers: input, layers, output and target by time step, folded to the width."""
-
-    numbers: NetworkNumbers
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        steps = self.numbers.steps
-        shown = _shown_characters(steps)
-        lines = list(self._lines(shown))
-        name_width = max(len(name) for name, *_ in lines)
-        margin = name_width + 1 + max(len(label) for _, label, *_ in lines) + 1
-        num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
-        for first in range(0, len(steps), num_columns):
-            if first:
-                yield Text()
-            for name, label, cells, style in lines:
-                start = set_cell_size(f"{name:<{name_width}} {label}", margin)
-                columns = cells[first : first + num_columns]
-                padded = "".join(" " * max(1, COLUMN_WIDTH - cell_len(cell)) + cell for cell in columns)
-                line = Text(start, style=style or "dim").append_text(Text(padded, style=style or "default"))
-                line.no_wrap, line.overflow = True, "crop"
-                yield line
-        yield Text()
-        if self.numbers.mean_loss is not None:
-            yield Text(f"mean loss {self.numbers.mean_loss:.4f} nats per character")
-        num_hidden = len(self.numbers.vocabulary) - len(shown)
-        if num_hidden:
-            yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
-
-    def _lines(self, shown: Sequence[int]) -> Iterator[tuple[str, str, list[str], str]]:
-        """Yield each line: its name, the label of an entry, a cell for each time step, and the style."""
-        steps = self.numbers.steps
-        yield "step", "", [str(number) for number in range(1, len(steps) + 1)], "bold"
-        yield "input", "", [_character(step.character) for step in steps], "bold"
-        for same in zip(*(self._rows(step, shown) for step in steps), strict=True):
-            (name, first, entries), rows = same[0], [row for _, row, _ in same]
-            for place, entry in enumerate(entries):
-                values = [_number(row.values[entry]) for row in rows]
-                yield name if place == 0 else "", _character(first.labels[entry]), values, ""
-        yield "target", "", ["" if step.target is None else _character(step.target) for step in steps], "bold"
-        yield "loss", "", ["" if step.loss is None else _number(step.loss) for step in steps], "bold"
-
-    def _rows(self, step: StepNumbers, shown: Sequence[int]) -> Iterator[tuple[str, NumberRow, Sequence[int]]]:
-        """Yield the vectors of a time step: name, row, and which of its entries are shown."""
-        is_one_hot = step.input.labels == step.logits.labels
-        yield "x", step.input, shown if is_one_hot else range(min(MAX_ROWS, len(step.input.values)))
-        for number, layer in enumerate(step.layers):
-            prefix = f"{number}: " if len(step.layers) > 1 else ""
-            for row in layer.rows:
-                # Of a dilated layer the state before a step is not that of the column before.
-                if self.numbers.depth == "dilated" or row.name not in HIDDEN_ROWS:
-                    yield prefix + row.name, row, range(len(row.values))
-        for row in (*step.output, step.logits, step.probabilities):
-            yield row.name, row, shown if row.labels == step.logits.labels else range(len(row.values))
-
-
 def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
     """Return the entries of the vocabulary that are shown, in order: all, or the text's and the most likely ones."""
     labels = steps[0].logits.labels
@@ -394,9 +384,7 @@ def _shown_characters(steps: Sequence[StepNumbers]) -> list[int]:
 
 
 def _character(label: str) -> str:
-    if len(label) != 1:
-        return all_visible(label) or "?"
-    return "␣" if label == " " else visible(label).strip()
+    return shown_character(label).strip() if label else "?"
 
 
 def _number(value: float) -> str:
@@ -408,13 +396,8 @@ def _number(value: float) -> str:
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Build the table of next characters, each with its probability and a bar."""
-    table = plain_table("next", "probability", "", right=("probability",))
-    for prediction in predictions:
-        shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
-        table.add_row(
-            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Bar(prediction.probability)
-        )
-    return table
+    rows = [(shown_character(one.character), f"{one.probability:.4f}", Bar(one.probability)) for one in predictions]
+    return plain_table("next", "probability", "", right=("probability",), rows=rows)
 
 
 def predict(
@@ -453,14 +436,11 @@ def predict(
     picture: RenderableType
     if numbers:
         computed = model_numbers(model, content, unknown=unknown)
-        found, picture = computed.to_json(), NumbersTable(computed)
+        found, picture = computed.to_json(), computed
     else:
         predictions = model.predict(content, top=DEFAULT_TOP if top is None else top, unknown=unknown)
         found, picture = [asdict(prediction) for prediction in predictions], predictions_table(predictions)
-    if json:
-        print_json(found)
-    else:
-        result_console().print(picture)
+    print_json(found) if json else result_console().print(picture)
 
 
 EXTENSIONS = (ModelMethod(name="numbers", function=model_numbers),)

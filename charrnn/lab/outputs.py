@@ -3,8 +3,6 @@
 Shapes: n positions, V characters, C = L * H cells, L and H as in `model.network`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +14,7 @@ from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.trace import torch_ops
 from charrnn.display import Displayable
 from charrnn.extensions import offers
-from charrnn.lab.sampled_states import SampledStates, characters_of, rounded, states_of
+from charrnn.lab.sampled_states import SampledStates, characters_of, kept_by_cell, rounded, states_of
 from charrnn.lazy import Tensor, torch
 from charrnn.model.annotations import RecurrentLayer
 from charrnn.model.cells import Ops
@@ -78,12 +76,8 @@ def outputs(analysis: CellAnalysis) -> tuple[CellOutputs, ...]:
 
     Raises DataError for a text too short.
     """
-    return analysis.kept(
-        "outputs",
-        analysis.text_key,
-        tuple[CellOutputs, ...],
-        lambda: rank_characters(states_of(analysis), analysis.text),
-        fits=lambda found: len(found) == analysis.num_cells,
+    return kept_by_cell(
+        analysis, "outputs", tuple[CellOutputs, ...], lambda: rank_characters(states_of(analysis), analysis.text)
     )
 
 

@@ -3,8 +3,6 @@
 Shapes: C = L * H cells, n characters of the scoring half.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

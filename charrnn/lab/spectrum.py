@@ -7,8 +7,6 @@ Bengio 2013, section 2.1).
 Shapes: H units.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,18 +36,12 @@ from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.views.charts import Line, LineChart, Point, Tick, round_step, ticks_from_zero
 
+SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
+"""Title of the first chart."""
 MAX_NORMS = 1_000
 """Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
 Place = tuple[int, str, str]
 """Layer, matrix and gate, as in `MatrixSpectrum`."""
-SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
-"""Title of the first chart."""
-NORM_TITLE = "Norm of the gradient of a step, before clipping"
-"""Title of the second chart."""
-NO_CHECKPOINT = "No checkpoint is whole."
-"""Shown instead of the first chart without a point."""
-NO_NORM = "No gradient norm is logged."
-"""Shown instead of the second chart without a point."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,7 +162,7 @@ def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
             name = spectrum.name if len(layers) == 1 else f"{spectrum.name}, layer {layer}"
             curves.append((name, list(zip(spectrum.steps, map(max, zip(*values, strict=True)), strict=True))))
     highest = max((value for _, points in curves for _, value in points), default=1.0)
-    return _chart(SPECTRUM_TITLE, curves, lambda lines: ticks_from_zero(highest), NO_CHECKPOINT)
+    return _chart(SPECTRUM_TITLE, curves, lambda lines: ticks_from_zero(highest), "No checkpoint is whole.")
 
 
 def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
@@ -180,7 +172,7 @@ def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
         norms = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
         points = [point for segment in log_segments(norms) for point in segment]
         curves.append((f"{spectrum.name}, clipped at {spectrum.clip_norm:g}", points))
-    return _chart(NORM_TITLE, curves, power_ticks, NO_NORM)
+    return _chart("Norm of the gradient of a step, before clipping", curves, power_ticks, "No gradient norm is logged.")
 
 
 def _chart(
@@ -207,6 +199,10 @@ def _chart(
     )
 
 
+SPECTRUM = Option("--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool)
+"""Selects the analysis."""
+
+
 def _measure(subject: Subject) -> list[TrainingSpectrum]:
     return [training_spectrum(run) for run in (run_folder(subject.model), *(subject.value(WITH) or ()))]
 
@@ -221,14 +217,6 @@ def _show(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
 
 EXTENSIONS = (
     PackageFunction(name="training_spectrum", function=training_spectrum),
-    Analysis(
-        option=Option(
-            flag="--spectrum", help="Show the recurrent matrices' largest singular values during training.", kind=bool
-        ),
-        measure=_measure,
-        show=_show,
-        options=(WITH,),
-        reads_text=False,
-    ),
+    Analysis(option=SPECTRUM, measure=_measure, show=_show, options=(WITH,), reads_text=False),
 )
 """`charrnn.training_spectrum` and `visualize --spectrum`."""

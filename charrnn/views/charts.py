@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.style import Style
+from rich.style import Style, StyleType
 from rich.text import Text
 
 from charrnn.runs.overview import LearningCurve, LearningCurves, LossCurve
@@ -36,7 +36,7 @@ class Canvas:
         self._per_column, self._per_line = (1, 1) if ascii_only else (2, 4)
         self._dots: Counter[tuple[int, int]] = Counter()
         self._marks: dict[tuple[int, int], str] = {}
-        self._styles: dict[tuple[int, int], Style] = {}
+        self._styles: dict[tuple[int, int], StyleType] = {}
 
     def column(self, x: float) -> int:
         """Return the column of a position, from the left."""
@@ -46,11 +46,11 @@ class Canvas:
         """Return the line of a position, from the top."""
         return round((1 - y) * (self.height * self._per_line - 1)) // self._per_line
 
-    def dot(self, x: float, y: float, style: Style) -> None:
+    def dot(self, x: float, y: float, style: StyleType) -> None:
         """Draw a dot."""
         self._draw(*self._place(x, y), style)
 
-    def line(self, start: tuple[float, float], end: tuple[float, float], style: Style) -> None:
+    def line(self, start: tuple[float, float], end: tuple[float, float], style: StyleType) -> None:
         """Draw a straight line of dots, its ends included. Dots that are already drawn stay as they are."""
         (x, y), (to_x, to_y) = self._place(*start), self._place(*end)
         num_steps = max(abs(to_x - x), abs(to_y - y), 1)
@@ -59,7 +59,7 @@ class Canvas:
             if place not in self._dots:
                 self._draw(*place, style)
 
-    def mark(self, x: float, y: float, mark: str, style: Style) -> None:
+    def mark(self, x: float, y: float, mark: str, style: StyleType) -> None:
         """Put a character over the dots at a position."""
         place = self.column(x), self.row(y)
         self._marks[place], self._styles[place] = mark, style
@@ -78,7 +78,7 @@ class Canvas:
         """Return column and row, from the top, of the nearest dot."""
         return round(x * (self.width * self._per_column - 1)), round((1 - y) * (self.height * self._per_line - 1))
 
-    def _draw(self, column: int, row: int, style: Style) -> None:
+    def _draw(self, column: int, row: int, style: StyleType) -> None:
         self._dots[column, row] += 1
         place = column // self._per_column, row // self._per_line
         if place not in self._marks:
@@ -102,16 +102,8 @@ MARKS = "●▲■◆○△□"
 """Marks on the lines, in turn."""
 ASCII_MARKS = "ox*@%&$"
 """The same for streams that carry ASCII only."""
-SHAPES = (
-    (24, 0.0, True),
-    (3, 0.0, True),
-    (4, 0.125, True),
-    (4, 0.0, True),
-    (24, 0.0, False),
-    (3, 0.0, False),
-    (4, 0.125, False),
-)
-"""MARKS as polygons in an exported picture: (corners, rotation as a share of a turn, filled)."""
+OUTLINES = ((24, 0.0), (3, 0.0), (4, 0.125), (4, 0.0))
+"""MARKS as polygons in an exported picture, filled and then hollow: (corners, rotation as a share of a turn)."""
 NUM_MARKS = 6
 """Marks on each line of an exported picture."""
 HEIGHT = 15
@@ -349,12 +341,13 @@ def _colour(number: int) -> str:
 
 def _mark(number: int, centre: Point) -> str:
     """Return a mark as a polygon, filled or hollow."""
-    num_corners, turn, is_filled = SHAPES[number % len(SHAPES)]
+    place = number % len(MARKS)
+    num_corners, turn = OUTLINES[place % len(OUTLINES)]
     angles = (math.tau * (corner / num_corners + turn) for corner in range(num_corners))
     x, y = centre
     outline = [(x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles]
     colour = _colour(number)
-    return shape(outline, colour if is_filled else PAPER, stroke=colour)
+    return shape(outline, colour if place < len(OUTLINES) else PAPER, stroke=colour)
 
 
 def _line(*pieces: str | Text) -> Text:

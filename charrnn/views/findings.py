@@ -15,10 +15,6 @@ LEGEND = (
     "score, five or more characters after a label changed (R² for a count)"
 )
 """The columns of the table of findings, in short."""
-TRUTH = "where the detector is on"
-"""What is underlined in a passage."""
-NOT_COUNTS = " (not for counts)"
-"""What a legend adds where a passage belongs to a count detector."""
 ABOUT_CONTRIBUTIONS = (
     "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count). Right: the "
     "contribution of the best cell inside and outside (nats/character), where the label changes most often"
@@ -48,7 +44,7 @@ def passage_pictures(
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the captions."""
     has_underlines = any(passage.coloured.inside for passage in passages)
     has_counts = not all(passage.coloured.inside for passage in passages)
-    underlined = (TRUTH + NOT_COUNTS * has_counts) * has_underlines
+    underlined = ("where the detector is on" + " (not for counts)" * has_counts) * has_underlines
     scales = [scale_of(passage.coloured.values) for passage in passages]
     needs_legend = not all(scale.is_own for scale in scales)
     pictures: list[RenderableType] = [Legend(underlined=underlined), Text()] if needs_legend else []

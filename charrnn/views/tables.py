@@ -310,7 +310,7 @@ def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
         "params": ["" if run.num_parameters is None else short_number(run.num_parameters) for run in runs],
         "seed": [str(run.seed) for run in runs],
         "steps": [f"{run.step:,}" + f"/{run.num_steps:,}" * (run.step != run.num_steps) for run in runs],
-        "nats/char": ["" if run.best_nats is None else f"{run.best_nats:.4f}" for run in runs],
+        "nats/char": [number_text(run.best_nats, ".4f") for run in runs],
         "min": [f"{run.minutes:.1f}" for run in runs],
     }
     if all(run.name.startswith(run.text) for run in runs):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
+import charrnn.lab.descriptions.rules as rules
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection, detectors_key
 from charrnn.cells.saved import Layer, Unit
 from charrnn.cells.statistics import measure_score
@@ -25,25 +26,12 @@ from charrnn.display import Displayable
 from charrnn.errors import UsageError, named
 from charrnn.extensions import offers
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
-from charrnn.lab.descriptions.rules import (
-    Conditions,
-    Rule,
-    RuleSearch,
-    build_conditions,
-    fit_monotone,
-    group_counts,
-    negated,
-    rule_mask,
-    standardized,
-)
 from charrnn.progress import task
 from charrnn.text.encoded import EncodedText
 from charrnn.views.page import PagePart
 from charrnn.views.tables import ends_text, number_text, plain_table
 from charrnn.views.theme import all_visible
 
-Float32Array = NDArray[np.float32]
-Float64Array = NDArray[np.float64]
 CHARS_SEARCHED = 16_384
 """Characters, spread evenly at random over the choosing half, on which rules are searched. The best are then compared
 on the whole half."""
@@ -202,7 +190,7 @@ def descriptions(analysis: CellAnalysis, detectors: Sequence[str | Detector] | N
 
     Raises UsageError for an unknown detector, DataError for a text too short.
     """
-    conditions = build_conditions(analysis.text, analysis.half, detectors)
+    conditions = rules.build_conditions(analysis.text, analysis.half, detectors)
 
     def describe() -> DescriptionReport:
         activations = analysis.activations()
@@ -223,7 +211,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     """
 
     def describe() -> Description:
-        conditions = build_conditions(analysis.text, analysis.half, None)
+        conditions = rules.build_conditions(analysis.text, analysis.half, None)
         column = layer * analysis.num_units + unit
         key = analysis.text_key | {"conditions": conditions.digest, "untrained": True}
         report = analysis.look_up("descriptions", key, DescriptionReport)
@@ -236,7 +224,7 @@ def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description
     return analysis.kept("description of", key, Description, describe)
 
 
-Key = Rule | int
+Key = rules.Rule | int
 """A rule, or the index of a count."""
 
 
@@ -246,7 +234,7 @@ class _Fit:
 
     key: Key
     chosen_on: float
-    means: Float64Array
+    means: rules.Float64Array
     """Predicted value outside and inside the rule, or in each group of the count."""
 
     @property
@@ -258,33 +246,35 @@ class _Fit:
 class _Halves:
     """The conditions and counts of a text, prepared for the search and for the exact scores."""
 
-    def __init__(self, conditions: Conditions) -> None:
+    def __init__(self, conditions: rules.Conditions) -> None:
         half = conditions.half
         self.conditions, self.half = conditions, half
         num_searched = min(CHARS_SEARCHED, half)
         self.sample = np.sort(np.random.default_rng(0).choice(half, num_searched, replace=False))
         least = max(2, MIN_POSITIVES * num_searched // half // 2)
         families = [condition.family for condition in conditions.conditions]
-        self.search = RuleSearch(conditions.flags[:, self.sample], families, least)
-        self._counts = [group_counts(counts, half) for counts in conditions.counts]
+        self.search = rules.RuleSearch(conditions.flags[:, self.sample], families, least)
+        self._counts = [rules.group_counts(counts, half) for counts in conditions.counts]
 
     def groups(self, key: Key) -> NDArray[np.int64]:
         """Return the group (N,) of each character: that of a count, or 1 where a rule holds and 0 elsewhere."""
-        return self._counts[key] if isinstance(key, int) else rule_mask(self.conditions.flags, key).astype(np.int64)
+        if isinstance(key, int):
+            return self._counts[key]
+        return rules.rule_mask(self.conditions.flags, key).astype(np.int64)
 
-    def fit(self, values: Float32Array) -> list[_Fit | None]:
+    def fit(self, values: rules.Float32Array) -> list[_Fit | None]:
         """Choose the rule or the count of each cell by its values (c, N) on the choosing half; None if constant."""
         chosen = values[:, : self.half]
-        rules = self.search.search(chosen[:, self.sample])
+        found = self.search.search(chosen[:, self.sample])
         by_count = [self.fit_with(count, chosen) for count in range(len(self._counts))]
         fits: list[_Fit | None] = []
-        for cell, (row, candidates) in enumerate(zip(chosen, rules, strict=True)):
+        for cell, (row, candidates) in enumerate(zip(chosen, found, strict=True)):
             by_rule = (self.fit_with(rule, row[None])[0] for rule in candidates)
             followed = max((counted[cell] for counted in by_count), key=lambda fit: fit.chosen_on, default=None)
             fits.append(_choose(by_rule, followed) if _is_varied(row) else None)
         return fits
 
-    def fit_with(self, key: Key, values: Float32Array) -> list[_Fit]:
+    def fit_with(self, key: Key, values: rules.Float32Array) -> list[_Fit]:
         """Fit the mean values inside and outside a rule, or a monotone function of a count, by least squares.
 
         `values` (c, n) are those of the choosing half. A rule that holds, or fails, too rarely has R² 0.
@@ -295,13 +285,13 @@ class _Halves:
         if not isinstance(key, int) and sizes.min() < MIN_POSITIVES:
             return [_Fit(key, 0.0, np.full(2, centre)) for centre in centres]
         centred = values - centres[:, None].astype(np.float32)
-        fitted, gains = fit_monotone(np.array([np.bincount(groups, row, len(sizes)) for row in centred]), sizes)
+        fitted, gains = rules.fit_monotone(np.array([np.bincount(groups, row, len(sizes)) for row in centred]), sizes)
         totals = np.einsum("cn,cn->c", centred, centred, dtype=np.float64)
         scores = np.divide(gains, totals, out=np.zeros_like(gains), where=totals > 0)
         found = zip(scores.tolist(), fitted + centres[:, None], strict=True)
         return [_Fit(key, score, means) for score, means in found]
 
-    def score(self, fit: _Fit | None, values: Float32Array, *, has_interval: bool = False) -> _Scored:
+    def score(self, fit: _Fit | None, values: rules.Float32Array, *, has_interval: bool = False) -> _Scored:
         """Compute R² of a fit for values (N,) on the scoring half, with its 95 % interval."""
         scoring = slice(self.half, None)
         scored = values[scoring].astype(np.float64)
@@ -345,7 +335,7 @@ class _Scored:
         return self.interval is not None and self.interval[0] > 0 and self.score > level
 
 
-def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float] | None:
+def _interval(errors: rules.Float64Array, centred: rules.Float64Array) -> tuple[float, float] | None:
     """Compute the 95 % interval of R² from squared errors (n,) and values (n,) about their mean, as `BlockSums` does.
 
     None for fewer than MIN_BLOCKS blocks.
@@ -368,7 +358,7 @@ def describe_cells(
     cells: Sequence[int] | None = None,
     baseline: Activations | None = None,
     *,
-    conditions: Conditions | None = None,
+    conditions: rules.Conditions | None = None,
 ) -> DescriptionReport:
     """Describe the cells (columns layer * H + unit; all if None) by rules chosen on the first half of a text.
 
@@ -376,7 +366,7 @@ def describe_cells(
     each cell, shifted along the text. `conditions` are those of `build_conditions` if None. Raises DataError for a text
     that is too short.
     """
-    halves = _Halves(conditions or build_conditions(text, len(text) // 2))
+    halves = _Halves(conditions or rules.build_conditions(text, len(text) // 2))
     columns = list(range(len(activations.values))) if cells is None else list(cells)
     num_shifts = max(1, -(-MIN_CONTROLS // max(1, len(columns))))
     num_searches = len(columns) * (1 + num_shifts) + (0 if baseline is None else len(baseline.values))
@@ -421,7 +411,7 @@ def _search_all(
     return scored, controls
 
 
-def _shifted(values: Float32Array, seed: tuple[int, int]) -> Float32Array:
+def _shifted(values: rules.Float32Array, seed: tuple[int, int]) -> rules.Float32Array:
     """Shift values (N,) along the text by a random distance: they stay what they are, but follow nothing in it."""
     least = max(1, int(len(values) * MIN_SHIFT))
     return np.roll(values, int(np.random.default_rng(seed).integers(least, max(least + 1, len(values) - least))))
@@ -458,12 +448,12 @@ def _describe(
     if isinstance(fit.key, int):
         reached = measure_score(values, conditions.counts[fit.key][scoring], 1)
         return replace(described, conditions=(conditions.count_names[fit.key],), spearman=reached)
-    mask = rule_mask(conditions.flags, fit.key)
+    mask = rules.rule_mask(conditions.flags, fit.key)
     outside, inside = fit.means.tolist()
     rule = fit.key
     # Of a single condition and its negation, which predict the same, the rarer one is named.
     if len(rule) == 1 and mask.mean() > 0.5:
-        rule, mask, (inside, outside) = negated(rule), ~mask, (outside, inside)
+        rule, mask, (inside, outside) = rules.negated(rule), ~mask, (outside, inside)
     mask = mask[scoring]
     polarity = 1 if inside >= outside else -1
     named = ((conditions.conditions[condition], holds) for condition, holds in rule)
@@ -519,9 +509,9 @@ def _follow(halves: _Halves, keys: Collection[Key], baseline: Activations) -> di
     best = dict.fromkeys(keys, (0.0, 0))
     for begin in range(0, len(baseline.values), CELLS_AT_ONCE):
         values = np.asarray(baseline.values[begin : begin + CELLS_AT_ONCE], np.float32)
-        sums = standardized(values[:, halves.sample]) @ together
+        sums = rules.standardized(values[:, halves.sample]) @ together
         for key, of_key, one_hot in zip(keys, np.split(sums, ends[:-1], axis=1), one_hots, strict=True):
-            _, reached = fit_monotone(of_key.astype(np.float64), one_hot.sum(axis=0, dtype=np.float64))
+            _, reached = rules.fit_monotone(of_key.astype(np.float64), one_hot.sum(axis=0, dtype=np.float64))
             place = int(np.argmax(reached))
             best[key] = max(best[key], (float(reached[place]), begin + place), key=lambda one: one[0])
     scores = {}
@@ -583,6 +573,10 @@ def page_parts(one: Description) -> Iterable[PagePart]:
         yield PagePart(title="How well it predicts the value", draw_as="text", content="; ".join(scores))
 
 
+DESCRIBE = Option("--describe", "Describe every cell by a rule in words, with its score.", kind=bool)
+"""Selects the analysis."""
+
+
 def _measure(subject: Subject) -> DescriptionReport:
     if subject.options.values["--top"] == 0:
         top, describe = named("top"), named("describe")
@@ -613,11 +607,6 @@ EXTENSIONS = (
         title="Described by a rule",
         parts=page_parts,
     ),
-    Analysis(
-        option=Option(flag="--describe", help="Describe every cell by a rule in words, with its score.", kind=bool),
-        measure=_measure,
-        show=_show,
-        takes=DETECTOR_OPTIONS,
-    ),
+    Analysis(option=DESCRIBE, measure=_measure, show=_show, takes=DETECTOR_OPTIONS),
 )
 """Methods of `CellAnalysis`, a section of the page of a cell, and `visualize --describe`."""

@@ -11,8 +11,6 @@ Shapes: N characters, n characters of a sample, K conditions, Q counts, c cells,
 a rule, G groups of neighbouring counts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
