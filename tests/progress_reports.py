@@ -20,3 +20,4 @@ def reports() -> Iterator[dict[str, int]]:
 
     with using(CallbackProgress(note)):
         yield done
+    assert all(task.total in (0, task.done) for task in tasks.values()), "each ends at its total"

@@ -9,6 +9,7 @@ from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make
 from torch import Tensor
 
 from charrnn.cells.trace import trace_text
+from charrnn.lab import inputs
 from charrnn.lab.inputs import NUM_STRONG, Driver, erase, mean_vector, measure_earlier, rank_drivers, strong_positions
 from charrnn.lab.sampled_states import SampledStates, sample_states
 from charrnn.model.layer import TORCH
@@ -130,6 +131,7 @@ def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
 
 
 def test_the_report_agrees_with_its_parts() -> None:
+    assert sorted(inputs.LAGS) == [*inputs.LAGS] and inputs.LAGS[-1] == inputs.NUM_LAGS - 1
     network, text = make_network("lstm"), make_text(1500, 20)
     values = trace_text(network, text).cells[:, 1, 4]
     found = measure_earlier(network, text, values, 1, 4)

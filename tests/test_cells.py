@@ -15,7 +15,7 @@ from torch import Tensor
 from charrnn.architectures import DEPTHS
 from charrnn.model.cells import CELLS
 from charrnn.model.layer import IRNN_SCALE, Noise, RecurrentLayer
-from charrnn.model.network import CharRNN
+from charrnn.model.network import HIGHWAY_BIAS, CharRNN
 from charrnn.model.stepper import Stepper
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
@@ -205,6 +205,8 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
         else:
             raise NotImplementedError(f"no formula of {depth}: add a branch")
         torch.testing.assert_close(network(ids, state)[0], network.output(top), **EXACT)
+    drawn = CharRNN(make_config("gru", depth), V).highways
+    assert all(bool((one.get_parameter("bias") == HIGHWAY_BIAS).all()) for one in drawn)
     assert len(network.highways) == (depth == "highway") and len(network.grids) == 2 * (depth == "grid")
     assert [layer.dilation for layer in (first, second)] == ([1, 2] if depth == "dilated" else [1, 1])
 

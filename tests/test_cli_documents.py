@@ -15,6 +15,7 @@ from fixture_types import Command
 
 import charrnn
 from charrnn.errors import DataError
+from charrnn.generation import sampling
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Text, read_text
@@ -54,7 +55,9 @@ def test_documents_are_separated(command: Command, chain: Callable[[str], str], 
     assert command("sample", run, "--temp", 0, "--seed", 0, "--prime-file", "before.txt") == Ran(0, "e\n", "")
 
 
-def test_a_document_that_is_cut_is_marked(command: Command, chain: Callable[[str], str]) -> None:
+def test_a_document_that_is_cut_is_marked(
+    command: Command, chain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = chain("lines")
     ran = command("sample", run, "--temp", 0, "--count", 2, "--seed", 0, "--length", 3)
     assert ran == Ran(0, "abc\nabc\n", "warning: 2 documents were cut before the end: give a larger --length\n")
@@ -62,6 +65,10 @@ def test_a_document_that_is_cut_is_marked(command: Command, chain: Callable[[str
     assert as_json(ran)[0]["has_ended"] is False
     ran = command("sample", run, "--beam", 2, "--length", 3)
     assert ran == Ran(0, "abc\n", "warning: 1 document was cut before the end: give a larger --length\n")
+    asked: list[int] = []
+    monkeypatch.setattr(sampling, "UNCACHED_FROM", 50)
+    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, num_chars, *loop: asked.append(num_chars))
+    assert command("sample", run, "--length", 60).code == 0 and 49 in asked, "compiled only for a long document"
 
 
 def test_new_documents_are_counted(command: Command, names: list[str]) -> None:

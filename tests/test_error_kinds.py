@@ -148,6 +148,8 @@ def test_a_run_of_documents_forgets_each_document(tmp_path: Path, monkeypatch: p
 
     reach = long_range(models, text, precision="fp32")
     assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
+    training.ids = training.ids[:10]
+    assert long_range(models, text, precision="fp32").predictors == ("names-001", "5-gram", "10-gram")
 
 
 def vocab_of(text: str) -> Vocab:

@@ -62,6 +62,9 @@ def test_losses_are_averaged_over_the_text(monkeypatch: pytest.MonkeyPatch) -> N
     # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300 characters away.
     np.testing.assert_allclose(together.norms, np.mean(apart, axis=0), rtol=1e-9)
     assert np.std(apart, axis=0).min() > 1e-6
+    assert [list(gradient_chart([together]).across_ticks(most)) for most in (9, 3)] == [
+        [(lag, str(lag)) for lag in lags] for lags in ((1, 2, 3, 4, 5), (1, 2, 4))
+    ]
     assert measure_reach(make_network("rnn"), make_text(2000), max_lag=2).num_losses == NUM_LOSSES
 
 

@@ -97,6 +97,7 @@ def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> Non
 def test_a_sweep_of_an_older_version_is_read(tmp_path: Path) -> None:
     sweeping.record_plan(tmp_path, grid(cell="lstm,gru"), threads=2)
     content = json.loads((tmp_path / SWEEP).read_text())
+    assert content["format"] == 1
     content["settings"] |= {"omega": 0.5, "sync_every": 10}
     (tmp_path / SWEEP).write_text(json.dumps(content))
     assert sweeping.read_plan(tmp_path) == grid(cell="lstm,gru")
@@ -208,6 +209,8 @@ def test_the_end_names_the_best_run_or_how_many_have_ended(capsys: pytest.Captur
     for name, share in (("a", 0.25), ("b", 1.0), ("a", 0.75), ("a", 1.0)):
         view._advance(name, share)
     assert [step.args[0] for step in view._bar.update.mock_calls] == [0.25, 1.0, 0.5, 0.25]
+    assert view.show(event for event in [sweeping.SweepEndEvent(report=report, is_complete=True)]) is report
+    view._bar.close.assert_called_once_with()
 
 
 def test_the_table_fits_80_columns() -> None:

@@ -193,7 +193,9 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
         await pilot.press("tab")
         await until(pilot, is_waiting.is_set)
         assert "looking for continuations" in screen(app)
-        await pilot.press("a", "b")
+        await pilot.press("escape")
+        assert "looking for continuations" not in screen(app)
+        await pilot.press("tab", "a", "b")
         await until(pilot, lambda: app.draft_screen.editor.draft == TEXT + "ab")
         # Done after the search has ended, and after what that has shown, if anything.
         app.work.start("after it", lambda job: job.show(is_over.set))

@@ -253,7 +253,7 @@ class Question(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
             yield Static(Text(self._question))
-            yield Input(compact=True, select_on_focus=False)
+            yield Input(compact=True)
             yield Static(id="wrong")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
