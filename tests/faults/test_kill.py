@@ -1,11 +1,13 @@
 """kill -9 at any moment: the run continues from a verified checkpoint and ends as if it had not been interrupted.
 
-Nothing is cleaned up in between: the second command is `--resume` or, before the first save, the first command again.
+Of many commands on one folder one trains, the others are refused at once; locks end with their process. Nothing is
+cleaned up in between: the second command is `--resume` or, before the first save, the first command again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 from fork_server import Child, ForkServer
 from saved_runs import hidden, metrics_of
-from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, restart, train
+from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
 
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.reader import RunReader
@@ -86,3 +88,72 @@ def test_metrics_have_every_step_once_after_many_kills(fork_server: ForkServer, 
         assert steps == due, event
     assert [record["step"] for record in logged] == sorted(record["step"] for record in logged)
     assert hidden(run) == []
+
+
+# --- many commands
+
+
+def start(fork_server: ForkServer, run: Path) -> Child:
+    """Train without end; returns when two steps were taken."""
+    child = fork_server.spawn(*train(run, steps=10**6, evaluate_every=10**6))
+    until(lambda: last_logged(run) >= 2)
+    return child
+
+
+def look(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_trainer_is_refused_and_changes_nothing(fork_server: ForkServer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    owner = start(fork_server, run)
+    os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
+    before = look(run)
+    code, child = fork_server.run("train", "--resume", run)
+    assert (code, child.out) == (6, "")
+    assert child.err.startswith(f"error: {run} is in use by process {owner.pid}\n")
+    assert len(child.err.splitlines()) <= 3
+    code, child = fork_server.run(*train(run))
+    assert (code, child.out) == (2, "")
+    assert child.err.startswith(f"error: {run} exists already\n") and f"--resume {run}" in child.err
+    assert look(run) == before
+    os.kill(owner.pid, signal.SIGCONT)
+    os.kill(owner.pid, signal.SIGTERM)
+    assert owner.wait() == 143
+    assert latest_step(run) == last_logged(run)
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
+def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: int) -> None:
+    before = set(fork_server.folder.glob("checkpoints/*"))
+    arguments = [argument for argument in train(Path(), steps=1) if argument not in ("--out", Path(), "--json")]
+    children = [fork_server.spawn(*arguments) for _ in range(count)]
+    assert [child.wait() for child in children] == [0] * count
+    reported = {fork_server.folder / child.out.strip() for child in children}
+    assert reported == set(fork_server.folder.glob("checkpoints/*")) - before
+    assert len(reported) == count and [latest_step(run) for run in reported] == [1] * count
+    weights = {(run / "step-00000001" / "model.safetensors").read_bytes() for run in reported}
+    assert len(weights) == 1, "nobody wrote into another's folder"
+
+
+KILLED_BEFORE_SAVING = {"place": "charrnn.training.trainer:Trainer.__init__", "call": 1, "signals": [signal.SIGKILL]}
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(20, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_of_simultaneous_commands_on_a_killed_run_one_trains(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_saved: bool, count: int
+) -> None:
+    run = tmp_path / "run"
+    if is_saved:
+        killed = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)
+    else:
+        killed = fork_server.spawn(*train(run), prepare="child_faults:receive_in", **KILLED_BEFORE_SAVING)
+    assert killed.wait() == -signal.SIGKILL
+    assert is_saved or {entry.name for entry in run.iterdir()} == {"config.yaml", "vocab.json", "lock"}
+    arguments = ["train", "--resume", run] if is_saved else train(run)
+    codes = [child.wait() for child in [fork_server.spawn(*arguments) for _ in range(count)]]
+    # A resume that comes after the run has ended finds nothing left to do.
+    assert 0 in codes and set(codes) <= ({0, 6} if is_saved else {0, 2, 6}), codes
+    assert is_saved or codes.count(0) == 1
+    assert_same(run, uninterrupted.path)
