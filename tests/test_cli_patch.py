@@ -26,13 +26,6 @@ def test_typed_passages_need_no_text(command: Command, lab: Path, lstm: TrainedR
     assert found == {"run": found["run"], **json.loads(json.dumps(expected.to_json()))}
 
 
-def test_a_layer_is_all_its_cells(command: Command, lab: Path) -> None:
-    model = charrnn.load()
-    found = patch(command, "0", "--patch", "0:3", "--from", "ab", "--into", "ba")
-    assert len(found["cells"]) == model.stepper.hidden_size
-    assert patch(command, "0", "--from", "ab", "--into", "ab")["divergence"] == 0
-
-
 def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, lab: Path) -> None:
     found = patch(command, "0:3")
     model = charrnn.load()
