@@ -6,6 +6,7 @@ import math
 import re
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.checkpoint import MANIFEST, MODEL
 from charrnn.runs.description import CONFIG, VOCAB
-from charrnn.runs.model_file import NOTE, ModelFile, is_model_file
+from charrnn.runs.model_file import NOTE, ModelFile, _read, is_model_file
 
 
 @pytest.fixture
@@ -184,14 +185,13 @@ def test_damage_is_named_with_the_path_once(file: Path, changes: dict[str, bytes
     assert message in str(raised.value) and str(raised.value).count(str(file)) == 1
 
 
-@pytest.mark.parametrize(("num_bytes", "method"), [(1 << 27, zipfile.ZIP_DEFLATED), (9, zipfile.ZIP_LZMA)])
-def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path, num_bytes: int, method: int) -> None:
-    content = content_of(file)
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for name, data in content.items():
-            archive.writestr(name, data if name != MODEL else bytes(num_bytes))
-    with pytest.raises(CheckpointError, match=r"abc\.zip is damaged: charrnn export does not compress"):
-        ModelFile(file).load_best()
+@pytest.mark.parametrize(("ratio", "method"), [(20, 8), (21, 8), (1, 14)])
+def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path, ratio: int, method: int) -> None:
+    entry = Mock(file_size=ratio << 22, compress_size=1 << 22, compress_type=method, filename=MODEL)
+    archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
+    refused = "is not a model" if (ratio, method) == (20, 8) else "is damaged: charrnn export does not compress model"
+    with pytest.raises(CheckpointError, match=rf"abc\.zip {refused}"):
+        _read(file, archive)
 
 
 def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:

@@ -187,11 +187,11 @@ def nibbles(packed: str) -> list[int]:
 
 
 def test_each_character_of_the_source_is_one_code_point() -> None:
-    source = "a\tb\ue000\ue001\x1b\u202ec\n\ud800"
+    source = "a\tb\uf900\ue000\ue001\x1b\u202ec\n\ud800"
     data = Elements(to_page(make_atlas(source=source))).data
     assert len(data["source"]) == len(source)
     shown = [data["marks"].get(character, character) for character in data["source"]]
-    assert shown == ["a", "→   ", "b", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
+    assert shown == ["a", "→   ", "b", "\uf900", "\ue000", "\ue001", "␛", "<202e>", "c", "↵", "<d800>"]
 
 
 @needs_browser
