@@ -10,6 +10,7 @@ import pytest
 
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
+from charrnn.lab import descriptions
 from charrnn.lab.descriptions import NUM_LISTED, _show, describe_cells
 from charrnn.lab.descriptions.rules import RuleSearch, build_conditions, fit_rising, rule_mask, standardized
 from charrnn.text.encoded import EncodedText
@@ -37,6 +38,11 @@ def cells_of(*rows: np.ndarray) -> SimpleNamespace:
 
 
 TEXT = make_text(5_000)
+
+
+def test_the_same_characters_of_a_long_text_are_searched_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptions, "CHARS_SEARCHED", 5)
+    assert descriptions._Halves(build_conditions(TEXT, len(TEXT) // 2)).sample.tolist() == [674, 769, 1276, 1590, 2123]
 
 
 def test_planted_rule_is_described_by_exactly_that_rule() -> None:

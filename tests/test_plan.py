@@ -15,6 +15,7 @@ from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab
 from charrnn.training import plan
 from charrnn.training.plan import planning_notes, read_text
+from charrnn.training.process_group import Computing
 from charrnn.training.recipe import choose_embedding_size
 
 COMMON = "the lamp by the river was lit\n" * 700  # 21,000 characters: one that occurs once or twice is unknown
@@ -76,6 +77,17 @@ def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
     )
     assert notes_on(tmp_path, COMMON, {**SIZES, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None) == []
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
+
+
+def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
+    config = Config(corpus=(str(tmp_path / "text.txt"),), **SIZES, num_lanes=2, bptt_length=8)
+    measured: list[float] = []
+    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (measured.append(arguments[4]), (1.0, 1))[1])
+    text, batches, computing = read_text(config, None, None), SimpleNamespace(), Computing(torch.device("cpu"))
+    for minutes in (0.01, 1.0, 30.0):
+        plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)  # type: ignore[arg-type]
+    assert measured == pytest.approx([0.25, 1.8, 2.5])
 
 
 def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

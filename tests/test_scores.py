@@ -199,6 +199,13 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
         assert weights[chosen[:size], index] == pytest.approx(expected[:-1], rel=1e-3)
         assert intercepts[index] == pytest.approx(expected[-1], abs=1e-3)
     assert np.abs(weights[:, 3] - fit(list(range(6)))[0][:-1]).max() < 0.05
+    # On all cells: the least-squares fit with six more rows, whose cells are those of the ridge in their spread.
+    few, some = cells[:60], target[:60]
+    short = Moments()
+    short.add(few, some.astype(np.float64))
+    rows = np.vstack((few - few.mean(axis=0), np.diag(few.std(axis=0)) * np.sqrt(6)))
+    ridge = np.linalg.lstsq(rows, np.append(some - some.mean(), np.zeros(6)), rcond=None)[0]
+    assert short.fit()[1][:, 3] == pytest.approx(ridge, rel=1e-3)
 
 
 def test_a_cell_that_stands_still_gets_no_weight() -> None:
