@@ -13,8 +13,8 @@ order the best of PPMD_ORDERS for the whole text; `after_training`: what the hel
 and held-out text together. zstd is level 19 with a trained dictionary of 110 KiB (`zstandard`). Where a package is
 missing, its column is empty.
 
-Speeds: characters per second of random weights and 65 characters. One row is read by the stepper in NumPy, 64 rows by
-compiled code. The last rows are of other programs, as their authors publish them.
+Speeds: characters per second of random weights and 65 characters, without an order and with ORDER. One row is read by
+the stepper in NumPy, 64 rows by compiled code. The last rows are of other programs, as their authors publish them.
 
 Mixing: bits per character of the fp32 model mixed with n-gram counts of the text itself, which grow as it is read
 (Witten & Bell 1991, interpolated from order 1 on). A mixture has a weight for each length of the longest context that
@@ -46,6 +46,8 @@ TEXTS = ("shakespeare.txt", "war-and-peace.txt")
 """Files of --corpora that are used, where they exist."""
 MESSAGES = 200
 """Paragraphs that are compressed one by one."""
+ORDER = 4
+"""Characters by which the next one is guessed in addition, where `order` is named."""
 RANDOM_BYTES = 100_000
 """Length of the random file."""
 DICTIONARY_BYTES = 112_640
@@ -130,9 +132,11 @@ def compare_sizes(report: Report, model: Model, most_chars: int, num_messages: i
         ("random", [noise]),
     ):
         num_bytes = sum(map(len, texts))
-        files = [model.compress(text) for text in texts]
-        assert [model.decompress(file) for file in files] == texts, "a file restores its text"
-        ours = sum(map(len, files))
+        ours, ordered = 0, 0
+        for text in texts:
+            files = [model.compress(text, order=order) for order in (0, ORDER)]
+            assert all(model.decompress(file) == text for file in files), "a file restores its text"
+            ours, ordered = ours + len(files[0]), ordered + len(files[1])
         primed = ppmd(training + held_out) - ppmd(training) if ppmd and name == "held out" else None
         report.add(
             run=model.name,
@@ -140,6 +144,7 @@ def compare_sizes(report: Report, model: Model, most_chars: int, num_messages: i
             files=len(texts),
             bytes=num_bytes,
             charrnn=ours,
+            with_order=ordered,
             bits_per_byte=8 * ours / num_bytes,
             with_model=ours + model_bytes,
             xz=sum(map(xz, texts)),
@@ -169,10 +174,10 @@ def compare_speeds(report: Report, repeats: int) -> None:
         config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
         tensors = {name: value.numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()}
         coder = RowCoder(Stepper(config, tensors, "int8"), vocab)
-        cases = [(rows[:1], ONE_ROW_CHARS, 1), *((rows, ROW_CHARS, num) for num in (1, 2) if num <= len(cores))]
+        many = [(rows, ROW_CHARS, num, order) for num in (1, 2) if num <= len(cores) for order in (0, ORDER)]
         slowest = None
-        for texts, length, num_threads in cases:
-            texts = [text[:length] for text in texts]
+        for texts, length, num_threads, order in [(rows[:1], ONE_ROW_CHARS, 1, 0), *many]:
+            texts, coder.order = [text[:length] for text in texts], order
             if cores:
                 os.sched_setaffinity(0, cores[:num_threads])
             rates = rates_of(coder, texts, repeats)
@@ -181,6 +186,7 @@ def compare_speeds(report: Report, repeats: int) -> None:
                 model=f"lstm {num_layers}x{hidden_size}",
                 rows=len(texts),
                 threads=num_threads,
+                order=order,
                 compress=rates[0],
                 decompress=rates[1],
                 over_one_row=min(rate / one for rate, one in zip(rates, slowest, strict=True)),
@@ -188,7 +194,7 @@ def compare_speeds(report: Report, repeats: int) -> None:
         if cores:
             os.sched_setaffinity(0, cores)
     for name, rate in PUBLISHED.items():
-        report.add(model=name, rows=None, threads=None, compress=rate, decompress=None, over_one_row=None)
+        report.add(model=name, rows=None, threads=None, order=None, compress=rate, decompress=None, over_one_row=None)
 
 
 def log_probabilities(model: Model, ids: Any, context: Any) -> Any:

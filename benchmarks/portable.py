@@ -1,7 +1,7 @@
 """Check that a compressed file opens on every machine: compress 30 files on one, restore them on others, in a page too.
 
     python benchmarks/portable.py                    # a new model of 1x32, a large file of 10 MB; about 15 minutes
-    python benchmarks/portable.py --run RUN --megabytes 1
+    python benchmarks/portable.py --run RUN --megabytes 1 --order 4
 
 The files are generated, but for the source of the standard library: words of twelve scripts, code, tables, text with a
 byte order mark, characters that no alphabet has, what is no UTF-8, binary data, random bytes, the empty file. The large
@@ -177,6 +177,7 @@ def main() -> int:
     parser: argparse.ArgumentParser = make_parser(__doc__)
     parser.add_argument("--run", type=Path, help="a trained run; default: one of 1x32 is trained on the source")
     parser.add_argument("--megabytes", type=float, default=10, help="of the large file")
+    parser.add_argument("--order", default="0", help="compress --order")
     parser.add_argument(
         "--only", nargs="+", choices=[*MACHINES, "page"], help="default: all; the first one is always there"
     )
@@ -198,7 +199,7 @@ def main() -> int:
             some = names[machine in WITHOUT_NUMBA :]
             for name in some:
                 (folder / name).symlink_to(source / name)
-            instructions = call(machine, folder, "compress", run, *some)
+            instructions = call(machine, folder, "compress", run, *some, "--order", arguments.order)
             compressed = [f"{name}.crnn" for name in names]
             same = [a == b for a, b in zip(digests(folder, compressed), digests(top / FIRST, compressed), strict=True)]
             for name in names:

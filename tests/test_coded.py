@@ -76,24 +76,26 @@ def test_characters_outside_the_alphabet_and_several_rows_are_counted(
 
 def test_the_example_of_the_format_is_that_of_the_code() -> None:
     page = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"```\n((?:[0-9a-f]{2}\s)+)```", page)
+    examples = map(bytes.fromhex, re.findall(r"```\n((?:[0-9a-f]{2}\s)+)```", page))
     frequencies = rows.frequencies(np.array([[0, 1, 2, -1]], np.float32))
     assert all(str(one) in page for one in frequencies[0].tolist())
-    text, encoder = bytes.fromhex("6362e961"), rows.RangeEncoder()
-    coding = rows.code_row(encoder, (2, 1, -1 - 0xE9, 0), len(text), np.ones(4, np.int64))
-    next(coding)
-    with pytest.raises(StopIteration):
-        while True:
-            coding.send(np.cumsum(frequencies))
 
     class Coder(rows.RowCoder):
         def __init__(self) -> None: ...
 
-        def encode(self, rows: Sequence[bytes]) -> list[bytes | None]:
+        def encode(self, texts: Sequence[bytes]) -> list[bytes | None]:
+            symbols = ["abcd".find(chr(byte)) if byte < 0x80 else -1 - byte for byte in texts[0]]
+            encoder = rows.RangeEncoder()
+            coding = rows.code_row(encoder, symbols, len(symbols), np.ones(4, np.int64), self.order)
+            next(coding)
+            with pytest.raises(StopIteration):
+                while True:
+                    coding.send(np.cumsum(frequencies))
             return [encoder.finish()]
 
-    file = container.compress(Coder(), container.Header(bytes(range(32)), b""), io.BytesIO(text))
-    assert b"".join(file) == bytes.fromhex(example)
+    for text, order, example in zip(("6362e961", "6362636263626163"), (0, 1), examples, strict=True):
+        header = container.Header(bytes(range(32)), b"", order)
+        assert b"".join(container.compress(Coder(), header, io.BytesIO(bytes.fromhex(text)))) == example
 
 
 def test_what_cannot_be_compared_is_refused(lstm: TrainedRun, gru: TrainedRun) -> None:

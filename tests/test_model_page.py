@@ -170,9 +170,10 @@ def test_node_restores_what_was_compressed(name: str, tmp_path: Path, monkeypatc
     model.tensors["output.bias"][128:] = -8  # a text of the byte alphabet that is UTF-8
     text = 4 * model.sample(length=300, seed=3).text + "snow \u2603 \U0001f642\r\n"
     data = text.encode("utf-8", "surrogateescape") + b"\xff\xe2\x82\0" + np.random.default_rng(0).bytes(700)
-    packed = model.compress(data)
-    assert data[-100:] in packed and data[:20] not in packed, "the rows of noise are stored, others coded"
-    assert in_node(page_of(model), "restore", [base64_of(packed)], tmp_path) == [base64_of(data)]
+    packed = [model.compress(data, order=order) for order in (0, 1, 3)]
+    assert data[-100:] in packed[0] and data[:20] not in packed[0], "the rows of noise are stored, others coded"
+    assert len(set(packed)) == 3
+    assert in_node(page_of(model), "restore", list(map(base64_of, packed)), tmp_path) == 3 * [base64_of(data)]
 
 
 @needs_node
@@ -188,9 +189,11 @@ def test_a_damaged_file_gets_the_sentence_of_the_command(tmp_path: Path, monkeyp
 
     tables = (b"\1\5\6", bytes([65, *[9] * 130]), b"\1\xff\xff\xff\1\0")
     files = [b"", b"a text", made(seed=1).compress(b"another model"), packed + b"\0", header + b"\xff" * 7]
-    files += [packed[:7] + b"\2", *(header + container._with_crc(table) for table in tables)]
+    files += [packed[:7] + one + packed[8:] for one in (b"\2", b"\3")]
+    files += [header + container._with_crc(table) for table in tables]
     files += [packed[:size] for size in range(0, len(packed), 7)]
     files += [packed[:at] + bytes([packed[at] ^ 1 << at % 8]) + packed[at + 1 :] for at in range(0, len(packed), 2)]
+    files.append(container.header_to_bytes(container.Header(bytes(32), b"", order=7)))
     monkeypatch.setattr(container, "SYMBOL_BITS", 31)
     files.append(container.header_to_bytes(container.Header(bytes(32), b"")))
     monkeypatch.undo()

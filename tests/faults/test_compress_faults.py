@@ -37,7 +37,8 @@ def model(gru: TrainedRun) -> Model:
 def test_files_become_compressed_ones_and_come_back(command: Command, gru: TrainedRun, tmp_path: Path) -> None:
     for name, data in {"a.txt": TEXT, "b": b""}.items():
         Path(name).write_bytes(data)
-    ran = command("compress", gru.path, "a.txt", "b")
+    assert "--ngrams 9 is not 1 to 6" in command("compress", gru.path, "a.txt", "b", "--order", "9").err
+    ran = command("compress", gru.path, "a.txt", "b", "--order", "3")
     assert (ran.code, ran.out) == (0, "a.txt.crnn\nb.crnn\n"), ran.err
     assert f"{len(TEXT)} bytes to {Path('a.txt.crnn').stat().st_size}" in ran.err
     assert "exists" in command("decompress", gru.path, "a.txt.crnn").err
@@ -50,7 +51,7 @@ def test_files_become_compressed_ones_and_come_back(command: Command, gru: Train
     num_chars = sum(byte & 0xC0 != 0x80 for byte in TEXT)
     assert first.pop("bpc") == 8 * Path("a.txt.crnn").stat().st_size / num_chars
     sizes = {"bytes_in": Path("a.txt.crnn").stat().st_size, "bytes_out": len(TEXT)}
-    assert first == {"file": "a.txt.crnn", "output": "a.txt", **sizes}
+    assert first == {"file": "a.txt.crnn", "output": "a.txt", "order": 3, **sizes}
     assert Path("a.txt").read_bytes() == TEXT and Path("b").read_bytes() == b""
     assert command("compress", gru.path, "a.txt", "-o", "whole.crnn", "--with-model", "--quiet").err == ""
     assert command("decompress", "whole.crnn", "-o", "again").code == 0 and Path("again").read_bytes() == TEXT
@@ -94,8 +95,8 @@ def test_streams_are_read_and_written(gru: TrainedRun, tmp_path: Path) -> None:
 def test_a_file_of_a_newer_version_or_a_cut_one_is_refused(command: Command, gru: TrainedRun, model: Model) -> None:
     """The texts of the other refusals are in tests/lock."""
     compressed = model.compress(TEXT)
-    files = {"newer.crnn": compressed[:7] + b"\2" + compressed[8:], "cut.crnn": compressed[:-4]}
-    for (name, data), words in zip(files.items(), ("version 2", "it ends in block 1"), strict=True):
+    files = {"newer.crnn": compressed[:7] + b"\3" + compressed[8:], "cut.crnn": compressed[:-4]}
+    for (name, data), words in zip(files.items(), ("version 3", "it ends in block 1"), strict=True):
         Path(name).write_bytes(data)
         ran = command("decompress", gru.path, name)
         assert (ran.code, ran.out, words in ran.err) == (3, "", True), ran.err
@@ -121,8 +122,9 @@ def assert_refused(model: Model, damaged: list[bytes]) -> None:
             list(container.decompress(coder, source, "a"))
 
 
-def test_every_cut_and_every_flipped_bit_is_an_error(model: Model) -> None:
-    whole = model.compress(TEXT[:6])
+@pytest.mark.parametrize("order", [0, 2])
+def test_every_cut_and_every_flipped_bit_is_an_error(model: Model, order: int) -> None:
+    whole = model.compress(TEXT[:6], order=order)
     damaged = [whole[:end] for end in range(len(whole))] + [whole + b"\0", whole + whole]
     for bit in range(8 * len(whole)):
         flipped = bytearray(whole)

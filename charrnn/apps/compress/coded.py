@@ -16,7 +16,7 @@ from rich.table import Table
 
 from charrnn.apps.compress.command import coder_of, compress_text, decompress_text
 from charrnn.apps.compress.container import MAX_ROWS, ROW_BYTES, cut_rows
-from charrnn.apps.compress.rows import BYTE_BITS, ESCAPE_BITS, RowCoder, Symbols
+from charrnn.apps.compress.rows import BYTE_BITS, KIND_BITS, RowCoder, Symbols
 from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation.comparison import Report, evaluate
@@ -121,8 +121,8 @@ def _other_bits(symbols: Symbols) -> float:
     total, follows = BYTE_BITS * float(is_escaped.sum()), np.append(False, is_escaped[:-1])
     for kinds in (is_escaped[~follows], is_escaped[follows]):
         num_escaped = np.cumsum(kinds) - kinds  # among those before
-        share = np.maximum(1, ((2 * num_escaped + 1) << ESCAPE_BITS) // (2 * np.arange(len(kinds)) + 2))
-        total += float((ESCAPE_BITS - np.log2(np.where(kinds, share, 2**ESCAPE_BITS - share))).sum())
+        share = np.maximum(1, ((2 * num_escaped + 1) << KIND_BITS) // (2 * np.arange(len(kinds)) + 2))
+        total += float((KIND_BITS - np.log2(np.where(kinds, share, 2**KIND_BITS - share))).sum())
     return total
 
 

@@ -62,6 +62,7 @@ class _Source:
 
     def __init__(self, name: str, file: BinaryIO) -> None:
         self.name, self._file, self.num_read, self.num_chars = name, file, 0, 0
+        self.order = 0
         self.num_bytes = 0 if name == STREAM else os.fstat(file.fileno()).st_size
         """Its size; 0 if it is not known."""
 
@@ -100,21 +101,27 @@ def coder_of(model: Model) -> tuple[rows.RowCoder, bytes]:
     return rows.RowCoder(stepper, model.vocab), container.digest_of(model.config, model.vocab, stepper)
 
 
-def compressor_of(model: Model, *, with_model: bool) -> Callable[..., Iterator[bytes]]:
-    """Return `container.compress` for files of a model, which includes it or not. Raises as `coder_of` does."""
+def compressor_of(model: Model, *, with_model: bool, order: int = 0) -> Callable[..., Iterator[bytes]]:
+    """Return `container.compress` for files of a model, which includes it or not.
+
+    Raises as `coder_of` does, and UsageError for an order out of range.
+    """
+    if not 0 <= order <= rows.MAX_ORDER:
+        raise UsageError(f"{named('order', order)} is not 1 to {rows.MAX_ORDER} characters, or 0 for no guesses.")
     coder, digest = coder_of(model)
     parts = model.config, model.vocab, model.tensors, coder.stepper
     packed = packed_model.pack_model(*parts) if with_model else b""
-    return partial(container.compress, coder, container.Header(digest, packed))
+    return partial(container.compress, coder, container.Header(digest, packed, order))
 
 
-def compress_text(model: Model, data: bytes, *, with_model: bool = False) -> bytes:
+def compress_text(model: Model, data: bytes, *, with_model: bool = False, order: int = 0) -> bytes:
     """Compress any bytes to those of a .crnn file: `Model.compress`.
 
-    With the same model, `decompress` restores them on every machine. Raises UsageError for a cell type that could
-    compute other numbers on another machine.
+    With the same model, `decompress` restores them on every machine. With an order N up to 6, what followed the last N
+    characters before in the text is a guess of the next one. Raises UsageError for another order, and for a cell type
+    that could compute other numbers on another machine.
     """
-    return b"".join(compressor_of(model, with_model=with_model)(io.BytesIO(data)))
+    return b"".join(compressor_of(model, with_model=with_model, order=order)(io.BytesIO(data)))
 
 
 def decompress_text(model: Model, data: bytes) -> bytes:
@@ -130,6 +137,7 @@ def decompress_text(model: Model, data: bytes) -> bytes:
 def _coder_for(header: container.Header, model: Model, name: str) -> rows.RowCoder:
     coder, digest = coder_of(model)
     container.check_model(header, digest, name, model.name)
+    coder.order = header.order
     return coder
 
 
@@ -139,6 +147,10 @@ def compress(
     with_model: Annotated[
         bool, typer.Option("--with-model", help="Include the model, so that nothing else is needed to decompress.")
     ] = False,
+    order: Annotated[
+        int,
+        typer.Option("--ngrams", "--order", metavar="N", help="Guess by the last 1 to 6 characters, too; try 4."),
+    ] = 0,
     force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -156,8 +168,13 @@ def compress(
     defaults = [STREAM if name == STREAM else f"{name}{SUFFIX}" for name in names]
     files = _files(names, output, defaults, force=force, as_json=json)
     # Never quiet about a damaged checkpoint in whose place another one is used: only that one restores the files.
-    compressor = compressor_of(load_model(run, quiet=False), with_model=with_model)
-    _convert(files, lambda source, _: compressor(source, source.num_bytes), restores=False, as_json=json, quiet=quiet)
+    compressor = compressor_of(load_model(run, quiet=False), with_model=with_model, order=order)
+
+    def convert(source: _Source, _: list[DataError]) -> Iterator[bytes]:
+        source.order = order
+        return compressor(source, source.num_bytes)
+
+    _convert(files, convert, restores=False, as_json=json, quiet=quiet)
 
 
 def decompress(
@@ -190,6 +207,7 @@ def decompress(
         if (key := header.digest or header.model) not in coders:
             model = packed_model.unpack_model(header.model, name) if run is None and header.model else None
             coders[key] = _coder_for(header, model or load_model(run, quiet=quiet), name)
+        coders[key].order = source.order = header.order
         return container.decompress(coders[key], source, name, damage)
 
     _convert(files, restore, restores=True, as_json=json, quiet=quiet)
@@ -260,7 +278,7 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
         num_chars, coded = (restored, bytes_in) if restores else (source.num_chars, num_written)
         sizes = {"bytes_in": bytes_in, "bytes_out": num_written, "bpc": 8 * coded / num_chars if num_chars else None}
         sizes |= {"seconds": round(seconds, 3), "chars_per_second": num_chars / seconds}
-        print_json({"file": source.name, "output": target, **sizes})
+        print_json({"file": source.name, "output": target, "order": source.order, **sizes})
         return
     if target != STREAM:
         print_path(target)

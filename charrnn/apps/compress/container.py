@@ -1,6 +1,7 @@
 """Files of a compressed text, .crnn: a header, and segments of rows, each of which is verified.
 
-    header    signature, version, SHA-256 of the model, k, size of the model that is included (0: none), it, CRC-32
+    header    signature, version (2 with an order, or else 1), SHA-256 of the model, k + 32 · order, size of the model
+              that is included (0: none), it, CRC-32
     segment   number of rows (1 to 64), the size of each row and of its coded bytes, CRC-32 of these numbers,
               then for each row its coded bytes and the CRC-32 of these, followed by its text
     end       0
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.apps.compress.rows import SYMBOL_BITS, RowCoder
+from charrnn.apps.compress.rows import MAX_ORDER, SYMBOL_BITS, RowCoder
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.model.cells import CELLS
@@ -32,10 +33,10 @@ from charrnn.text.vocab import Vocab
 
 SIGNATURE = b"\x89CRNN\r\n"
 """The first bytes of a file; like those of PNG they show a transfer that changed line ends."""
-VERSION = 1
-"""Version of the files that are written."""
-START = SIGNATURE + bytes([VERSION])
-"""What every file of this version starts with."""
+VERSION = 2
+"""Version of the files with an order; those without one are of version 1."""
+STARTS = tuple(SIGNATURE + bytes([version]) for version in range(1, VERSION + 1))
+"""What every file starts with, without an order and with one."""
 MAX_ROWS = 64
 """Rows of a segment."""
 ROW_BYTES = 1 << 18
@@ -66,6 +67,8 @@ class Header(NamedTuple):
     """SHA-256 of the model; empty where the header is damaged."""
     model: bytes
     """The included model, as `packed_model` writes it; empty if there is none."""
+    order: int = 0
+    """Number of characters by which the next one is guessed; 0: without guesses."""
 
 
 def check_portable(config: Config) -> None:
@@ -115,7 +118,8 @@ def _with_crc(data: bytes) -> bytes:
 
 def header_to_bytes(header: Header) -> bytes:
     """Return the beginning of a file."""
-    return _with_crc(START + header.digest + bytes([SYMBOL_BITS]) + _number(len(header.model)) + header.model)
+    start, bits = STARTS[header.order > 0] + header.digest, bytes([SYMBOL_BITS + 32 * header.order])
+    return _with_crc(start + bits + _number(len(header.model)) + header.model)
 
 
 def cut_rows(data: bytes) -> list[bytes]:
@@ -133,6 +137,7 @@ def compress(coder: RowCoder, header: Header, source: Readable, num_bytes: int =
 
     `num_bytes` is the size of the text for the progress, 0 if it is not known.
     """
+    coder.order = header.order
     yield header_to_bytes(header)
     with task("compressing", num_bytes, unit="B") as coder.advance:
         while data := source.read(MAX_ROWS * ROW_BYTES):
@@ -196,22 +201,23 @@ class _Reader:
 
     def header(self, lost: list[DataError] | None) -> Header:
         """Return the header. With `lost` one that is damaged, too, whose errors are added to it."""
-        start, problem = self._source.read(len(START)), "was not written by charrnn compress"
+        start, problem = self._source.read(len(STARTS[0])), "was not written by charrnn compress"
         if start.startswith(SIGNATURE):
-            problem = f"has version {start[-1]} of the format, or is damaged: this charrnn reads {VERSION}"
-        if start not in (SIGNATURE, START):
-            is_near = sum(map(ne, start.ljust(len(START)), START)) == 1
+            problem = f"has version {start[-1]} of the format, or is damaged: this charrnn reads 1 to {VERSION}"
+        if start not in (SIGNATURE, *STARTS):
+            is_near = any(sum(map(ne, start.ljust(len(one)), one)) == 1 for one in STARTS)
             _report(DataError(f"{self._name} {problem}."), lost if is_near else None)
-        self._seen = START
         digest, bits, size = self.take(32, "its header"), self.take(1, "its header")[0], self.number("its header")
-        if size > MAX_MODEL or (bits != SYMBOL_BITS and lost is None):
+        order = 0 if start == STARTS[0] else bits >> 5
+        self._seen = (start if start in STARTS else STARTS[order > 0]) + self._seen
+        if size > MAX_MODEL or (lost is None and (bits != SYMBOL_BITS + 32 * order or order > MAX_ORDER)):
             raise self.damaged("its header has changed")
         model = self.take(size, "the model that it includes")
         try:
             self.check("its header")
         except DataError as changed:
             _report(changed, lost)
-        return Header(b"" if lost else digest, model)
+        return Header(b"" if lost else digest, model, order)
 
     def segment(self, num_before: int) -> tuple[list[_Row], DataError | None]:
         """Return the rows of the next segment, none at the end, and what is wrong after them, if anything."""

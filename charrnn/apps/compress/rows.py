@@ -2,7 +2,8 @@
 
 A text is cut into rows, which are coded side by side, each from the initial state. A row is a sequence of symbols:
 characters of the alphabet, which cost what the model finds likely, and escaped bytes, for everything else. Before each
-symbol stands its kind, whose frequencies are counted as the row goes on.
+symbol stands its kind, whose frequencies are counted as the row goes on. With an order N, a guess is made of each
+character, the one that followed the last N before; whether it is right is such a kind, too.
 
 No logarithm or softmax of floating-point numbers decides anything: logits with exact sums become weights by an exact
 exp, and those become integer frequencies (`frequencies`). The coder is a range coder (Martin 1979) of 64 bits.
@@ -35,10 +36,13 @@ Symbols = NDArray[np.int32]
 Ends = Sequence[int] | NDArray[np.int64]
 """Where the interval of each symbol ends, and the next one begins; the last end is a power of two."""
 
-SYMBOL_BITS, ESCAPE_BITS, BYTE_BITS = 30, 16, 8
+SYMBOL_BITS, KIND_BITS, BYTE_BITS = 30, 16, 8
 """Bits of the sums of frequencies: of characters (k), of the two kinds of symbols, of escaped bytes."""
 BYTE_ENDS = range(1, (1 << BYTE_BITS) + 1)
 """Intervals of escaped bytes: all are equally likely."""
+MAX_ORDER, SLOT_BITS, MOST_COUNTED, MULTIPLIER = 6, 18, 7, 2654435761
+"""Characters of a context at most; bits of the number of a slot of its guess; the count of a guess at most; of the hash
+of a context, 2^32 divided by the golden ratio (Knuth 1973)."""
 TOP = 1 << 56
 """An interval below this size is enlarged by a byte."""
 MASK = (1 << 64) - 1
@@ -117,29 +121,44 @@ class RangeDecoder:
 
 
 def code_row(
-    coder: RangeEncoder | RangeDecoder, symbols: Iterable[int], size: int, widths: NDArray[np.int64]
-) -> Generator[int, Ends, list[int]]:
+    coder: RangeEncoder | RangeDecoder, symbols: Iterable[int], size: int, widths: NDArray[np.int64], order: int = 0
+) -> Generator[int, NDArray[np.int64], list[int]]:
     """Code a row of `size` bytes: take the intervals of the next character, yield its id; then those of the next one.
 
     Encodes `symbols`, or decodes as many as the row has, for which none are needed; returns them.
     """
-    given, done, counts, last = iter(symbols), [], [[0, 0], [0, 0]], 0
+    given, done, is_escaped = iter(symbols), [], False
+    counts, slots, hashed = [[0, 0] for _ in range(8 * MOST_COUNTED + 9)], dict[int, tuple[int, int]](), 0
+
+    def code_kind(context: int, kind: bool) -> bool:
+        """Code one of two kinds, by how often each followed its context before (Krichevsky & Trofimov 1981)."""
+        zeros, ones = counts[context]
+        share = max(1, ((2 * ones + 1) << KIND_BITS) // (2 * (zeros + ones) + 2))
+        kind = coder.code((share, 1 << KIND_BITS), int(not kind)) == 0
+        counts[context][kind] += 1
+        return kind
+
     ends = yield 0
     while size > 0:
         symbol = next(given, 0)
-        # How often an escaped byte followed the last kind of symbol (Krichevsky & Trofimov 1981).
-        known, escaped = counts[last]
-        share = max(1, ((2 * escaped + 1) << ESCAPE_BITS) // (2 * (known + escaped) + 2))
-        is_escaped = coder.code((share, 1 << ESCAPE_BITS), int(symbol >= 0)) == 0
-        counts[last][is_escaped] += 1
-        last = int(is_escaped)
+        is_escaped = code_kind(int(is_escaped), symbol < 0)
         if is_escaped:
             done.append(-1 - coder.code(BYTE_ENDS, -1 - symbol))
             size -= 1
-        else:
-            done.append(coder.code(ends, symbol))
-            size -= int(widths[done[-1]])
-            ends = yield done[-1]
+            continue
+        guess, count = slots.get(hashed >> 32 - SLOT_BITS, (0, 0))
+        part = int(ends[guess] - (ends[guess - 1] if guess else 0))
+        if count and code_kind(8 * count + (part >> SYMBOL_BITS - 3), symbol == guess):
+            symbol = guess
+        else:  # a wrong guess keeps one part
+            symbol = coder.code(np.append(ends[:guess], ends[guess:] - (part - 1)) if count else ends, symbol)
+        if order:
+            count = min(count + 1, MOST_COUNTED) if guess == symbol else count >> 1
+            slots[hashed >> 32 - SLOT_BITS] = (guess, count) if count else (symbol, 1)
+            hashed = (hashed << (31 + order) // order) + (symbol + 1) * MULTIPLIER & 0xFFFFFFFF
+        done.append(symbol)
+        size -= int(widths[symbol])
+        ends = yield symbol
     return done
 
 
@@ -149,6 +168,8 @@ class RowCoder:
     def __init__(self, stepper: Stepper, vocab: Vocab) -> None:
         """Take a stepper of precision `int8`."""
         self.stepper = stepper
+        self.order = 0
+        """Number of characters by which the next one is guessed; 0: without guesses."""
         self.advance: Task = Task("coding")
         """Called with each number of bytes of text that has been coded."""
         self._codec = ("latin-1", "strict") if vocab.kind == "byte" else ("utf-8", "surrogateescape")
@@ -214,7 +235,7 @@ class RowCoder:
     ) -> list[list[int]]:
         """Code rows, one character of each at a time, and return their symbols."""
         codings = {
-            row: code_row(coder, map(int, one), size, self.widths)
+            row: code_row(coder, map(int, one), size, self.widths, self.order)
             for row, (coder, one, size) in enumerate(zip(coders, symbols, sizes, strict=True))
         }
         done: dict[int, list[int]] = {}
@@ -244,12 +265,13 @@ class RowCoder:
         fields[:, compiled.RANGE] = MASK
         if decodes:
             fields[:, compiled.LOW], fields[:, compiled.NUM_BYTES] = arrays[1][:, :8].copy().view(">u8")[:, 0], 8
-        groups = [np.array_split(array, min(num_cores(), len(sizes))) for array in (fields, left, *arrays)]
+        slots = np.zeros((len(sizes), 1 << SLOT_BITS if self.order else 1), np.int32)
+        groups = [np.array_split(array, min(num_cores(), len(sizes))) for array in (fields, left, slots, *arrays)]
         weights, end_id = compiled.pack(self.stepper), -1 if self.stepper.end_id is None else self.stepper.end_id
         jobs = []
         for rows in zip(*groups, strict=True):
-            scratch = compiled.make_scratch(weights, len(rows[0]))
-            model = weights, *self.start(len(rows[0])), end_id, self.stepper.initial_state(1), self.widths, scratch
+            start = *self.start(len(rows[0])), end_id, self.stepper.initial_state(1)
+            model = weights, *start, self.widths, self.order, compiled.make_scratch(weights, len(rows[0]))
             jobs.append((model, STEPS_AT_ONCE, decodes, rows))
         with ThreadPoolExecutor(len(jobs)) as pool:
             while (left > 0).any():
