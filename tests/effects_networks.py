@@ -47,8 +47,8 @@ def tensors_of(network: CharRNN) -> dict[str, NDArray[Any]]:
     return {name: value.numpy() for name, value in network.state_dict().items()}
 
 
-def make_ids(num_chars: int) -> NDArray[np.uint16]:
-    return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
+def make_ids(num_chars: int, *, seed: int = 0) -> NDArray[np.uint16]:
+    return np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
 
 
 def make_text(num_chars: int, num_context: int = 0) -> EncodedText:

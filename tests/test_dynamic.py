@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from built_runs import build_chain
+from effects_networks import make_ids
 from fixture_types import Command
 from known_weights import CYCLE, chain_text
 from torch import Tensor
@@ -42,10 +43,6 @@ def make_network(config: Config) -> CharRNN:
 def make_config(cell: str = "lstm", depth: str = "stacked", **settings: Any) -> Config:
     sizes: dict[str, Any] = {"num_layers": 2, "hidden_size": 8, "embedding_size": 4}
     return Config(cell=cell, depth=depth, **sizes | settings)
-
-
-def make_ids(num_chars: int, *, seed: int = 1) -> IdArray:
-    return np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
 
 
 def naive_adaptation(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from effects_networks import make_ids
 from numpy.typing import NDArray
 
 from charrnn.config import Config
@@ -31,10 +32,6 @@ def make_network(cell: str = "lstm") -> CharRNN:
         network.learned_state.fill_(0.7)  # a text starts from here, which zeros would not show
         network.output.weight.mul_(4)  # untrained logits are all alike; these care what they have read
     return network
-
-
-def make_ids(num_chars: int) -> IdArray:
-    return np.random.default_rng(1).integers(0, V, num_chars).astype(np.uint16)
 
 
 def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "fp32") -> float:
