@@ -27,7 +27,7 @@ from charrnn.cli.signals import Signals
 from charrnn.cli.train import TrainingView, readable
 from charrnn.config import FIELD_NAMES
 from charrnn.errors import UsageError, named
-from charrnn.training.events import DoneEvent, WarningEvent
+from charrnn.training.events import DoneEvent, StepEvent, WarningEvent
 from charrnn.training.trainer import Trainer
 
 TEXT = make_corpus(num_chars=3_000, seed=5).text
@@ -151,14 +151,21 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     assert ran.err.split("sample at step 6:\n")[1].startswith(last.split("\n", 1)[0].rstrip())
 
 
-def test_the_last_lines_name_the_step_that_commands_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys: pytest.CaptureFixture[str]) -> None:
     for best_step, line in ((1_057, "1,057,"), (3_200, "3,200.")):
         done: dict[str, Any] = {"step": 3_200, "seconds": 1.0, "val_nats": 1.2775, "best_nats": 1.146}
-        events = [DoneEvent(**done, best_step=best_step, run="checkpoints/a", is_complete=True)]
+        events = [DoneEvent(**done, best_step=best_step, run=f"elsewhere/{'a' * 90}", is_complete=True)]
         assert TrainingView(Signals(), show_as_json=False, quiet=False).show(event for event in events) == 0
-        first, second, *_ = capsys.readouterr().err.splitlines()
+        first, second, *rest = capsys.readouterr().err.splitlines()
+        assert f"  charrnn visualize elsewhere/{'a' * 90}" in rest, "a command is not divided"
         assert first == f"Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step {line}"
         assert second == ("which every command uses." if best_step < 3_200 else "Next:")
+    view = TrainingView(Signals(), show_as_json=False, quiet=False)
+    view._bar = Mock(total=9)
+    for nats, rate in ((1.0, 100_000.0), (2.0, 300_000.0)):
+        steps: dict[str, Any] = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}
+        view._show_step(StepEvent(train_nats=nats, chars_per_second=rate, **steps))
+    assert view._bar.set_postfix_str.call_args.args == ("1.500 nats, 110k chars/s",), "means of the last steps"
 
 
 def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
