@@ -23,6 +23,7 @@ def test_a_sample_s_options_are_checked_when_they_are_made() -> None:
         ({"top_k": 0}, "`top_k` is 0; it must be at least 1"),
         ({"precision": "int9"}, "`precision` is int9; it must be one of auto, int8, fp32. Did you mean int8"),
         ({"unknown": "skipp"}, "`unknown` is skipp; it must be one of error, skip, nearest. Did you mean skip"),
+        ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),
         ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
     ):
         with pytest.raises(UsageError, match=f"^{message}"):
@@ -43,4 +44,4 @@ def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
     assert options["seed"].least == 0 and "on_draw" not in options
     assert options["seed"].panel is None, "an option that everybody uses"
     assert (SAMPLE_TEMPERATURE, SampleOptions().temperature) == (0.8, 1.0), "on the command line, and in Python"
-    assert SampleOptions(stops="end").stops == SearchOptions(stops="end", length_penalty=1.0).stops == ("end",)
+    assert SampleOptions(words="end").words == SearchOptions(stops="end", length_penalty=1.0).stops == ("end",)

@@ -57,7 +57,7 @@ def accepted(expression: str, characters: Sequence[str], texts: Sequence[str]) -
 
 @settings(max_examples=30)
 @given(PARTS)
-@example("(a*b)?$")
+@example(r"((?a:\w)*(?a:a(?u:\w)))?$")
 @example("(?x) (?:a*)* a # no")
 @example("(a|b)*a(a|b){30}|b")
 def test_an_automaton_takes_the_texts_that_python_matches(expression: str) -> None:
@@ -97,7 +97,7 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression:
 
 
 def test_documents_end_where_they_match_with_any_options(command: Command, tmp_path: Path) -> None:
-    run, expression = build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"), "(a|b){2,3}(cd)?"
+    run, expression = build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"), "[^c]{2,3}(cd)?"
     drawn, mixed = ("--count", 3, "--temp", 3, "--seed", 1), ("--temp", "0,2", "--prime", "cd", "--mix", run)
     for options in (drawn, mixed, ("--beam", 5)):
         ran = command("sample", run, "--match", expression, "--length", 7, "--json", *options)
@@ -115,14 +115,18 @@ REFUSED = {
     "--words abc,fgh --length 5": "--words is 'abc,fgh', which takes at least 6 characters",
     "--words a,": "--words is a,; it must be 1 to 6 words",
     "--match (a?){999}": "which has more than 50,000 steps. Repeat less of it.",
+    f"--match (?:|€{'a' * 1000}){{99}}": "which has more than 50,000 steps. Repeat less of it.",
+    f"--match a{{{'9' * 5000}}}": "which has more than 50,000 steps. Repeat less of it.",
+    f"--words {'a' * 51_000}": "which has more than 50,000 steps. Give shorter or fewer words.",
     "--match (a)\\1": "a reference to a group cannot be followed. Write out what may repeat",
     "--match b(?=a)": "a look-around cannot be followed. Leave it out, or give the words that must occur by --words.",
+    "--match= --words ab": "--match is ''; it must be a string with a regular expression",
     "--match a --stop b": "--stop does not go with --match, whose text must match as a whole",
     "--temp-at=": "--temp-at is ; it must be words",
 }
 
 
-@pytest.mark.parametrize("options", REFUSED)
+@pytest.mark.parametrize("options", REFUSED, ids=range(len(REFUSED)))
 def test_options_are_refused_before_anything_is_written(options: str, command: Command, alphabet_run: Path) -> None:
     ran = command("sample", alphabet_run, "--prime", "abc", *options.split())
     assert (ran.code, ran.out) == (2, "") and REFUSED[options] in ran.err

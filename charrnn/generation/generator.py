@@ -309,13 +309,15 @@ class Generator:
         if options.match is None and not options.words:
             return None
         name, typed = ("words", ",".join(options.words)) if options.match is None else ("match", options.match)
-        never = self._never_drawn(options.ban)
+        # The END of a document is none of its characters: `Pattern` reads it where the text matches.
+        never = {*self._never_drawn(options.ban), self.config.end_id}
         return match_text(
             all_words(options.words) if options.match is None else options.match,
             f"{named(name)} is {reprlib.repr(typed)}",
             tuple(text if len(text) == 1 and id not in never else "" for id, text in enumerate(self.vocabulary())),
             length=options.length,
             end_id=self.config.end_id,
+            smaller="Give shorter or fewer words." if options.match is None else "Repeat less of it.",
         )
 
     def _never_drawn(self, ban: str) -> tuple[int, ...]:

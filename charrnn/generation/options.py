@@ -135,11 +135,14 @@ class TextOptions:
     """Called with the number of characters, of all texts together, that were drawn since the last call."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.stops, str):
-            object.__setattr__(self, "stops", (self.stops,))
+        for name in ("stops", "words"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         check_word("unknown", self.unknown, UNKNOWN_CHOICES)
         if "" in self.stops:
             raise UsageError(f"{named('stops')} has an empty string; it must be at least 1 character, or left out.")
+        is_right = self.match is None or (isinstance(self.match, str) and self.match != "")
+        _check("match", repr(self.match), is_right, "a string with a regular expression, such as 'ab*'.")
         given = [name for name in ("match", "words", "stops", "max_line", "no_repeat") if getattr(self, name, None)]
         if len(given) > 1 and given[0] in ("match", "words"):
             raise UsageError(f"{named(given[1])} does not go with {named(given[0])}, whose text must match as a whole.")

@@ -107,6 +107,8 @@ class Pattern:
             number = self._numbers.setdefault((item, flags, after), len(self._places))
             if number == len(self._places):
                 self._places.append((item, flags, after))
+            if number > MAX_STEPS:
+                raise OverflowError
             after = number
         return after
 
@@ -134,7 +136,9 @@ class Pattern:
             case "BRANCH", (_, branches):
                 return [self._place(branch, flags, after) for branch in branches]
             case "SUBPATTERN", (_, added, removed, items):
-                return [self._place(items, (flags | added) & ~removed, after)]
+                # (?a:...) takes the place of Unicode, and the other way round.
+                others = flags & ~_parser.TYPE_FLAGS if added & _parser.TYPE_FLAGS else flags
+                return [self._place(items, (others | added) & ~removed, after)]
             case (("MAX_REPEAT" | "MIN_REPEAT"), (least, most, items)):
                 rest = max(least - 1, 0), most if most == _parser.MAXREPEAT else most - 1, items
                 again = [self._place((*items, (operator, rest)), flags, after)] if most else []
@@ -184,11 +188,14 @@ def _in_any_order(words: Sequence[str], last: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def match_text(expression: str, what: str, characters: tuple[str, ...], *, length: int, end_id: int | None) -> Pattern:
+def match_text(
+    expression: str, what: str, characters: tuple[str, ...], *, length: int, end_id: int | None, smaller: str
+) -> Pattern:
     """Return the pattern of an expression over `characters` (V,), "" for an id that is never drawn.
 
-    `what` names it in messages. Raises UsageError for an expression that is none, has a part that cannot be followed or
-    is too large, and for one that no text of at most `length` of these characters matches.
+    `what` names it in messages, `smaller` says how to shorten it. Raises UsageError for an expression that is none, has
+    a part that cannot be followed or is too large, and for one that no text of at most `length` of these characters
+    matches.
     """
     try:
         with warnings.catch_warnings():
@@ -200,8 +207,8 @@ def match_text(expression: str, what: str, characters: tuple[str, ...], *, lengt
     except re.error as error:
         where = "" if error.pos is None else f" (character {error.pos + 1}). Give a regular expression of Python."
         raise UsageError(f"{what}: {error.msg}{where}") from None
-    except (OverflowError, RecursionError):
-        raise UsageError(f"{what}, which has more than {MAX_STEPS:,} steps. Repeat less of it.") from None
+    except (OverflowError, RecursionError, ValueError):  # ValueError: a count of more digits than `int` reads.
+        raise UsageError(f"{what}, which has more than {MAX_STEPS:,} steps. {smaller}") from None
     missing = pattern.missing(pattern.start)
     if missing == np.inf:
         lacking = ", ".join(f"{character!r}" for character in sorted(pattern.lacking)[:8])
