@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
 
@@ -16,7 +16,7 @@ import pytest
 from conftest import TrainedRun
 
 import charrnn
-from charrnn.apps.serve import LOOPBACK, bind, serve
+from charrnn.apps.serve import OWN_NAMES, bind, is_loopback, serve
 from charrnn.errors import UsageError
 
 openai = pytest.importorskip("openai")
@@ -51,7 +51,7 @@ class Served:
 
 def _start(model: charrnn.Model, token: str | None) -> Iterator[Served]:
     listening, name = bind("127.0.0.1:0")
-    app = completions.Server(model, token).app(LOOPBACK)
+    app = completions.Server(model, token).app(OWN_NAMES)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -122,15 +122,17 @@ def test_the_page_and_the_model_are_there(served: Served) -> None:
         (b"[1]", "body: Input should be an object"),
         (b'{"best_of": 2}', "best_of: Extra inputs are not permitted. The fields are prompt, max_tokens, n, seed"),
         (b'{"max_tokens": 2.5}', "max_tokens: Input should be a valid integer"),
-        (b'{"max_tokens": 50001}', "at most 50,000 characters"),
+        (b'{"max_tokens": 50001}', "max_tokens: Input should be less than or equal to 50000"),
+        (b'{"max_tokens": 49999, "prompt": "aa"}', "at most 50,000 characters"),
         (b'{"max_tokens": 400, "n": 127}', "at most 50,000 characters"),
         (b'{"n": 0}', "n: Input should be greater than or equal to 1"),
-        (b'{"prompt": []}', "1 to 128"),
+        (b'{"prompt": []}', "prompt: List should have at least 1 item"),
         (b'{"temperature": -1}', "`temperature` is -1"),
         (b'{"temperature": NaN}', "temperature"),
         (b'{"seed": -1}', "`seed` is -1"),
-        (b'{"stop": ""}', "`stops` has an empty string"),
-        ('{"prompt": "\u0416"}'.encode(), "characters that are not in the vocabulary"),
+        (b'{"stop": ""}', "stop.0: String should have at least 1 character"),
+        (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
+        ('{"prompt": "\u0416"}'.encode(), "The prompt has characters that are not in the vocabulary"),
         (b'{"prompt": "\\ud800"}', "prompt"),
     ],
 )
@@ -141,10 +143,10 @@ def test_what_cannot_be_answered_is_refused_with_its_reason(served: Served, body
 
 def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> None:
     assert served.refusal(b"{}", content_type="text/plain")[0] == 415
+    assert served.ask("/v1/completions", b'{"max_tokens": 1}', content_type="Application/JSON ; x=y")[0] == 200
     assert served.refusal(b" " * (completions.MAX_BODY + 1))[0] == 413
     assert served.ask("/v1/completions", b"{}", host="example.org")[0] == 400
     assert served.ask("/../config.yaml")[0] == 404
-    assert served.ask("/v1/completions", b'{"max_tokens": 1}')[0] == 200
 
 
 def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
@@ -163,7 +165,9 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
     [
         ("127.0.0.1", "it must be HOST:PORT"),
         ("127.0.0.1:http", "it must be HOST:PORT"),
-        ("127.0.0.1:70000", "it must be HOST:PORT"),
+        ("127.0.0.1:70000", "with a port up to 65535"),
+        ("[::1:0", "it must be HOST:PORT"),
+        ("é" * 70 + ":0", "it must be HOST:PORT"),
         ("192.0.2.1:0", "Cannot assign requested address"),
         ("0.0.0.0:0", "set CHARRNN_TOKEN to a token"),
     ],
@@ -174,16 +178,46 @@ def test_an_address_that_cannot_be_or_is_open_is_refused(
     monkeypatch.delenv("CHARRNN_TOKEN", raising=False)
     with pytest.raises(UsageError, match=reason):
         serve("nowhere", host)
+    assert [is_loopback(name) for name in ("127.0.0.2", "[::1]", "localhost", "0.0.0.0", "example.org")] == [
+        1,
+        1,
+        1,
+        0,
+        0,
+    ]
+    monkeypatch.setenv("CHARRNN_TOKEN", "pé")
+    with pytest.raises(UsageError, match="CHARRNN_TOKEN must be printable ASCII" if host[0] == "0" else reason):
+        serve("nowhere", host)
+
+
+@pytest.mark.parametrize("kind", ["byte", "documents"])
+def test_bytes_and_documents_are_counted_as_they_are_drawn(
+    kind: str, byte_run: TrainedRun, train_run: Callable[..., TrainedRun]
+) -> None:
+    run = byte_run if kind == "byte" else train_run("lines-001", steps=20, hidden_size=8, documents="lines")
+    for served in _start(charrnn.load(run.path), None):
+        options = {"model": "", "prompt": "a", "seed": 7, "logprobs": 1, "echo": True}
+        [choice] = served.client().completions.create(max_tokens=3000, **options).choices
+        expected = served.model.sample(prime="a", length=3000, seed=7)
+        assert choice.text == "a" + expected.text
+        assert choice.finish_reason == ("stop" if expected.has_ended else "length")
+        for offset, token in zip(choice.logprobs.text_offset, choice.logprobs.tokens, strict=True):
+            assert choice.text.startswith(token, offset)
+        if expected.has_ended:  # END is the last one that may be drawn
+            [choice] = served.client().completions.create(max_tokens=len(expected.logprobs), **options).choices
+            assert choice.finish_reason == "stop"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_it_during_a_request(lstm: TrainedRun) -> None:
     command = [sys.executable, "-m", "charrnn", "serve", str(lstm.path), "--host", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        address = process.stdout.readline().strip()
-        client = Served(address, charrnn.load(lstm.path)).client()
-        with client.completions.create(model="", prompt="a", max_tokens=50_000, stream=True) as events:
-            next(iter(events))
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 130
-        assert "Traceback" not in process.stderr.read()
+        try:
+            client = Served(process.stdout.readline().strip(), charrnn.load(lstm.path)).client()
+            with client.completions.create(model="", prompt="a", max_tokens=49_000, stream=True) as events:
+                next(iter(events))
+                process.send_signal(signal.SIGINT)
+                assert process.wait(timeout=60) == 130
+        finally:
+            process.kill()
+        assert process.stderr.read() == "lstm-001 is served; Ctrl-C ends it\n"

@@ -12,9 +12,10 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from itertools import accumulate
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -32,7 +33,13 @@ from charrnn.generation.writing import Piece
 MAX_BODY = 1_000_000
 """Bytes of a request at most."""
 MAX_CHARS = 50_000
-"""Characters of all texts of a request together, at most."""
+"""Characters of all prompts and texts of a request together, at most."""
+DEFAULT_CHARS = 200
+"""Characters of a text where the request gives no number."""
+MAX_STOP = 100
+"""Characters of a stop string at most: so many are held back."""
+BODY_SECONDS = 30
+"""Time in which a request must have arrived."""
 MAX_TEXTS = 128
 """Texts of a request at most: prompts times n."""
 CHUNK_SECONDS = 0.03
@@ -41,16 +48,20 @@ USER = "charrnn"
 """The name that a browser gives with the token as the password."""
 
 
+_Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP)]
+_AsList = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+
+
 class CompletionRequest(BaseModel):
     """The body of POST /v1/completions; `max_tokens` counts characters. `unknown` and `min_p` are as in `sample`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    prompt: str | list[str] = ""
-    max_tokens: int = Field(200, ge=0)
-    n: int = Field(1, ge=1)
+    prompt: Annotated[list[str], _AsList] = Field([""], min_length=1)
+    max_tokens: int | None = Field(None, ge=0, le=MAX_CHARS)
+    n: int | None = Field(None, ge=1, le=MAX_TEXTS)
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Annotated[list[_Stop] | None, _AsList] = Field(None, max_length=16)
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -63,22 +74,61 @@ class CompletionRequest(BaseModel):
     model: str | None = None
     user: str | None = None
 
-    def texts(self) -> list[SampleOptions]:
-        """Return the options of each text: n for each prompt, with seeds of their own. Raises UsageError."""
-        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        num_texts = self.n * len(prompts)
-        if not 1 <= num_texts <= MAX_TEXTS or num_texts * self.max_tokens > MAX_CHARS:
+    def texts(self) -> "list[Text]":
+        """Return the texts: n for each prompt, with seeds of their own. Raises UsageError."""
+        length, count = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens, self.n or 1
+        num_texts = count * len(self.prompt)
+        if num_texts > MAX_TEXTS or num_texts * length + sum(map(len, self.prompt)) > MAX_CHARS:
             raise UsageError(
-                f"n is {self.n} and max_tokens {self.max_tokens} for {len(prompts)} prompt(s); all texts together have "
-                f"at most {MAX_CHARS:,} characters, and there are 1 to {MAX_TEXTS} of them."
+                f"n is {count} and max_tokens {length} for {len(self.prompt)} prompt(s); there may be "
+                f"{MAX_TEXTS} texts, which have at most {MAX_CHARS:,} characters together, with the prompts."
             )
         given = self.model_dump(include={"temperature", "top_p", "top_k", "min_p", "unknown"}, exclude_none=True)
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
         seed = fresh_seed() if self.seed is None else self.seed
-        options = SampleOptions(length=self.max_tokens, seed=seed, stops=stops, **given)
+        options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **given)
         return [
-            replace(options, prime=prompt, seed=seed + (index << 32)) for prompt in prompts for index in range(self.n)
+            Text(replace(options, prime=prompt, seed=seed + (index << 32)), len(prompt) if self.echo else 0)
+            for prompt in self.prompt
+            for index in range(count)
         ]
+
+
+@dataclass
+class Text:
+    """A text that is drawn."""
+
+    options: SampleOptions
+    num_chars: int
+    """Characters that were sent; those of a prompt that is repeated are counted from the beginning."""
+    num_drawn: int = 0
+    is_document: bool = False
+    is_cut: bool = False
+    """Whether it is a document that ended before its END."""
+
+    def start(self, model: Model) -> Iterator[Piece]:
+        """Read the prompt, and return an iterator over the text. Raises DataError for unknown characters."""
+        options, self.is_document = self.options, model.config.end_id is not None
+        model.generator.known_text(options.prime, options.unknown, what="prompt")
+        return model.generator.stream(replace(options, on_cut=lambda: setattr(self, "is_cut", True)))
+
+    def choice(self, asked: CompletionRequest, index: int, pieces: list[Piece], *, is_last: bool) -> dict[str, Any]:
+        """Return the next pieces as OpenAI's API does; `index` is that of the text."""
+        offsets = [*accumulate((len(piece.text) for piece in pieces), initial=self.num_chars)]
+        begin = str(self.options.prime) if asked.echo and not self.num_drawn else ""
+        self.num_chars, self.num_drawn = offsets[-1], self.num_drawn + len(pieces)
+        is_cut = self.is_cut if self.is_document else self.num_drawn >= self.options.length
+        logprobs = {
+            "tokens": [piece.text for piece in pieces],
+            "token_logprobs": [piece.logprob for piece in pieces],
+            "top_logprobs": None,
+            "text_offset": offsets[:-1],
+        }
+        return {
+            "index": index,
+            "text": begin + "".join(piece.text for piece in pieces),
+            "logprobs": None if asked.logprobs is None else logprobs,
+            "finish_reason": ("length" if is_cut else "stop") if is_last else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -107,10 +157,9 @@ class Server:
 
     def _refuse_stranger(self, request: Request) -> Response | None:
         """Return the answer to a request without the token, which is a Bearer token or a browser's password."""
-        shown = request.headers.get("authorization", "").encode()
-        basic = b64encode(f"{USER}:{self.token}".encode())
-        accepted = (f"Bearer {self.token}".encode(), b"Basic " + basic)
-        if self.token is None or any(secrets.compare_digest(shown, one) for one in accepted):
+        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+        expected = b64encode(f"{USER}:{self.token}".encode()).decode() if scheme.lower() == "basic" else self.token
+        if expected is None or secrets.compare_digest(shown.strip().encode(), expected.encode()):
             return None
         return _refuse("This server needs its token.", 401, {"WWW-Authenticate": 'Basic realm="charrnn"'})
 
@@ -132,21 +181,25 @@ class Server:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
         if refusal := self._refuse_stranger(request):
             return refusal
-        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return _refuse("The content type must be application/json.", 415)
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY:
-                return _refuse(f"A request may have at most {MAX_BODY:,} bytes.", 413)
+        try:
+            body = await asyncio.wait_for(_read_body(request), BODY_SECONDS)
+        except asyncio.TimeoutError:  # the built-in one since Python 3.11
+            return _refuse(f"The request did not arrive in {BODY_SECONDS} seconds.", 408)
+        if len(body) > MAX_BODY:
+            return _refuse(f"A request may have at most {MAX_BODY:,} bytes.", 413)
         try:
             asked = CompletionRequest.model_validate_json(body)
-            texts = asked.texts()
+            texts, drawn = asked.texts(), []
             # Reading the prompts finds what is wrong with them, before the first byte of an answer.
-            drawn = [await asyncio.to_thread(self._start, options) for options in texts]
+            for text in texts:
+                drawn.append(await asyncio.to_thread(self._start, text))
+                if self.is_over() or await request.is_disconnected():
+                    return _refuse("The server ends.", 503)
         except ValidationError as error:
             problem = error.errors()[0]
-            name = ".".join(map(str, problem["loc"])) or "body"
+            name = ".".join(map(str, problem["loc"]))[:60] or "body"
             return _refuse(f"{name}: {problem['msg']}. The fields are {', '.join(CompletionRequest.model_fields)}.")
         except CharRNNError as error:
             return _refuse(error.message)
@@ -159,18 +212,19 @@ class Server:
         }
         if asked.stream:
             return StreamingResponse(self._events(asked, texts, drawn, answer), media_type="text/event-stream")
-        choices, total = [], 0
-        for index, pieces in enumerate(drawn):
+        choices = []
+        for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
             whole: list[Piece] = []
             while (some := await asyncio.to_thread(self._next, pieces)) and not await request.is_disconnected():
                 whole += some
-            choices.append(_choice(asked, texts, index, 0, whole, is_last=True))
-            total += len(whole)
-        return JSONResponse(answer | {"choices": choices, "usage": _usage(texts, total)})
+            choices.append(text.choice(asked, index, whole, is_last=True))
+        if self.is_over():
+            return _refuse("The server ends.", 503)
+        return JSONResponse(answer | {"choices": choices, "usage": self._usage(asked, texts)})
 
-    def _start(self, options: SampleOptions) -> Iterator[Piece]:
+    def _start(self, text: Text) -> Iterator[Piece]:
         with self.lock:
-            return self.model.generator.stream(options)
+            return text.start(self.model)
 
     def _next(self, pieces: Iterator[Piece]) -> list[Piece]:
         """Return the characters that are drawn in `CHUNK_SECONDS`, at least one; none at the end."""
@@ -184,55 +238,35 @@ class Server:
         return [] if self.is_over() else drawn
 
     async def _events(
-        self,
-        asked: CompletionRequest,
-        texts: list[SampleOptions],
-        drawn: list[Iterator[Piece]],
-        answer: dict[str, Any],
+        self, asked: CompletionRequest, texts: list[Text], drawn: list[Iterator[Piece]], answer: dict[str, Any]
     ) -> AsyncIterator[str]:
-        total = 0
-        for index, pieces in enumerate(drawn):
-            before = total
-            while True:
+        for index, (text, pieces) in enumerate(zip(texts, drawn, strict=True)):
+            some = None
+            while some != []:
                 some = await asyncio.to_thread(self._next, pieces)
-                choice = _choice(asked, texts, index, total - before, some, is_last=not some)
+                if self.is_over():  # without the event that says that all is there
+                    return
+                choice = text.choice(asked, index, some, is_last=not some)
                 yield f"data: {json.dumps(answer | {'choices': [choice]})}\n\n"
-                total += len(some)
-                if not some:
-                    break
         if (asked.stream_options or {}).get("include_usage"):
-            yield f"data: {json.dumps(answer | {'usage': _usage(texts, total)})}\n\n"
+            yield f"data: {json.dumps(answer | {'usage': self._usage(asked, texts)})}\n\n"
         yield "data: [DONE]\n\n"
 
-
-def _choice(
-    asked: CompletionRequest,
-    texts: list[SampleOptions],
-    index: int,
-    num_before: int,
-    pieces: list[Piece],
-    *,
-    is_last: bool,
-) -> dict[str, Any]:
-    """Return text `index`, or the part of it that follows its first `num_before` characters, as OpenAI's API does."""
-    options, num_drawn = texts[index], num_before + len(pieces)
-    logprobs = {
-        "tokens": [piece.text for piece in pieces],
-        "token_logprobs": [piece.logprob for piece in pieces],
-        "top_logprobs": None,
-        "text_offset": list(range(num_before, num_drawn)),
-    }
-    return {
-        "index": index,
-        "text": str(options.prime) * bool(asked.echo and not num_before) + "".join(piece.text for piece in pieces),
-        "logprobs": None if asked.logprobs is None else logprobs,
-        "finish_reason": None if not is_last else "length" if num_drawn >= options.length else "stop",
-    }
+    def _usage(self, asked: CompletionRequest, texts: list[Text]) -> dict[str, int]:
+        is_bytes = self.model.vocab.kind == "byte"
+        num_read = sum(len(prompt.encode() if is_bytes else prompt) for prompt in asked.prompt)
+        num_drawn = sum(text.num_drawn for text in texts)
+        return {"prompt_tokens": num_read, "completion_tokens": num_drawn, "total_tokens": num_read + num_drawn}
 
 
-def _usage(texts: list[SampleOptions], num_drawn: int) -> dict[str, int]:
-    num_read = sum(len(prompt) for prompt in {options.prime for options in texts})
-    return {"prompt_tokens": num_read, "completion_tokens": num_drawn, "total_tokens": num_read + num_drawn}
+async def _read_body(request: Request) -> bytes:
+    """Return the body, or a part that is too long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            break
+    return body
 
 
 def _refuse(message: str, status: int = 400, headers: dict[str, str] | None = None) -> Response:

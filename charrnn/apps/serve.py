@@ -1,6 +1,9 @@
 """charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this machine only."""
 
+import contextlib
+import ipaddress
 import os
+import re
 import socket
 import sys
 from importlib.util import find_spec
@@ -13,8 +16,8 @@ from charrnn.cli.options import DebugOption, QuietOption, RunArgument
 from charrnn.cli.streams import print_path
 from charrnn.errors import UsageError, install_command, named
 
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-"""Addresses that only this machine reaches; any other one needs a token."""
+OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""What requests of this machine may call it."""
 TOKEN = "CHARRNN_TOKEN"
 """The environment variable with the token: on a command line every user of the machine could read it."""
 MAX_CONNECTIONS = 32
@@ -25,15 +28,23 @@ STOP_SECONDS = 2
 
 def bind(address: str) -> tuple[socket.socket, str]:
     """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be none."""
-    host, _, port = address.rpartition(":")
+    host, _, port = address.lower().rpartition(":")
     try:
+        if host.startswith("[") != host.endswith("]"):
+            raise ValueError
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         return socket.create_server((host.strip("[]"), int(port)), family=family), host
-    except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "it must be HOST:PORT"
-        raise UsageError(
-            f"{named('host')} is {address}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one."
-        ) from None
+    except (OSError, ValueError, OverflowError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "it must be HOST:PORT, with a port up to 65535"
+        message = f"{named('host')} is {address[:60]}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one."
+        raise UsageError(message) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address or name."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
 
 
 def serve(
@@ -59,7 +70,9 @@ def serve(
     token = os.environ.get(TOKEN) or None
     listening, name = bind(host)
     with listening:
-        if name not in LOOPBACK and token is None:
+        if token is not None and not re.fullmatch("[!-~]+", token):
+            raise UsageError(f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones.")
+        if not is_loopback(name) and token is None:
             raise UsageError(
                 f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use 127.0.0.1."
             )
@@ -70,7 +83,7 @@ def serve(
         if not quiet:
             sys.stderr.write(f"{model.name} is served; Ctrl-C ends it\n")
         config = uvicorn.Config(
-            served.app(LOOPBACK if name in LOOPBACK else ("*",)),
+            served.app((*OWN_NAMES, name) if is_loopback(name) else ("*",)),
             log_level="error" if debug else "critical",
             access_log=False,
             server_header=False,
