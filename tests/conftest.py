@@ -362,3 +362,12 @@ def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
     copied = tmp_path / "checkpoints" / lstm.name
     copy_run(lstm.path, copied)
     return copied
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, which is empty, and whose name is a pattern."""
+    folder = tmp_path / "here [1]*"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

@@ -16,16 +16,7 @@ from charrnn.text.documents import Documents
 from charrnn.text.sources import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, which is empty, and whose name is a pattern."""
-    folder = tmp_path / "here [1]*"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("CHARRNN_CORPORA", raising=False)
-    return folder
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def write(path: str, content: str | bytes = TEXT) -> str:

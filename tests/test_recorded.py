@@ -26,7 +26,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.delenv("CHARRNN_CORPORA", raising=False)
     Path("novel.txt").write_text(TEXT, encoding="utf-8")
     return folder
 

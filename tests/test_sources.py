@@ -17,16 +17,10 @@ TEXT = "It was the best of times, it was the worst of times.\n"
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, whose name is a pattern, with two books in it."""
-    folder = tmp_path / "here [1]*"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("CHARRNN_CORPORA", raising=False)
+def books(here: Path) -> None:
     for name in ("book/b.txt", "book/deep/a.txt", "dickens.txt"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(TEXT)
-    return folder
 
 
 def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED) -> Origin:
