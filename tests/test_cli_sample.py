@@ -85,10 +85,16 @@ print(sorted({"torch", "rich", "numpy"} & {*sys.modules}), file=sys.stderr)
     assert ran.stderr.split() == [b"['numpy',", b"'rich']"], "rich draws the table of `predict`"
 
 
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("chunks", [["a\r\nb\r", "\nc\rd"], [*"a\r\nb\r\nc\rd"]])
 def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal, pipe = io.StringIO(), io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    terminal, pipe = Terminal(), io.StringIO()
     monkeypatch.setattr("sys.stdout", terminal)
     write(chunks)
     assert terminal.getvalue() == "".join(chunks).replace("\r\n", "\n").replace("\r", "␍") + "\n"
