@@ -151,8 +151,6 @@ def test_code_that_cannot_be_read_or_loaded_counts_as_missing(make: Make, monkey
 
 
 def test_the_folders_are_those_of_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     beside = Path("package", "__pycache__")
     assert cache_folders(Path("package/module.py")) == [beside, Path("~/.cache/charrnn").expanduser()]
     monkeypatch.setattr(Path, "expanduser", Mock(side_effect=RuntimeError("no home")))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class Served:
         return client.completions.create(model="any", prompt=prompt, **options)
 
     def ask(self, path: str, content: bytes | None = None, **headers: str) -> tuple[int, bytes, HTTPMessage]:
-        """Return the status, the content and the headers of the answer to a GET, or to a POST of a content."""
+        """Return the status, the content and the headers of the answer to a GET, or to a POST."""
         given = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
         connection = HTTPConnection(self.address.removeprefix("http://"), timeout=60)
         with contextlib.closing(connection):
@@ -84,8 +83,7 @@ def test_several_prompts_with_several_texts_and_a_stop(served: Served) -> None:
     expected = [text.text for text in served.model.samples(2, prime="a", length=30, seed=1)]
     answer = served.complete(prompt=["a", "e"], n=2, max_tokens=30, seed=1, echo=True)
     assert [choice.text for choice in answer.choices[:2]] == ["a" + text for text in expected]
-    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
-    assert answer.choices[2].text.startswith("e") and answer.usage.total_tokens == 122
+    assert answer.choices[2].index == 2 and answer.choices[2].text.startswith("e") and answer.usage.total_tokens == 122
     stop = expected[0][9]
     [choice] = served.complete(stop=[stop], max_tokens=30, seed=1).choices
     assert choice.text == expected[0].partition(stop)[0] and choice.finish_reason == "stop"
@@ -112,7 +110,6 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> 
         (b'{"prompt": []}', "prompt: List should have at least 1 item"),
         (b'{"temperature": -1}', "`temperature` is -1"),
         (b'{"temperature": NaN}', "temperature"),
-        (b'{"seed": -1}', "`seed` is -1"),
         (b'{"stop": ""}', "stop.0: String should have at least 1 character"),
         (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
         ('{"prompt": "\u0416"}'.encode(), "The prompt has characters that are not in the vocabulary"),
@@ -137,16 +134,14 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
         assert served.complete("secret", max_tokens=3).choices[0].text
         with pytest.raises(openai.AuthenticationError, match="needs its token"):
             served.complete("Secret", max_tokens=3)
-        password = "Basic " + b64encode(b"charrnn:secret").decode()
         assert served.ask("/")[2]["www-authenticate"].startswith("Basic")
-        status, page, headers = served.ask("/", authorization=password)
+        status, page, headers = served.ask("/", authorization="Basic Y2hhcnJubjpzZWNyZXQ=")
         assert status == 200 and headers["content-type"].startswith("text/html") and b"<script" in page
 
 
 @pytest.mark.parametrize(
     ("host", "reason"),
     [
-        ("127.0.0.1:http", "it must be HOST:PORT"),
         ("127.0.0.1:70000", "with a port up to 65535"),
         ("[::1:0", "it must be HOST:PORT"),
         ("é" * 70 + ":0", "it must be HOST:PORT"),
