@@ -125,8 +125,9 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
 def check_regular(path: Path) -> None:
     """Raise CheckpointError if `path` exists and is not a regular file."""
     # A link could point at any file of the reader's machine, a pipe never end.
-    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise CheckpointError(f"{path} is not a regular file")
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise CheckpointError(f"{path} is not a regular file")
 
 
 def parse_json(path: Path, data: bytes) -> object:

@@ -63,6 +63,9 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
         with pytest.raises(RunInUseError), lock_folder(run.path):
             pass
         raise FileNotFoundError("not about the lock")
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(RunInUseError):  # removed at the same moment
+        patched.setattr("charrnn.files.try_lock", lambda file: (run.path / "lock").unlink() is None)
+        lock_folder(run.path).__enter__()
 
 
 def test_a_step_comes_back_exactly(run: RunWriter) -> None:

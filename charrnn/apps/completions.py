@@ -5,6 +5,7 @@ No request names a file. Lengths, the number of texts and the size of a request 
 
 import asyncio
 import json
+import reprlib
 import secrets
 import threading
 import time
@@ -20,7 +21,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from charrnn.api import Model
@@ -39,7 +40,7 @@ DEFAULT_CHARS = 200
 MAX_STOP = 100
 """Characters of a stop string at most: so many are held back."""
 BODY_SECONDS = 30
-"""Time in which a request must have arrived."""
+"""Time in which the body of a request must have arrived."""
 MAX_TEXTS = 128
 """Texts of a request at most: prompts times n."""
 CHUNK_SECONDS = 0.03
@@ -78,7 +79,7 @@ class CompletionRequest(BaseModel):
         """Return the texts: n for each prompt, with seeds of their own. Raises UsageError."""
         length, count = DEFAULT_CHARS if self.max_tokens is None else self.max_tokens, self.n or 1
         num_texts = count * len(self.prompt)
-        if num_texts > MAX_TEXTS or num_texts * length + sum(map(len, self.prompt)) > MAX_CHARS:
+        if num_texts > MAX_TEXTS or num_texts * length + count * sum(map(len, self.prompt)) > MAX_CHARS:
             raise UsageError(
                 f"n is {count} and max_tokens {length} for {len(self.prompt)} prompt(s); there may be "
                 f"{MAX_TEXTS} texts, which have at most {MAX_CHARS:,} characters together, with the prompts."
@@ -88,8 +89,7 @@ class CompletionRequest(BaseModel):
         options = SampleOptions(length=length, seed=seed, stops=self.stop or (), **given)
         return [
             Text(replace(options, prime=prompt, seed=seed + (index << 32)), len(prompt) if self.echo else 0)
-            for prompt in self.prompt
-            for index in range(count)
+            for index, prompt in enumerate(prompt for prompt in self.prompt for _ in range(count))
         ]
 
 
@@ -157,9 +157,11 @@ class Server:
 
     def _refuse_stranger(self, request: Request) -> Response | None:
         """Return the answer to a request without the token, which is a Bearer token or a browser's password."""
+        if self.token is None:
+            return None
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")
         expected = b64encode(f"{USER}:{self.token}".encode()).decode() if scheme.lower() == "basic" else self.token
-        if expected is None or secrets.compare_digest(shown.strip().encode(), expected.encode()):
+        if secrets.compare_digest(shown.strip().encode(), expected.encode()):
             return None
         return _refuse("This server needs its token.", 401, {"WWW-Authenticate": 'Basic realm="charrnn"'})
 
@@ -175,7 +177,7 @@ class Server:
     async def get_models(self, request: Request) -> Response:
         """Answer GET /v1/models."""
         model = {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
-        return self._refuse_stranger(request) or JSONResponse({"object": "list", "data": [model]})
+        return self._refuse_stranger(request) or _answer({"object": "list", "data": [model]})
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""
@@ -200,7 +202,8 @@ class Server:
         except ValidationError as error:
             problem = error.errors()[0]
             name = ".".join(map(str, problem["loc"]))[:60] or "body"
-            return _refuse(f"{name}: {problem['msg']}. The fields are {', '.join(CompletionRequest.model_fields)}.")
+            known = ", ".join(CompletionRequest.model_fields)
+            return _refuse(f"{name} is {reprlib.repr(problem['input'])}: {problem['msg']}. The fields are {known}.")
         except CharRNNError as error:
             return _refuse(error.message)
         answer = {
@@ -220,7 +223,7 @@ class Server:
             choices.append(text.choice(asked, index, whole, is_last=True))
         if self.is_over():
             return _refuse("The server ends.", 503)
-        return JSONResponse(answer | {"choices": choices, "usage": self._usage(asked, texts)})
+        return _answer(answer | {"choices": choices, "usage": self._usage(asked, texts)})
 
     def _start(self, text: Text) -> Iterator[Piece]:
         with self.lock:
@@ -271,4 +274,9 @@ async def _read_body(request: Request) -> bytes:
 
 def _refuse(message: str, status: int = 400, headers: dict[str, str] | None = None) -> Response:
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    return JSONResponse({"error": error}, status, headers)
+    return _answer({"error": error}, status, headers)
+
+
+def _answer(value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    # In ASCII: the name of a folder may have characters that UTF-8 cannot write.
+    return Response(json.dumps(value), status, headers, media_type="application/json")

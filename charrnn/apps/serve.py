@@ -23,14 +23,14 @@ TOKEN = "CHARRNN_TOKEN"
 MAX_CONNECTIONS = 32
 """Connections and requests at a time, at most; more get status 503."""
 STOP_SECONDS = 2
-"""Time that requests have to end after Ctrl-C."""
+"""Time that requests have to end after Ctrl-C; a prompt that is being read is read to its end."""
 
 
 def bind(address: str) -> tuple[socket.socket, str]:
     """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be none."""
     host, _, port = address.lower().rpartition(":")
     try:
-        if host.startswith("[") != host.endswith("]"):
+        if not host or host.startswith("[") != host.endswith("]"):
             raise ValueError
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         return socket.create_server((host.strip("[]"), int(port)), family=family), host
@@ -50,7 +50,12 @@ def is_loopback(host: str) -> bool:
 def serve(
     run: RunArgument = None,
     host: Annotated[
-        str, typer.Option("--host", help=f"Another address than this machine's own needs {TOKEN}.", metavar="HOST:PORT")
+        str,
+        typer.Option(
+            "--host",
+            help=f"Address, such as 127.0.0.1:9000; one that other machines reach needs a token in {TOKEN}.",
+            metavar="HOST:PORT",
+        ),
     ] = "127.0.0.1:8000",
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -88,7 +93,7 @@ def serve(
             access_log=False,
             server_header=False,
             lifespan="off",
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS + 1,  # from so many on, it refuses
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         server = uvicorn.Server(config)

@@ -117,10 +117,20 @@ class TextOptions:
     """Whether the stop string is part of the result."""
     ban: str = option("", "--ban CHARS", "Never generate these characters.", DISTRIBUTION)
     """Characters that are never generated."""
-    match: str | None = option(None, "--match REGEX", "Write a text that matches this as a whole.", DISTRIBUTION)
+    match: str | None = option(
+        None,
+        "--match REGEX",
+        "Write a text that matches this as a whole, of at most --length characters.",
+        DISTRIBUTION,
+    )
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters have probability 0.
     The text ends where it matches and nothing can follow, or after `length` characters."""
-    words: Sequence[str] = option((), "--words A,B", "Write a text in which each of these words occurs.", DISTRIBUTION)
+    words: Sequence[str] = option(
+        (),
+        "--words A,B",
+        "Write a text with each of these strings; those with spaces around are whole words.",
+        DISTRIBUTION,
+    )
     """Words that all occur in the text, in any order: a case of `match`."""
     clamps: Clamps = option(
         dict,

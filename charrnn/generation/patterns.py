@@ -207,7 +207,10 @@ def match_text(
     except re.error as error:
         where = "" if error.pos is None else f" (character {error.pos + 1}). Give a regular expression of Python."
         raise UsageError(f"{what}: {error.msg}{where}") from None
-    except (OverflowError, RecursionError, ValueError):  # ValueError: a count of more digits than `int` reads.
+    except (OverflowError, RecursionError, ValueError) as error:
+        if "incompatible" in str(error):  # flags
+            raise UsageError(f"{what}: {error}. Leave one of them out.") from None
+        # Another ValueError: a count of more digits than `int` reads.
         raise UsageError(f"{what}, which has more than {MAX_STEPS:,} steps. {smaller}") from None
     missing = pattern.missing(pattern.start)
     if missing == np.inf:

@@ -48,8 +48,12 @@ def lock_folder(folder: Path) -> Iterator[IO[bytes]]:
             # Opened for appending, which neither empties nor touches the file of a run in use.
             path = folder / "lock"
             file = stack.enter_context(path.open("a+b", buffering=0))
-            # A run without a checkpoint may have been removed and created again since: then this lock file is deleted.
-            if not files.try_lock(file) or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                # A run without a checkpoint may have been removed and created again since: then this lock is deleted.
+                is_locked = files.try_lock(file) and os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:  # removed, and not yet created again
+                is_locked = False
+            if not is_locked:
                 file.seek(0)
                 owner = file.read(20).decode("ascii", "replace")
                 raise RunInUseError(

@@ -34,10 +34,10 @@ from charrnn.text.vocab import Vocab, code_points
 Symbols = NDArray[np.int32]
 """Ids of characters, and -1 - b for an escaped byte b."""
 Ends = Sequence[int] | NDArray[np.int64]
-"""Where the interval of each symbol ends, and the next one begins; the last end is a power of two."""
+"""Where the interval of each symbol ends, and the next one begins."""
 
 SYMBOL_BITS, KIND_BITS, BYTE_BITS = 30, 16, 8
-"""Bits of the sums of frequencies: of characters (k), of the two kinds of symbols, of escaped bytes."""
+"""Bits of the sums of frequencies: of characters (k), of two kinds, such as escaped or not, of escaped bytes."""
 BYTE_ENDS = range(1, (1 << BYTE_BITS) + 1)
 """Intervals of escaped bytes: all are equally likely."""
 MAX_ORDER, SLOT_BITS, MOST_COUNTED, MULTIPLIER = 6, 18, 7, 2654435761
