@@ -104,10 +104,7 @@ def test_texts_of_several_clients_at_a_time_are_those_of_one(served: Served) -> 
         (b"[" * 50_000, "Invalid JSON"),
         (b'{"best_of": 2}', "best_of is 2: Extra inputs are not permitted. The fields are prompt, max_tokens, n, seed"),
         (b'{"max_tokens": 50001}', "max_tokens is 50001: Input should be less than or equal to 50000"),
-        (b'{"max_tokens": 49999, "prompt": "aa"}', "at most 50,000 characters"),
-        (b'{"prompt": []}', "prompt is []: List should have at least 1 item"),
         (b'{"temperature": -1}', "`temperature` is -1"),
-        (b'{"temperature": NaN}', "temperature"),
         (b'{"stop": ""}', "stop.0 is '': String should have at least 1 character"),
         (b'{"stop": ["' + b"a" * 101 + b'"]}', "at most 100 characters"),
         ('{"prompt": "\u0416"}'.encode(), "The prompt has characters that are not in the vocabulary"),
@@ -142,7 +139,6 @@ def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:
     [
         ("127.0.0.1:70000", "with a port up to 65535"),
         ("[::1:0", "it must be HOST:PORT"),
-        ("é" * 70 + ":0", "it must be HOST:PORT"),
         ("192.0.2.1:0", "Cannot assign requested address"),
         ("0.0.0.0:0", "set CHARRNN_TOKEN to a token"),
     ],

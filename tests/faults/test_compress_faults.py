@@ -165,14 +165,18 @@ def test_of_a_damaged_file_the_whole_blocks_are_salvaged(
         Path("a").unlink()
 
 
-def test_a_damaged_header_keeps_nothing_from_being_salvaged(command: Command, model: Model, gru: TrainedRun) -> None:
-    whole = compress_text(model, TEXT, with_model=True)
-    table = len(whole) - len(model.compress(TEXT)) + 46
+@pytest.mark.parametrize("order", [0, 4])
+def test_a_damaged_header_keeps_nothing_from_being_salvaged(
+    command: Command, model: Model, gru: TrainedRun, order: int
+) -> None:
+    whole = compress_text(model, TEXT * 9, with_model=True, order=order)
+    table = len(whole) - len(model.compress(TEXT * 9, order=order)) + 46
     for at in (0, 7, 8, 40, len(whole) // 2, table - 1, table + 1):
-        Path("a.crnn").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        damage = {7: 3, 40: 33}.get(at, 1)  # the other version; another order
+        Path("a.crnn").write_bytes(whole[:at] + bytes([whole[at] ^ damage]) + whole[at + 1 :])
         ran = command("decompress", gru.path, "a.crnn", "--salvage", "--force")
         assert ran.code == 3 and "1 part of a.crnn could not be restored" in ran.err, ran.err
-        assert Path("a").read_bytes() == (TEXT if at < table else b"")
+        assert Path("a").read_bytes() == (TEXT * 9 if at < table else b"")
         assert ("the table before block 1 has changed, and nothing after it" in ran.err) == (at > table)
     Path("a.crnn").write_bytes(b"other" + whole[5:])
     assert "was not written by" in command("decompress", gru.path, "a.crnn", "--salvage", "--force").err

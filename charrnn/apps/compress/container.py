@@ -212,11 +212,15 @@ class _Reader:
         self._seen = (start if start in STARTS else STARTS[order > 0]) + self._seen
         if size > MAX_MODEL or (lost is None and (bits != SYMBOL_BITS + 32 * order or order > MAX_ORDER)):
             raise self.damaged("its header has changed")
-        model = self.take(size, "the model that it includes")
+        model, seen = self.take(size, "the model that it includes"), self._seen
         try:
             self.check("its header")
         except DataError as changed:
             _report(changed, lost)
+            for one in range(MAX_ORDER + 1):  # The CRC-32 tells the order, if no other byte is damaged.
+                mended = STARTS[one > 0] + seen[8:40] + bytes([SYMBOL_BITS + 32 * one]) + seen[41:]
+                if zlib.crc32(mended).to_bytes(4, "little") == self._seen:
+                    order = one
         return Header(b"" if lost else digest, model, order)
 
     def segment(self, num_before: int) -> tuple[list[_Row], DataError | None]:
