@@ -150,8 +150,8 @@ def refusals() -> dict[str, Callable[[], object]]:
         "sample --length-penalty": lambda: search(length_penalty=-1),
         "sample --no-repeat": lambda: search(no_repeat=0),
         "train --processes": lambda: check_processes("0"),
-        "corpora make --lines": lambda: next(make_strings(words, 0)),
-        "corpora make --max-length": lambda: next(make_strings(words, 1, max_length=0)),
+        "corpora make --count": lambda: next(make_strings(words, 0)),
+        "corpora make --length": lambda: next(make_strings(words, 1, max_length=0)),
     }
 
 

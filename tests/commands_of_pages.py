@@ -42,7 +42,7 @@ SMALL = {"CHARRNN_EMBEDDING_SIZE": "8", "CHARRNN_NUM_LANES": "4", "CHARRNN_BPTT_
 SMALL |= {"CHARRNN_THREADS": "1", "CHARRNN_PRECISION": "fp32"}
 """Settings of every model that a page trains, unless a command sets them."""
 BUDGETS = ("--steps", "--minutes", "--epochs")
-SMALLER = {"--hidden-size": MAX_UNITS, "--parameters": 5_000, "--length": 200, "--chars": 4_000, "--lines": 200}
+SMALLER = {"--hidden-size": MAX_UNITS, "--parameters": 5_000, "--length": 200, "--chars": 4_000}
 SMALLER |= {"--count": 5, "--beam": 4, "--save-every": 2, "--seeds": 1, "--search": 2, "--jobs": 1, "--processes": 1}
 """Options whose numbers are limited."""
 BASH = """

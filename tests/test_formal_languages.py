@@ -128,10 +128,10 @@ def test_detectors_compute_the_states_from_the_text_alone(name: str, seed: int, 
 
 
 def test_make_prints_strings_or_objects_with_their_states(command: Command) -> None:
-    make = ("corpora", "make", "parity", "--lines", 7)
-    lines = command(*make).out.splitlines()
-    assert len(lines) == 7 and all(recognises("parity", line) for line in lines)
-    found = [json.loads(line) for line in command(*make, "--json").out.splitlines()]
+    make = ("corpora", "make", "parity")
+    lines = command(*make, "--count", 7, "--length", 9).out.splitlines()
+    assert len(lines) == 7 and all(recognises("parity", line) and len(line) <= 9 for line in lines)
+    found = [json.loads(line) for line in command(*make, "--lines=7", "--max-length=9", "--json").out.splitlines()]
     assert found == [{"text": line, "states": {"parity": naive_states("parity", line)["parity"]}} for line in lines]
 
 

@@ -25,9 +25,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 MAKE_OPTIONS = (
-    Option("--lines", "Number of strings, one per line.", "N", kind=int, default=10_000),
+    Option(
+        "--count", "Number of strings, one per line.", "N", kind=int, default=10_000, aliases=("--lines",), name="lines"
+    ),
+    Option(
+        "--length",
+        "Characters of a string, at most.",
+        "N",
+        kind=int,
+        default=50,
+        aliases=("--max-length",),
+        name="max_length",
+    ),
     Option("--min-length", "Characters of a string, at least.", "N", kind=int, default=1),
-    Option("--max-length", "Characters of a string, at most.", "N", kind=int, default=50),
     Option("--brackets", "Kinds of brackets of dyck: 1 to 4.", "N", kind=int, default=1),
     Option("--seed", "The same seed gives the same strings.", "N", kind=int, default=0, least=0),
     Option("--json", "Print JSON: each string with its states.", kind=bool),
@@ -92,10 +102,10 @@ def make_corpus(
 
     Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the cells that count.
     """
-    lengths = {"min_length": values["--min-length"], "max_length": values["--max-length"]}
+    lengths = {"min_length": values["--min-length"], "max_length": values["--length"]}
     found = find_language(language, values["--brackets"])
     labels: dict[str, Any] = {name: DETECTORS[name].label for name in found.detectors}
-    for string in make_strings(found, values["--lines"], **lengths, seed=values["--seed"]):
+    for string in make_strings(found, values["--count"], **lengths, seed=values["--seed"]):
         if values["--json"]:
             states = {name: label(string.text).astype(int).tolist() for name, label in labels.items()}
             print_json({"text": string.text, "states": states})

@@ -37,8 +37,8 @@ def model(gru: TrainedRun) -> Model:
 def test_files_become_compressed_ones_and_come_back(command: Command, gru: TrainedRun, tmp_path: Path) -> None:
     for name, data in {"a.txt": TEXT, "b": b""}.items():
         Path(name).write_bytes(data)
-    assert "--ngrams 9 is not 1 to 6" in command("compress", gru.path, "a.txt", "b", "--order", "9").err
-    ran = command("compress", gru.path, "a.txt", "b", "--order", "3")
+    assert "--order 9 is not 1 to 6" in command("compress", gru.path, "a.txt", "b", "--order", "9").err
+    ran = command("compress", gru.path, "a.txt", "b", "--ngrams", "3")
     assert (ran.code, ran.out) == (0, "a.txt.crnn\nb.crnn\n"), ran.err
     assert f"{len(TEXT)} bytes to {Path('a.txt.crnn').stat().st_size}" in ran.err
     assert "exists" in command("decompress", gru.path, "a.txt.crnn").err
@@ -53,8 +53,8 @@ def test_files_become_compressed_ones_and_come_back(command: Command, gru: Train
     sizes = {"bytes_in": Path("a.txt.crnn").stat().st_size, "bytes_out": len(TEXT)}
     assert first == {"file": "a.txt.crnn", "output": "a.txt", "order": 3, **sizes}
     assert Path("a.txt").read_bytes() == TEXT and Path("b").read_bytes() == b""
-    assert command("compress", gru.path, "a.txt", "-o", "whole.crnn", "--with-model", "--quiet").err == ""
-    assert command("decompress", "whole.crnn", "-o", "again").code == 0 and Path("again").read_bytes() == TEXT
+    assert command("compress", gru.path, "a.txt", "--output", "whole.crnn", "--with-model", "--quiet").err == ""
+    assert command("decompress", "whole.crnn", "--out", "again").code == 0 and Path("again").read_bytes() == TEXT
     assert command("decompress", gru.path, "whole.crnn", "-o", "again", "--force").code == 0
     ran = command("decompress", "a.txt.crnn", "-o", "none")
     assert ran.code == 4 and not Path("none").exists(), "there is no run in this folder"

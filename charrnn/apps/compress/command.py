@@ -36,9 +36,9 @@ STREAM = "-"
 """Name of standard input and output."""
 
 OutputOption = Annotated[
-    str | None, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - is standard output.")
+    str | None, typer.Option("--out", "--output", "-o", metavar="FILE", help="Where to write; - is standard output.")
 ]
-"""--output: the file to write."""
+"""--out: the file to write."""
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 """--force: replace existing files."""
 
@@ -149,7 +149,7 @@ def compress(
     ] = False,
     order: Annotated[
         int,
-        typer.Option("--ngrams", "--order", metavar="N", help="Guess by the last 1 to 6 characters, too; try 4."),
+        typer.Option("--order", "--ngrams", metavar="N", help="Guess by the last 1 to 6 characters, too; try 4."),
     ] = 0,
     force: ForceOption = False,
     json: JsonOption = False,
