@@ -444,9 +444,12 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
         total += probs[char]
     top_k, top_p, min_p = drawing.top_k[stream], drawing.top_p[stream], drawing.min_p[stream]
     if top_k < size or top_p <= 1:
-        ordered = np.where(is_banned, -np.inf, scores)
-        order = np.argsort(-ordered, kind="mergesort")
-        probs[order[top_k:]] = 0.0
+        falling = np.empty(size)
+        for char in range(size):
+            falling[char] = np.inf if is_banned[char] else -scores[char]
+        order = np.argsort(falling, kind="mergesort")
+        for rank in range(top_k, size):
+            probs[order[rank]] = 0.0
         # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
         total = 0.0
         for char in order:

@@ -105,7 +105,10 @@ def _advance(model: Any, ids: Any) -> None:
     weights, state, logits, end_id, initial, _, _, scratch = model
     for row in range(len(ids)):
         if ids[row] == end_id:
-            state[:, :, row] = initial[:, :, 0]
+            for layer in range(state.shape[0]):
+                for part in range(state.shape[1]):
+                    for unit in range(state.shape[3]):
+                        state[layer, part, row, unit] = initial[layer, part, 0, unit]
     step(weights.plan, ids, np.int64(state.ctypes.data), scratch.places)
     predict(weights.plan, ids, np.int64(state.ctypes.data), scratch.places, np.int64(logits.ctypes.data))
 
@@ -129,7 +132,8 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
                 begin += parts[symbol]
                 symbol += 1
         else:
-            begin = parts[:symbol].sum()
+            for other in range(symbol):
+                begin += parts[other]
         _narrow(coder, begin, parts[symbol], num_parts, *place)
     if order:
         count = min(count + 1, 7) if guess == symbol else count >> 1
