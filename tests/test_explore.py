@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,9 +55,10 @@ from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
 from charrnn.apps.explore.app import BROWSER_KEYS, HINT, PAGE_KEYS, TABLE_KEYS, Comparison, Explorer, Page, TextView
 from charrnn.apps.explore.state import ALL, BEST, Row, TypedText, columns
-from charrnn.apps.full_screen import Job, Question, Work
+from charrnn.apps.full_screen import FullScreenApp, Job, Question, Work
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.lab.outputs import UNIT_OF_EFFECTS
+from charrnn.progress import task
 from charrnn.views.tables import score_mark, score_text
 
 if TYPE_CHECKING:
@@ -347,6 +349,11 @@ def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(mo
         await pilot.press("r")
         await until(pilot, lambda: sides(app) == [text(1, clamps={(0, 1): -1.0}), text(1)])
         assert "seed 1" in screen(app)
+        moved: list[int] = []
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(TextView, "scroll_relative", lambda view, **by: moved.append(by["y"]))
+            await pilot.press("j")
+        assert moved == [1, 1], "both sides"
         await pilot.press("escape")
         await pilot.pause()
         assert app.screen is app.browser
@@ -554,6 +561,21 @@ def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:
     work.start("late", lambda job: done.append("late"))
     work.close()
     assert len(done) == 3
+
+
+def test_the_share_of_work_is_said_if_its_size_is_known() -> None:
+    said: list[str] = []
+    job: Any = SimpleNamespace(pause=lambda: None, show=lambda show, message: show(message))
+    interface: Any = SimpleNamespace(work=SimpleNamespace(start=lambda kind, work: work(job)))
+
+    def compute(_: Job) -> None:
+        for label, total in (("waiting", 0), ("reading", 4)):
+            with task(label, total) as advance:
+                advance(3)
+                advance(3)
+
+    FullScreenApp.measure(interface, "one", compute, said.append)
+    assert said == ["waiting ...", "waiting ...", "reading 75%", "reading 100%", ""]
 
 
 @pytest.mark.parametrize(

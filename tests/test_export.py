@@ -114,8 +114,12 @@ def test_a_picture_is_as_wide_as_its_columns_and_words_are_whole(columns: int) -
 
 
 def test_a_png_is_twice_as_large_as_its_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("resvg_py", reason="resvg-py is not installed")
+    resvg = pytest.importorskip("resvg_py", reason="resvg-py is not installed")
     picture = to_svg([heat_map(" " * 30)])
+    for draws_letters in (False, True):
+        with monkeypatch.context() as patched:
+            patched.setattr(resvg, "svg_to_bytes", lambda svg_string, draws=draws_letters: svg_string.encode() * draws)
+            assert svg._has_font.__wrapped__() is draws_letters
     if svg._has_font():
         data, wanted = to_png(picture), ElementTree.fromstring(picture)
         assert data[:8] == b"\x89PNG\r\n\x1a\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from saved_runs import hidden, make_run
 
+from charrnn import files
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.files import behind_links, convert_os_errors, encode_text, parse_json, write_atomically, write_synced
 from charrnn.runs.writer import RunWriter
@@ -71,3 +72,12 @@ def test_what_stands_behind_links(tmp_path: Path) -> None:
 def test_a_key_given_twice_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"x\.json is damaged: not JSON \(a key is given twice\)"):
         parse_json(tmp_path / "x.json", b'{"a": [{"step": 1, "step": 2}]}')
+
+
+def test_a_lock_is_freed_for_every_copy_of_its_descriptor(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("wb") as file, (tmp_path / "lock").open("wb") as other:
+        copy = os.dup(file.fileno())  # as a worker process has that was forked meanwhile
+        assert files.try_lock(file) and not files.try_lock(other)
+        files.unlock(file)
+        assert files.try_lock(other)
+    os.close(copy)

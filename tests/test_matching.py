@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,11 @@ TEXT = make_corpus(num_chars=3_100, seed=3).text[:3_000]
 """Short enough to be read in one lane."""
 VOCAB = Vocab.from_text(TEXT)
 Floats = np.ndarray[Any, np.dtype[Any]]
+
+
+def test_a_sentence_counts_the_cells_that_some_runs_have() -> None:
+    report: Any = SimpleNamespace(num_sharing=lambda: (1, 2, 4, 8))
+    assert "all 3 other runs have 8, some of them 6, none 1 (p" in matching.sharing_sentence(report)
 
 
 def random_model(seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = VOCAB, name: str = "") -> Model:
