@@ -600,6 +600,7 @@ def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout.split() == [b"False"]
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize(
     ("name", "words"),
     [("explore", ("follows quote", "Enter page")), ("write", ("chapter-1.txt", "beam", "T 0.8", "1-5 insert"))],

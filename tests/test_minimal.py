@@ -19,6 +19,7 @@ import charrnn
 from charrnn.detectors.registry import get_detectors
 from charrnn.text.vocab import Vocab
 
+pytestmark = pytest.mark.docs
 SCRIPT = REPOSITORY / "docs" / "minimal.py"
 CORPUS = make_corpus(num_chars=12_000)
 VOCABULARY = sorted(set(CORPUS.text))

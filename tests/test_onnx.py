@@ -203,6 +203,7 @@ def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_con
     assert written.err == "warning: the file was not checked, because onnxruntime is not installed\n"
 
 
+@pytest.mark.docs
 def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
     alphabet_run: Path, byte_run: TrainedRun, tmp_path: Path, process: Process
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm
         Model(model.config, model.vocab, model.tensors, name="alone").history(text)
 
 
+@pytest.mark.docs
 def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each expression of its table, on a text as its introduction makes it."""
     model = load(gru.path)
