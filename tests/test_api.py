@@ -24,19 +24,6 @@ def byte_model(byte_run: TrainedRun) -> charrnn.Model:
     return charrnn.load(byte_run.path)
 
 
-def test_from_a_text_to_a_cell(corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_bytes(corpus.text[:6_000].encode())
-    events = list(charrnn.train(charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 3})))
-    kinds = [event.event for event in events]
-    assert (kinds[0], kinds[-1], kinds.count("step")) == ("start", "done", 3)
-    model = charrnn.load()
-    assert (model.name, model.step, model.warnings) == ("text-001", 3, ())
-    assert len(model.sample(temperature=0.8, length=50).text) == 50
-    findings = charrnn.find_cells(model.trace(corpus.text[6_000:9_000]), ["line-position"])
-    assert [score.detector for score in findings.scores] == ["line-position"] and findings.num_cells == 12
-
-
 def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun) -> None:
     assert charrnn.load(str(lstm.path)).config == charrnn.load(lstm.path).config
     assert charrnn.load("gru-001", checkpoints=gru.path.parent).name == "gru-001"
@@ -105,15 +92,6 @@ def test_a_search_of_bytes_streams_whole_characters(byte_model: charrnn.Model) -
     options: dict[str, Any] = {"width": 4, "length": 40, "prime": "zäb ", "stops": stops}
     cut, kept = (byte_model.beam(**options, keep_stop=keep)[0] for keep in (False, True))
     assert cut.stop == kept.stop == "🙂" and kept.text == cut.text + "🙂"
-
-
-def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
-    predictions = model.predict("molu tarn nibbe", top=1000)
-    assert predictions[0].character == "r", "nibber is the only word that begins like this"
-    assert sum(p.probability for p in predictions) == pytest.approx(1)
-    assert len(predictions) == len(model.vocab) - 1 and model.predict("molu tarn nibbe", top=2) == predictions[:2]
-    with pytest.raises(UsageError, match="`top` is 0"):
-        model.predict("nibbe", top=0)
 
 
 def test_a_cell_is_held_at_its_mean_or_at_zero_only(model: charrnn.Model, corpus: SyntheticCorpus) -> None:

@@ -41,15 +41,6 @@ def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> Non
     assert text_of(command(*options, "--stop", "no such text", "--stop", "\\n")) == line
 
 
-def test_each_temperature_has_its_text_below_a_heading(command: Command, lab: Path) -> None:
-    options = ("sample", "--seed", 0, "--temp", "0.2,1.5", "--length", 100)
-    model, found = charrnn.load(lab), json_lines(command(*options, "--json"))
-    texts = [model.sample(seed=0, length=100, temperature=temperature).text for temperature in (0.2, 1.5)]
-    assert [(one["temperature"], one["text"]) for one in found] == [(0.2, texts[0]), (1.5, texts[1])]
-    first, second = (text if text.endswith("\n") else f"{text}\n" for text in texts)
-    assert text_of(command(*options)) == f"--- temperature 0.2 ---\n{first}\n--- temperature 1.5 ---\n{second}"
-
-
 def test_within_words_is_another_temperature(command: Command, lab: Path) -> None:
     generator, uniforms, text = charrnn.load(lab).generator, generator_of(2), "mo"
     banned = undrawable_ids(generator.vocab)

@@ -11,13 +11,10 @@ import pytest
 from conftest import TrainedRun
 from fixture_types import Command
 from synthetic import SyntheticCorpus, make_corpus
-from test_export import svg_lines
 
 import charrnn
 from charrnn.cells.records import CellScore
 from charrnn.detectors.registry import DETECTORS
-
-BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 @pytest.fixture(scope="session")
@@ -78,13 +75,6 @@ def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Comma
     assert re.search(r"(?m)^quote(, [\w-]+)*: not scored, there are none in this text$", ran.out)
 
 
-def text_above_page(out: str) -> list[str]:
-    """The lines of the coloured text, after which a blank line separates the page of the cell."""
-    above, _, page = out.partition("\n\n")
-    assert re.match(r"(\x1b\[[0-9;]*m)*Where cell 0:\d+ is high and low", page)
-    return above.splitlines()
-
-
 def test_a_cell_is_shown_over_the_text(
     command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus, corpus: SyntheticCorpus
 ) -> None:
@@ -110,24 +100,6 @@ def test_without_the_extra_a_png_says_how_to_make_one(command: Command, monkeypa
     assert "pip install charrnn-lab" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
 
 
-def test_colours_take_the_place_of_the_blocks(
-    command: Command, fresh_file: Path, fresh: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 200)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm-256color")
-    coloured = command(*arguments).out
-    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
-    assert "\x1b" in coloured and "\x1b" not in bare, "colours only, nothing that moves the cursor"
-    above = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(text_above_page(coloured)))
-    assert not set(BLOCKS) & set(above)
-    assert "".join(above.splitlines()[2:]).replace("↵", "\n") == fresh.text[:200]
-    assert "\x1b" not in command(*arguments, "--json").out
-    monkeypatch.setenv("NO_COLOR", "1")
-    plain = command(*arguments).out
-    assert not re.search(r"\x1b\[[0-9;]*[34]8;", plain) and set(BLOCKS) & set(plain), "the blocks are back"
-
-
 @pytest.mark.parametrize(
     ("options", "needed"), [("--cell 0:1 --guesses", 1), ("--surprise", 2), ("--ablate 0:1", 2), ("", 200)]
 )
@@ -138,16 +110,6 @@ def test_a_text_to_look_at_may_be_short(command: Command, lab: Path, text: str, 
     assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
     assert ran.code == (0 if len(text) >= needed else 3)
     assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
-
-
-def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: Path) -> None:
-    found, model = find(command, "--text", fresh_file, "--chars", 120, "--cell", "0:3", "--guesses"), charrnn.load(lab)
-    assert len(found["guesses"]) == len(found["text"]) == 120
-    # `predict` leaves the unknown symbol out and shares its part among the others.
-    predicted = model.predict(found["text"][:78], top=3)
-    known = [guess for guess in found["guesses"][77] if guess[0]][:3]
-    assert [guess[0] for guess in known] == [prediction.character for prediction in predicted]
-    assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
 
 
 def test_arrays_are_trace_and_scores(command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus) -> None:
@@ -162,17 +124,6 @@ def test_arrays_are_trace_and_scores(command: Command, lab: Path, fresh_file: Pa
         np.testing.assert_allclose(arrays["logprobs"][1:], trace.logprobs[1:], atol=1e-4)
         assert arrays["labels_quote"].tolist() == fresh.is_quoted[: len(text)].tolist()
         assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
-
-
-def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path) -> None:
-    Path("long.txt").write_bytes(make_corpus(num_chars=4_000, seed=1).text.encode())
-    Path("mine.py").write_text("def label(text):\n    return [c in 'zm' for c in text]\n")
-    scores = [find(command, "--text", "long.txt", "--find", "--detect", spec)[0] for spec in ("[zm]", "mine.py")]
-    assert [score["detector"] for score in scores] == ["[zm]", "mine.py"]
-    assert scores[0]["auc"] == scores[1]["auc"] > 0.7
-    shown = command("visualize", "--text", "long.txt", "--detect", "[zm]", "--top", 1).out
-    assert "follows [zm]" in shown, "the passage is marked, and nothing taken for markup"
-    assert "inside matches of" not in shown, "the name of a pattern without a name says it all"
 
 
 def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, fresh_file: Path) -> None:
@@ -191,20 +142,6 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: 
     said = command("visualize", byte_run.path, "--text", "wide.txt", "--surprise").err
     assert "600 bytes of longer characters" in said
     assert command("visualize", "--text", "wide.txt", "--surprise", "-q").err == ""
-
-
-def test_a_slide_has_the_passage_and_one_line(command: Command, lab: Path, fresh_file: Path) -> None:
-    arguments = ("visualize", "--text", fresh_file, "--detector", "quote", "--columns", 60)
-    assert command(*arguments, "--top", 1, "--export", "slide.svg").code == 0
-    caption, *passage = svg_lines(Path("slide.svg").read_text(encoding="utf-8"))
-    assert re.match(r"cell 0:\d+ follows quote: red \S+, blue \S+$", caption) and '"' in "".join(passage)
-    assert len(passage) > 3 and not any("chance" in line or "scored" in line for line in passage)
-    assert command(*arguments, "--find", "--export", "table.svg").code == 0
-    assert "untrained" in Path("table.svg").read_text(encoding="utf-8"), "the table is in a picture of its own"
-    cells = ("visualize", "--text", fresh_file, "--chars", 60, "--cell", "0:1", "--cell", "0:2", "--columns", 60)
-    assert command(*cells, "--export", "cells.svg").code == 0
-    captions = [line for line in svg_lines(Path("cells.svg").read_text(encoding="utf-8")) if "cell" in line]
-    assert [re.sub(" of .*: red .*, blue .*", "", caption) for caption in captions] == ["cell 0:1", "cell 0:2"]
 
 
 def test_a_page_that_begins_in_a_quotation_underlines_it(command: Command, lab: Path, fresh: SyntheticCorpus) -> None:

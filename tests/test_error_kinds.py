@@ -1,22 +1,18 @@
 """Kinds of errors: by hand, against a naive loop, and in the report. N characters, M scored characters."""
 
-import json
 import math
 import re
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from built_runs import build_chain
-from conftest import TrainedRun, as_json
-from fixture_types import Command
+from conftest import TrainedRun
 
 import charrnn
 from charrnn import api
-from charrnn.evaluation import comparison
 from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import error_kinds as kinds_module
@@ -207,30 +203,6 @@ def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, m
     keys = {word.encode().decode("latin-1") if kind == "byte" else word: index for word, index in wanted.items()}
     counts = kinds_module.count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
     assert counts.tolist() == [expected[word] for word in wanted]
-
-
-# --- `charrnn evaluate --errors --long-range`
-
-
-def test_errors_and_long_range_are_those_of_the_library(command: Command, lstm: TrainedRun, gru: TrainedRun) -> None:
-    ran = command("evaluate", lstm.path, gru.path, "--errors", "--long-range", "--json", "--precision", "fp32")
-    found = as_json(ran)
-    models = [api.load(lstm.path), api.load(gru.path)]
-    errors, reach = error_kinds(models, precision="fp32"), long_range(models, precision="fp32")
-    expected = {"part": "validation", "errors": asdict(errors), "long_range": asdict(reach)}
-    assert found == json.loads(json.dumps(expected))
-    losses = [comparison.evaluate(model, model.held_out(), precision="fp32").nats_per_char for model in models]
-    assert [model.nats_per_char for model in errors.models] == pytest.approx(losses, abs=1e-6)
-    for model in errors.models:
-        assert [one.kind for one in model.kinds] == list(KINDS)
-        assert 0 < model.num_errors == sum(one.num_errors for one in model.kinds) <= errors.num_chars
-    assert reach.predictors == ("lstm-001", "gru-001", "5-gram", "10-gram", "20-gram")
-    assert {one.closing for one in reach.closings} >= {'"', ")"}
-    for closing in reach.closings:
-        assert closing.num_pairs == sum(one.num_pairs for one in closing.bins)
-        for index in range(5):
-            total = sum(one.num_pairs * one.probabilities[index].mean for one in closing.bins)
-            assert total / closing.num_pairs == pytest.approx(closing.probabilities[index].mean)
 
 
 def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL_RUN
 
-import charrnn
-from charrnn.config import Config
 from charrnn.errors import CharRNNError, TooLargeError
 from charrnn.text import files, id_builder, source_reader
 from charrnn.text.batches import BatchRows, release_pages
@@ -104,14 +101,3 @@ def test_a_full_disk_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatc
     num_bytes = len(TEXT.encode())
     with pytest.raises(CharRNNError, match=rf"cannot write to .*No space left.*{num_bytes:,} bytes.*\n.*set TMPDIR"):
         read_corpus([write("a.txt")])
-
-
-@pytest.mark.trained
-def test_a_large_text_is_trained_on_and_resumed_as_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = Config(**{**SMALL_RUN, "corpus": (write("a.txt"),), "steps": 4, "evaluate_every": 2, "threads": 1})
-    for run in ("mapped", "whole"):
-        list(charrnn.train(config, out=Path(run)))
-        list(charrnn.resume(run, {"steps": 6}))
-        monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
-    mapped, whole = (Path(run, "step-00000006", "model.safetensors") for run in ("mapped", "whole"))
-    assert mapped.read_bytes() == whole.read_bytes()

@@ -88,21 +88,6 @@ def transposed(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.T if tensor.ndim == 2 else tensor
 
 
-def test_gradients_are_those_of_charrnn() -> None:
-    network = model_of(WEIGHTS).network.double()
-    random = np.random.default_rng(0)
-    ids, state = random.integers(0, V, (21, 3)), random.normal(0, 0.5, (2, 3, H))
-    logits, last = network(torch.from_numpy(ids[:-1]), torch.from_numpy(state)[None])
-    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(ids[1:]).flatten())
-    expected.backward()
-    loss, gradient, new_state = minimal.loss_and_gradient(in_float64(WEIGHTS), ids[:-1], ids[1:], tuple(state))
-    assert loss == pytest.approx(expected.item(), abs=ROUNDING)
-    np.testing.assert_allclose(new_state, last[0].detach(), rtol=0, atol=ROUNDING)
-    for name, parameter in own_names(network).items():
-        assert parameter.grad is not None
-        np.testing.assert_allclose(gradient[name], transposed(parameter.grad), rtol=0, atol=ROUNDING, err_msg=name)
-
-
 def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, window, num_steps, peak = 3, 5, 7, 0.5
     for name, value in {"BATCH_ROWS": rows, "WINDOW": window, "LEARNING_RATE": peak}.items():
@@ -152,13 +137,6 @@ def test_the_best_cell_and_its_score_are_those_of_charrnn() -> None:
     (score,) = charrnn.find_cells(trace, ["quote"]).scores
     np.testing.assert_allclose(np.tanh(c[1:, 0]), trace.cells[:, 0], rtol=0, atol=1e-5)
     assert score.auc is not None and found == (score.unit, pytest.approx(score.auc, abs=1e-6))
-
-
-def test_the_area_is_the_share_of_pairs() -> None:
-    random = np.random.default_rng(1)
-    values, labels = random.normal(size=(60, 4)), random.random(60) < 0.3
-    pairs = values[labels][:, None] > values[~labels][None]
-    np.testing.assert_allclose(minimal.auc(values, labels), pairs.mean(axis=(0, 1)), rtol=0, atol=1e-12)
 
 
 def test_the_polarity_of_a_cell_comes_from_the_first_half() -> None:

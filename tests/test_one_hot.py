@@ -1,13 +1,10 @@
 """`embedding_size: one-hot`: the network with an identity embedding, without the embedding."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from fixture_types import Command
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -101,24 +98,3 @@ def test_without_a_newline_a_text_starts_with_the_first_character() -> None:
     assert start_ids(Vocab.from_text("\nab", is_exact=True)).tolist() == [0]
     assert undrawable_ids(exact) == () and undrawable_ids(known) == (0,)
     assert undrawable_ids(Vocab.from_text("\0ab", is_exact=True)) == (0,), "END where nothing ends"
-
-
-@pytest.mark.trained
-def test_the_network_of_the_lectures_learns_hello(command: Command) -> None:
-    Path("hello.txt").write_text("hello" * 100, encoding="utf-8")
-    options = ("--alphabet", "exact", "--embedding-size", "one-hot", "--cell", "rnn", "--hidden-size", 3)
-    # Every window starts from a zero state, as the text of a lecture does.
-    training = ("--set", "dropout=0", "--set", "reset_probability=1", "--set", "learning_rate=0.1")
-    ran = command("train", "hello.txt", *options, *training, "--steps", 200, "--out", "four", "--json")
-    assert ran.code == 0, ran.err
-    start, *_ = map(json.loads, ran.out.splitlines())
-    assert (start["vocab_size"], start["num_parameters"]) == (4, 43)
-    assert json.loads(Path("four/vocab.json").read_text())["characters"] == ["e", "h", "l", "o"]
-    ran = command("sample", "four", "--prime", "h", "--temp", 0, "--length", 9, "--seed", 1, "--quiet")
-    assert ran.out == "hellohello\n"
-    Path("other.txt").write_text("hello, world" * 20, encoding="utf-8")
-    ran = command("evaluate", "four", "--text", "other.txt")
-    assert ran.code == 3 and "has neither ',', ' ', 'w', 'r', 'd' nor an unknown symbol" in ran.err
-    ran = command("train", "other.txt", "--init-from", "four", "--extend-alphabet", "--steps", 1, "--out", "more")
-    assert ran.code == 0, ran.err
-    assert json.loads(Path("more/vocab.json").read_text())["characters"] == [*"ehlo", *" ,drw"]

@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_RUN, TrainedRun
+from conftest import SMALL_RUN
 from fixture_types import Command
 
 import charrnn
-from charrnn.errors import UsageError
 from charrnn.lab import novelty
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
@@ -39,27 +38,6 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
     assert part.num_unknown == unknown
     with pytest.raises(ValueError, match=r"\[100, 9999999\) is not inside a corpus of length"):
         replace(part, end=9_999_999)
-
-
-@pytest.mark.parametrize("run", ["byte_run"])
-def test_a_part_is_evaluated_as_the_text_in_memory(run: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    trained: TrainedRun = request.getfixturevalue(run)
-    model = charrnn.load(trained.path)
-    part = model.held_out()
-    text, context = model.held_out_text()
-    assert (part[:], part.context) == (text, context)
-    for protocol in ("stateful", "windowed-256"):
-        report = charrnn.evaluate(model, part, protocol=protocol, precision="fp32")
-        expected = charrnn.evaluate(model, text, context=context, protocol=protocol, precision="fp32")
-        # float32 sums; the lanes of both are the same.
-        assert report.nats_per_char == pytest.approx(expected.nats_per_char, abs=1e-6)
-        assert replace(report, nats_per_char=0, bpc=0, bits_per_byte=0) == replace(
-            expected, nats_per_char=0, bpc=0, bits_per_byte=0
-        )
-    with pytest.raises(UsageError, match="contains its context"):
-        charrnn.evaluate(model, part, context="a")
-    with pytest.raises(UsageError, match=f"encoded for another alphabet than that of {model.name}"):
-        charrnn.evaluate(model, make_part(tmp_path, "char", 100, 700))
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])

@@ -4,13 +4,12 @@ import io
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from conftest import SMALL_FLAGS, SMALL_RUN
 from fixture_types import Command
 from saved_runs import FILES, metrics_of
@@ -19,13 +18,11 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.cli.progress import TerminalProgress
 from charrnn.errors import UsageError
-from charrnn.model.device import cpu_computes_bf16
 from charrnn.progress import using
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
 from charrnn.text.corpus import read_corpus
-from charrnn.training import plan
 from charrnn.training.loop import CHANGEABLE
 
 TEXT = make_corpus(num_chars=3_000, seed=6).text
@@ -146,30 +143,6 @@ def test_it_says_that_it_waits_for_the_keyboard(capsys: pytest.CaptureFixture[st
         with using(TerminalProgress(quiet=quiet)):
             read_corpus(["-"], stdin=keyboard)
         assert capsys.readouterr().err == expected
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_the_recorded_configuration_trains_the_same_weights_again(
-    command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Threads and precision were chosen once; whatever another machine chooses, `config.yaml` repeats the run."""
-    precision = "bf16" if cpu_computes_bf16() else "fp32"
-    with monkeypatch.context() as patched:
-        patched.setattr(plan, "choose_threads", lambda *arguments: 1)
-        patched.setattr(plan, "choose_precision", lambda *arguments: precision)
-        first = train("first", precision="auto", threads="auto")
-    config = from_yaml((first / "config.yaml").read_text(), "config.yaml")
-    assert (config.precision, config.threads, config.steps) == (precision, 1, SETTINGS["steps"])
-    *_, done = charrnn.train(config, out=Path("checkpoints", "second"))
-    for name in ("model.safetensors", "training.safetensors"):
-        assert saved_files(first)[name] == saved_files(Path(done.run))[name]
 
 
 @pytest.mark.parametrize("what", ["the folder", "lock"])

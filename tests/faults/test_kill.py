@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from fork_server import Child, ForkServer
-from saved_runs import hidden, metrics_of
 from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
 
 from charrnn.runs.checkpoint import read_checkpoint
@@ -64,30 +63,6 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
         assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
     # The last calls may differ a little from run to run.
     assert num_killed >= (count if in_saves else 0.7 * count)
-
-
-@pytest.mark.parametrize("cycles", [4, pytest.param(50, marks=pytest.mark.thorough)])
-def test_metrics_have_every_step_once_after_many_kills(fork_server: ForkServer, cycles: int) -> None:
-    dice = random.Random(cycles)
-    run = fork_server.folder / f"metrics-{cycles}"
-    endless = {"steps": 10**6, "evaluate_every": 7}
-    for cycle in range(cycles):
-        arguments = restart(run, **endless)
-        if cycle % 2:
-            child = fork_server.spawn(*arguments, prepare="child_faults:die_within_a_line", number=dice.randint(1, 20))
-        else:
-            child = start_and_die(fork_server, arguments, "die_in_saves", dice.randint(1, 150))
-        assert child.wait() == -signal.SIGKILL, child.err
-    child = fork_server.spawn(*restart(run, **endless), "--steps", last_logged(run) + 20)
-    assert child.wait() == 0, child.err
-    logged = metrics_of(run)
-    for event in ("step", "evaluation"):
-        steps = [record["step"] for record in logged if record["event"] == event]
-        every = 1 if event == "step" else 7
-        due = sorted({*range(every, logged[-1]["step"] + 1, every), logged[-1]["step"]})
-        assert steps == due, event
-    assert [record["step"] for record in logged] == sorted(record["step"] for record in logged)
-    assert hidden(run) == []
 
 
 # --- many commands

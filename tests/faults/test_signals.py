@@ -12,10 +12,7 @@ from pathlib import Path
 import pytest
 from fork_server import ForkServer
 from small_runs import SETTINGS, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
-from synthetic import make_corpus
 from terminals import Terminal
-
-import charrnn
 
 pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor fork")
@@ -176,27 +173,6 @@ def test_training_whose_reader_leaves_saves_and_stops(fork_server: ForkServer, t
             reader.readline()
     assert (child.wait(), child.err) == (128 + signal.SIGPIPE, "")
     assert latest_step(run) == last_logged(run) > 0, "what was learned is saved"
-
-
-def test_an_interrupted_validation_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(make_corpus(num_chars=40_000).text)
-    config = charrnn.Config(corpus=("text.txt",), **{**SETTINGS, "split": (0.5, 0.5), "steps": 6, "evaluate_every": 3})
-    uninterrupted = [*charrnn.train(config, out=Path("uninterrupted"))][-1]
-    # Asked before each of three steps, then twice amid the validation: after 8192 of 20,000 characters, and 16,384.
-    for num_no, left_at in ((3, 3), (8, 6)):
-        run, answers = Path(f"left-{num_no}"), iter([False] * num_no)
-        *_, done = charrnn.train(config, out=run, should_stop=lambda answers=answers: next(answers, True))
-        assert (done.step, done.is_complete) == (left_at, False)
-        logged = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-        assert left_at not in [record["step"] for record in logged if record["event"] == "evaluation"]
-        # Left again in the very same validation, which changes nothing, and then made up for.
-        answers = iter([False])
-        *_, done = charrnn.resume(run, should_stop=lambda answers=answers: next(answers, True))
-        assert (done.step, done.is_complete) == (left_at, False)
-        *_, done = charrnn.resume(run)
-        assert (done.step, done.is_complete, done.val_nats) == (6, True, uninterrupted.val_nats)
-        assert_same(run, Path("uninterrupted"))
 
 
 PLACES = {"runs": "charrnn.runs.locate:list_runs", "sample": "charrnn.generation.generator:sample_ids"}
