@@ -68,7 +68,7 @@ def test_lanes_count_every_character_once_and_no_padding(num_chars: int, monkeyp
     check(report, gates_in_order(network, text.ids, at_once=len(text.ids)), 30)
 
 
-@pytest.mark.parametrize("num_chars", [3, 400])
+@pytest.mark.parametrize("num_chars", [3, 200])
 @pytest.mark.parametrize("depth", ["stacked", "dilated"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_what_is_kept_is_that_of_gates_one_by_one(cell: str, depth: str, num_chars: int) -> None:

@@ -66,7 +66,7 @@ def test_checkpoints_load_whatever_fails(
     run = make(tmp_path / "run", action)
     with faulty_disk(run.path) as disk:
         act(run, action)
-    for at in range(1, len(disk.seen) + 1, 3 if number == errno.ENOSPC else 1):  # every third one in the suite
+    for at in range(1, len(disk.seen) + 1, 5 if number == errno.ENOSPC else 1):  # every fifth one in the suite
         run = make(tmp_path / "run", action)
         try:
             with faulty_disk(run.path, at, failing(number)) as failed:
