@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import imitation
 
     # The same examples on every machine, however slow it is, and no file of those that failed elsewhere.
-    hypothesis.settings.register_profile("charrnn", derandomize=True, deadline=None, database=None)
+    hypothesis.settings.register_profile("charrnn", max_examples=50, derandomize=True, deadline=None, database=None)
     hypothesis.settings.load_profile("charrnn")
     variables = imitation.variables(config.getoption("--perturb"), config.getoption("--without"))
     environment.settle(Path(home.name), variables)

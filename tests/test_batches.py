@@ -12,7 +12,7 @@ SIZES = st.integers(2, 60).flatmap(lambda num_ids: st.tuples(st.just(num_ids), s
 
 
 @given(SIZES, st.integers(0, 200), st.integers(1, 70))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_window_reads_on_in_each_row_around_the_ring(sizes: tuple[int, int], cursor: int, length: int) -> None:
     num_ids, batch_size = sizes
     inputs, targets = BatchRows(np.arange(num_ids, dtype=np.uint16), batch_size).window(cursor, length)
@@ -38,7 +38,7 @@ def test_nine_to_one_is_nanogpt_s_split() -> None:
 
 
 @given(st.integers(1, 5000), st.lists(st.floats(0.05, 100), min_size=1, max_size=4))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_parts_follow_each_other_without_a_gap(num: int, fractions: list[float]) -> None:
     try:
         parts = split_ids(num, fractions)

@@ -131,7 +131,7 @@ def test_a_mark_stands_over_dots_and_keeps_its_style() -> None:
 
 
 @given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9), st.booleans())
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_all_is_inside(x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool) -> None:
     canvas = Canvas(width, height, ascii_only=ascii_only)
     canvas.line((x, y), (to_x, to_y), RED)

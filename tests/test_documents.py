@@ -51,7 +51,7 @@ def naive(content: bytes, kind: str) -> list[bytes]:
 
 
 @given(TEXTS, st.lists(st.integers(1, 7), min_size=1, max_size=4), st.sampled_from(["files", "lines", "blank-lines"]))
-@settings(max_examples=120)
+@settings(max_examples=60)
 def test_documents_are_the_same_whatever_the_blocks_of_the_file(content: bytes, sizes: list[int], kind: str) -> None:
     in_blocks = b"".join(end_documents(blocks_of(content, sizes), kind, label="a.txt"))
     assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))

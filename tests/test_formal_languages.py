@@ -13,7 +13,7 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.text.formal_languages import BRACKETS, END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
 
-EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
 
 

@@ -18,7 +18,7 @@ from charrnn.views import heatmap
 from charrnn.views.heatmap import ABOUT_OWN_SCALE, SURPRISE_LEGEND, HeatMap, Legend, SurpriseMap, scale_pictures
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Scale, scale_of, visible
 
-EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 BIDI_MARKS = "\u061c\u200e\u200f"
 ODD = "\t\n\r\x00\x07\x1b\x7f\x85\x9b\u0301\u200b\u200d\u202e\u2028\u2066\ufe0f\ud800日本👩🇬é [/bold]\\"

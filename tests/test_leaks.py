@@ -124,7 +124,7 @@ def test_the_stepper_resets_its_state_where_it_reads_end(model: dict[str, object
 
 
 @given(st.integers(1, 3 * MAX_PIECE), st.integers(1, 5), st.floats(0, 1), st.integers(0, 99))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_pieces_read_every_character_once_and_in_order(num_steps: int, num_lanes: int, share: float, seed: int) -> None:
     segments = Segments.of(np.random.default_rng(seed).random((num_steps, num_lanes)) < share)
     seen = np.zeros(num_steps * num_lanes, int)

@@ -18,7 +18,7 @@ from charrnn.lab import novelty as room
 from charrnn.lab.novelty import LINES, STYLES, CopiedText, Copy, Novelty, find_copies, find_documents, window_hashes
 from charrnn.views.theme import visible
 
-EXAMPLES = settings(max_examples=150, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 Span = tuple[int, int, int]
 
 

@@ -188,7 +188,7 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_the_average_follows_its_formula(step: int, decay: float) -> None:
     averaged = [torch.tensor([1.0, -3.0], dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64)]
     weights = [torch.tensor([2.0, 5.0], dtype=torch.float64), torch.tensor([[-0.5]], dtype=torch.float64)]

@@ -80,7 +80,7 @@ SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.
 @given(SIZES)
 @example((MAX_LANES * LANE * 2 + 5, 3))
 @example((0, 0))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes: tuple[int, int]) -> None:
     num_chars, first = sizes
     ids = np.arange(num_chars).astype(np.uint16)

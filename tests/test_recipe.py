@@ -24,7 +24,7 @@ def resolve(config: Config, num_chars: int, seconds_per_step: float = 0.1, secon
 
 
 @given(SIZES, st.sampled_from(["auto", *CELLS]), st.sampled_from(["minutes", "epochs", "steps"]), st.integers(1, 40))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budget: str, amount: int) -> None:
     given_values: dict[str, Any] = {"cell": cell, budget: amount}
     config = resolve(Config(**given_values), num_chars)
@@ -96,7 +96,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
 
 
 @given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars: int, steps: int, evaluate_every: Any) -> None:
     config = resolve(Config(steps=steps, evaluate_every=evaluate_every), num_chars)
     num_val = num_chars - int(0.9 * num_chars)

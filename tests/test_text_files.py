@@ -39,7 +39,7 @@ def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, T
 @given(
     st.lists(st.sampled_from(PARTS), max_size=12).map(b"".join), st.sampled_from((*ENCODINGS, None)), st.integers(4, 40)
 )
-@settings(max_examples=250)
+@settings(max_examples=120)
 @example(b"abc\r\ndefg\r", "utf-8", 4)
 @example(b"\xef\xbb\xbf\r\n\r", "utf-8", 4)
 @example("\ufeffa\r\n".encode("utf-16-le"), "utf-16-le", 4)
@@ -55,7 +55,7 @@ def test_blocks_of_any_size_give_the_whole_text(data: bytes, encoding: str | Non
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(1, 9), min_size=1), st.integers(8, 30))
-@settings(max_examples=100)
+@settings(max_examples=50)
 @example("é" * 9 + "\0" + "a" * 30, [1], 8)
 @example("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 2, [5], 8)
 def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], block: int) -> None:

@@ -14,7 +14,7 @@ ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates 
 
 
 @given(ANY_TEXT)
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_a_text_comes_back_from_its_ids(text: str) -> None:
     vocab = Vocab.from_text(text)
     ids = vocab.encode(text)
@@ -24,7 +24,7 @@ def test_a_text_comes_back_from_its_ids(text: str) -> None:
 
 
 @given(st.binary(max_size=60))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_byte_by_byte_decoding_equals_decoding_at_once(data: bytes) -> None:
     vocab = Vocab.of_bytes()
     decoder = vocab.decoder()

@@ -45,7 +45,7 @@ def feed(vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool) -> 
 
 
 @given(TEXTS, STOPS, st.booleans(), st.sampled_from([CHARS, BYTES]))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @example("aab", ["ab"], False, CHARS)
 @example("abac", ["abab", "c"], True, CHARS)
 @example("bca", ["bc", "abc"], False, BYTES)
@@ -57,7 +57,7 @@ def test_a_text_ends_where_a_stop_string_appears(text: str, stops: list[str], ke
 
 
 @given(TEXTS, STOPS)
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: list[str]) -> None:
     released, _ = feed(CHARS, text, stops, keeps_stop=False)
     for index in range(min(len(text), len(released) - 1)):
@@ -67,7 +67,7 @@ def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: l
 
 
 @given(st.binary(max_size=40))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @example("é€🙂".encode()[:-1])
 @example(b"\xe2a\xe2\x82")
 def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: bytes) -> None:
@@ -136,7 +136,7 @@ def naive_loop(text: str) -> Loop | None:
     return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     start=st.text("ab", max_size=20),
     word=st.text("ab", min_size=1, max_size=14),

@@ -83,7 +83,7 @@ def check_characters(path: Path, content: bytes) -> None:
 
 
 @given(content=CONTENT)
-@settings(ANY, max_examples=60)
+@settings(ANY, max_examples=30)
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.txt"
     check_bytes(path, content)
