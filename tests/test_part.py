@@ -41,8 +41,7 @@ def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_pa
 
 
 @pytest.mark.parametrize("alphabet", ["char", "byte"])
-@pytest.mark.parametrize("slice_chars", [64])
-def test_copies_from_a_part(alphabet: str, slice_chars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_from_a_part(alphabet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = make_part(tmp_path, alphabet, 100, 2_000)
     whole = part[:]
     asked: str | bytes = "river was lit\nand the stone was cold — ж\nthe lamp, and more of its own; by the river was"
@@ -50,7 +49,7 @@ def test_copies_from_a_part(alphabet: str, slice_chars: int, tmp_path: Path, mon
         asked = str(asked).encode()
     expected = novelty.find_copies(asked, whole, min_length=10)
     assert expected.copies and expected.copies[-1].source_line > 1
-    monkeypatch.setattr(novelty, "SLICE_CHARS", slice_chars)
+    monkeypatch.setattr(novelty, "SLICE_CHARS", 64)
     assert novelty.find_copies(asked, part, min_length=10) == expected
 
 
