@@ -72,12 +72,18 @@ class Plugin:
 
 def plugin_names(group: str) -> list[str]:
     """The names that installed packages offer in an entry point group, sorted. Raises UsageError as `find_plugin`."""
-    return sorted({entry_point.name for entry_point in _scan(group)})
+    return sorted({plugin.name for plugin in scan_plugins(group, "plugin")})
 
 
 def scan_plugins(group: str, kind: str) -> list[Plugin]:
     """Return all plugins of an entry point group, in no particular order. Raises UsageError as `find_plugin`."""
-    return [_plugin(kind, entry_point) for entry_point in _scan(group)]
+    of_rooms = () if group == GROUP else _rooms()
+    return [_plugin(kind, entry_point) for entry_point in _scan(group)] + [
+        Plugin(kind, entry.name, room.package, entry.entry_point())
+        for room, module in of_rooms
+        for entry in getattr(module, "EXTENSIONS", ())
+        if isinstance(entry, PluginEntry) and entry.group == group
+    ]
 
 
 def find_plugin(group: str, kind: str, name: str, built_in: Collection[str]) -> Plugin | None:
@@ -156,6 +162,22 @@ class CommandEntry:
         """Import the module and return the function."""
         module, _, name = self.function.partition(":")
         return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginEntry:
+    """A cell or a detector that a room declares in its own EXTENSIONS, as an entry point of that group would."""
+
+    group: str
+    name: str
+    value: str
+    """The object, as "module:name"."""
+
+    def entry_point(self) -> metadata.EntryPoint:
+        """Return the entry point that the metadata of a package would have."""
+        from importlib import metadata
+
+        return metadata.EntryPoint(name=self.name, value=self.value, group=self.group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

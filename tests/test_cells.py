@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.architectures import DEPTHS
+from charrnn.lab import EXTENSIONS
 from charrnn.model.cells import CELLS
-from charrnn.model.layer import IRNN_SCALE, Noise, RecurrentLayer
+from charrnn.model.layer import IRNN_SCALE, TORCH, Noise, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
 from charrnn.model.stepper import Stepper
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
+RECENT = [entry.name for entry in EXTENSIONS]
+ALL = [*CELLS, *RECENT]
 # Each cell with two depths: they meet only in the products and in the queue of states.
-ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % 5]) for index, cell in enumerate(CELLS) for step in (0, 3)]
+ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % 5]) for index, cell in enumerate(ALL) for step in (0, 3)]
 OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"trigram_rows": 53}]
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
@@ -81,6 +84,9 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
             f, g, o = sigmoid(a(0)), math.tanh(a(1)), sigmoid(a(2))
             new_c.append(f * c[u] + (1 - f) * g)
             new_h.append(o * math.tanh(new_c[-1]))
+        elif cell in RECENT:
+            b = [a(block, with_hidden=False) for block in range(len(w["bias_ih_l0"]) // H)]
+            new_h.append(naive_recent(cell, b, h[u]))
         elif cell in ("lstm", "peephole", "mlstm"):
             peep = [w[f"weight_c{gate}"][u] if cell == "peephole" else 0.0 for gate in "ifo"]
             i, f = sigmoid(a(0) + peep[0] * c[u]), sigmoid(a(1) + peep[1] * c[u])
@@ -89,6 +95,14 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
         else:
             raise NotImplementedError(f"no naive equations of {cell}: add a branch to naive_step")
     return [new_h, new_c] if new_c else [new_h]
+
+
+def naive_recent(cell: str, b: list[float], h: float) -> float:
+    """The next h of a unit whose input products are b, one per block."""
+    first, second = sigmoid(b[0]), sigmoid(b[1])
+    if cell == "mingru":
+        return first * h + (1 - first) * b[1]
+    return first / (first + second) * h + second / (first + second) * b[2]
 
 
 def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
@@ -113,7 +127,7 @@ def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[flo
     return [value.real for value in out] + [value.imag for value in out]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ALL)
 def test_a_layer_equals_a_naive_loop(cell: str) -> None:
     layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -211,6 +225,19 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
     assert [layer.dilation for layer in (first, second)] == ([1, 2] if depth == "dilated" else [1, 1])
 
 
+@pytest.mark.parametrize("cell", RECENT)
+def test_a_window_is_read_as_its_characters_are_and_so_are_its_gradients(cell: str) -> None:
+    layer, generator = make_layer(cell), torch.Generator().manual_seed(1)
+    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
+    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64, requires_grad=True)
+    found = []
+    for ops in (None, TORCH):
+        outputs, last = layer(inputs, state, None, None, ops)
+        loss = (outputs * torch.arange(T * B * H).view(T, B, H)).sum() + last.sum()
+        found.append((outputs, last, *torch.autograd.grad(loss, [*layer.parameters(), state])))
+    torch.testing.assert_close(*found, **EXACT)
+
+
 @pytest.mark.parametrize("initial_state", ["zero", "learned"])
 def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) -> None:
     network = make_network("mlstm", "dilated", initial_state=initial_state)
@@ -229,7 +256,7 @@ def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) ->
         assert reached.tolist() == [[True] * n + [False] * (8 - n) for n in (2, 4, 8)]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ALL)
 def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) -> None:
     layer, plain = make_layer(cell, zoneout=0.3), make_layer(cell)
     inputs = torch.randn(1, 400, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -297,7 +324,7 @@ def test_the_cells_of_an_lstm_in_float32_are_those_in_float64(smallest_gate: flo
     torch.testing.assert_close(network.float().trace(ids, state.float())[0][1].double(), exact, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ALL)
 def test_blocks_start_orthogonal_or_within_glorots_bound_and_the_forget_gate_open(cell: str) -> None:
     layer = RecurrentLayer(cell, 8, 16)
     layer.draw_weights(torch.Generator().manual_seed(0), 0.7)

@@ -31,6 +31,8 @@ INPUT_BLOCKS = {
     "gru": "rzn",
     "mlstm": "ifgom",
     "antisymmetric": "hz",
+    "mingru": "zn",
+    "minlstm": "fin",
 }
 """Letters of the blocks of `W_ih x`, which are those of `W_hh h` too, as far as it has them."""
 Float64Array = NDArray[np.float64]

@@ -1,9 +1,10 @@
-"""Analyses: each measures one thing, and has its result, its picture and its option beside it.
+"""Analyses: each measures one thing, and has its result, its picture and its option beside it. And recent cells.
 
 Every module here may declare EXTENSIONS: a new analysis is one new file.
 """
 
-from charrnn.extensions import CommandEntry, module_names
+from charrnn.architectures import CELL_GROUP
+from charrnn.extensions import CommandEntry, PluginEntry, module_names
 
 COMMANDS = (
     CommandEntry(
@@ -13,3 +14,8 @@ COMMANDS = (
 """The commands of this room."""
 MODULES = module_names(__name__, __path__)
 """The modules that may declare EXTENSIONS: all of this room."""
+_CELLS = {"mingru": "MinGru", "minlstm": "MinLstm"}
+EXTENSIONS = tuple(
+    PluginEntry(group=CELL_GROUP, name=name, value=f"charrnn.lab.recent_cells:{cell}") for name, cell in _CELLS.items()
+)
+"""What `--cell` takes besides the cells of the core."""

@@ -23,12 +23,13 @@ from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
+from charrnn.errors import UsageError, named
 from charrnn.extensions import PackageFunction
 from charrnn.files import JSON
 from charrnn.lab.gradients import WITH, log_segments, power_ticks
 from charrnn.lab.history import FEW_STEPS, run_folder
 from charrnn.lab.numbers import DOUBLE, Doubles
-from charrnn.model.cells import Unitary
+from charrnn.model.cells import LinearCell, Unitary
 from charrnn.model.registry import cell_type
 from charrnn.model.walk import Architecture
 from charrnn.progress import task
@@ -83,6 +84,11 @@ def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHEC
     """
     folder = open_folder(run, checkpoints)
     config = folder.load_best().description.config()
+    if issubclass(cell_type(config.cell), LinearCell):
+        raise UsageError(
+            f"The cell {config.cell} multiplies its state by gates, not by a matrix: it has no spectrum.\n"
+            f"{named('gates')} shows how open the gates are, {named('gradients')} how far back they reach."
+        )
     steps = ((model.step, model.tensors) for model in load_steps(folder.path))
     log = MetricsLog(folder.path / "metrics.jsonl").read()
     return measure_spectrum(folder.path.name, config, steps, log)

@@ -99,6 +99,23 @@ class Cell:
         return value if cls.shows == "h" else math.atanh(max(-CLAMP_LIMIT, min(CLAMP_LIMIT, value)))
 
 
+class LinearCell(Cell):
+    """Base class of h = a * h + b where a and b depend on the input alone: a window is one `recurrence.scan`."""
+
+    products: ClassVar[Mapping[str, int]] = {}
+    shows = "tanh(h)"
+
+    @staticmethod
+    def coefficients(ops: Ops[A], x: A, p: Mapping[str, A]) -> tuple[A, A]:
+        """Compute a and b (…, H) from the input products (…, input_blocks * H) of one character or of a window."""
+        raise NotImplementedError
+
+    @classmethod
+    def step(cls, ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
+        a, b = cls.coefficients(ops, x, p)
+        return (ops.clamp(a * state[0] + b),)
+
+
 class Rnn(Cell):
     """h = tanh(W x + U h) (Elman 1990)."""
 

@@ -12,9 +12,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
-from charrnn.model.cells import Cell, Ops, State
+from charrnn.model.cells import Cell, LinearCell, Ops, State
 from charrnn.model.device import on_threads, to_device
-from charrnn.model.recurrence import RecurrentProduct, gru, rnn, run_whole, runs_whole
+from charrnn.model.recurrence import RecurrentProduct, gru, rnn, run_whole, runs_whole, scan
 from charrnn.model.registry import cell_type
 
 
@@ -197,6 +197,9 @@ class RecurrentLayer(nn.Module):
         """Return the bias (G*H,) of `weight(name)`."""
         return cast(Tensor, getattr(self, f"bias_{name}_l0"))
 
+    def _extras(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
+
     def forward(
         self,
         inputs: Tensor,
@@ -270,6 +273,10 @@ class RecurrentLayer(nn.Module):
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             outputs = (gru if self.cell_name == "gru" else rnn)(x, h, weight, bias)
             return outputs, outputs, outputs[-1:]
+        if issubclass(self.cell, LinearCell) and is_plain:
+            a, b = self.cell.coefficients(TORCH, x.to(state.dtype), self._extras())
+            outputs = scan(a, b, state[0])
+            return outputs, self.cell.value(TORCH, (outputs,)) if how.want_cells else outputs, outputs[-1:]
         return self._run_equations(x, weights, state, how)
 
     def _input_table(self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)) -> Tensor:
@@ -298,7 +305,7 @@ class RecurrentLayer(nn.Module):
         def product(name: str, h: Tensor) -> Tensor:
             return products[name](h)
 
-        extras = {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
+        extras = self._extras()
         # Elementwise operations in the precision of the state: only matrix products gain from bf16.
         x = x.to(state.dtype)
         current: State[Tensor] = tuple(state)

@@ -238,6 +238,35 @@ class _Rnn(Function):
         return d_x, error, d_weight, flat.sum(0)
 
 
+def scan(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+    """Compute all h_t = a_t * h_{t-1} + b_t (T, B, H) from a, b (T, B, H) and the state h (B, H).
+
+    A loop over T: a scan of log T steps reads and writes the whole window in each of them (benchmarks/LOG.md).
+    """
+    return _Scan.apply(a, b, h)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _Scan(Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, h: Tensor) -> Tensor:
+        hs = b.new_empty(len(b) + 1, *h.shape)
+        hs[0] = h
+        before, *steps = hs.unbind()
+        for step, a_t, b_t in zip(steps, a.unbind(), b.unbind(), strict=True):
+            before = torch.addcmul(b_t, a_t, before, out=step)
+        ctx.save_for_backward(a, hs)
+        return hs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        a, hs = ctx.saved_tensors
+        d_b = grads[0].clone(memory_format=torch.contiguous_format)
+        steps, kept = d_b.unbind(), a.unbind()
+        for t in range(len(steps) - 1, 0, -1):
+            steps[t - 1].addcmul_(kept[t], steps[t])
+        return d_b * hs[:-1], d_b, d_b[0] * a[0]
+
+
 FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
 """Cell types whose equations are those of a function of torch, and its name: what `nn.LSTM`, `nn.GRU` and `nn.RNN`
 call. They are not documented, so one may be missing."""

@@ -25,7 +25,15 @@ OPERATIONS_PER_WEIGHT = 6
 """Operations of training per recurrent weight and character: two forward, four backward."""
 PEAK_RATE = 9e-3
 """Peak learning rate for 512 units."""
-CELL_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
+CELL_RATES = {
+    "mlstm": 5e-3,
+    "rnn": 6e-3,
+    "irnn": 4e-3,
+    "antisymmetric": 2e-3,
+    "unitary": 1.5e-2,
+    "mingru": 3e-2,
+    "minlstm": 3e-2,
+}
 """Peak learning rates of cell types that need another one than PEAK_RATE."""
 MAX_RATE = 3e-2
 """Highest peak learning rate, for few units."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from charrnn.apps.compress.rows import MAX_ORDER, SYMBOL_BITS, RowCoder
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.model.cells import CELLS
+from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
 from charrnn.progress import task
 from charrnn.text.vocab import Vocab
@@ -73,7 +73,8 @@ class Header(NamedTuple):
 
 def check_portable(config: Config) -> None:
     """Raise UsageError for a cell type with which another machine could compute other numbers."""
-    reason = NOT_PORTABLE.get(config.cell) or (None if config.cell in CELLS else "it comes from another package")
+    is_own = cell_type(config.cell).__module__.startswith("charrnn.")
+    reason = NOT_PORTABLE.get(config.cell) or (None if is_own else "it comes from another package")
     if reason is not None:
         raise UsageError(
             f"The cell of this model is {config.cell}: {reason}, so the file might not open on another machine.\n"
