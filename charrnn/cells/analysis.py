@@ -18,16 +18,7 @@ from numpy.typing import NDArray
 from charrnn.cells import records
 from charrnn.cells.ablation import ablate_cells, ablate_text, effects_of
 from charrnn.cells.saved import decode, encode, first_difference
-from charrnn.cells.scores import (
-    Measured,
-    Read,
-    Target,
-    choose_targets,
-    is_bounded,
-    label_by_name,
-    measure,
-    order_scores,
-)
+from charrnn.cells.scores import Measured, Read, Target, choose_targets, is_bounded, label_by_name, measure, sort_scores
 from charrnn.cells.trace import Activations, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
 from charrnn.detectors.detector import Detector, Labels
@@ -171,7 +162,7 @@ class CellAnalysis(Extensible):
             scores = self._ablate(scores, targets)
         self._keep_found(scores)
         self.cache.save()
-        return order_scores(scores, skipped, len(self.text), self.num_cells)
+        return sort_scores(scores, skipped, len(self.text), self.num_cells)
 
     def passages(
         self,

@@ -142,10 +142,10 @@ def score_cells(
     targets, skipped = choose_targets(text, detectors)
     measured = measure(targets, read, num_units, read_untrained)
     num_cells = len(measured[0].first_half) if measured else 0
-    return order_scores([one.score for one in measured], skipped, len(text), num_cells)
+    return sort_scores([one.score for one in measured], skipped, len(text), num_cells)
 
 
-def order_scores(
+def sort_scores(
     scores: Sequence[CellScore], skipped: Sequence[Skipped], num_chars: int, num_cells: int
 ) -> CellFindings:
     """Return the findings, the strongest score first; `num_cells` counts if there is a score."""

@@ -23,15 +23,7 @@ from charrnn.runs.checkpoint import (
     read_checkpoint,
     read_state,
 )
-from charrnn.runs.description import (
-    CONFIG,
-    VOCAB,
-    Description,
-    MissingCellError,
-    NewerFormatError,
-    check_seal,
-    parse_config,
-)
+from charrnn.runs.description import CONFIG, VOCAB, MissingCellError, NewerFormatError, check_seal, parse_config
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
@@ -149,7 +141,7 @@ class RunReader:
                 if problems and not is_named and self._wanted(which) == (name, []):
                     problems = []  # A training process has pruned what was being read, and saved this one.
                 instead_of = problems[0].splitlines()[0] if problems else None
-                problems += self._problems_beside(loaded.description)
+                problems += self._problems_beside(loaded)
                 warnings = tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
                 return replace(loaded, warnings=warnings, instead_of=instead_of)
         raise CheckpointError(
@@ -168,9 +160,9 @@ class RunReader:
         check_seal(path, data, is_needed=is_needed)
         return parse_config(path, data)
 
-    def _problems_beside(self, description: Description) -> list[str]:
+    def _problems_beside(self, loaded: Checkpoint) -> list[str]:
         """List what is wrong with the run's own two files, given those of a verified checkpoint."""
-        problems = []
+        description, problems = loaded.description, []
         try:
             own, saved = self.read_config(), description.config()
             if other := [name for name in FIXED_FIELDS if getattr(own, name) != getattr(saved, name)]:

@@ -10,6 +10,7 @@ from functools import cache
 from html import escape
 from io import StringIO
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rich.cells import cell_len
@@ -275,41 +276,24 @@ def _has_font() -> bool:
     return with_letter != without
 
 
-# Pages load nothing from the network: fonts are those of the reader's machine.
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="UTF-8">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
-# The padding extends background colours below the letters: browsers draw underscores at the lower edge of the coloured
-# box or below it, where light ink on paper is invisible. Padding above would cover the previous line.
-_STYLE_OF_TEXT = """{light}body {{ color: {ink}; background-color: {paper}; margin: 2em; }}
-@media (prefers-color-scheme: dark) {{ {dark} body {{ color: {dark_ink}; background-color: {dark_paper}; }} }}
-pre {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.5; }}
-pre span {{ padding-bottom: 0.16em; }}
-"""
-_STYLE_OF_SVG = """body {{ margin: 2em; background: {paper}; }} svg {{ max-width: 70em; width: 100%; height: auto; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: {dark_paper}; }} }}"""
+TEXT_PAGE, DRAWING_PAGE = (Path(__file__).with_name(name) for name in ("text.html", "drawing.html"))
+"""Pages around text and around a drawing, which load nothing from the network: fonts are those of the reader's machine.
+
+The padding of the text extends background colours below the letters: browsers draw underscores at the lower edge of the
+coloured box or below it, where light ink on paper is invisible. Padding above would cover the previous line."""
 
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
     """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
-    colours = {"ink": INK, "paper": PAPER, "dark_ink": ON_DARK[INK], "dark_paper": ON_DARK[PAPER]}
+    parts = {"ink": INK, "paper": PAPER, "dark_ink": ON_DARK[INK], "dark_paper": ON_DARK[PAPER]}
+    template = TEXT_PAGE
     if any(isinstance(renderable, Drawing) for renderable in renderables):
-        style, body = _STYLE_OF_SVG.format(**colours), to_svg(renderables, title)
+        template, parts["svg"] = DRAWING_PAGE, to_svg(renderables, title)
     else:
         html = print_all(renderables).export_html(theme=LIGHT, code_format="\n{stylesheet}\n\0{code}")
-        rules, code = html.split("\0", 1)
-        dark = re.sub("#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), rules)
-        style, body = _STYLE_OF_TEXT.format(light=rules, dark=dark, **colours), f"<pre><code>{code}</code></pre>"
-    return _PAGE.format(title=_escape(title), style=style, body=body)
+        parts["light"], parts["code"] = html.split("\0", 1)
+        parts["dark"] = re.sub("#[0-9a-f]{6}", lambda colour: ON_DARK.get(colour[0], colour[0]), parts["light"])
+    return template.read_text(encoding="utf-8").format(title=_escape(title), **parts)
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:

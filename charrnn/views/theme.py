@@ -8,6 +8,7 @@ take their colours from here.
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -288,6 +289,8 @@ TAB_WIDTH = 4
 """Columns of a tab."""
 LINE_ENDS = ("\n", "\0")
 """Characters after which a picture of a text begins a new line: a newline and the END of a document."""
+_UNSHOWN = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, marks that change the direction of the text, and lone surrogates."""
 
 
 @lru_cache(maxsize=4096)
@@ -306,13 +309,7 @@ def visible(character: str) -> str:
     if code == 127:
         return "␡"
     # The last two code points of every plane are no characters: XML, and so an exported picture, does not allow them.
-    if (
-        128 <= code < 160
-        or cell_len(character) == 0
-        or 0xD800 <= code < 0xE000
-        or _is_bidi(code)
-        or code & 0xFFFE == 0xFFFE
-    ):
+    if cell_len(character) == 0 or code & 0xFFFE == 0xFFFE or _UNSHOWN.match(character):
         return f"<{code:02x}>"
     return character
 
@@ -327,10 +324,6 @@ def visible_in_ascii(character: str) -> str:
     if character == "\t":
         return "\\t".ljust(TAB_WIDTH)
     return character if " " <= character <= "~" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
-def _is_bidi(code: int) -> bool:
-    return 0x200E <= code <= 0x200F or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or code == 0x061C
 
 
 def short_number(value: float) -> str:
