@@ -26,8 +26,11 @@ class Displayable:
     """Properties that `to_json` returns beside the fields."""
 
     def view(self) -> "Sequence[RenderableType]":
-        """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export."""
-        return ()
+        """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export.
+
+        By default the object itself, if it is one.
+        """
+        return [cast("RenderableType", self)] if hasattr(self, "__rich_console__") else ()
 
     def to_json(self) -> Any:
         """Return all fields of a dataclass, and the properties in DERIVED, as one object."""

@@ -91,7 +91,7 @@ def test_effects_of_characters_are_those_of_naive_loops(cell: str, depth: str, e
         (_, values, _), _ = network.trace(ids, state)
     # A unit that is neither saturated nor, in an irnn, always 0.
     layer, unit = 1, int((values[-1, :, 1].abs().mean(0) - 0.5).abs().argmin())
-    measured = erase(network, ids, vectors, mean, state, layer, unit)
+    measured = erase(network, ids, mean, state, layer, unit)
     assert measured.shape == (K, N)
     for lane in range(N):
         start = state[:, :, lane : lane + 1]
@@ -111,9 +111,9 @@ def test_nothing_before_an_end_has_an_effect() -> None:
     network.end_id = CHARACTERS.index("\n")
     ids = torch.tensor([0, 1, 2, network.end_id, 3, 1])[:, None]
     with torch.no_grad():
-        vectors, mean = network.vectors(ids), mean_vector(network, text)
+        mean = mean_vector(network, text)
         _, state = network(ids[:2], network.initial_state(1))
-    effects = erase(network, ids, vectors, mean, state, 2, 1)[:, 0]
+    effects = erase(network, ids, mean, state, 2, 1)[:, 0]
     assert effects[:3].abs().max() == 0 and effects[3:].abs().min() > 0
 
 

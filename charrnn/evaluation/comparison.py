@@ -46,7 +46,7 @@ from charrnn.model.device import chosen_precision
 from charrnn.text.corpus import CorpusPart, utf8_sizes
 from charrnn.text.encoded import EncodedText
 from charrnn.text.recorded import RecordedCorpus
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Vocab, code_points
 
 NUM_UNICODE = 0x110000 - 0x800
 """Characters of Unicode: the code points that are no surrogates."""
@@ -385,7 +385,7 @@ class Comparison:
         units = [one.text.unit for one in self.runs]
         content = self.contents[units.index("character")][:]
         assert isinstance(content, str)
-        sizes = utf8_sizes(np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4"))
+        sizes = utf8_sizes(code_points(content))
         starts, num_bytes = np.cumsum(sizes) - sizes, int(sizes.sum())
         num_blocks, num_skipped = num_blocks_of(num_bytes), int(sizes[0]) if run.text.first == 0 else 0
         counts = np.diff(-(-np.arange(num_blocks + 1) * num_bytes // num_blocks)).astype(np.float64)

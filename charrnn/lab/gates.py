@@ -3,13 +3,12 @@
 `Model.gates` counts; the picture is one scatter plot per gate, one row of plots per layer.
 """
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 
 from rich.columns import Columns
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from charrnn.api import Model, TextOrIds
@@ -49,10 +48,6 @@ class GateReport(Displayable):
     cell: str
     num_chars: int
     gates: tuple[GateUse, ...]
-
-    def view(self) -> Sequence[RenderableType]:
-        """Return the scatter plots."""
-        return [self]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         right, up = ("x", "y") if options.ascii_only else ("→", "↑")

@@ -18,7 +18,7 @@ from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, check_range, named
 from charrnn.extensions import ModelMethod, offers
-from charrnn.lab.sampled_states import windows_before
+from charrnn.lab.sampled_states import read_before
 from charrnn.lazy import Tensor, torch
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -143,10 +143,8 @@ def measure_reach(
     num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // (max_lag * network.initial_state(1).numel()))
     with task("gradients", len(chosen), unit="losses") as advance:
         for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
-            windows = windows_before(ids, some + 1, warm_up + max_lag + 1)
-            with torch.no_grad():
-                _, state = network(windows[:warm_up], network.initial_state(len(some)))
-            total += _norms(exact, windows[warm_up:], state.double()).sum(-1)
+            windows, state = read_before(network, ids, some + 1, max_lag + 1, warm_up)
+            total += _norms(exact, windows, state.double()).sum(-1)
             advance(len(some))
     return GradientReach(
         name=name,

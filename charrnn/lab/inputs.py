@@ -24,7 +24,7 @@ from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.display import Displayable
 from charrnn.errors import check_length
 from charrnn.extensions import offers
-from charrnn.lab.sampled_states import SampledStates, characters_of, kept_by_cell, rounded, states_of, windows_before
+from charrnn.lab.sampled_states import SampledStates, characters_of, kept_by_cell, read_before, rounded, states_of
 from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
@@ -290,14 +290,9 @@ def measure_earlier(
     check_length(len(text), 2, "what sets the value of a cell")
     places = indices + text.first
     warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
-    ids = windows_before(text.ids, places, warm_up + num_lags)
-    with torch.no_grad():
-        state = network.initial_state(len(places))
-        if warm_up:
-            _, state = network(ids[:warm_up], state)
-        vectors, mean = network.vectors(ids[warm_up:]), mean_vector(network, text)
-    effects = erase(network, ids[warm_up:], vectors, mean, state, layer, unit).numpy()
-    return _summarize(text, values, indices, ids[warm_up:].numpy(), effects)
+    ids, state = read_before(network, text.ids, places, num_lags, warm_up)
+    effects = erase(network, ids, mean_vector(network, text), state, layer, unit).numpy()
+    return _summarize(text, values, indices, ids.numpy(), effects)
 
 
 def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
@@ -334,15 +329,15 @@ def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
 
 
 @no_grad
-def erase(network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int) -> Tensor:
-    """Compute a cell's value minus that with one of the vectors (k, n, E) replaced by `mean` (E,), for each: (k, n).
+def erase(network: CharRNN, ids: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int) -> Tensor:
+    """Compute a cell's value minus that with the vector of one id replaced by `mean` (E,), for each: (k, n).
 
     The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
     """
     num_steps, num_lanes = ids.shape
     # The equations step by step: faster implementations compute the values of an LSTM without gradients.
     ops = dict.fromkeys(range(len(network.layers)), torch_ops())
-    for step, (step_ids, step_vectors) in enumerate(zip(ids, vectors, strict=True)):
+    for step, (step_ids, step_vectors) in enumerate(zip(ids, network.vectors(ids), strict=True)):
         # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of this step is.
         state = torch.cat((state, state[:, :, :num_lanes]), dim=2)
         read = torch.cat((step_vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))

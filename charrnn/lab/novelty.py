@@ -24,6 +24,7 @@ from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, check_range, counted, named
 from charrnn.extensions import ModelMethod, PackageFunction, offers
 from charrnn.generation.records import MIN_COPY_LENGTH
+from charrnn.text.vocab import code_points
 from charrnn.views.heatmap import draw
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
@@ -302,7 +303,7 @@ def _powers(base: int, num: int) -> Codes:
 def _codes(content: str | bytes) -> Codes:
     if isinstance(content, bytes):
         return np.frombuffer(content, np.uint8).astype(np.uint64)
-    return np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+    return code_points(content).astype(np.uint64)
 
 
 def _candidate_passages(corpus: SlicedText, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:

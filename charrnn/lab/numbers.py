@@ -132,10 +132,6 @@ class NetworkNumbers(Displayable):
         losses = [step.loss for step in self.steps if step.loss is not None]
         return sum(losses) / len(losses) if losses else None
 
-    def view(self) -> Sequence[RenderableType]:
-        """Return the table of all numbers, a column per time step."""
-        return [self]
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         steps = self.steps
         shown = _shown_characters(steps)

@@ -67,19 +67,26 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     warm_up = min(WARM_UP, earliest)
-    ids = windows_before(text.ids, positions, warm_up + 1)
-    before = network.initial_state(len(positions))
-    if warm_up:
-        _, before = network(ids[:-1], before)
-    (logits, values, outputs), _ = network.trace(ids[-1:], before)
+    ids, before = read_before(network, text.ids, positions, 1, warm_up)
+    (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
-    return SampledStates(network, ids[-1:], before, values[0], outputs[0])
+    return SampledStates(network, ids, before, values[0], outputs[0])
 
 
-def windows_before(ids: IdArray, positions: NDArray[np.int64], length: int) -> Tensor:
-    """Return (length, n): the `length` ids that end with each position (n,)."""
-    return torch.from_numpy(ids[positions + np.arange(1 - length, 1)[:, None]].astype(np.int64))
+@no_grad
+def read_before(
+    network: CharRNN, ids: IdArray, positions: NDArray[np.int64], length: int, warm_up: int
+) -> tuple[Tensor, Tensor]:
+    """Return the `length` ids that end with each position, (length, n), and the state (L, S, n, H) before them.
+
+    The state is that after `warm_up` ids, which are read from the initial state.
+    """
+    windows = torch.from_numpy(ids[positions + np.arange(1 - warm_up - length, 1)[:, None]].astype(np.int64))
+    state = network.initial_state(len(positions))
+    if warm_up:
+        _, state = network(windows[:warm_up], state)
+    return windows[warm_up:], state
 
 
 def characters_of(text: EncodedText) -> dict[int, str]:

@@ -15,6 +15,7 @@ import hashlib
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import check_length
+from charrnn.text.corpus import utf8_sizes
 from charrnn.text.encoded import EncodedText, undo_decode_each
+from charrnn.text.vocab import code_points
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -145,25 +148,21 @@ def opposite_of(phrase: str) -> str:
     return f"{before} is not {rest}" if verb else f"not: {phrase}"
 
 
-def _code_points(text: EncodedText) -> NDArray[np.uint32]:
+def _code_points(text: EncodedText) -> NDArray[np.unsignedinteger[Any]]:
     """Return the code point (N,) of each character; of a byte, that of the character to which it belongs."""
     whole = undo_decode_each(text.text, text.kind)
-    if isinstance(whole, str):
-        # "surrogatepass": a text may contain lone surrogates.
-        return np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return np.repeat(*decode_bytes(whole))
+    return np.repeat(*decode_bytes(whole)) if isinstance(whole, bytes) else code_points(whole)
 
 
-def decode_bytes(data: bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+def decode_bytes(data: bytes) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64]]:
     """Decode bytes (N,) as UTF-8: the code point of each character, and how many bytes it has, N in all.
 
     A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
     """
     text = data.decode("utf-8", "surrogateescape")
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    points = code_points(text)
     is_byte = (points >= 0xDC80) & (points <= 0xDCFF)
-    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    return points, np.where(is_byte, 1, sizes)
+    return points, np.where(is_byte, 1, utf8_sizes(points))
 
 
 def _category(*initials: str) -> Callable[[str], bool]:
@@ -186,7 +185,7 @@ CLASSES: dict[str, Callable[[str], bool]] = {
 """Classes of characters, by how they are phrased."""
 
 
-def _of_characters(codes: NDArray[np.uint32], half: int) -> Iterator[tuple[Condition, Flags]]:
+def _of_characters(codes: NDArray[np.unsignedinteger[Any]], half: int) -> Iterator[tuple[Condition, Flags]]:
     """Yield the conditions on the class and the identity of the current character and of recent ones."""
     different, index, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     characters = [chr(code) for code in different]
