@@ -241,3 +241,12 @@ def test_an_interrupted_process_leaves_the_old_file(
     assert ended_by(number, gru.path, tmp_path, len(data) - 3) == code
     left = {path.name for path in tmp_path.iterdir()} - {"in.crnn"}
     assert not left if number == signal.SIGINT else all(name.startswith(".out.tmp-") for name in left)
+
+
+@pytest.mark.thorough
+def test_fifty_kills_leave_no_half_file(tmp_path: Path, model: Model, gru: TrainedRun) -> None:
+    data = model.compress(TEXT * 20)
+    (tmp_path / "in.crnn").write_bytes(data)
+    for kill in range(50):
+        ended_by(signal.SIGKILL, gru.path, tmp_path, 60 + kill * (len(data) - 60) // 50)
+        assert not (tmp_path / "out").exists()
