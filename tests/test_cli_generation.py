@@ -41,6 +41,11 @@ def test_a_stop_string_is_typed_with_escapes(command: Command, lab: Path) -> Non
     assert text_of(command(*options, "--stop", "no such text", "--stop", "\\n")) == line
 
 
+def test_a_second_word_after_temp_is_no_run(command: Command, lab: Path) -> None:
+    ran = command("sample", "--temp", 0.2, 0.8)
+    assert ran.code == 2 and "0.8 is no run. Give several temperatures as --temp 0.2,0.8." in ran.err
+
+
 def test_within_words_is_another_temperature(command: Command, lab: Path) -> None:
     generator, uniforms, text = charrnn.load(lab).generator, generator_of(2), "mo"
     banned = undrawable_ids(generator.vocab)

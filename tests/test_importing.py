@@ -61,8 +61,15 @@ def test_a_run_computes_what_torch_does(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)  # float32, sums of at most 11 products
     nats = nn.functional.cross_entropy(expected[:-1, 0], ids[1:, 0]).item()
     assert float(ran.err.split("t.txt: ")[1].split()[0]) == pytest.approx(nats, abs=2e-4)
-    for line in ("export m-001 m.zip", "sample m.zip --length 9", "visualize m-001 --text t.txt --top 3"):
+    for line in (
+        "sample --length 9",
+        "export m-001 m.zip",
+        "sample m.zip --length 9",
+        "visualize m-001 --text t.txt --top 3",
+    ):
         assert command(*line.split()).code == 0
+    again = command("import", file, "--vocab", "v.json", "--out", "checkpoints/m-001")
+    assert "exists already" in again.err and "--resume" not in again.err
     assert "imported from m" in command("runs").out and file in Path("checkpoints/m-001/README.txt").read_text()
 
 

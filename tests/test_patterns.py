@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_beam import PRIME, make_stepper
 
+import charrnn
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.options import SearchOptions, Shaping
@@ -75,6 +76,15 @@ def test_each_word_occurs(words: list[str]) -> None:
     assert accepted(all_words(words), "abcd", texts) == [one for one in texts if all(word in one for word in words)]
 
 
+@pytest.mark.parametrize("words", [["ab", "b"], ["a b", "b a"], [" a", "b"], ["b-", "-b"], ["a ", "b"], ["a b a", "a"]])
+def test_words_are_whole_where_the_alphabet_has_a_space(words: list[str]) -> None:
+    texts = all_texts("ab -", 5)
+    whole = [rf"(?<!\w){word}(?!\w)".replace(r"(?<!\w) ", " ").replace(r"-(?!\w)", "-") for word in words]
+    whole = [word.replace(r" (?!\w)", " ").replace(r"(?<!\w)-", "-") for word in whole]
+    expected = [text for text in texts if all(re.search(word, text) for word in whole)]
+    assert accepted(all_words(words, are_whole=True), "ab -", texts) == expected != []
+
+
 @pytest.mark.parametrize("expression", ["(ab|c)*", "a?b?c?d", "[^a]+a", "d|", all_words(["ab", "ba"])])
 def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression: str) -> None:
     pattern, stepper = Pattern(expression, LETTERS, None), make_stepper("lstm", 0)
@@ -96,6 +106,14 @@ def test_characters_are_drawn_in_proportion_and_beams_find_all_texts(expression:
     assert {"".join(LETTERS[id] for id in beam.ids) for beam in search.beams} == ended
 
 
+def test_words_that_must_follow_are_apart_and_a_banned_end_is_not_needed(command: Command, tmp_path: Path) -> None:
+    run = build_chain(tmp_path / "spaced-001", f"{END}abcdefgh ", documents="lines")
+    ran = command("sample", run, "--words", "ab,cd,a d", "--length", 30, "--seed", 1, "--temp", 3)
+    assert ran.code == 0 and all(re.search(rf"(?<!\w){word}(?!\w)", ran.out) for word in ("ab", "cd", "a d"))
+    found = charrnn.load(run).sample(match="(ab)*", length=5, ban=END)
+    assert (found.text, found.has_ended) == ("abab", False)
+
+
 def test_documents_end_where_they_match_with_any_options(command: Command, tmp_path: Path) -> None:
     run, expression = build_chain(tmp_path / "lines-001", f"{END}abcde", documents="lines"), "[^c]{2,3}(cd)?"
     drawn, mixed = ("--count", 3, "--temp", 3, "--seed", 1), ("--temp", "0,2", "--prime", "cd", "--mix", run)
@@ -113,7 +131,7 @@ REFUSED = {
     "--match [[:alpha:]]": "Possible nested set at position 1. Write \\ before a character that stands for itself",
     "--match a{5} --length 4 --count 2": "takes at least 5 characters; --length is 4",
     "--words abc,fgh --length 5": "--words is 'abc,fgh', which takes at least 6 characters",
-    "--words a,": "--words is a,; it must be 1 to 6 words",
+    "--words a,": "--words is 'a,'; it must be 1 to 6 words",
     "--match (a?){999}": "which has more than 50,000 steps. Repeat less of it.",
     f"--match (?:|€{'a' * 1000}){{99}}": "which has more than 50,000 steps. Repeat less of it.",
     f"--match a{{{'9' * 5000}}}": "which has more than 50,000 steps. Repeat less of it.",

@@ -123,6 +123,8 @@ def test_requests_of_other_sites_and_large_ones_are_refused(served: Served) -> N
     assert served.ask("/v1/completions", b" " * (completions.MAX_BODY + 1))[0] == 413
     assert served.ask("/v1/completions", b"{}", host="example.org")[0] == 400
     assert served.ask("/../config.yaml")[0] == 404
+    status, answer, _ = served.ask("/v1/chat/completions", b"{}")
+    assert status == 404 and "use POST /v1/completions with a prompt" in json.loads(answer)["error"]["message"]
 
 
 def test_a_token_is_asked_of_clients_and_browsers(lstm: TrainedRun) -> None:

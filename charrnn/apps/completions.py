@@ -152,6 +152,7 @@ class Server:
             Route("/", self.get_page),
             Route("/v1/models", self.get_models),
             Route("/v1/completions", self.post_completions, methods=["POST"]),
+            Route("/v1/{other:path}", self.refuse_other, methods=["GET", "POST"]),
         ]
         return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
 
@@ -178,6 +179,12 @@ class Server:
         """Answer GET /v1/models."""
         model = {"id": self.model.name, "object": "model", "created": 0, "owned_by": "charrnn"}
         return self._refuse_stranger(request) or _answer({"object": "list", "data": [model]})
+
+    async def refuse_other(self, request: Request) -> Response:
+        """Answer a request for anything else of OpenAI's API, such as /v1/chat/completions."""
+        here = f"There is no {request.method} {reprlib.repr(request.url.path)[1:-1]}."
+        refusal = _refuse(f"{here} A character model continues text: use POST /v1/completions with a prompt.", 404)
+        return self._refuse_stranger(request) or refusal
 
     async def post_completions(self, request: Request) -> Response:
         """Answer POST /v1/completions: with JSON, or with a stream of server-sent events."""

@@ -216,11 +216,13 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
     lines = [f"{theirs} -> {ours}" for ours, theirs in imported.matched.items()]
     note = f"Imported by charrnn import from {origin.name}, which another program trained:\n\n" + "\n".join(lines)
     with new_run(
-        lambda: RunWriter.create(CHECKPOINTS, origin.stem) if out is None else RunWriter.create_at(out)
+        lambda: (
+            RunWriter.create(CHECKPOINTS, origin.stem) if out is None else RunWriter.create_at(out, can_resume=False)
+        )
     ) as run:
         description = Description.of(run.path, imported.config, vocab)
         run.write_description(description)
-        state = {"step": 0, "cursor": 0, "best_nats": None, "best_step": 0}
+        state = {"step": 0, "cursor": 0, "best_nats": None, "best_step": 0, "is_imported": True}
         run.commit(0, imported.tensors, {}, state, description, keep=2)
         write_atomically(run.path / NOTE, f"{note}\n".encode("utf-8", "backslashreplace"))
     return run.path
@@ -231,9 +233,11 @@ def import_model(
     vocab: Annotated[
         str, typer.Option("--vocab", metavar="FILE", help="JSON: characters by id, or nanoGPT's stoi or itos.")
     ],
-    cell: Annotated[str | None, typer.Option("--cell", help="For an nn.RNN: rnn (tanh) or irnn (relu).")] = None,
+    cell: Annotated[
+        str | None, typer.Option("--cell", metavar="CELL", help="For an nn.RNN: rnn (tanh) or irnn (relu).")
+    ] = None,
     text: Annotated[str | None, typer.Option("--text", metavar="FILE", help="Measure the loss on this text.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="The run folder.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run folder: a new one.")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,

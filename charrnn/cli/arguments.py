@@ -131,10 +131,10 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
 def _split_step(run: str | None) -> tuple[str | None, int | None]:
     """Split RUN@STEP into the run and the step; the step is None where there is none or a run has that name."""
     match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
-    return (run, None) if match is None or _is_run(match[0]) else (match[1], int(match[2]))
+    return (run, None) if match is None or is_run(match[0]) else (match[1], int(match[2]))
 
 
-def _is_run(text: str) -> bool:
+def is_run(text: str) -> bool:
     """Return whether an argument is the name or the path of a run."""
     from charrnn.runs.locate import find_run
 
@@ -157,8 +157,8 @@ def parse_mix(mix: Sequence[str]) -> tuple[list[str], list[float] | None]:
     """
     names, weights = [], []
     for text in mix:
-        is_run = "=" not in text or os.path.isfile(text) or _is_run(_split_step(text)[0] or "")
-        name, equals, number = (text, "", "") if is_run else text.rpartition("=")
+        is_whole = "=" not in text or os.path.isfile(text) or is_run(_split_step(text)[0] or "")
+        name, equals, number = (text, "", "") if is_whole else text.rpartition("=")
         names.append(name)
         if not equals:
             continue

@@ -1,5 +1,6 @@
 """charrnn sample: text on stdout, nothing else."""
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -72,7 +73,7 @@ def sample(
     """
     from charrnn.generation.generator import fresh_seed
 
-    temperatures = _parse_temperatures(values["--temp"])
+    temperatures = _parse_temperatures(values["--temp"], run)
     _check_values(values, json=json, draws_several=len(temperatures) > 1)
     page = _load_page(run, values, json=json, quiet=quiet)
     seed, beam, mode = values["--seed"], values["--beam"], values["--beam-mode"]
@@ -124,8 +125,10 @@ def _given_fields(
     return given
 
 
-def _parse_temperatures(text: str | None) -> tuple[float, ...]:
-    """Parse --temp, one number or several. Raises UsageError for anything else."""
+def _parse_temperatures(text: str | None, run: str | None) -> tuple[float, ...]:
+    """Parse --temp, one number or several. Raises UsageError for anything else, and if the `run` is a number, too."""
+    if text and re.fullmatch(r"[\d.]+", run or "") and not arguments.is_run(str(run)):
+        raise UsageError(f"--temp {text} {run}: {run} is no run. Give several temperatures as --temp {text},{run}.")
     try:
         return (generation.SAMPLE_TEMPERATURE,) if text is None else tuple(map(float, text.split(",")))
     except ValueError:

@@ -309,14 +309,18 @@ class Generator:
         if options.match is None and not options.words:
             return None
         name, typed = ("words", ",".join(options.words)) if options.match is None else ("match", options.match)
-        # The END of a document is none of its characters: `Pattern` reads it where the text matches.
-        never = {*self._never_drawn(options.ban), self.config.end_id}
+        # END is no character of a document: `Pattern` reads it where the text matches, unless it is banned.
+        banned, end_id = self._never_drawn(options.ban), self.config.end_id
+        never = {*banned, end_id}
+        characters = tuple(
+            text if len(text) == 1 and id not in never else "" for id, text in enumerate(self.vocabulary())
+        )
         return match_text(
-            all_words(options.words) if options.match is None else options.match,
+            all_words(options.words, are_whole=" " in characters) if options.match is None else options.match,
             f"{named(name)} is {reprlib.repr(typed)}",
-            tuple(text if len(text) == 1 and id not in never else "" for id, text in enumerate(self.vocabulary())),
+            characters,
             length=options.length,
-            end_id=self.config.end_id,
+            end_id=None if end_id in banned else end_id,
             smaller="Give shorter or fewer words." if options.match is None else "Repeat less of it.",
         )
 

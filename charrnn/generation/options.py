@@ -128,10 +128,10 @@ class TextOptions:
     words: Sequence[str] = option(
         (),
         "--words A,B",
-        "Write a text with each of these strings; those with spaces around are whole words.",
+        "Write a text with each of these; whole words, if the model writes spaces.",
         DISTRIBUTION,
     )
-    """Words that all occur in the text, in any order: a case of `match`."""
+    """Words that all occur in the text, in any order: a case of `match`. Whole words, if there are spaces."""
     clamps: Clamps = option(
         dict,
         "--clamp L:U=V|DETECTOR=V",

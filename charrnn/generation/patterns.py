@@ -166,25 +166,52 @@ def _frozen(part: Any) -> Any:
     return tuple(map(_frozen, part)) if isinstance(part, tuple | list | _parser.SubPattern) else part
 
 
-def all_words(words: Sequence[str]) -> str:
+def all_words(words: Sequence[str], *, are_whole: bool = False) -> str:
     """Return an expression for the texts in which each word occurs, in any order; they may overlap.
 
+    If they `are_whole`, no letter, digit or underscore stands before or after one that begins or ends with such.
     Raises UsageError for an empty word, and for more than `MAX_WORDS`.
     """
     if "" in words or len(words) > MAX_WORDS:
-        raise UsageError(f"{named('words')} is {','.join(words)}; it must be 1 to {MAX_WORDS} words, such as sun,sea.")
+        typed = repr(",".join(words))
+        raise UsageError(f"{named('words')} is {typed}; it must be 1 to {MAX_WORDS} words, such as sun,sea.")
     # A word within another one occurs with it.
-    return _in_any_order([word for word in {*words} if not any(word in other for other in {*words} - {word})], "")
+    others = {word: {*words} - {word} for word in words}
+    needed = [one for one in others if not any(re.search(_occurrence(one, are_whole), other) for other in others[one])]
+    return _in_any_order(needed, "", are_whole)
 
 
-def _in_any_order(words: Sequence[str], last: str) -> str:
+def _in_any_order(words: Sequence[str], last: str, are_whole: bool) -> str:
     """Return an expression for what follows the word `last` where each of `words` begins and ends after it."""
     branches = []
     for word in sorted(words):
-        overlaps = [re.escape(word[n:]) for n in range(1, len(word)) if last.endswith(word[:n])]
-        begins = "|".join([f"(?s:.*){re.escape(word)}", *overlaps])
-        branches.append(f"(?:{begins}){_in_any_order([other for other in words if other != word], word)}")
-    return f"(?:{'|'.join(branches)})" if branches else "(?s:.*)"
+        overlaps = []
+        for begin in range(max(0, len(last) - len(word) + 1), len(last)):
+            both = last[:begin] + word
+            is_first = re.compile(_occurrence(last, are_whole)).match(both)
+            if is_first and re.compile(_occurrence(word, are_whole)).match(both, begin):
+                overlaps.append(re.escape(both[len(last) :]))
+        begins = "|".join([_between(last, word, are_whole) + re.escape(word), *overlaps])
+        branches.append(f"(?:{begins}){_in_any_order([other for other in words if other != word], word, are_whole)}")
+    return f"(?:{'|'.join(branches)})" if branches else _between(last, "", are_whole)
+
+
+def _occurrence(word: str, is_whole: bool) -> str:
+    """Return an expression of Python for a place where a word occurs: a whole one begins and ends there."""
+    begin, end = (r"\b" * (is_whole and _is_inner(character)) for character in (word[0], word[-1]))
+    return f"{begin}{re.escape(word)}{end}"
+
+
+def _between(last: str, word: str, are_whole: bool) -> str:
+    """Return an expression for what may stand after one word and before another; "" is the begin or end of the text."""
+    ends, begins = (are_whole and _is_inner(character) for character in (last[-1:], word[:1]))
+    if begins:
+        return r"\W" * ends + r"(?:(?s:.*)\W)?"
+    return r"(?:\W(?s:.*))?" if ends else "(?s:.*)"
+
+
+def _is_inner(character: str) -> bool:
+    return re.fullmatch(r"\w", character) is not None
 
 
 @lru_cache(maxsize=4)

@@ -28,7 +28,7 @@ def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
 
 
 def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[RunReader | ModelFile, str | None]:
-    """Open a run like `open_run`, or a model file; but None is the newest run that was validated.
+    """Open a run like `open_run`, or a model file; but None is the newest run that was validated or imported.
 
     Also return a warning if none was. A run that has just started, or was stopped at once, is newer than the one that
     the user means. Raises CheckpointError as `open_run` does.
@@ -37,7 +37,7 @@ def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[
         return ModelFile(Path(run)) if is_model_file(run) else open_run(run, checkpoints), None
     saved = _saved_runs(checkpoints)
     for folder in reversed(saved):
-        if folder.is_validated():
+        if folder.is_validated() or folder.is_imported():
             return folder, None
     newest = open_run(None, checkpoints)
     return newest, f"no run {where(checkpoints)} has been validated yet; using the newest, {newest.path.name}"

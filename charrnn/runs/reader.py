@@ -90,6 +90,10 @@ class RunReader:
         """Whether a checkpoint was validated. Raises as `newest_state` does."""
         return best_checkpoint(self.newest_state()[0]) is not None
 
+    def is_imported(self) -> bool:
+        """Whether the newest checkpoint is a model that another program trained. Raises as `newest_state` does."""
+        return self.newest_state()[0].get("is_imported") is True
+
     def _wanted(self, which: str) -> tuple[str | None, list[str]]:
         """Return the checkpoint that `latest` or `best` means, if any, and why the newest one cannot name the best."""
         if which == "latest":

@@ -93,7 +93,7 @@ class RunWriter(RunReader):
                     return cls(path)
 
     @classmethod
-    def create_at(cls, path: Path) -> RunWriter:
+    def create_at(cls, path: Path, *, can_resume: bool = True) -> RunWriter:
         """Make exactly `path`, or take it over when it is an empty folder.
 
         Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be made.
@@ -104,10 +104,9 @@ class RunWriter(RunReader):
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
                     other = f"give {named('out')} another name"
-                    if not (path / CONFIG).exists():
-                        raise UsageError(f"{path} exists already and is no run\n{other}") from None
-                    remedy = f"continue it with {named('resume', path)}, or {other}"
-                    raise UsageError(f"{path} exists already\n{remedy}") from None
+                    is_run = (path / CONFIG).exists()
+                    remedy = f"continue it with {named('resume', path)}, or {other}" if is_run and can_resume else other
+                    raise UsageError(f"{path} exists already{' and is no run' * (not is_run)}\n{remedy}") from None
         return cls(path)
 
     def write_description(self, description: Description) -> None:

@@ -76,7 +76,8 @@ HUES: Mapping[str, Hue] = {
     ),
     "high": Hue(degrees=262, ramps={"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}),
     "surprise": Hue(
-        degrees=328, ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 163)}
+        degrees=328,
+        ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 97, 127, 163)},
     ),
     "guess": Hue(
         degrees=58, chroma=0.13, ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)}
