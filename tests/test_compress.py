@@ -50,10 +50,8 @@ def make_model(alphabet: str = "char", cell: str = "lstm", depth: str = "stacked
     vocab = ALPHABETS[alphabet]
     settings: dict[str, Any] = {"hidden_size": 6, "num_layers": 2, "embedding_size": 4, "dropout": 0.0, **changes}
     network = random_network(cell, depth, len(vocab), **settings)
-    texts = {"alphabet": "byte" if alphabet == "byte" else "char"}
-    config = Config(
-        cell=cell, depth=depth, **settings, **texts, documents="lines" if alphabet == "documents" else "none"
-    )
+    settings |= {"alphabet": "byte" if alphabet == "byte" else "char"}
+    config = Config(cell=cell, depth=depth, **settings, documents="lines" if alphabet == "documents" else "none")
     return Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}, name="tiny")
 
 
@@ -101,6 +99,17 @@ def test_compiled_code_has_the_same_bytes(monkeypatch: Any, order: int, cell: st
     assert sampling.compiled_loop(model.generator.int8_stepper, 1, "code") is compiled
     assert [model.compress(text, order=order) for text in texts] == expected
     assert [model.decompress(one) for one in expected] == texts, "also where one character is left after STEPS_AT_ONCE"
+
+
+def test_compiling_pays_for_several_files_together_and_numpy_tells_how_far_it_is(monkeypatch: Any) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(rows, "compiled_loop", lambda stepper, num_chars, loop: asked.append(num_chars))
+    coder, done = coder_of(MODELS["char"])[0], list[int]()
+    coder.advance = progress.Task("coding", report=lambda task: done.append(task.done))
+    for text in (TEXT, TEXT[:10]):
+        coder.encode([text])
+    assert asked == [rows.NUMPY_COST * len(TEXT), rows.NUMPY_COST * (len(TEXT) + 10)]
+    assert done == sorted(done) and len({*done}) > 40 and done[-1] == len(TEXT) + 10
 
 
 @given(st.lists(st.floats(-90, 90, width=32) | st.sampled_from([np.inf, -np.inf, np.nan]), min_size=1, max_size=9))
@@ -199,17 +208,10 @@ def test_the_digest_is_of_all_that_decides_the_bytes_and_of_nothing_else() -> No
             changed = values * np.float32(scale) if scale else values.copy()
             changed.flat[0] += 0.5 * (scale is None)
             found.add(digest(config, vocab, {**tensors, name: changed}))
-    others = [
-        Vocab("char", (*vocab.characters[:-1], "x")),
-        Vocab("char", (*vocab.characters[:1], *vocab.characters[:0:-1])),
-    ]
+    first_ones, last_ones = vocab.characters[:1], vocab.characters[:0:-1]
+    others = [Vocab("char", chars) for chars in ((*vocab.characters[:-1], "x"), first_ones + last_ones)]
     found |= {digest(config, other, tensors) for other in others}
-    changes: list[dict[str, Any]] = [
-        {"zoneout": 0.1},
-        {"sum_outputs": True},
-        {"depth": "residual"},
-        {"documents": "lines"},
-    ]
+    changes: list[Any] = [{"zoneout": 0.1}, {"sum_outputs": True}, {"depth": "residual"}, {"documents": "lines"}]
     found |= {digest(replace(config, **change), vocab, tensors) for change in changes}
     assert len(found) == 1 + 2 * len(tensors) + len(others) + len(changes)
     assert digest(replace(config, seed=9, corpus=("b",), learning_rate=0.5, dropout=0.3), vocab, tensors) == first
@@ -227,10 +229,8 @@ def test_restored_weights_are_rounded_to_the_same_integers_and_scales(seed: int,
 def test_a_file_may_include_its_model(gru: TrainedRun, cell: str) -> None:
     trained = charrnn.load(gru.path)
     config = replace(trained.config, cell=cell, initial_state="learned")
-    network = CharRNN(config, len(trained.vocab))
-    model = Model(
-        config, trained.vocab, {name: value.numpy() for name, value in network.state_dict().items()}, name="m"
-    )
+    tensors = {name: value.numpy() for name, value in CharRNN(config, len(trained.vocab)).state_dict().items()}
+    model = Model(config, trained.vocab, tensors, name="m")
     compressed = compress_text(model, b"tarn molu", with_model=True)
     header = read_header(io.BytesIO(compressed), "a.crnn")
     restored = unpack_model(header.model, "a.crnn")

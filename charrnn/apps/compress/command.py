@@ -251,7 +251,8 @@ def _files(names: list[str], output: str | None, defaults: list[str], *, force: 
             if sys.stdout.isatty():
                 raise UsageError(f"The compressed or restored bytes would fill the terminal: give {named('output')}.")
         elif target == name:
-            raise UsageError(f"{name} does not end in {SUFFIX}: name the file to write with {named('output')}.")
+            remedy = f"name a file that does, or the file to write with {named('output')}"
+            raise UsageError(f"{name} does not end in {SUFFIX}: {remedy}.")
         elif os.path.isdir(target) or not os.path.basename(target) or "\0" in target:
             raise UsageError(f"{target!r} is a folder or no name of a file. Name a file with {named('output')}.")
         elif os.path.exists(target) and any(os.path.exists(one) and os.path.samefile(one, target) for one in names):

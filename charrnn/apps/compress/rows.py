@@ -51,6 +51,8 @@ SPARE_BYTES = 32
 """Room for what compiled code writes between two checks."""
 STEPS_AT_ONCE = 256
 """Characters of a row that compiled code handles in one call, between two chances to react to Ctrl-C."""
+NUMPY_COST = 4
+"""Coding a character counts like generating so many (`compiled_loop`): NumPy codes 25,000 while numba compiles."""
 
 
 def frequencies(logits: NDArray[Any]) -> NDArray[np.int64]:
@@ -172,6 +174,7 @@ class RowCoder:
         """Number of characters by which the next one is guessed; 0: without guesses."""
         self.advance: Task = Task("coding")
         """Called with each number of bytes of text that has been coded."""
+        self._num_coded = 0
         self._codec = ("latin-1", "strict") if vocab.kind == "byte" else ("utf-8", "surrogateescape")
         self._vocab = vocab
         encoded = [self._encode(character) for character in vocab.characters]
@@ -204,7 +207,7 @@ class RowCoder:
     def encode(self, rows: Sequence[bytes]) -> list[bytes | None]:
         """Return the coded bytes of each row; None where they would not be fewer than those of the row."""
         symbols, sizes = [self.to_symbols(row) for row in rows], [len(row) for row in rows]
-        if (compiled := compiled_loop(self.stepper, sum(sizes), "code")) is None:
+        if (compiled := self._compiled_loop(sizes)) is None:
             encoders = [RangeEncoder() for _ in rows]
             self._code_in_numpy(encoders, symbols, sizes)
         else:
@@ -218,7 +221,7 @@ class RowCoder:
 
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
         """Return the rows of `sizes` bytes that were coded as `rows`; others, if those are damaged."""
-        if (compiled := compiled_loop(self.stepper, sum(sizes), "code")) is None:
+        if (compiled := self._compiled_loop(sizes)) is None:
             decoded = self._code_in_numpy([RangeDecoder(row) for row in rows], [()] * len(rows), sizes)
         else:
             symbols, ends = np.zeros((len(rows), max(sizes)), np.int32), np.array([len(row) for row in rows], np.int64)
@@ -230,6 +233,11 @@ class RowCoder:
         """Return the state (L, S, B, H) and the logits (B, V) before a row, for several rows."""
         return np.repeat(self._state, num_rows, axis=2), np.repeat(self._logits, num_rows, axis=0)
 
+    def _compiled_loop(self, sizes: Sequence[int]) -> ModuleType | None:
+        """Return what codes rows of `sizes` bytes faster than NumPy, if these and all before make up for loading it."""
+        self._num_coded += sum(sizes)
+        return compiled_loop(self.stepper, NUMPY_COST * self._num_coded, "code")
+
     def _code_in_numpy(
         self, coders: Sequence[RangeEncoder | RangeDecoder], symbols: Sequence[Any], sizes: Sequence[int]
     ) -> list[list[int]]:
@@ -239,18 +247,19 @@ class RowCoder:
             for row, (coder, one, size) in enumerate(zip(coders, symbols, sizes, strict=True))
         }
         done: dict[int, list[int]] = {}
-        ids, (state, logits) = np.zeros(len(sizes), np.int64), self.start(len(sizes))
+        ids, left, (state, logits) = np.zeros(len(sizes), np.int64), list(sizes), self.start(len(sizes))
         for coding in codings.values():
             next(coding)
         while codings:
-            ends = np.cumsum(frequencies(logits), axis=1)
+            ends, before = np.cumsum(frequencies(logits), axis=1), sum(left)
             for row, coding in list(codings.items()):
                 try:
                     ids[row] = coding.send(ends[row])
+                    left[row] -= int(self.widths[ids[row]])
                 except StopIteration as ended:
-                    done[row] = ended.value
-                    self.advance(sizes[row])
+                    done[row], left[row] = ended.value, 0
                     del codings[row]
+            self.advance(before - sum(left))
             logits, state = self.stepper.step(ids, state)
         return [done[row] for row in range(len(sizes))]
 
