@@ -54,7 +54,8 @@ def test_within_words_is_another_temperature(command: Command, lab: Path) -> Non
         logits = generator.model_for("auto", {}).read(generator.encode_prime(text))[0][0]
         text += generator.character(draw(*char_weights(logits, shaping), uniforms.random()))
     options = ("sample", "--seed", 2, "--length", 60, "--prime", "mo", "--temp")
-    assert "mo" + json_lines(command(*options, 3, "--temp-at", "words=0.5", "--json"))[0]["text"] == text
+    found = json_lines(command(*options, 3, "--temp-at", "words=0.5", "--json"))[0]
+    assert ("mo" + found["text"], found["temp_at"]) == (text, "words=0.5")
     assert text_of(command(*options, 0.7, "--temp-at", "words=0.7")) == text_of(command(*options, 0.7))
     assert text_of(command(*options, 5, "--temp-at", "words")) == text_of(command(*options, 5, "--temp-at", "words=0"))
 
@@ -100,7 +101,8 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     run = byte_run.path if alphabet == "byte" else lab
     options, shown = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo"), list[Any]()
     found, plain = json_lines(command(*options, "--json"))[0], command(*options)
-    assert command(*options, "--color", "surprise") == plain, "off a terminal"
+    assert command(*options, "--color", "surprise", "--quiet") == plain, "off a terminal"
+    assert "--color shows colours on a terminal only" in command(*options, "--color", "surprise").err
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
     assert command(*options, "--color", "surprise").code == 0

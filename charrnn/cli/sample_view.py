@@ -66,7 +66,8 @@ class Page:
     def show_values(self, options: SampleOptions, *, shows_surprise: bool = False) -> None:
         """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or by its surprise."""
         with self._drawing(options, is_streamed=True) as options:
-            write_coloured(self.typed, _begun(self.model.generator.stream(options)), shows_surprise=shows_surprise)
+            pieces = _begun(self.model.generator.stream(options))
+            write_coloured(self.typed, pieces, shows_surprise=shows_surprise, quiet=self.quiet)
 
     def show_samples(self, count: int, options: SampleOptions, temperatures: Sequence[float]) -> None:
         """Print several texts, or one for each temperature: as JSON objects, or each after its heading."""
@@ -150,6 +151,8 @@ class Page:
         self.drawn_with = {"length": options.length}
         if isinstance(options, SampleOptions):
             self.drawn_with["temperature"] = options.temperature
+        named = {name: getattr(options, name, None) for name in ("match", "words", "temp_at")}
+        self.drawn_with |= {name: value for name, value in named.items() if value not in (None, ())}
         num_chars = num_texts * options.length
         is_long = num_chars * (options.width if isinstance(options, SearchOptions) else 1) > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
@@ -262,7 +265,7 @@ def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
         yield held
 
 
-def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False) -> None:
+def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool = False, quiet: bool = False) -> None:
     """Write the prime, and what follows it line by line, coloured by the values of a cell or by bits.
 
     A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. The
@@ -274,6 +277,7 @@ def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool 
     console = result_console()
     if not console.is_terminal:
         write(chain([prime], (piece.text for piece in pieces)))
+        warn(("--color shows colours on a terminal only, or where FORCE_COLOR=1 is set",), quiet=quiet)
         return
     if shows_surprise:
         console.print(SURPRISE_LEGEND)
