@@ -113,7 +113,7 @@ class Config:
         "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
-    trigram_rows: int = 0
+    trigram_rows: int | Auto = "auto"
     """Rows of the table of logits that a hash of the last three characters chooses from; 0: no table."""
     dropout: float | Auto = option(
         "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
@@ -238,7 +238,7 @@ class Config:
             return "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
-        if self.trigram_rows and self.hidden_size == 1:
+        if self.trigram_rows not in ("auto", 0) and self.hidden_size == 1:
             return "trigram_rows", f"it needs {named('hidden_size', 2)} or more."
         if self.parameters is not None and self.hidden_size != "auto":
             return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."

@@ -235,8 +235,8 @@ def test_the_last_command_trains_the_same_weights_again(command: Command, text_f
 
 def test_the_model_is_shown_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.training.plan.measure_step", Mock(side_effect=UsageError("measured")))
-    err = command("train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=12").err.splitlines()
-    assert [line.split()[0] for line in err] == ["Text", "Model", "error:"] and "gru 1×12" in err[1]
+    err = command("train", "text.txt", "--minutes", 1, "--cell", "gru", "--set", "hidden_size=128").err
+    assert re.fullmatch(r"Text .*\nModel +gru 1×128, [\d,]+ parameters, 16,381 trigram rows\nerror: measured\n", err)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
@@ -255,7 +255,8 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=50)
     monkeypatch.setattr("charrnn.cli.train.result_console", lambda stderr: console)
     corpus = f"/a-path/{60 * 'x'}.txt"
-    values = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437, "num_distinct_chars": 166, "vocab_size": 99}
+    values: dict[str, Any] = {"corpus": corpus, "alphabet": "char", "num_chars": 4_661_437}
+    values |= {"num_distinct_chars": 166, "vocab_size": 99, "trigram_rows": 0}
     TrainingView(Signals(), show_as_json=False, quiet=False).show_facts(values, 1)
     rest = ["          4,661,437 characters, 166 different, 98", "          in the alphabet"]
     assert console.file.getvalue().splitlines() == [f"Text      {corpus}:", *rest]  # type: ignore[attr-defined]

@@ -1,6 +1,7 @@
 """The recipe: whatever the text and the budget, nothing stays `auto`, and the steps are those that were paid for."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ def resolve(config: Config, num_chars: int, seconds_per_step: float = 0.1, secon
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
+    sized = replace(sized, trigram_rows=recipe.choose_trigram_rows(sized, 90))
     return choose_steps(sized, num_train, num_chars - num_train, seconds_per_step, seconds_left)
 
 
@@ -34,10 +36,9 @@ def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budge
     assert config.minutes is None and config.epochs is None and config.steps is not None and config.steps >= 1
     assert isinstance(config.learning_rate, float)
     num_train = int(0.9 * num_chars)
-    assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int)
     # At least two windows to each lane, so that no step reads a character twice and lanes stay apart.
-    assert config.num_lanes * config.bptt_length * 2 <= num_train
-    assert config.num_lanes <= 32 and config.bptt_length <= 128
+    assert resolved(config.num_lanes) * resolved(config.bptt_length) * 2 <= num_train
+    assert resolved(config.num_lanes) <= 32 and resolved(config.bptt_length) <= 128
 
 
 GIVEN: dict[str, Any] = {"num_layers": 3, "hidden_size": 7, "embedding_size": 9, "dropout": 0.45, "input_dropout": 0.25}
@@ -90,6 +91,13 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.4, 0.4)]
 
 
+def test_the_table_of_trigrams_has_fewer_rows_for_a_large_alphabet() -> None:
+    sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
+    sizes = {65: 16_381, 256: 16_381, 257: 16_320, 2_048: 2_048, 2_049: 0}
+    assert {vocab_size: recipe.choose_trigram_rows(sized, vocab_size) for vocab_size in sizes} == sizes
+    assert recipe.choose_trigram_rows(replace(sized, hidden_size=127), 65) == 0, "none for a network to look at"
+
+
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^depth is grid; its LSTM bounds"):
         choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)
@@ -104,11 +112,9 @@ def test_validation_takes_a_share_and_a_small_text_is_whole(num_chars: int, step
     assert isinstance(num_read, int) and num_read <= num_val
     if num_val <= MIN_VALIDATION_CHARS:
         assert config.validation_chars is None
-    assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int)
-    assert isinstance(config.evaluate_every, int)
-    cost = (steps // config.evaluate_every) * num_read * recipe.FORWARD_COST
+    cost = (steps // resolved(config.evaluate_every)) * num_read * recipe.FORWARD_COST / resolved(config.num_lanes)
     if num_read > MIN_VALIDATION_CHARS:
-        assert cost <= 1.01 * recipe.EVALUATION_SHARE * steps * config.num_lanes * config.bptt_length
+        assert cost <= 1.01 * recipe.EVALUATION_SHARE * steps * resolved(config.bptt_length)
     if evaluate_every == "auto" and num_val > MIN_VALIDATION_CHARS:
         assert num_read >= MIN_VALIDATION_CHARS
 

@@ -59,7 +59,7 @@ OPTIONS = (
 """The options of the command: those of the settings, which `sweep` has, too, and its own."""
 FACTS = {
     "Text": "{corpus}: {num_chars:,} {unit}, {num_distinct_chars:,} different{known}",
-    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters",
+    "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters{table}",
     "Training": "{steps} of {num_lanes} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
     "Columns": "train, val: nats/character; bpc: bits; time: from the command's start",
@@ -335,8 +335,8 @@ class TrainingView:
             return
         values = values | {"unit": "bytes" if values["alphabet"] == "byte" else "characters"}
         num_known = values["vocab_size"] - (values["alphabet"] == "char")  # without the unknown symbol
-        is_less = num_known < values["num_distinct_chars"]
-        values |= {"known": f", {num_known:,} in the alphabet" if is_less else ""}
+        values |= {"known": f", {num_known:,} in the alphabet" if num_known < values["num_distinct_chars"] else ""}
+        values |= {"table": f", {values['trigram_rows']:,} trigram rows" if values["trigram_rows"] else ""}
         for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
             self._show_fact(name, fact.format_map(values))
         self._num_facts = num_facts

@@ -91,7 +91,7 @@ class CharRNN(nn.Module):
             if self.depth.has_lstm:
                 self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
-            self.trigrams = nn.Embedding(config.trigram_rows, vocab_size) if config.trigram_rows else None
+            self.trigrams = nn.Embedding(network.trigram_rows, vocab_size) if network.trigram_rows else None
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,

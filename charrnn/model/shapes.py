@@ -36,8 +36,8 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
-    if config.trigram_rows:
-        shapes["trigrams.weight"] = (config.trigram_rows, vocab_size)
+    if network.trigram_rows:
+        shapes["trigrams.weight"] = (network.trigram_rows, vocab_size)
     for index in range(network.num_layers):
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
             columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size

@@ -47,7 +47,8 @@ class Architecture:
             dilations=tuple(map(depth.dilation, range(num_layers))),
             kept=1 - config.zoneout,
             sums_outputs=config.sum_outputs,
-            trigram_rows=config.trigram_rows,
+            # A configuration that no training has resolved describes the network alone.
+            trigram_rows=0 if config.trigram_rows == "auto" else config.trigram_rows,
         )
 
     @property

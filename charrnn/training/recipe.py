@@ -56,6 +56,12 @@ USEFUL_EPOCHS = 1050.0
 """A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
+TRIGRAM_ROWS = 16_381
+"""Rows of the table of trigrams (benchmarks/LOG.md)."""
+MAX_TRIGRAM_WEIGHTS = 1 << 22
+"""Weights of that table at most: it has a column per character, so for more than 256 characters it has fewer rows."""
+MAX_TRIGRAM_ALPHABET = 2048
+"""Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
@@ -105,6 +111,15 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     )
 
 
+def choose_trigram_rows(config: Config, vocab_size: int) -> int:
+    """Return the rows of the table of trigrams for a model of resolved size and an alphabet of `vocab_size`."""
+    if config.trigram_rows != "auto":
+        return config.trigram_rows
+    # A smaller network is asked for to be looked at, and the table would hide what it learns.
+    has_table = vocab_size <= MAX_TRIGRAM_ALPHABET and resolved(config.hidden_size) >= min(MIN_READ)
+    return min(TRIGRAM_ROWS, MAX_TRIGRAM_WEIGHTS // vocab_size) if has_table else 0
+
+
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
     """Return the characters per batch row and step, `window` if they are not given, and the number of batch rows."""
     asked, share = (window, 4) if config.bptt_length == "auto" else (config.bptt_length, 2)
@@ -122,8 +137,7 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
     chosen = min(MIN_READ)
     num_steps = steps_of_budget(config, num_train_chars, num_per_step)
     for hidden_size, least in MIN_READ.items():
-        sized = replace(config, embedding_size=choose_embedding_size(config, hidden_size), parameters=None)
-        sized = replace(sized, hidden_size=hidden_size)
+        sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
         num_read = chars_of_minutes(sized, operations_per_second) if num_steps is None else num_steps * num_per_step
         if min(num_read, useful_chars(num_recurrent_weights(sized), num_train_chars)) >= least:
             chosen = hidden_size
@@ -234,5 +248,4 @@ def num_recurrent_weights(config: Config) -> int:
     cell, hidden_size, num_layers = cell_type(config.cell), resolved(config.hidden_size), resolved(config.num_layers)
     embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size)
     input_sizes = embedding_size + (num_layers - 1) * hidden_size
-    recurrent = num_layers * sum(cell.products.values()) * hidden_size**2
-    return cell.input_blocks * hidden_size * input_sizes + recurrent
+    return cell.input_blocks * hidden_size * input_sizes + num_layers * sum(cell.products.values()) * hidden_size**2

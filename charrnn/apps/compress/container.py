@@ -93,7 +93,7 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables, architecture, alphabet."""
     settings = {name: getattr(config, name) for name in ("cell", "depth", "num_layers", "hidden_size")}
     settings |= {"zoneout": config.zoneout, "sum_outputs": config.sum_outputs, "end_id": config.end_id}
-    settings |= {"trigram_rows": config.trigram_rows} if config.trigram_rows else {}
+    settings |= {"trigram_rows": len(stepper.trigrams)} if stepper.trigrams is not None else {}
     digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
     arrays = {f"table {name}": table for name, table in stepper.tables.items()} | {"state": stepper.initial_state(1)}
     for name, (matrix, bias) in stepper.products.items():
