@@ -31,8 +31,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.architectures import CELLS
+from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import Config
+from charrnn.extensions import plugin_names
 from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
 from charrnn.text.formal_languages import END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
@@ -40,6 +41,8 @@ from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
 
+NAMES = [*CELLS, *plugin_names(CELL_GROUP)]
+"""Cell types."""
 HIDDEN_SIZE = 32
 STEPS = 1000
 NUM_LANES = 32
@@ -175,7 +178,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def write_table(records: Sequence[dict[str, Any]], languages: Sequence[str]) -> str:
     """Return the table of the results in Markdown: one per seed, a dash where not even length 10 is right."""
     lines = ["| cell | " + " | ".join(f"`{name}`" for name in languages) + " |", "| --- |" + " --- |" * len(languages)]
-    for cell in CELLS:
+    for cell in NAMES:
         entries = []
         for language in languages:
             found = [record for record in records if (record["cell"], record["language"]) == (cell, language)]
@@ -203,7 +206,7 @@ def main() -> int:
     """Train until all models are in the log or the time is over, and print the table; return 1 if some are missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", type=Path, help="JSON Lines")
-    parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS))
+    parser.add_argument("--cells", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--languages", nargs="+", choices=list(FORMAL_LANGUAGES), default=list(FORMAL_LANGUAGES))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
