@@ -28,8 +28,7 @@ from charrnn.cli.visualize import FoundCells, analyses
 from charrnn.config import Config
 from charrnn.findings_cache import FindingsCache
 from charrnn.model.network import CharRNN
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import EncodedText, Vocab
 from charrnn.views.export import FORMATS
 from charrnn.views.page import chars_on_page
 

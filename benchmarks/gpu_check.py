@@ -60,8 +60,7 @@ from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pic
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.text.batches import BatchRows
-from charrnn.text.encoded import encode_text
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Vocab, encode_text
 from charrnn.training.events import DoneEvent
 from charrnn.training.loop import resume, train
 from charrnn.training.trainer import Trainer

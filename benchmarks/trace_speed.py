@@ -21,8 +21,7 @@ from charrnn.cells.trace import stream_cells
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WINDOW, read_in_lanes
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import EncodedText, Vocab
 
 REPEATS = 5
 EMBEDDING_SIZE = 64

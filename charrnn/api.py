@@ -23,9 +23,8 @@ from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
-from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
 
 TextOrIds = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""

@@ -20,7 +20,7 @@ from charrnn.apps.explore.state import BEST
 from charrnn.cells.records import CHARS_SCORED
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.values import most_changes
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "explore.svg"

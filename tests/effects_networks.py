@@ -11,7 +11,7 @@ from charrnn.config import Config
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 CHARACTERS = 'abc"e\n'
 V, H = len(CHARACTERS), 6

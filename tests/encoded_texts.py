@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 
 def as_text(ids: NDArray[np.uint16], first: int = 0, text: str | None = None) -> EncodedText:

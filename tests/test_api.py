@@ -14,8 +14,7 @@ import charrnn
 from charrnn.config import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.text.encoded import encode_text
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Vocab, encode_text
 from charrnn.training.events import EvaluationEvent
 
 

@@ -16,7 +16,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.model import reading
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 CASES = [
     ("lstm", "stacked", "mean"),

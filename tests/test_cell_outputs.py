@@ -13,7 +13,7 @@ from charrnn.lab.outputs import output_gradients, quantities, rank_characters
 from charrnn.lab.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 
 @torch.no_grad()

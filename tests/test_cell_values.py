@@ -17,7 +17,7 @@ from charrnn.cells import values as cell_values
 from charrnn.cells.records import LAGS, NUM_BINS, CellValues
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import NUM_CANDIDATES, NUM_DECILES, choose_passage, measure_values, number_sentences
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
 

@@ -13,7 +13,7 @@ from charrnn.errors import DataError
 from charrnn.lab import descriptions
 from charrnn.lab.descriptions import NUM_LISTED, _show, describe_cells
 from charrnn.lab.descriptions.rules import RuleSearch, build_conditions, fit_rising, rule_mask, standardized
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 WORDS = ["the river ran", "a low door", "we said nothing", "Tom", "THE GREAT NORTH ROAD", "rain", "in May", "KEEP OUT"]
 

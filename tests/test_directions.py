@@ -35,7 +35,7 @@ from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 SIZE = 8
 MARKS = "abpqrstuc z"

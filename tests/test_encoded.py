@@ -5,8 +5,7 @@ import pytest
 from encoded_texts import as_text
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.encoded import EncodedText, encode_text
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import EncodedText, Vocab, encode_text
 
 VOCAB = Vocab.from_text("abcd")
 

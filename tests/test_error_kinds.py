@@ -19,8 +19,7 @@ from charrnn.lab import error_kinds as kinds_module
 from charrnn.lab.error_kinds import KINDS, NO_ERROR, attribute_errors, class_of, error_kinds, summarize_errors
 from charrnn.lab.long_range import long_range
 from charrnn.lab.ngrams import NgramModel
-from charrnn.text.encoded import decode_each
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Vocab, decode_each
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!?'\"-_()\n\0"
 VOCAB = Vocab("char", ("", *sorted(ALPHABET)))

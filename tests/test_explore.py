@@ -28,7 +28,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
 from charrnn.cells.records import CellFindings, CellScore
-from charrnn.text.encoded import undo_decode_each
+from charrnn.text.vocab import undo_decode_each
 from charrnn.views.theme import block, palette_of
 
 pytest.importorskip("textual", reason="textual is not installed")

@@ -20,7 +20,7 @@ from charrnn.errors import CharRNNError
 from charrnn.lab.gates import count_gates
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 ROUNDING = 1e-5
 """Both sides are float32; sums of a few products in another order differ by 1e-7, and the cells do not amplify it."""

@@ -23,8 +23,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.cells import Ops
 from charrnn.model.reading import MAX_LANES, lanes_of, read_parts
 from charrnn.progress import task
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import EncodedText, IdArray
 
 WAYS = ("mean", "zero")
 """Values a cell can be clamped at: the mean of its values over the text, or zero."""

@@ -31,7 +31,7 @@ from charrnn.findings_cache import FindingsCache
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
 from charrnn.progress import task
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 
 CHARS_ABLATED = 16_384
 """Characters of the scoring half on which the cell found for a detector is ablated, at most."""

@@ -26,8 +26,7 @@ from charrnn.model.reading import read_in_lanes
 from charrnn.model.shapes import check_finite
 from charrnn.progress import task
 from charrnn.text.batches import release_pages
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import EncodedText, IdArray
 
 Float32Array = NDArray[np.float32]
 ZEROS = bytes(1 << 20)

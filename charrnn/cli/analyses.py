@@ -14,7 +14,7 @@ from charrnn.cells.analysis import CellAnalysis
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
 from charrnn.options import Option
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.export import Shown
 
 __all__ = ("DETECTOR_OPTIONS", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")

@@ -34,7 +34,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.extensions import offered
 from charrnn.model.registry import cell_type
 from charrnn.options import Option
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
 from charrnn.views.export import PICTURE_SUFFIXES, Shown, describe_formats
 from charrnn.views.findings import findings_pictures, passage_pictures, passage_slides, slide_pictures

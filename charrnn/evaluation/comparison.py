@@ -44,9 +44,8 @@ from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.text.corpus import CorpusPart, utf8_sizes
-from charrnn.text.encoded import EncodedText
 from charrnn.text.recorded import RecordedCorpus
-from charrnn.text.vocab import Vocab, code_points
+from charrnn.text.vocab import EncodedText, Vocab, code_points
 
 NUM_UNICODE = 0x110000 - 0x800
 """Characters of Unicode: the code points that are no surrogates."""

@@ -38,7 +38,7 @@ from charrnn.model.annotations import CharRNN
 from charrnn.model.cells import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.progress import task
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
 from charrnn.views.theme import all_visible
 

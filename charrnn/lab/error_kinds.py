@@ -43,8 +43,7 @@ from charrnn.lab.ngrams import NgramModel
 from charrnn.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
-from charrnn.text.encoded import decode_each
-from charrnn.text.vocab import IdArray, Vocab
+from charrnn.text.vocab import IdArray, Vocab, decode_each
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
 
@@ -154,7 +153,7 @@ def class_of(character: str) -> str:
 
 
 def classes_of(vocab: Vocab) -> dict[str, str]:
-    """Return the class of everything that `text.encoded.decode_each` decodes an id to."""
+    """Return the class of everything that `text.vocab.decode_each` decodes an id to."""
     if vocab.kind == "byte":
         return {chr(byte): class_of(chr(byte)) if byte < 128 else WORD for byte in range(256)}
     return {character or "\ufffd": class_of(character) for character in vocab.characters}

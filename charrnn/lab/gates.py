@@ -21,7 +21,7 @@ from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cells import CELLS
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import Canvas
 
 STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}

@@ -23,7 +23,7 @@ from charrnn.lazy import Tensor, torch
 from charrnn.model.annotations import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.progress import task
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 
 MAX_LAG = 200

@@ -29,8 +29,7 @@ from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.annotations import CharRNN, RecurrentLayer
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
 from charrnn.model.reading import WARM_UP
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.page import PagePart
 from charrnn.views.tables import plain_table

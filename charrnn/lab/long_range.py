@@ -27,8 +27,7 @@ from charrnn.lab.error_kinds import compare_with_training
 from charrnn.lab.ngrams import NgramModel
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
-from charrnn.text.encoded import decode_each
-from charrnn.text.vocab import IdArray, Vocab
+from charrnn.text.vocab import IdArray, Vocab, decode_each
 from charrnn.views.tables import ends_text, plain_table
 
 CLOSING_ORDERS = (5, 10, 20)

@@ -25,8 +25,7 @@ from charrnn.lazy import torch
 from charrnn.model.annotations import Predictor
 from charrnn.model.stepper import CharacterModel
 from charrnn.text.documents import END
-from charrnn.text.encoded import EncodedText, encode_text
-from charrnn.text.vocab import UNKNOWN, Vocab
+from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, encode_text
 
 MixMode = Literal["mixture", "product"]
 """How predictions are mixed; see `mix`."""

@@ -18,7 +18,7 @@ from charrnn.lab.sampled_states import SampledStates, characters_of, kept_by_cel
 from charrnn.lazy import Tensor, torch
 from charrnn.model.annotations import RecurrentLayer
 from charrnn.model.cells import Ops
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.page import PagePart
 from charrnn.views.theme import quoted_character
 

@@ -26,8 +26,7 @@ from charrnn.extensions import ModelMethod
 from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.model.annotations import CharRNN
 from charrnn.model.cells import Ops
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import EncodedText, IdArray
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible, shown_character
 

@@ -15,8 +15,7 @@ from charrnn.errors import check_length
 from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_finite
-from charrnn.text.encoded import EncodedText
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import EncodedText, IdArray
 
 Cells = TypeVar("Cells", bound=Sized)
 """The type of what is computed of all cells."""

@@ -36,7 +36,7 @@ from charrnn.cells.trace import Trace, trace_text
 from charrnn.cells.values import extreme_passages, number_sentences, read_passages
 from charrnn.cli.streams import printable, with_flags
 from charrnn.model.registry import cell_type
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
 from charrnn.views.heatmap import fold, without_carriage_returns
 from charrnn.views.tables import MEANINGS

@@ -20,7 +20,7 @@ from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Clamps, Shaping
 from charrnn.generation.sampling import PrimedState, start_ids
 from charrnn.model.registry import cell_type
-from charrnn.text.encoded import decode_each, undo_decode_each
+from charrnn.text.vocab import decode_each, undo_decode_each
 from charrnn.views.tables import choosing_score_text, interval_text, meaning, polarity_text, score_mark, score_text
 from charrnn.views.theme import Scale, scale_of
 

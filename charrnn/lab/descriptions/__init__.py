@@ -27,7 +27,7 @@ from charrnn.errors import UsageError, named
 from charrnn.extensions import offers
 from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, BlockSums, draw_counts, percentiles
 from charrnn.progress import task
-from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import EncodedText
 from charrnn.views.page import PagePart
 from charrnn.views.tables import ends_text, number_text, plain_table
 from charrnn.views.theme import all_visible

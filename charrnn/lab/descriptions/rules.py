@@ -24,8 +24,7 @@ from charrnn.detectors.detector import MIN_POSITIVES, Detector, Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import check_length
 from charrnn.text.corpus import utf8_sizes
-from charrnn.text.encoded import EncodedText, undo_decode_each
-from charrnn.text.vocab import code_points
+from charrnn.text.vocab import EncodedText, code_points, undo_decode_each
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
