@@ -21,9 +21,8 @@ from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader
-from charrnn.text.corpus import CorpusPart
+from charrnn.text.corpus import CorpusPart, RecordedCorpus, recorded_corpus
 from charrnn.text.documents import END, split_text
-from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
 
 TextOrIds = str | bytes | EncodedText

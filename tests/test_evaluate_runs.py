@@ -20,9 +20,8 @@ from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
 from charrnn.lab.lines import losses_by_char, losses_by_line
 from charrnn.model.network import CharRNN
-from charrnn.text.corpus import read_corpus
+from charrnn.text.corpus import read_corpus, recorded_corpus, state_of_corpus
 from charrnn.text.documents import Documents
-from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.views.losses import evaluation_view
 

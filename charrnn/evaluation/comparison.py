@@ -43,8 +43,7 @@ from charrnn.extensions import offered
 from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
-from charrnn.text.corpus import CorpusPart, utf8_sizes
-from charrnn.text.recorded import RecordedCorpus
+from charrnn.text.corpus import CorpusPart, RecordedCorpus, utf8_sizes
 from charrnn.text.vocab import EncodedText, Vocab, code_points
 
 NUM_UNICODE = 0x110000 - 0x800

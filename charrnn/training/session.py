@@ -22,7 +22,7 @@ from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name
 from charrnn.runs.description import CONFIG, Description
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
-from charrnn.text.recorded import state_of_corpus
+from charrnn.text.corpus import state_of_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training.events import (
     DoneEvent,
