@@ -29,8 +29,8 @@ _BAR_WIDTH = 30
 class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
-    Numbers do not wrap where they fit. If the console is too narrow even for folded words, the columns that do not fit
-    follow below, beside the first column again.
+    Numbers never wrap. If the console is too narrow even for folded words, the columns that do not fit follow below,
+    beside the first column again.
     """
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
@@ -46,11 +46,7 @@ class PlainTable(Table):
         while remaining:
             sizes = range(len(remaining), 1, -1)
             num_fitting = next((n for n in sizes if self._part(remaining[:n])._fits(console, options)), 1)
-            part = self._part(remaining[:num_fitting])
-            if num_fitting == 1 and not part._fits(console, options):  # two columns are folded rather than cut
-                for column in part.columns:
-                    column.no_wrap = False
-            yield from part.__rich_console__(console, options)
+            yield from self._part(remaining[:num_fitting]).__rich_console__(console, options)
             remaining = remaining[num_fitting:]
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":

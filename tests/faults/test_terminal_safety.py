@@ -51,7 +51,7 @@ SHOWN = [
     ("sample", "--length", "30", "--beam", "3", "--prime", "\x1b[2J"),
     ("sample", "--length", "120", "--novelty", "--prime", "say \x1b"),
     ("sample", "--length", "120", "--show-cell", "0:1", "--prime", "say \x1b"),
-    ("sample", "--length", "120", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
+    ("sample", "--length", "120", "--seed", "0", "--stop", "\x1b]", "--ban", "\u202e\x9b"),
     ("predict", "say", "--top", "99"),
     *(("visualize", *options) for options in EXPORTED),
     *(("evaluate",), ("runs",), ("corpora",)),
