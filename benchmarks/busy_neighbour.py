@@ -16,8 +16,7 @@ from train_speed import IDS, VOCAB_SIZE, our_step
 
 from charrnn.model.device import on_threads
 from charrnn.text.batches import BatchRows
-from charrnn.training.measuring import measure_step
-from charrnn.training.plan import MEASURE_SECONDS
+from charrnn.training.plan import MEASURE_SECONDS, measure_step
 from charrnn.training.process_group import Computing
 from charrnn.training.trainer import Trainer
 

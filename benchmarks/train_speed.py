@@ -33,7 +33,7 @@ from charrnn.config import PRECISIONS, Config, resolved
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
 from charrnn.text.batches import BatchRows
-from charrnn.training.measuring import choose_precision
+from charrnn.training.plan import choose_precision
 from charrnn.training.trainer import Trainer
 
 VOCAB_SIZE = 65

@@ -19,7 +19,7 @@ import charrnn.config
 import charrnn.settings
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cli.app import app
-from charrnn.cli.rules import RULES
+from charrnn.cli.options import RULES
 from charrnn.cli.train import FIELD_OPTIONS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
@@ -27,8 +27,8 @@ from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
 from charrnn.scale.processes import check_processes
-from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
+from charrnn.text.sources import load_catalogue
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 
 PAGE = Path(__file__).with_name("reference.md")

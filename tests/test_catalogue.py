@@ -13,7 +13,7 @@ import pytest
 
 from charrnn.errors import DataError
 from charrnn.progress import CallbackProgress, using
-from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
+from charrnn.text.sources import CatalogueEntry, fetch, find_entry, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks
 

@@ -11,7 +11,7 @@ from fixture_types import Command, Process
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.text import catalogue
+from charrnn.text import sources
 
 COMMANDS = (
     *("train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "sweep", "export"),
@@ -108,8 +108,8 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
     text = make_corpus(num_chars=2_000).text.encode()
     fields = dict.fromkeys(("address", "licence", "look_for"), "none")
     digest = hashlib.sha256(text).hexdigest()
-    entry = catalogue.CatalogueEntry(name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields)
-    for module in ("charrnn.cli.corpora", "charrnn.text.catalogue"):  # the first has the real one
+    entry = sources.CatalogueEntry(name="nonsense", file="nonsense.txt", sha256=digest, num_bytes=len(text), **fields)
+    for module in ("charrnn.cli.corpora", "charrnn.text.sources"):  # the first has the real one
         monkeypatch.setattr(f"{module}.load_catalogue", lambda: (entry,))
     Path("corpora").mkdir()
     file = Path("corpora/nonsense.txt")

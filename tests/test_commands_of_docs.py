@@ -16,7 +16,7 @@ from fixture_types import Command
 from synthetic import make_corpus
 
 from charrnn.text import sources
-from charrnn.text.catalogue import find_entry
+from charrnn.text.sources import find_entry
 
 PAGES = ["README.md", "docs/reference.md", "docs/tour.md", "docs/how-to.md", "docs/compress.md"]
 """The pages whose commands run."""

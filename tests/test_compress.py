@@ -20,8 +20,7 @@ from charrnn import progress
 from charrnn.api import Model
 from charrnn.apps.compress import container, rows
 from charrnn.apps.compress.command import coder_of, compress_text
-from charrnn.apps.compress.container import VERSION, cut_rows, digest_of, read_header
-from charrnn.apps.compress.packed_model import pack_model, unpack_model
+from charrnn.apps.compress.container import VERSION, cut_rows, digest_of, pack_model, read_header, unpack_model
 from charrnn.apps.compress.rows import SYMBOL_BITS, RangeDecoder, RangeEncoder, frequencies
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, UsageError
@@ -247,7 +246,7 @@ def test_a_file_may_include_its_model(gru: TrainedRun, cell: str) -> None:
 def test_a_model_that_unpacks_to_far_more_is_refused(gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     model = charrnn.load(gru.path)
     packed = pack_model(model.config, model.vocab, model.tensors, model.generator.int8_stepper)
-    monkeypatch.setattr("charrnn.apps.compress.packed_model.MAX_UNPACKED", 0)
+    monkeypatch.setattr("charrnn.apps.compress.container.MAX_UNPACKED", 0)
     assert unpack_model(packed, "a.crnn").vocab == model.vocab
     vast = replace(model.config, hidden_size=300)
     zeros = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(vast, len(model.vocab)).items()}

@@ -23,7 +23,7 @@ from charrnn.model.network import CharRNN
 from charrnn.text.corpus import read_corpus, recorded_corpus, state_of_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.vocab import Vocab
-from charrnn.views.losses import evaluation_view
+from charrnn.views.tables import evaluation_view
 
 CYCLE = "abcdé\n"
 OTHER = "déabc\n"

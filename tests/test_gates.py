@@ -9,7 +9,7 @@ from effects_networks import H, make_ids, make_network, make_text
 from numpy.typing import NDArray
 from progress_reports import reports
 
-from charrnn.cells.gates import GateCounter, _recording
+from charrnn.cells.trace import GateCounter, _recording
 from charrnn.errors import UsageError
 from charrnn.lab.gates import GateReport, count_gates
 from charrnn.model import reading

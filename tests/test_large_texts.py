@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import CharRNNError, TooLargeError
-from charrnn.text import files, id_builder, source_reader
+from charrnn.text import files, source_reader, vocab
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.vocab import Vocab
@@ -26,7 +26,7 @@ TEXT = SENTENCE * 400 + "zß"
 def few_bytes_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
-    monkeypatch.setattr(id_builder, "BLOCK_BYTES", 700)
+    monkeypatch.setattr(vocab, "BLOCK_BYTES", 700)
 
 
 def write(name: str, content: str | bytes = TEXT) -> str:

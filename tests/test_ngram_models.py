@@ -19,7 +19,7 @@ from charrnn.evaluation import comparison
 from charrnn.evaluation.records import NGRAM, Evaluation, EvaluationRow
 from charrnn.lab import ngrams
 from charrnn.lab.ngrams import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
-from charrnn.views.losses import shown_rows
+from charrnn.views.tables import shown_rows
 
 Ngram = tuple[int, ...]
 

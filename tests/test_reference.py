@@ -9,7 +9,7 @@ import pytest
 from environment import REPOSITORY
 
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.cli.rules import RULES
+from charrnn.cli.options import RULES
 from charrnn.config import FIELD_NAMES
 from charrnn.detectors.registry import DETECTORS
 

@@ -16,11 +16,17 @@ from charrnn.generation.records import Prediction
 from charrnn.lab.history import CellHistory
 from charrnn.lab.novelty import Copy, Novelty
 from charrnn.lab.numbers import predictions_table
-from charrnn.text.catalogue import load_catalogue
+from charrnn.text.sources import load_catalogue
 from charrnn.views import tables as table_views
 from charrnn.views.findings import findings_pictures, passage_slides
-from charrnn.views.losses import how_to_read, losses_table
-from charrnn.views.tables import catalogue_table, contributions_table, findings_table, settings_table
+from charrnn.views.tables import (
+    catalogue_table,
+    contributions_table,
+    findings_table,
+    how_to_read,
+    losses_table,
+    settings_table,
+)
 
 
 def plain(renderable: RenderableType, width: int = 80) -> str:

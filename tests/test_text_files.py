@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import DataError, TextChangedError
-from charrnn.text import files, id_builder
+from charrnn.text import files
+from charrnn.text import vocab as vocab_module
 from charrnn.text.files import Tally, clean_blocks, file_blocks
-from charrnn.text.id_builder import IdBuilder
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import IdBuilder, Vocab
 
 PARTS = (
     *(b"a", b"plain text\n", b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf", "é".encode(), "Лев ".encode(), "戦争".encode()),
@@ -61,7 +61,7 @@ def test_blocks_of_any_size_give_the_whole_text(data: bytes, encoding: str | Non
 def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], block: int) -> None:
     builder, at, number = IdBuilder("char"), 0, 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(id_builder, "BLOCK_BYTES", block)
+        patch.setattr(vocab_module, "BLOCK_BYTES", block)
         while at < len(text):
             size = lengths[number % len(lengths)]
             builder.add(text[at : at + size].encode())

@@ -25,9 +25,8 @@ from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
-from charrnn.views.losses import evaluation_view, losses_table
 from charrnn.views.svg import FONTS, Drawing, print_all, terminal_theme, to_svg
-from charrnn.views.tables import ablation_table, plain_table, runs_view
+from charrnn.views.tables import ablation_table, evaluation_view, losses_table, plain_table, runs_view
 from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000

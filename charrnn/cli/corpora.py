@@ -13,9 +13,8 @@ from charrnn.cli.streams import print_json, print_path, result_console
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import DataError, did_you_mean
 from charrnn.options import Option
-from charrnn.text.catalogue import find_entry, load_catalogue
 from charrnn.text.formal_languages import find_language, make_strings
-from charrnn.text.sources import fetch_to_train
+from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
 
 app = typer.Typer(
     help="List, download and generate texts. They are those of a catalogue, and strings of formal languages.",

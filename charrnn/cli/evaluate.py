@@ -16,7 +16,7 @@ from charrnn.evaluation.records import MAX_SCORED
 from charrnn.extensions import offered
 from charrnn.options import Option
 from charrnn.views.export import Shown, describe_formats
-from charrnn.views.losses import evaluation_view
+from charrnn.views.tables import evaluation_view
 
 OPTIONS = (
     Option("--part", "Which part of the run's text: validation, or test (with --split 80/10/10).", "PART"),

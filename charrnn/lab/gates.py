@@ -12,9 +12,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from charrnn.api import Model, TextOrIds
-from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.records import GateUse
-from charrnn.cells.trace import Activations
+from charrnn.cells.trace import GATE_NAMES, Activations
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable
 from charrnn.errors import UsageError

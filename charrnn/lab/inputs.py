@@ -17,10 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
-from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.cells.records import ColouredText
 from charrnn.cells.saved import Layer, Place, Unit
-from charrnn.cells.trace import Float32Array, torch_ops
+from charrnn.cells.trace import INPUT_BLOCKS, Float32Array, torch_ops
 from charrnn.display import Displayable
 from charrnn.errors import check_length
 from charrnn.extensions import offers

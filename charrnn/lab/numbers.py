@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cells.gates import INPUT_BLOCKS
+from charrnn.cells.trace import INPUT_BLOCKS
 from charrnn.cli.arguments import load_model, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, result_console

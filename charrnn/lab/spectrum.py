@@ -19,7 +19,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.api import load_steps, open_folder
-from charrnn.cells.gates import INPUT_BLOCKS
+from charrnn.cells.trace import INPUT_BLOCKS
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable

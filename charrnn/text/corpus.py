@@ -21,10 +21,9 @@ from charrnn.config import ALPHABETS, MIN_COUNT, Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, counted, shortened
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents, split_text
-from charrnn.text.id_builder import BLOCK_BYTES
 from charrnn.text.source_reader import SourceReader
 from charrnn.text.sources import CORPORA, SHUFFLED, Order, Origin, find_origin, origin_at, standard_library
-from charrnn.text.vocab import MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
+from charrnn.text.vocab import BLOCK_BYTES, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
@@ -378,7 +377,7 @@ class RecordedCorpus:
         return "\n".join((message, *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1])))
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
-        from charrnn.text.catalogue import find_entry
+        from charrnn.text.sources import find_entry
 
         lines = [f"The text of {self.run}, {shortened(source)}, is not here: put it back{instead}.{reason}"]
         if self.model_file:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.errors import DataError, counted, named
 from charrnn.text.batches import release_pages, split_ids
-from charrnn.text.id_builder import EncodedBlock
 from charrnn.text.sources import SORTED, Order
-from charrnn.text.vocab import IdArray, Vocab
+from charrnn.text.vocab import EncodedBlock, IdArray, Vocab
 
 END = "\0"
 """The END symbol, as a character."""

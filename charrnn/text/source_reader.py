@@ -12,9 +12,8 @@ from charrnn.errors import CharRNNError, DataError, Message, NotHereError, TextC
 from charrnn.progress import Task, task, tell
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, check_memory, file_blocks, stream_blocks, title
-from charrnn.text.id_builder import EncodedBlock, IdBuilder, joined, mapped
 from charrnn.text.sources import Origin
-from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, EncodedBlock, IdBuilder, Vocab, joined, mapped
 
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """The ids of a corpus of more bytes are mapped from a temporary file."""

@@ -24,7 +24,7 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.corpus import recorded_corpus
 from charrnn.training import plan
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
-from charrnn.training.measuring import choose_precision
+from charrnn.training.plan import choose_precision
 from charrnn.training.process_group import Computing, ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
 from charrnn.training.session import TrainingSession

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from charrnn.cells import records
 from charrnn.cells.analysis import sections
-from charrnn.cells.gates import GATE_NAMES
+from charrnn.cells.trace import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, fold, scale_pictures
 from charrnn.views.tables import ablation_table
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, Scale, all_visible, quoted_character, scale_of, visible

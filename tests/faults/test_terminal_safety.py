@@ -22,7 +22,7 @@ from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, scre
 import charrnn
 from charrnn.cli.app import app
 from charrnn.config import FIELD_NAMES
-from charrnn.text import catalogue
+from charrnn.text import sources
 
 MODES: dict[str, dict[str, Any]] = {
     "colours": {"is_terminal": True, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
@@ -104,7 +104,7 @@ def modes_of(cases: list[Any]) -> list[Any]:
 def test_no_output_contains_control_sequences(
     on_screen: Screen, hostile: Path, monkeypatch: pytest.MonkeyPatch, mode: str, arguments: tuple[object, ...]
 ) -> None:
-    listed = replace(catalogue.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
+    listed = replace(sources.load_catalogue()[0], licence=IN_A_TEXT, look_for=IN_A_TEXT)
     monkeypatch.setattr("charrnn.cli.corpora.load_catalogue", lambda: (listed,))
     ran = on_screen(*arguments, **MODES[mode])
     assert ran.code == 0, ran.err

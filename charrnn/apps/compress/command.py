@@ -24,11 +24,9 @@ from charrnn.lazy import LazyModule
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.apps.compress import container, packed_model, rows
+    from charrnn.apps.compress import container, rows
 else:
-    container, packed_model, rows = (
-        LazyModule(f"charrnn.apps.compress.{name}") for name in ("container", "packed_model", "rows")
-    )
+    container, rows = (LazyModule(f"charrnn.apps.compress.{name}") for name in ("container", "rows"))
 
 SUFFIX = ".crnn"
 """Suffix of a compressed file."""
@@ -110,7 +108,7 @@ def compressor_of(model: Model, *, with_model: bool, order: int = 0) -> Callable
         raise UsageError(f"{named('order', order)} is not 1 to {rows.MAX_ORDER} characters, or 0 for no guesses.")
     coder, digest = coder_of(model)
     parts = model.config, model.vocab, model.tensors, coder.stepper
-    packed = packed_model.pack_model(*parts) if with_model else b""
+    packed = container.pack_model(*parts) if with_model else b""
     return partial(container.compress, coder, container.Header(digest, packed, order))
 
 
@@ -205,7 +203,7 @@ def decompress(
         name, damage = source.name, lost if salvage else None
         header = container.read_header(source, name, damage)
         if (key := header.digest or header.model) not in coders:
-            model = packed_model.unpack_model(header.model, name) if run is None and header.model else None
+            model = container.unpack_model(header.model, name) if run is None and header.model else None
             coders[key] = _coder_for(header, model or load_model(run, quiet=quiet), name)
         coders[key].order = source.order = header.order
         return container.decompress(coders[key], source, name, damage)
