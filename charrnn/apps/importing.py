@@ -20,7 +20,7 @@ import typer
 from numpy.typing import NDArray
 
 from charrnn.cli.arguments import read_text
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, printable
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, named
@@ -241,7 +241,6 @@ def import_model(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run folder: a new one.")] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Make a run of a model that another program trained: an nn.LSTM, nn.GRU or nn.RNN of torch.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import load_model, read_passage
-from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
+from charrnn.cli.options import QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.errors import UsageError, install_command
@@ -72,7 +72,6 @@ def explore(
     text: TextOption = None,
     chars: Annotated[int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)] = CHARS_SHOWN,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> int:
     """Browse the cells of a model over a text.
 
@@ -108,7 +107,6 @@ def write(
         ),
     ] = None,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Mapping[str, Any],
 ) -> int:

@@ -52,8 +52,7 @@ def _default(
         list_corpora(json=json)
 
 
-@app.command("list", cls=Command)
-def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+def list_corpora(json: JsonOption = False, quiet: QuietOption = False) -> None:
     """List the texts of the catalogue and what to look for in them."""
     entries = load_catalogue()
     if json:
@@ -64,12 +63,10 @@ def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: De
     result_console().print(catalogue_table(entries))
 
 
-@app.command("fetch", cls=Command)
 def fetch_corpus(
     name: Annotated[str, typer.Argument(help="A name from `charrnn corpora list`.", metavar="NAME")],
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Download a text into corpora/ and print its path.
 
@@ -93,7 +90,6 @@ def make_corpus(
         ),
     ],
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Mapping[str, Any],
 ) -> None:
@@ -112,4 +108,6 @@ def make_corpus(
             sys.stdout.write(string.text + "\n")
 
 
+app.command("list", cls=Command)(with_options(list_corpora, ()))
+app.command("fetch", cls=Command)(with_options(fetch_corpus, ()))
 app.command("make", cls=Command)(with_options(make_corpus, MAKE_OPTIONS))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
-from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, TextOption
+from charrnn.cli.options import MIX, MIX_MODE, JsonOption, QuietOption, TextOption
 from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
@@ -55,7 +55,6 @@ def evaluate(
     text: TextOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Mapping[str, Any],
 ) -> None:

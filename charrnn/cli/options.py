@@ -85,6 +85,7 @@ def check_rules(command: str, values: Mapping[str, object]) -> None:
 
 OTHER = "Other options"
 """Panel of the options that every command has."""
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
 
 
 def _to_parameter(option: Option) -> inspect.Parameter:
@@ -110,26 +111,27 @@ def _to_parameter(option: Option) -> inspect.Parameter:
 
 
 def with_options(function: Callable[..., Any], options: Iterable[Option], command: str = "") -> Callable[..., Any]:
-    """Return a function for typer that has further options.
+    """Return a function for typer that has further options, and --debug.
 
-    It checks the rules of the command (`cli.rules`) and calls `function`, with the values of all options by their flags
-    as the parameter `values`. The options of its own signature are parameters, too.
+    It checks the rules of the command and calls `function`, with the values of all options by their flags as the
+    parameter `values`, if it has that. The options of its own signature are parameters, too.
     """
     listed = tuple(options)
-    signature = inspect.signature(function)
+    signature = inspect.signature(function, eval_str=True)
+    own = {name: parameter.replace(kind=_BY_NAME) for name, parameter in signature.parameters.items()}
+    takes_values = own.pop("values", None) is not None
 
     def call(**arguments: Any) -> Any:
+        if "debug" not in own:  # `cli.app` looks for it
+            del arguments["debug"]
         values = {option.flag: arguments.pop(option.parameter) for option in listed}
         values |= {f"--{name}": value for name, value in arguments.items()}
         if command in RULES:
             check_rules(command, values)
-        return function(values=values, **arguments)
+        return function(**arguments, **({"values": values} if takes_values else {}))
 
-    own = [parameter for parameter in signature.parameters.values() if parameter.name != "values"]
-    parameters = [
-        *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
-        *map(_to_parameter, listed),
-    ]
+    debug = inspect.Parameter("debug", _BY_NAME, default=False, annotation=DebugOption)
+    parameters = [*{**own, "debug": own.get("debug", debug)}.values(), *map(_to_parameter, listed)]
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__doc__ = function.__doc__
     return call

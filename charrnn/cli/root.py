@@ -66,16 +66,15 @@ def _load(entry: CommandEntry) -> Any:
     function = entry.load()
     if isinstance(function, typer.Typer):
         return typer.main.get_command(function)
-    further = getattr(function, "further_options", None)
-    return _built(function, None if further is None else tuple(further()), entry.name)
+    return _built(function, tuple(getattr(function, "further_options", tuple)()), entry.name)
 
 
 @cache
-def _built(function: Any, options: tuple[Option, ...] | None, name: str) -> Any:
+def _built(function: Any, options: tuple[Option, ...], name: str) -> Any:
     """Build the command of a function with further options, once for a process that runs several command lines."""
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    called = function if options is None else with_options(function, options, name)
-    alone.command(name, cls=Command, epilog=getattr(function, "epilog", None))(called)
+    epilog = getattr(function, "epilog", None)
+    alone.command(name, cls=Command, epilog=epilog)(with_options(function, options, name))
     return typer.main.get_command(alone)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import check_export, deliver, print_json, result_console, warn
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.options import Option
@@ -40,7 +40,6 @@ def runs(
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Mapping[str, Any],
 ) -> None:

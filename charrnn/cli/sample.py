@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.options import MIX, MIX_MODE, DebugOption, JsonOption, QuietOption, RunArgument, is_given
+from charrnn.cli.options import MIX, MIX_MODE, JsonOption, QuietOption, RunArgument, is_given
 from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation import options as generation
@@ -60,7 +60,6 @@ def sample(
     run: RunArgument = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Values,
 ) -> None:

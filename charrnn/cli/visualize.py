@@ -24,7 +24,7 @@ from charrnn.cells.scores import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, parse_cell, read_passage
-from charrnn.cli.options import OTHER, DebugOption, JsonOption, QuietOption, TextOption, is_given
+from charrnn.cli.options import OTHER, JsonOption, QuietOption, TextOption, is_given
 from charrnn.cli.streams import check_export, deliver, print_json, warn
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
@@ -111,7 +111,6 @@ def visualize(
     text: TextOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Mapping[str, Any],
 ) -> None:

@@ -21,7 +21,7 @@ from rich.text import Text
 from charrnn.api import Model
 from charrnn.cells.trace import INPUT_BLOCKS
 from charrnn.cli.arguments import load_model, to_content
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, result_console
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable
@@ -414,7 +414,6 @@ def predict(
     ] = DEFAULT_UNKNOWN,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Print the most likely next characters.
 

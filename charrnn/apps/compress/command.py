@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from charrnn.cli.arguments import load_model
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import print_error, print_json, print_path, warn, with_flags
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
@@ -152,7 +152,6 @@ def compress(
     force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Compress files by a model, so that `charrnn decompress` restores them on every machine, bit for bit.
 
@@ -187,7 +186,6 @@ def decompress(
     force: ForceOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
 ) -> None:
     """Restore files that `charrnn compress` wrote with the same model.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.progress import print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
@@ -49,7 +49,6 @@ def sweep(
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
-    debug: DebugOption = False,
     *,
     values: Mapping[str, Any],
 ) -> int:
