@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import Ran, TrainedRun
+from drawn import lines
 from fixture_types import Command
+from rich.cells import cell_len
 from test_cli_sample import Terminal
 
 import charrnn
-from charrnn.generation.distribution import char_weights
+from charrnn.generation.distribution import char_weights, log_softmax
 from charrnn.generation.options import Shaping
+from charrnn.generation.records import Hesitation, Prediction
 from charrnn.generation.sampling import draw, generator_of, undrawable_ids
 from charrnn.generation.writing import find_loop
 from charrnn.views.heatmap import Legend
+from charrnn.views.tables import hesitation_table
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -102,7 +106,7 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     options, shown = ("sample", run, "--seed", 2, "--length", 60, "--temp", 2, "--prime", "mo"), list[Any]()
     found, plain = json_lines(command(*options, "--json"))[0], command(*options)
     assert command(*options, "--color", "surprise", "--quiet") == plain, "off a terminal"
-    assert "--color shows colours on a terminal only" in command(*options, "--color", "surprise").err
+    assert "--color shows colours on a terminal, where FORCE_COLOR=1" in command(*options, "--color", "surprise").err
     monkeypatch.setattr("sys.stdout", Terminal())
     monkeypatch.setattr("rich.console.Console.print", lambda _, what, **__: shown.append(what))
     assert command(*options, "--color", "surprise").code == 0
@@ -111,6 +115,71 @@ def test_characters_are_coloured_by_the_model_s_own_surprise(
     assert np.isnan(unknown).all() and len(bits) == len(found["text"]), "the prime is not coloured"
     if alphabet == "char":
         assert bits == pytest.approx([-nats / math.log(2) for nats in found["logprobs"]])
+
+
+def test_the_least_certain_places_are_listed_with_what_else_was_likely(command: Command, lab: Path) -> None:
+    options = ("sample", "--prime", "mo", "--length", 40, "--seed", 2, "--alternatives", 3)
+    generator, found = charrnn.load(lab).generator, json_lines(command(*options, "--json", "--temp-at", "words"))[0]
+    text, entropies, names = found["text"], [], generator.vocabulary()
+    for position in range(40):
+        read = generator.encode_prime("mo" + text[:position])
+        probs = np.exp(log_softmax(generator.model_for("auto", {}).read(read)[0])[0])
+        entropies.append(-(probs * np.log2(probs)).sum())
+        for place in (one for one in found["alternatives"] if one["position"] == position):
+            assert place["character"] + place["after"] == text[position : position + 31]
+            assert place["before"] == ("mo" + text[:position])[-30:]
+            assert place["probability"] == pytest.approx(probs[names.index(text[position])])
+            others = {name: probs[id] for id, name in enumerate(names) if name != text[position]}
+            likely = sorted(others.values(), reverse=True)[:5]
+            assert [others[one["character"]] for one in place["alternatives"]] == pytest.approx(likely)
+    assert [one["position"] for one in found["alternatives"]] == sorted(np.argsort(entropies)[:-4:-1])
+    assert found["temp_at"] == "words"
+    for several in (("--count", 2), ("--temp", "1,2"), ("--beam", 2, "--beam-mode", "stochastic")):
+        assert command(*options, *several).out.count("Where the model hesitated most") == 2
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_list_of_uncertain_places_fits_the_terminal(width: int) -> None:
+    others = tuple(Prediction(character=one, probability=0.09) for one in " \tabc")
+    ends = {"after": " after" * 6, "entropy": 2.0, "alternatives": others}
+    given = (("\n", 0.1, "before "), ("é", 0.1, "before "), ("語", 0.001, "日本"))
+    places = [
+        Hesitation(position=10**number, character=one, probability=share, before=before * 15, **ends)
+        for number, (one, share, before) in enumerate(given)
+    ]
+    drawn = lines(hesitation_table(places), width)
+    assert max(map(cell_len, drawn)) <= width and (len(drawn) == 8) == (width > 40)
+    words = " ".join(drawn).split()
+    assert {"↵:10%", "é:10%", "語:<1%"} <= {*words} and words.count("space:9%") == words.count("→:9%") == 3
+    assert [sum(f"[{one}]" in line for line in drawn) for one in "↵é語"] == [1, 1, 1]
+
+
+def test_a_coloured_text_is_exported_with_its_scale(command: Command, lab: Path, tmp_path: Path) -> None:
+    options, data = ("sample", "--prime", "mo", "--length", 40, "--seed", 2), list[dict[str, Any]]()
+    for suffix, what in ((".html", ("--alternatives", 2)), (".svg", ()), (".txt", ("--color", "0:1")), (".json", ())):
+        ran = command(*options, "--export", f"x{suffix}", *what)
+        assert (ran.code, ran.out, ran.err) == (0, f"x{suffix}\n", "")
+    html, svg, drawn, data = (Path(f"x{suffix}").read_text("utf-8") for suffix in (".html", ".svg", ".txt", ".json"))
+    assert "hesitated most" in html and "8 bits or more" in html and "hesitated" not in svg and "#f" in svg
+    assert drawn.startswith("-1 ▁") and "mo" in drawn
+    assert json.loads(data) == json_lines(command(*options, "--json"))[0]
+    command(*options, "--color", "0:1", "--export", "x.json")
+    assert len(json.loads(Path("x.json").read_text("utf-8"))["values"]) == 40
+    for refused in (("--count", 2), ("--json",), ("--beam", 2), ("--temp", "1,2"), ("--length", 20_001)):
+        ran = command("sample", "--export", "y.svg", *refused)
+        assert (ran.code, ran.out) == (2, "") and "--export" in ran.err and not Path("y.svg").exists()
+
+
+def test_a_document_is_exported_with_its_end_and_listed_without_one(command: Command, tmp_path: Path) -> None:
+    options = ("sample", build_chain(tmp_path / "chain", "\0ab", documents="lines"), "--prime", "a", "--seed", 1)
+    for length in (1, 50):
+        options = (*options[:6], "--length", length, "--alternatives", 1)
+        command(*options, "--export", tmp_path / "x.json")
+        found = json.loads((tmp_path / "x.json").read_text("utf-8"))
+        assert found == json.loads(command(*options, "--json").out)
+        assert found["has_ended"] == (length == 50)
+        assert all(place["before"].startswith("a") for place in found["alternatives"])
+    assert "hesitated" not in command(*options[:6], "--length", 0, "--alternatives", 1).out
 
 
 def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop_run: Path) -> None:

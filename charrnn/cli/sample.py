@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
 from charrnn.cli.options import MIX, MIX_MODE, JsonOption, QuietOption, RunArgument, is_given
-from charrnn.cli.streams import warn
+from charrnn.cli.streams import check_export, warn
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.generation import options as generation
 from charrnn.generation.options import TEXT, SampleOptions, SearchOptions
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from charrnn.cli.sample_view import Page
     from charrnn.model.clamping import Clampable
 
+MAX_READ_CHARS = 20_000
+"""Longest text of --alternatives, which reads it again, and of --export, whose picture has a shape for each word."""
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 72 bytes of memory for each character."""
 SURPRISE = "surprise"
@@ -42,6 +44,8 @@ _DECLARED = (
     ),
     MIX,
     MIX_MODE,
+    Option("--alternatives", "List the N least certain places and what else was likely.", "N", TEXT, kind=int, least=1),
+    Option("--export", "Write the text in colour to FILE.svg, .html, .png, .txt or .json.", "FILE", kind=Path),
     Option("--count", "Number of samples; with --beam: print the N best texts.", "N", kind=int),
     Option(
         "--novelty",
@@ -98,8 +102,10 @@ def _draw(page: "Page", values: Values, seed: int | None, temperatures: tuple[fl
         page.show_novelty(options) if count is None else page.show_new_documents(count, options)
     elif page.show_as_json or len(temperatures) > 1 or count is not None:
         page.show_samples(1 if count is None else count, options, temperatures if len(temperatures) > 1 else ())
+    elif values["--export"]:
+        page.export_values(options, values["--export"])
     elif values["--color"]:
-        page.show_values(options, shows_surprise=options.cell is None)
+        page.show_values(options)
     else:
         page.show_text(options)
 
@@ -143,13 +149,17 @@ def _check_values(values: Values, *, json: bool, draws_several: bool) -> None:
     color = values["--color"] or SURPRISE
     if color != SURPRISE and not arguments.is_cell(color):
         raise UsageError(f"--color is {color}; it must be {SURPRISE}, or a cell as layer:unit, such as 0:17.")
-    beside = next((flag for flag in ("--count", "--color", "--novelty") if is_given(values[flag])), None)
+    check_export(values["--export"], None, no_arrays="a text has")
+    beside = next((flag for flag in ("--count", "--color", "--export", "--novelty") if is_given(values[flag])), None)
     if draws_several and beside:
         raise UsageError(f"{beside} does not go with several temperatures, each of which has a text. Give one --temp.")
     if beam is not None and count is not None and not 1 <= count <= beam:
         raise UsageError(
             f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
         )
+    reading = next((flag for flag in ("--alternatives", "--export") if is_given(values[flag])), None)
+    if reading and (length or 0) > MAX_READ_CHARS:
+        raise UsageError(f"--length is {length:,}; {reading} takes a text of at most {MAX_READ_CHARS:,} characters.")
     if json and beam is None and (length or 0) > MAX_JSON_CHARS:  # A search has a limit of its own.
         raise UsageError(
             f"--length is {length:,}; --json prints a whole text as one object, of at most {MAX_JSON_CHARS:,} "
@@ -194,6 +204,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         reference=reference,
         show_as_json=json,
         quiet=quiet,
+        num_places=values["--alternatives"],
     )
 
 

@@ -7,19 +7,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.streams import print_json, printable, result_console, warn
+from charrnn.cli.streams import deliver, print_json, printable, result_console, warn
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.records import GeneratedText
 from charrnn.generation.writing import Piece, find_loop
+from charrnn.lazy import LazyModule
 from charrnn.progress import Task, task
 from charrnn.text.documents import END
+from charrnn.views.export import Shown
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
+    from rich.console import RenderableType
 
+    from charrnn.api import Model
+    from charrnn.generation.records import Hesitation
+
+heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
+records, rich_text = LazyModule("charrnn.cells.records"), LazyModule("rich.text")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
 Part = TypeVar("Part")
 """A part of a text: some characters, or a piece with the value of a cell."""
@@ -49,25 +57,45 @@ class Page:
     """The training text for --novelty (`Model.novelty_reference`), or None."""
     show_as_json: bool
     quiet: bool
+    num_places: int | None = None
+    """Places where the model hesitated that are listed for each text, if any."""
     fresh_seed: int | None = None
     """Printed on stderr when the first character is drawn; None: nothing is drawn at random, or the seed was given."""
     num_cut: int = 0
     """Documents that have not ended."""
-    drawn_with: dict[str, Any] = field(default_factory=dict)
-    """The temperature and the length that the texts of JSON were drawn with."""
+    drawn_with: SampleOptions | SearchOptions = field(default_factory=SampleOptions)
+    """What the texts of JSON were drawn with."""
 
     def show_text(self, options: SampleOptions) -> None:
         """Print one text as it is drawn."""
         with self._drawing(options, is_streamed=True) as options:
-            chunks = _begun(self.model.generator.write(options))
-            end = write(chain([self.typed], chunks), ends_line=self.model.config.end_id is not None)
+            has_end = self.model.config.end_id is not None
+            end = self._write_places([self.typed], self.model.generator.write(options), ends_line=has_end)
         self._warn_of_loops([end], "a higher --temp, or --temp 1 --top-p 0.95")
 
-    def show_values(self, options: SampleOptions, *, shows_surprise: bool = False) -> None:
+    def show_values(self, options: SampleOptions) -> None:
         """Print one text line by line, each once it is drawn, coloured by the cell in `options`, or by its surprise."""
+        kept = list[Piece]()
         with self._drawing(options, is_streamed=True) as options:
-            pieces = _begun(self.model.generator.stream(options))
-            write_coloured(self.typed, pieces, shows_surprise=shows_surprise, quiet=self.quiet)
+            pieces = _begun(self._keeping(kept, self.model.generator.stream(options)))
+            write_coloured(self.typed, pieces, shows_surprise=options.cell is None, quiet=self.quiet)
+        self._show_places("".join(piece.text for piece in kept))
+
+    def export_values(self, options: SampleOptions, export: Path) -> None:
+        """Write one text to a file, coloured as `show_values` does, with the scale."""
+        with self._drawing(options) as options:
+            pieces = list(self.model.generator.stream(options))
+        has_ended = None if self.model.config.end_id is None else any(not piece.text for piece in pieces[-1:])  # END
+        text, logprobs = "".join(piece.text for piece in pieces), tuple(piece.logprob for piece in pieces)
+        data = self._as_json(GeneratedText(text=text, logprobs=logprobs, seed=options.seed, has_ended=has_ended))
+        coloured = [Piece(self.typed, 0.0, math.nan), *(pieces if options.cell else _with_surprise(pieces))]
+        pictures = coloured_pictures(coloured, shows_surprise=options.cell is None)
+        if places := self._places(text):
+            pictures += [rich_text.Text(), tables.hesitation_table(places)]
+        name = "Surprise"
+        if options.cell is not None:
+            name, data["values"] = "Cell {}:{}".format(*options.cell), [piece.value for piece in pieces]
+        deliver(Shown(f"{name} in a text of {self.model.name}", pictures, data), export)
 
     def show_samples(self, count: int, options: SampleOptions, temperatures: Sequence[float]) -> None:
         """Print several texts, or one for each temperature: as JSON objects, or each after its heading."""
@@ -75,8 +103,7 @@ class Page:
         with self._drawing(options, len(temperatures) or count, is_streamed=True) as options:
             if not temperatures and not self.show_as_json:
                 for index, chunks in enumerate(self.model.generator.write_each(count, options)):
-                    parts = chain([separator(documents, index, count), self.typed], _begun(chunks))
-                    write(parts, ends_line=documents != "none")
+                    self._write_places([separator(documents, index, count), self.typed], chunks, documents != "none")
                 return
             texts = self.model.generator.iter_samples(count, options, temperatures=temperatures)
             for index, text in enumerate(texts):
@@ -84,7 +111,8 @@ class Page:
                 if self.show_as_json:
                     print_json(self._as_json(text) | first)
                 else:
-                    write([_heading(index, f"temperature {temperatures[index]:g}"), self.typed, text.text])
+                    heading = _heading(index, f"temperature {temperatures[index]:g}")
+                    self._write_places([heading, self.typed], [text.text])
 
     def show_novelty(self, options: SampleOptions) -> None:
         """Print one text with copied passages marked."""
@@ -94,8 +122,6 @@ class Page:
 
     def show_new_documents(self, count: int, options: SampleOptions) -> None:
         """Print several documents, mark those that are also in the training text, and print how many are new."""
-        from rich.text import Text
-
         with self._drawing(options, count) as options:
             texts = [*self.model.generator.iter_samples(count, options)]
         # Of a prime of several documents, only the last one is continued.
@@ -107,8 +133,8 @@ class Page:
                 print_json(self._as_json(text) | {"is_new": is_new})
                 continue
             sys.stdout.write(separator(self.model.config.documents, index, count))
-            mark = Text("" if is_new else "  (in the training text)", style="dim")
-            console.print(Text(printable(self.typed + text.text)) + mark, soft_wrap=True)
+            mark = rich_text.Text("" if is_new else "  (in the training text)", style="dim")
+            console.print(rich_text.Text(printable(self.typed + text.text)) + mark, soft_wrap=True)
         if not self.show_as_json:
             console.print(*novelty.view())
 
@@ -118,7 +144,7 @@ class Page:
         with self._drawing(options, is_streamed=is_streamed) as options:
             search = self.model.generator.search(options)
             if is_streamed:
-                write(chain([self.typed], _begun(search)))
+                self._write_places([self.typed], search)
             else:
                 deque(search, maxlen=0)
         texts = search.best(count)
@@ -127,12 +153,12 @@ class Page:
             self._write_novelty(texts[0])
         elif self.show_as_json:
             names = ("text", "logprob", "score", "stop", "logprobs")
-            beams = [{name: getattr(text, name) for name in names} | _ending(text) for text in texts]
+            beams = [{name: getattr(text, name) for name in names} | self._details(text) for text in texts]
             print_json(self._as_json(texts[0], beams=beams))
         elif not is_streamed:
             for index, text in enumerate(texts):
                 name = f"{index + 1} of {len(texts)}: log-probability {text.logprob:.2f} nats"
-                write([_heading(index, name), self.typed, text.text])
+                self._write_places([_heading(index, name), self.typed], [text.text])
         remedy = f"--beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}"
         if options.match is None and not options.words:
             remedy = f"--no-repeat 20, {remedy}"
@@ -148,11 +174,7 @@ class Page:
 
         There is no bar for short texts, nor beside texts that appear on the terminal as they are drawn.
         """
-        self.drawn_with = {"length": options.length}
-        if isinstance(options, SampleOptions):
-            self.drawn_with["temperature"] = options.temperature
-        named = {name: getattr(options, name, None) for name in ("match", "words", "temp_at")}
-        self.drawn_with |= {name: value for name, value in named.items() if value not in (None, ())}
+        self.drawn_with = options
         num_chars = num_texts * options.length
         is_long = num_chars * (options.width if isinstance(options, SearchOptions) else 1) > LONG
         has_bar = is_long and not (is_streamed and sys.stdout.isatty())
@@ -173,6 +195,29 @@ class Page:
         if num_cut:
             were = "document was" if num_cut == 1 else "documents were"
             warn((f"{num_cut:,} {were} cut before the end: give a larger --length",), quiet=self.quiet)
+
+    def _write_places(self, before: Sequence[str], chunks: Iterable[str], ends_line: bool = False) -> str:
+        """Write a text, after what comes `before` it, and list where the model hesitated; return as `write` does."""
+        kept = list[str]()
+        end = write(chain(before, _begun(self._keeping(kept, chunks))), ends_line=ends_line)
+        self._show_places("".join(kept))
+        return end
+
+    def _keeping(self, kept: list[Part], parts: Iterable[Part]) -> Iterator[Part]:
+        """Yield the parts of a text, and append each to `kept` if it is read again."""
+        for part in parts:
+            if self.num_places is not None:
+                kept.append(part)
+            yield part
+
+    def _show_places(self, text: str) -> None:
+        if places := self._places(text):
+            sys.stdout.write("\n")
+            result_console().print(tables.hesitation_table(places))
+
+    def _places(self, text: str) -> "list[Hesitation]":
+        """Return the places where the model hesitated, if they are asked for."""
+        return self.model.generator.hesitations(text, self.num_places, self.drawn_with) if self.num_places else []
 
     def _write_novelty(self, text: GeneratedText) -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
@@ -201,14 +246,22 @@ class Page:
     def _as_json(self, text: GeneratedText, **beams: Any) -> dict[str, Any]:
         """Return the object of `sample --json`; that of a search has its `beams` instead of details of the best one."""
         data = {"run": self.model.name, "text": text.text, "prime": _decoded(self.prime), "seed": text.seed}
-        details = beams or {"logprobs": text.logprobs, **_ending(text)}
-        return {**data, **self.drawn_with, "logprob": text.logprob, **details, **self.model.origin()}
+        options = {"length": self.drawn_with.length}
+        for name in ("temperature", "match", "words", "temp_at"):
+            value = getattr(self.drawn_with, name, None)
+            options |= {} if value in (None, ()) else {name: value}
+        details = beams or {"logprobs": text.logprobs, **self._details(text)}
+        return {**data, **options, "logprob": text.logprob, **details, **self.model.origin()}
 
+    def _details(self, text: GeneratedText) -> dict[str, Any]:
+        """Return for JSON where the model hesitated, if that is asked for, and how the text ends.
 
-def _ending(text: GeneratedText) -> dict[str, Any]:
-    """Return whether a document has ended, nothing without documents, and the loop in which a text ends, for JSON."""
-    loop = find_loop(text.text[-LOOP_CHARS:])
-    return ({} if text.has_ended is None else {"has_ended": text.has_ended}) | {"loop": loop and asdict(loop)}
+        Whether a document has ended, nothing without documents, and the loop in which the text ends.
+        """
+        loop = find_loop(text.text[-LOOP_CHARS:])
+        places = {} if self.num_places is None else {"alternatives": [*map(asdict, self._places(text.text))]}
+        ended = {} if text.has_ended is None else {"has_ended": text.has_ended}
+        return places | ended | {"loop": loop and asdict(loop)}
 
 
 def _decoded(prime: str | bytes) -> str:
@@ -271,22 +324,26 @@ def write_coloured(prime: str, pieces: Iterable[Piece], *, shows_surprise: bool 
     A line is broken between words and, without colours, has a row of blocks below it, so that it must be whole. The
     prime has neither. Off a terminal the text is written as `write` does.
     """
-    from charrnn.cells.records import ColouredText
-    from charrnn.views.heatmap import SURPRISE_LEGEND, HeatMap, SurpriseMap
-
     console = result_console()
     if not console.is_terminal:
         write(chain([prime], (piece.text for piece in pieces)))
-        warn(("--color shows colours on a terminal only, or where FORCE_COLOR=1 is set",), quiet=quiet)
+        where = "a terminal, where FORCE_COLOR=1 is set, or in a file: --export FILE.html"
+        warn((f"--color shows colours on {where}",), quiet=quiet)
         return
     if shows_surprise:
-        console.print(SURPRISE_LEGEND)
+        console.print(heatmap.SURPRISE_LEGEND)
         pieces = _with_surprise(pieces)
     for line in _lines_of(chain([Piece(prime, 0.0, math.nan)], pieces), MAX_LINE_ROWS * console.width):
-        text, values = "".join(piece.text for piece in line), tuple(piece.value for piece in line for _ in piece.text)
-        coloured = SurpriseMap(text, values) if shows_surprise else HeatMap(ColouredText(text=text, values=values))
-        console.print(coloured, end="")
+        console.print(coloured_pictures(line, shows_surprise=shows_surprise)[-1], end="")
         sys.stdout.flush()
+
+
+def coloured_pictures(pieces: Sequence[Piece], *, shows_surprise: bool) -> "list[RenderableType]":
+    """Draw the scale and a text, coloured by the values of its pieces."""
+    text, values = "".join(piece.text for piece in pieces), tuple(piece.value for piece in pieces for _ in piece.text)
+    if shows_surprise:
+        return [heatmap.SURPRISE_LEGEND, heatmap.SurpriseMap(text, values)]
+    return [heatmap.Legend(), heatmap.HeatMap(records.ColouredText(text=text, values=values))]
 
 
 def _with_surprise(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -1,5 +1,6 @@
 """Text from a trained model: sampled, searched for by beam search, or predicted one character ahead. Without torch."""
 
+import heapq
 import reprlib
 import secrets
 import unicodedata
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, wraps
 from inspect import Parameter, signature
+from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -16,7 +18,7 @@ from charrnn.config import Config
 from charrnn.display import RecordList
 from charrnn.errors import CheckpointError, DataError, UsageError, check_range, named
 from charrnn.generation.beam import BeamSearch
-from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.distribution import log_softmax, next_char_probs
 from charrnn.generation.options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
@@ -29,7 +31,7 @@ from charrnn.generation.options import (
     check_word,
 )
 from charrnn.generation.patterns import Pattern, all_words, match_text
-from charrnn.generation.records import GeneratedText, Prediction
+from charrnn.generation.records import GeneratedText, Hesitation, Prediction
 from charrnn.generation.sampling import (
     NUM_SEEDS,
     Block,
@@ -52,6 +54,10 @@ GROUP_CHARS = 2_000_000
 texts before them are handed over: about 10 bytes each."""
 NUM_PROBED = 4
 """Characters that a model reads when it is loaded, to find weights whose predictions are not finite."""
+CONTEXT = 30
+"""Characters before and after a place where the model hesitated."""
+NUM_ALTERNATIVES = 5
+"""Other characters that are listed there."""
 MAX_FRESH_SEED = 2**31 - 1
 """Largest seed that `fresh_seed` draws: small enough to type."""
 
@@ -248,6 +254,39 @@ class Generator:
         probs = next_char_probs(logits, Shaping(banned=excluded))[0]
         best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best]
+
+    def hesitations(self, text: str, count: int, options: TextOptions) -> list[Hesitation]:
+        """Return the `count` places of a generated text where the next character was least certain, in their order.
+
+        `options` are those that it was generated with. With the byte alphabet the text ends before bytes of no
+        character.
+        """
+        prime = self.encode_prime(options.prime, options.unknown)
+        stepper = self.model_for(getattr(options, "precision", "fp32"), options.clamps)
+        ids = self.vocab.encode(text.partition("\ufffd")[0] if self.vocab.kind == "byte" else text)
+        # Neither END nor the newline for an empty prime is shown.
+        begin = prime[prime != self.config.end_id] if options.prime else prime[:0]
+        read, names, never = np.concatenate((begin, ids)), self.vocabulary(), self._never_drawn(options.ban)
+
+        def places() -> Iterator[Hesitation]:
+            logits, state = self._read_prime(stepper, prime)
+            for at, id in enumerate(ids.tolist(), len(begin)):
+                logprobs = log_softmax(logits)[0]
+                probs = np.exp(logprobs)
+                others = [i for i in np.argsort(-logprobs, kind="stable").tolist() if i != id and i not in never]
+                best = [(names[i], float(probs[i])) for i in others[:NUM_ALTERNATIVES]]
+                yield Hesitation(
+                    position=at - len(begin),
+                    before=self.vocab.decode(read[max(0, at - CONTEXT) : at]),
+                    character=names[id],
+                    probability=float(probs[id]),
+                    after=self.vocab.decode(read[at + 1 : at + 1 + CONTEXT]),
+                    entropy=-float(probs @ logprobs / np.log(2)),
+                    alternatives=tuple(Prediction(character=name, probability=share) for name, share in best),
+                )
+                logits, state = stepper.step(np.array([id]), state)
+
+        return sorted(heapq.nlargest(count, places(), attrgetter("entropy")), key=attrgetter("position"))
 
     def vocabulary(self) -> tuple[str, ...]:
         """Return `character` of every id."""

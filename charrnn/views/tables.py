@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich import box
+from rich.cells import set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.style import StyleType
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from charrnn.cells.records import Ablation, AblationEffect, CellFindings, CellScore, Skipped
 from charrnn.evaluation.records import NGRAM, Evaluation, EvaluationRow, LossBreakdown, LossReport
+from charrnn.generation.records import Hesitation, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
 from charrnn.views.theme import all_visible, short_number
@@ -296,6 +298,23 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
         origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")
         table.add_row(name, shown or "-", origin)
     return table
+
+
+def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
+    """Draw the places where a model hesitated: each in its context, what was written, and what else was likely."""
+    table = plain_table("at", "text", "written", "instead", right=("at",), narrow=True)
+    table.columns[1].no_wrap = True
+    for place in places:
+        before, written, after = map(all_visible, (place.before, place.character, place.after))
+        context = f"{set_cell_size(before[::-1], 16)[::-1]}[{written}]{set_cell_size(after, 8)}"
+        others = "  ".join(map(_with_percent, place.alternatives))
+        table.add_row(f"{place.position + 1:,}", context, _with_percent(place), others)
+    return Group(Text("Where the model hesitated most: what it wrote, and what else was likely", style="bold"), table)
+
+
+def _with_percent(one: Hesitation | Prediction) -> str:
+    share = "<1" if one.probability < 0.005 else f"{100 * one.probability:.0f}"
+    return f"{'space' if one.character == ' ' else all_visible(one.character).rstrip()}:{share}%"
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
