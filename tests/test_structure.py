@@ -27,6 +27,8 @@ CEILING = {
 NO_CODE = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 MAX_LINES = 60
 """Lines of a function without its signature; a longer one states its reason."""
+parse = cache(ast.parse)
+"""Parse a source once for all tests."""
 REASON = "# Long because "
 """Starts a comment between the signature of a function and its first statement."""
 
@@ -48,7 +50,7 @@ def functions(package: Path) -> Iterator[Function]:
     for path in sorted(package.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         lines = source.splitlines()
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parse(source)):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             first = node.body[0]
@@ -73,8 +75,7 @@ def module_imports(package: Path) -> dict[str, set[str]]:
         for path in package.rglob("*.py")
     }
     return {
-        name: set(_imported(ast.parse(path.read_text(encoding="utf-8")), set(modules)))
-        for name, path in modules.items()
+        name: set(_imported(parse(path.read_text(encoding="utf-8")), set(modules))) for name, path in modules.items()
     }
 
 
@@ -116,7 +117,7 @@ def find_cycle(imports: Mapping[str, set[str]]) -> list[str]:
 def code_lines(source: str) -> int:
     """Count the lines with code: not the blank ones, nor those of comments and docstrings."""
     docstrings: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             docstrings |= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     lines: set[int] = set()
@@ -172,7 +173,7 @@ def names_bound(module: str) -> set[str]:
     base = PACKAGE.parent.joinpath(*module.split("."))
     file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
     names = {path.stem for path in base.glob("*")}
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if file.exists() else ():
+    for node in ast.walk(parse(file.read_text(encoding="utf-8"))) if file.exists() else ():
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.alias(name=name):
                 names.add(name)
@@ -185,7 +186,7 @@ def test_programs_outside_the_package_import_names_that_it_has() -> None:
     """Without running them: some need a corpus, a GPU or hours."""
     missing = []
     for program in (path for folder in ("benchmarks", "docs") for path in (PACKAGE.parent / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        for node in ast.walk(parse(program.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (module := node.module or "").startswith("charrnn."):
                 gone = {alias.name for alias in node.names} - names_bound(module)
                 missing += [f"{program.name}: from {module} import {name}" for name in gone]
