@@ -20,8 +20,7 @@ from recipe_charts import BOTTOM, DOCS, FONT, LEFT, PANEL, RIGHT, THEMES, TOP, T
 
 import charrnn
 from charrnn.errors import CharRNNError
-from charrnn.lab.gradients import GradientReach
-from charrnn.lab.spectrum import TrainingSpectrum, training_spectrum
+from charrnn.lab.gradients import GradientReach, TrainingSpectrum, training_spectrum
 
 CELLS = ("rnn", "irnn", "lstm", "gru", "unitary")
 """Cell types that are compared."""

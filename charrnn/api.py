@@ -18,9 +18,8 @@ from charrnn.lazy import LazyModule
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
-from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.model_file import ModelFile
-from charrnn.runs.reader import CHECKPOINTS, RunReader
+from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
 from charrnn.text.corpus import CorpusPart, RecordedCorpus, recorded_corpus
 from charrnn.text.documents import END, split_text
 from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
@@ -288,7 +287,7 @@ class Model(Generating, Displayable, Extensible):
         is named). The text is read after `context`, twice. Raises UsageError for an unknown cell, detector or `at`,
         DataError for a text under 2 characters.
         """
-        from charrnn.cells.ablation import WAYS, ablate_text
+        from charrnn.cells.trace import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
 
         self.stepper.check_unit(layer, unit)

@@ -9,7 +9,7 @@ from known_weights import QUOTING_CHARACTERS, Weights, chain_weights, quoting_we
 from saved_runs import SMALLEST
 
 from charrnn.config import Config
-from charrnn.runs.description import Description
+from charrnn.runs.checkpoint import Description
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 

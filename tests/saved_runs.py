@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.files import json_to_bytes
-from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.description import Description
+from charrnn.runs.checkpoint import Description, seal_manifest
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 

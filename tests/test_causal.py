@@ -7,9 +7,9 @@ import pytest
 from effects_networks import CHARACTERS, make_config, make_network, make_text, step_through, tensors_of
 from progress_reports import reports
 
-from charrnn.cells.ablation import ablate_cells, ablate_text, mean_change
 from charrnn.cells.records import Ablation
 from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
+from charrnn.cells.trace import ablate_cells, ablate_text, mean_change
 from charrnn.config import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors

@@ -8,7 +8,7 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 from torch import Tensor
 
-from charrnn.cells.ablation import replacing
+from charrnn.cells.trace import replacing
 from charrnn.lab.outputs import output_gradients, quantities, rank_characters
 from charrnn.lab.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.model.cells import Ops

@@ -13,8 +13,7 @@ import pytest
 from saved_runs import CONFIG, FILES, VOCAB, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
-from charrnn.runs.checkpoint import FORMAT_VERSION, Checkpoint, read_checkpoint
-from charrnn.runs.description import Description
+from charrnn.runs.checkpoint import FORMAT_VERSION, Checkpoint, Description, read_checkpoint
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 

@@ -18,9 +18,9 @@ from rich.console import Group
 
 import charrnn
 from charrnn.architectures import CELLS
-from charrnn.cells.ablation import ablate_text
 from charrnn.cells.analysis import Study
 from charrnn.cells.saved import encode
+from charrnn.cells.trace import ablate_text
 from charrnn.cli.arguments import NUM_CELLS, parse_direction
 from charrnn.config import Config
 from charrnn.detectors.detector import Detector

@@ -61,7 +61,7 @@ COMMANDS_OF_ROOMS = (
         "apps/terminal",
         "apps/write/",
     ),
-    *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/spectrum."),
+    *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/gradients."),
     *("scale/processes", "scale/sweep/command"),
 )
 """Modules of rooms that belong to the command line: commands, values of options, and pictures that say how to train."""

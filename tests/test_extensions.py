@@ -133,8 +133,8 @@ def test_unknown_names_are_no_attributes() -> None:
 def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path, process: Process) -> None:
     (tmp_path / "torch.py").write_text("zeros = list.__mul__")  # the real one takes seconds to import
     code = (
-        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.lab.gates', 'torch'})\n"
-        "from charrnn.lazy import torch; import charrnn.lab.gates; before = 'torch' in sys.modules; "
+        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.lab.gradients', 'torch'})\n"
+        "from charrnn.lazy import torch; import charrnn.lab.gradients; before = 'torch' in sys.modules; "
         "torch.zeros([], 1); print(before, 'torch' in sys.modules)"
     )
     assert process("-c", code).stdout == b"set()\nFalse True\n"

@@ -11,7 +11,7 @@ from progress_reports import reports
 
 from charrnn.cells.trace import GateCounter, _recording
 from charrnn.errors import UsageError
-from charrnn.lab.gates import GateReport, count_gates
+from charrnn.lab.gradients import GateReport, count_gates
 from charrnn.model import reading
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN

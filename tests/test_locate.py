@@ -8,8 +8,7 @@ import pytest
 from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.locate import list_runs, list_runs_and_sweeps, open_run, open_run_to_read
-from charrnn.runs.reader import SWEEP, RunReader
+from charrnn.runs.reader import SWEEP, RunReader, list_runs, list_runs_and_sweeps, open_run, open_run_to_read
 from charrnn.runs.writer import RunWriter
 
 

@@ -17,8 +17,7 @@ from safetensors.numpy import load, save
 import charrnn
 from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.runs.checkpoint import MANIFEST, MODEL
-from charrnn.runs.description import CONFIG, VOCAB
+from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
 from charrnn.runs.model_file import NOTE, ModelFile, _read, is_model_file
 
 

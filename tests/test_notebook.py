@@ -29,8 +29,7 @@ from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.lab.descriptions import Description, DescriptionReport
 from charrnn.lab.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
 from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.lab.gates import GateReport
-from charrnn.lab.gradients import GradientReach
+from charrnn.lab.gradients import GateReport, GradientReach, MatrixSpectrum, TrainingSpectrum
 from charrnn.lab.history import CellHistory
 from charrnn.lab.inputs import CellInputs, Driver
 from charrnn.lab.long_range import ClosingReport, LongRangeReport
@@ -39,7 +38,6 @@ from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.lab.outputs import CellOutputs
 from charrnn.lab.patching import Patch
-from charrnn.lab.spectrum import MatrixSpectrum, TrainingSpectrum
 from charrnn.runs.overview import LearningCurves, ModelDescription
 from charrnn.scale.sweep.sweep import SweepReport, SweepRow
 from charrnn.views.theme import contrast

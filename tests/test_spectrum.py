@@ -8,9 +8,10 @@ from effects_networks import H, make_config, make_network, tensors_of
 
 import charrnn.api
 from charrnn.architectures import CELLS
-from charrnn.lab.spectrum import MAX_NORMS, _chart, gradient_norms, measure_spectrum, recurrent_matrices
+from charrnn.lab.gradients import MAX_NORMS, _chart, gradient_norms, measure_spectrum, recurrent_matrices
 from charrnn.model.cells import Unitary
 from charrnn.model.layer import TORCH
+from charrnn.views.charts import Line
 
 BLOCKS = {"lstm": "ifgo", "peephole": "ifgo", "coupled": "fgo", "gru": "rzn"}
 """The letters of the blocks of W_hh, in the order of `torch.nn`."""
@@ -69,5 +70,5 @@ def test_the_matrices_of_a_run_are_those_of_its_checkpoints(rnn: TrainedRun) -> 
 
 
 def test_a_chart_of_few_steps_names_each() -> None:
-    chart = _chart("norms", [("run", [(0.0, 1.0), (2.0, 1.0)])], lambda lines: [], "")
+    chart = _chart("norms", [Line("run", [[(0.0, 1.0), (2.0, 1.0)]], 0)], [], "")
     assert chart.across_ticks(9) == [(0, "0"), (1, "1"), (2, "2")]

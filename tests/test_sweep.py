@@ -20,9 +20,8 @@ from synthetic import make_corpus
 import charrnn.scale.sweep.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError
-from charrnn.runs.locate import open_run, runs_of_sweep
 from charrnn.runs.overview import find_runs
-from charrnn.runs.reader import SWEEP
+from charrnn.runs.reader import SWEEP, open_run, runs_of_sweep
 from charrnn.runs.writer import lock_folder
 from charrnn.training import loop
 

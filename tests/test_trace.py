@@ -17,7 +17,7 @@ from torch import Tensor
 
 from charrnn.cells.trace import Activations, trace_text
 from charrnn.errors import CharRNNError
-from charrnn.lab.gates import count_gates
+from charrnn.lab.gradients import count_gates
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.text.vocab import EncodedText

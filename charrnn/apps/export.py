@@ -39,8 +39,7 @@ def _zip(model: Model, path: Path) -> Content:
 
     Of the names of its texts the folders are left out, so that no path of this machine leaves it.
     """
-    from charrnn.runs.checkpoint import MANIFEST, MODEL, list_files, tensors_to_bytes
-    from charrnn.runs.description import Description
+    from charrnn.runs.checkpoint import MANIFEST, MODEL, Description, list_files, tensors_to_bytes
     from charrnn.runs.model_file import FORMAT_VERSION, NOTE, SUFFIX
 
     recorded = model.recorded_corpus

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import records
-from charrnn.cells.ablation import ablate_cells, ablate_text, effects_of
 from charrnn.cells.saved import decode, encode, first_difference
 from charrnn.cells.scores import Measured, Read, Target, choose_targets, is_bounded, label_by_name, measure, sort_scores
-from charrnn.cells.trace import Activations, stream_cells, trace_text
+from charrnn.cells.trace import Activations, ablate_cells, ablate_text, effects_of, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -278,10 +277,10 @@ class CellAnalysis(Extensible):
             page = replace(page, sections={**page.sections, section.name: found})
             yield page
 
-    @property
+    @cached_property
     def text_key(self) -> dict[str, JSON]:
         """Cache key: the ids of the text and of its context."""
-        return {"ids": self._ids_digest, "first": self.text.first}
+        return {"ids": _digest(self.text.ids), "first": self.text.first}
 
     def cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
         """Cache key: the text and a cell."""
@@ -375,10 +374,6 @@ class CellAnalysis(Extensible):
         now = encode(tuple(one for _, one in sorted(cells.items())))
         if now != (self.cache.get(FOUND_CELLS, {}) or []):
             self.cache.put(FOUND_CELLS, {}, now)
-
-    @cached_property
-    def _ids_digest(self) -> str:
-        return _digest(self.text.ids)
 
 
 Study = CellAnalysis

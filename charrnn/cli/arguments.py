@@ -136,7 +136,7 @@ def _split_step(run: str | None) -> tuple[str | None, int | None]:
 
 def is_run(text: str) -> bool:
     """Return whether an argument is the name or the path of a run."""
-    from charrnn.runs.locate import find_run
+    from charrnn.runs.reader import find_run
 
     try:
         find_run(text)

@@ -204,7 +204,7 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
 
 def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> int:
     """Continue a run; return the exit code."""
-    from charrnn.runs.locate import open_run
+    from charrnn.runs.reader import open_run
     from charrnn.runs.writer import lock_folder
 
     if view.is_first:

@@ -17,12 +17,11 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells import records
-from charrnn.cells.ablation import CellMoments, replacing, score_with, summarize
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
 from charrnn.cells.saved import encode
 from charrnn.cells.scores import Read, Target, choose_targets
 from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
-from charrnn.cells.trace import torch_ops
+from charrnn.cells.trace import CellMoments, replacing, score_with, summarize, torch_ops
 from charrnn.cells.values import most_changes
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction

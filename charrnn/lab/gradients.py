@@ -1,30 +1,51 @@
-"""`visualize --gradients`: how far gradients reach back in time (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013).
+"""`visualize --gradients`, `--spectrum` and `--gates`: how far gradients reach back, and what multiplies them.
+
+A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh' <= 1, it vanishes
+if the largest singular value of W_hh is below 1; that it is above 1 is necessary for it to explode (Hochreiter 1991;
+Pascanu, Mikolov & Bengio 2013, section 2.1). That of a memory with gates is multiplied by the gate that keeps it: gates
+are counted where they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
 
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import RenderableType
+from numpy.typing import NDArray
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
 
-from charrnn.api import Model, TextOrIds, load
+from charrnn.api import Model, TextOrIds, load, load_steps, open_folder
+from charrnn.cells.records import GateUse
+from charrnn.cells.trace import GATE_NAMES, INPUT_BLOCKS, Activations
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordTuple
-from charrnn.errors import DataError, check_range, named
-from charrnn.extensions import ModelMethod, offers
+from charrnn.errors import DataError, UsageError, check_range, named
+from charrnn.extensions import ModelMethod, PackageFunction, offers
+from charrnn.files import JSON
+from charrnn.lab.history import FEW_STEPS, run_folder
+from charrnn.lab.numbers import DOUBLE, Doubles
 from charrnn.lab.sampled_states import read_before
 from charrnn.lazy import Tensor, torch
 from charrnn.model.annotations import CharRNN
+from charrnn.model.cells import CELLS, LinearCell, Unitary
 from charrnn.model.reading import WARM_UP
+from charrnn.model.registry import cell_type
+from charrnn.model.walk import Architecture
 from charrnn.progress import task
+from charrnn.runs.logs import MetricsLog
+from charrnn.runs.reader import CHECKPOINTS
 from charrnn.text.vocab import EncodedText
-from charrnn.views.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
+from charrnn.views.charts import MAX_TICKS, Canvas, Line, LineChart, Point, Tick, round_step, ticks_from_zero
 
 MAX_LAG = 200
 """The longest lag of a gradient, in characters, unless another is asked for."""
@@ -182,16 +203,7 @@ def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> Line
         for layer, norms in enumerate(reach.norms)
     ]
     lines = [Line(name, log_segments(points), number) for number, (name, points) in enumerate(curves)]
-    furthest = max([2, *(round(lag) for line in lines for segment in line.segments for lag, _ in segment)])
-    return LineChart(
-        title=title,
-        lines=lines,
-        across=(1, furthest),
-        across_label="characters before",
-        across_ticks=lambda most: ((lag, str(lag)) for lag in _lags(furthest, most)),
-        up_ticks=power_ticks(lines),
-        empty_notice=EMPTY_NOTICE,
-    )
+    return _chart(title, lines, power_ticks(lines), EMPTY_NOTICE, 1, "characters before")
 
 
 def log_segments(points: Iterable[Point]) -> list[list[Point]]:
@@ -207,12 +219,6 @@ def power_ticks(lines: Iterable[Line]) -> list[Tick]:
     high = max(high, low + 1)
     step = math.ceil((high - low) / (MAX_TICKS - 1))
     return [(tick, f"1e{tick}") for tick in range(high - step * math.ceil((high - low) / step), high + 1, step)]
-
-
-def _lags(furthest: int, most: int) -> list[int]:
-    """Return 1 and about `most` round numbers up to `furthest`."""
-    step = max(1, round(round_step(furthest, most)))
-    return [1, *range(step, furthest + 1, step)] if step > 1 else list(range(1, furthest + 1))
 
 
 GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
@@ -233,8 +239,279 @@ def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
     return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
 
 
+SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
+"""Title of the first chart."""
+MAX_NORMS = 1_000
+"""Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
+Place = tuple[int, str, str]
+"""Layer, matrix and gate, as in `MatrixSpectrum`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatrixSpectrum:
+    """The largest singular value of one recurrent matrix (H, H) at every checkpoint."""
+
+    layer: int
+    matrix: str
+    """`W_hh`, `W_mh`, or `U` for the matrix of a unitary cell."""
+    gate: str
+    """The letter of the gate or candidate whose block of rows it is; "" for a cell type without gates."""
+    largest_singular_values: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSpectrum(Displayable):
+    """The recurrent matrices of a run at its checkpoints, and the norms of its gradients."""
+
+    name: str
+    cell: str
+    clip_norm: float
+    """Norm to which larger gradients are clipped."""
+    steps: tuple[int, ...]
+    """The steps of the checkpoints."""
+    matrices: tuple[MatrixSpectrum, ...]
+    gradient_steps: tuple[int, ...] = field(repr=False)
+    gradient_norms: tuple[float, ...] = field(repr=False)
+    """Norms before clipping; of a long training the largest of each group of steps."""
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the charts of the singular values and of the gradient norms."""
+        return [spectrum_chart([self]), norm_chart([self])]
+
+
+def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> TrainingSpectrum:
+    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
+
+    `run` and what is raised as for `load_steps`.
+    """
+    folder = open_folder(run, checkpoints)
+    config = folder.load_best().description.config()
+    if issubclass(cell_type(config.cell), LinearCell):
+        raise UsageError(
+            f"The cell {config.cell} multiplies its state by gates, not by a matrix: it has no spectrum.\n"
+            f"{named('gates')} shows how open the gates are, {named('gradients')} how far back they reach."
+        )
+    steps = ((model.step, model.tensors) for model in load_steps(folder.path))
+    log = MetricsLog(folder.path / "metrics.jsonl").read()
+    return measure_spectrum(folder.path.name, config, steps, log)
+
+
+def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Place, Doubles]]:
+    """Yield every recurrent matrix (H, H) that multiplies the state of a layer, block by block, in float64.
+
+    That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
+    """
+    cell, size = cell_type(config.cell), resolved(config.hidden_size)
+    letters = INPUT_BLOCKS.get(config.cell, "")
+    for layer in range(resolved(config.num_layers)):
+        for name, num_blocks in cell.products.items():
+            weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
+            whole = np.asarray(cell.effective_weight(weight))
+            for number, block in enumerate(whole.reshape(num_blocks, size, size)):
+                gate = "" if num_blocks == 1 else letters[number] if letters else str(number)
+                yield (layer, f"W_{name}", gate), block
+        if cell is Unitary:
+            extras = Architecture.of(config).extras_of(layer, tensors, np.float64)
+            rotated: Doubles = np.concatenate(Unitary.rotate(DOUBLE, np.eye(size), extras), axis=-1)
+            yield (layer, "U", ""), rotated.T
+
+
+def measure_spectrum(
+    name: str,
+    config: Config,
+    checkpoints: Iterable[tuple[int, Mapping[str, NDArray[Any]]]],
+    log: Iterable[Mapping[str, JSON]],
+) -> TrainingSpectrum:
+    """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the run."""
+    steps: list[int] = []
+    found: dict[Place, list[float]] = {}
+    with task("singular values", unit="matrices") as advance:
+        for step, tensors in checkpoints:
+            steps.append(step)
+            for place, matrix in recurrent_matrices(config, tensors):
+                found.setdefault(place, []).append(float(np.linalg.norm(matrix, 2)))
+                advance()
+    gradient_steps, norms = gradient_norms(log)
+    return TrainingSpectrum(
+        name=name,
+        cell=config.cell,
+        clip_norm=config.clip_norm,
+        steps=tuple(steps),
+        matrices=tuple(
+            MatrixSpectrum(layer=layer, matrix=matrix_name, gate=gate, largest_singular_values=tuple(values))
+            for (layer, matrix_name, gate), values in found.items()
+        ),
+        gradient_steps=gradient_steps,
+        gradient_norms=norms,
+    )
+
+
+def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return the steps of a run's log and the norms of their gradients, at most `MAX_NORMS` of each."""
+    logged = [
+        (step, float(norm))
+        for record in log
+        if record.get("event") == "step"
+        and isinstance(step := record.get("step"), int)
+        and isinstance(norm := record.get("grad_norm"), int | float)
+    ]
+    size = max(1, -(-len(logged) // MAX_NORMS))
+    largest = [max(logged[first : first + size], key=lambda one: one[1]) for first in range(0, len(logged), size)]
+    return tuple(step for step, _ in largest), tuple(norm for _, norm in largest)
+
+
+def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
+    """Draw the largest singular value of every run's recurrent matrices, layer by layer, against the step."""
+    lines: list[Line] = []
+    for spectrum in spectra:
+        layers = sorted({matrix.layer for matrix in spectrum.matrices})
+        for layer in layers:
+            values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
+            name = spectrum.name if len(layers) == 1 else f"{spectrum.name}, layer {layer}"
+            points = list(zip(spectrum.steps, map(max, zip(*values, strict=True)), strict=True))
+            lines.append(Line(name, [points], len(lines)))
+    highest = max((value for line in lines for points in line.segments for _, value in points), default=1.0)
+    return _chart(SPECTRUM_TITLE, lines, ticks_from_zero(highest), "No checkpoint is whole.")
+
+
+def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
+    """Draw every run's gradient norms against the step, on a log scale."""
+    lines = []
+    for number, spectrum in enumerate(spectra):
+        norms = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
+        points = [point for segment in log_segments(norms) for point in segment]
+        lines.append(Line(f"{spectrum.name}, clipped at {spectrum.clip_norm:g}", [points], number))
+    title = "Norm of the gradient of a step, before clipping"
+    return _chart(title, lines, power_ticks(lines), "No gradient norm is logged.")
+
+
+def _chart(
+    title: str, lines: Sequence[Line], up_ticks: Sequence[Tick], empty_notice: str, first: int = 0, label: str = "step"
+) -> LineChart:
+    """Draw lines from `first` on, against the step or another whole number."""
+    last = max([1 + first, *(round(place) for line in lines for segment in line.segments for place, _ in segment)])
+
+    def ticks(most: int) -> list[Tick]:
+        places = {first, *range(0, last + 1, max(1, round(round_step(last, most))))}
+        return [(tick, f"{tick:,}") for tick in sorted(places) if tick >= first]
+
+    return LineChart(
+        title=title,
+        lines=lines,
+        across=(first, last),
+        across_label=label,
+        across_ticks=ticks,
+        up_ticks=up_ticks,
+        empty_notice=empty_notice,
+    )
+
+
+SPECTRUM = Option("--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure_spectra(subject: Subject) -> list[TrainingSpectrum]:
+    return [training_spectrum(run) for run in (run_folder(subject.model), *(subject.value(WITH) or ()))]
+
+
+def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
+    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
+    pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
+    if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
+        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
+    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])
+
+
+GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
+"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan."""
+MIN_WIDTH, MAX_WIDTH = 18, 34
+"""Columns of a plot, its scale included."""
+GAP = 2
+"""Columns between plots."""
+SCALE_WIDTH = 3
+"""Columns of the scale on the left of a plot."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateReport(Displayable):
+    """The gates of every layer, in order, over `num_chars` characters.
+
+    They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer. x is
+    the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above 0.9). A
+    gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the units
+    are printed below each plot.
+    """
+
+    name: str
+    cell: str
+    num_chars: int
+    gates: tuple[GateUse, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
+        title = f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
+        yield Text(title, style="bold")
+        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
+            yield Text()
+            yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
+        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
+
+
+def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
+    """Count how often each gate of each unit is saturated in `text`, read after `context`.
+
+    Raises UsageError for a cell type without gates, DataError for an empty text.
+    """
+    return count_gates(model.network, model.encode(text, context=context), name=model.name)
+
+
+def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
+    """Count the share of characters at which each gate of each unit is saturated.
+
+    Raises UsageError for a cell type without gates, CharRNNError as `Activations`.
+    """
+    layer = network.recurrent_layers()[0]
+    if not layer.cell.gates:
+        gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
+        raise UsageError(f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}.")
+    with closing(Activations(network, text)) as activations:
+        return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
+
+
+def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
+    """Draw the plot of one gate as text, `width` columns wide and about as high."""
+    canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
+    for left, right in zip(use.left, use.right, strict=True):
+        canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))
+    side, corner, floor = "|+-" if ascii_only else "│└─"
+    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
+    scale = {0: "1", canvas.height - 1: "0"}
+    return Text("\n", no_wrap=True).join(
+        (
+            Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold"),
+            *(Text.assemble(f"{scale.get(row, ''):>2}{side}", line) for row, line in enumerate(canvas.lines())),
+            Text(f"  {corner}{floor * canvas.width}"),
+            Text(f"   0{'1':>{canvas.width - 1}}"),
+            Text(f"shut {shut:.0%} open {is_open:.0%}".center(width).rstrip()),
+        )
+    )
+
+
+GATES = Option("--gates", "Show how often each gate is saturated, per layer.", kind=bool)
+"""Selects the analysis."""
+
+
+def _show_gates(subject: Subject, report: GateReport) -> Shown:
+    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
+
+
 EXTENSIONS = (
-    *offers(ModelMethod, gradients, gradients_with),
+    *offers(ModelMethod, gradients, gradients_with, gates),
+    PackageFunction(name="training_spectrum", function=training_spectrum),
+    Analysis(option=GATES, measure=lambda subject: gates(subject.model, subject.text), show=_show_gates),
     Analysis(option=GRADIENTS, measure=_measure, show=_show, options=(WITH,)),
+    Analysis(option=SPECTRUM, measure=_measure_spectra, show=_show_spectra, options=(WITH,), reads_text=False),
 )
-"""`Model.gradients`, `Model.gradients_with` and `visualize --gradients`."""
+"""`Model.gradients`, `Model.gradients_with`, `Model.gates`, `charrnn.training_spectrum`, and options of `visualize`."""

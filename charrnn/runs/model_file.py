@@ -18,8 +18,16 @@ from charrnn.config import MAX_STEPS
 from charrnn.errors import CheckpointError
 from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, parse_json
 from charrnn.model.shapes import check_shapes
-from charrnn.runs.checkpoint import MANIFEST, MODEL, Checkpoint, VerifiedFiles, checkpoint_name
-from charrnn.runs.description import CONFIG, VOCAB, NewerFormatError
+from charrnn.runs.checkpoint import (
+    CONFIG,
+    MANIFEST,
+    MODEL,
+    VOCAB,
+    Checkpoint,
+    NewerFormatError,
+    VerifiedFiles,
+    checkpoint_name,
+)
 
 SUFFIX = ".zip"
 """Suffix of a file that contains a model."""

@@ -13,12 +13,10 @@ from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_me
 from charrnn.files import JSON
 from charrnn.model.shapes import num_parameters
 from charrnn.progress import task
-from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step
-from charrnn.runs.description import Description
-from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
+from charrnn.runs.checkpoint import Description, best_checkpoint, checkpoint_step
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.model_file import is_model_file
-from charrnn.runs.reader import CHECKPOINTS, RunReader
+from charrnn.runs.reader import CHECKPOINTS, RunReader, find_run, list_runs_and_sweeps, runs_of_sweep, where
 
 AGAINST = ("steps", "characters", "seconds")
 """What learning curves can be drawn against."""

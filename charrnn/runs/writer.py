@@ -20,8 +20,12 @@ from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageEr
 from charrnn.findings_cache import discard_findings
 from charrnn.process import ending_signals_delayed
 from charrnn.runs.checkpoint import (
+    CONFIG,
     MANIFEST,
+    VOCAB,
     Checkpoint,
+    Description,
+    NewerFormatError,
     Tensors,
     best_checkpoint,
     checkpoint_name,
@@ -29,7 +33,6 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     read_checkpoint,
 )
-from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 from charrnn.runs.reader import RunReader
 
 

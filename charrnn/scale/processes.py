@@ -29,8 +29,7 @@ from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageErro
 from charrnn.files import JSON
 from charrnn.lazy import Tensor, torch
 from charrnn.process import num_cores
-from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
-from charrnn.runs.description import Description
+from charrnn.runs.checkpoint import Checkpoint, Description, tensors_to_bytes
 from charrnn.scale.child_process import ChildProcess, killer
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.training.process_group import SINGLE, LaunchedProcess, ProcessGroup, ProcessSupport, Result

@@ -20,7 +20,7 @@ from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters, num_parameters
 from charrnn.progress import task, tell
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.locate import open_run_to_read
+from charrnn.runs.reader import open_run_to_read
 from charrnn.text.batches import BatchRows
 from charrnn.text.corpus import Corpus, RecordedCorpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text

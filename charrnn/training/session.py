@@ -18,8 +18,7 @@ from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
 from charrnn.process import seconds_since_start
 from charrnn.progress import CallbackProgress, Task, using
-from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
-from charrnn.runs.description import CONFIG, Description
+from charrnn.runs.checkpoint import CONFIG, Checkpoint, Description, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.text.corpus import state_of_corpus

@@ -15,8 +15,7 @@ import safetensors.numpy
 import yaml
 
 from charrnn.files import json_to_bytes
-from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.description import _sealing
+from charrnn.runs.checkpoint import _sealing, seal_manifest
 
 SECRET = "the secret of another file of this disk, which no run may show; "
 READERS = ("sample", "predict", "visualize", "evaluate", "resume", "init-from", "load")

@@ -16,8 +16,7 @@ from hostile_runs import put, step_of
 
 import charrnn
 from charrnn.errors import CharRNNError
-from charrnn.runs.checkpoint import seal_manifest
-from charrnn.runs.description import Description
+from charrnn.runs.checkpoint import Description, seal_manifest
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader

@@ -48,7 +48,7 @@ from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture
 from charrnn.progress import task
-from charrnn.runs.description import Description
+from charrnn.runs.checkpoint import Description
 from charrnn.text.vocab import Vocab
 
 MAX_UNPACKED, MAX_RATIO = 1 << 26, 32
