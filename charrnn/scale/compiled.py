@@ -43,8 +43,8 @@ DEPTHS = ("stacked", "residual")
 """Depths that are compiled."""
 LSTM, GRU, RNN = range(len(KINDS))
 """Numbers of the cell types."""
-INPUT, RECURRENT, OUTPUT = range(3)
-"""Roles of the matrices of a layer."""
+INPUT, RECURRENT, OUTPUT = map(np.int64, range(3))
+"""Roles of the matrices of a layer: numba would compile `products` again for each Python integer in a call."""
 BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
 """Fields that describe a matrix; the last four are addresses."""
 NUM_FIELDS = 6
@@ -394,7 +394,7 @@ _row_of = _compiled(trigrams.row_of)
 @_compiled
 def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> None:
     """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the state."""
-    products(plan, OUTPUT, 0, places, len(ids), places.below, logits_at)
+    products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
     if plan.trigram_rows == 0:
         return
     fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)

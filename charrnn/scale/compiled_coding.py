@@ -21,9 +21,9 @@ LOW, RANGE, NUM_BYTES, AT, CONTEXT, HASH, COUNTS, NUM_FIELDS = 0, 1, 2, 3, 4, 5,
 """Fields of a row's coder (uint64): low end of the interval (decoding: the code above it), its size, bytes written or
 read, symbols done, whether the last one was escaped, the hash of the last characters, and how often each of 65 contexts
 was followed by each of two kinds."""
-SYMBOL_BITS, SLOT_BITS, ALL_KINDS, ALL_BYTES, MULTIPLIER = 30, 18, 1 << 16, 1 << 8, 2654435761
+SYMBOL_BITS, SLOT_BITS, ALL_KINDS, ALL_BYTES, MULTIPLIER = 30, 18, np.int64(1 << 16), np.int64(1 << 8), 2654435761
 """Bits of the sum of frequencies of characters and of the number of a slot; sums for two kinds and for bytes; of the
-hash."""
+hash. Numba compiles a function once for all arguments of type int64, but again for each Python integer."""
 TOP = np.uint64(1 << 56)
 """An interval below this size is enlarged by a byte."""
 ONE, TWO, EIGHT, SIXTEEN, FIFTY_SIX = (np.uint64(number) for number in (1, 2, 8, 16, 56))
@@ -67,7 +67,7 @@ def _narrow(coder: Any, begin: Any, size: Any, num_parts: Any, decodes: Any, dat
 @_compiled
 def _code_kind(coder: Any, context: Any, kind: Any, decodes: Any, data: Any, end: Any) -> Any:
     """Code which of two kinds comes next, by how often each followed the context, and return it."""
-    counts = coder[COUNTS + 2 * np.int64(context) :]
+    counts = coder[COUNTS + 2 * context :]
     zeros, ones = counts[0], counts[1]
     share = max(1, np.int64((TWO * ones + ONE << SIXTEEN) // (TWO * (zeros + ones) + TWO)))
     if decodes:
@@ -97,20 +97,6 @@ def _count_parts(logits: Any, powers: Any, parts: Any) -> None:
     for char in range(len(logits)):
         rest -= parts[char]
     parts[most_likely] += rest
-
-
-@_compiled
-def _advance(model: Any, ids: Any) -> None:
-    """Read ids (B,); a row that reads END starts from the initial state (L, S, 1, H)."""
-    weights, state, logits, end_id, initial, _, _, scratch = model
-    for row in range(len(ids)):
-        if ids[row] == end_id:
-            for layer in range(state.shape[0]):
-                for part in range(state.shape[1]):
-                    for unit in range(state.shape[3]):
-                        state[layer, part, row, unit] = initial[layer, part, 0, unit]
-    step(weights.plan, ids, np.int64(state.ctypes.data), scratch.places)
-    predict(weights.plan, ids, np.int64(state.ctypes.data), scratch.places, np.int64(logits.ctypes.data))
 
 
 @_compiled
@@ -146,13 +132,15 @@ def _code_symbol(coder: Any, slots: Any, order: Any, parts: Any, symbol: Any, pl
 def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
     """Code up to `num_steps` characters of each row, from symbols (B, N) to data (B, M) or, if `decodes`, back.
 
+    A row that reads END starts from the initial state (L, S, 1, H).
     `model` is weights, state (L, S, B, H), logits (B, V), the id of END or -1, the initial state, the widths (V,) of
     the characters in bytes, the order of guesses or 0, and scratch; `rows` are coders
     (B, NUM_FIELDS), left (B,), slots (B, 2^SLOT_BITS) of guesses, symbols, data and ends (B,).
     A symbol below 0 is the escaped byte -1 - symbol. A row ends where its symbols have used up `left` bytes, or where
     as many bytes as `ends` are written. Of data that is read, a row has `ends` bytes.
     """
-    logits, widths, order, (coders, left, slots, symbols, data, ends) = model[2], model[5], model[6], rows
+    weights, state, logits, end_id, initial, widths, order, scratch = model
+    coders, left, slots, symbols, data, ends = rows
     vocab_size = logits.shape[1]
     ids, powers, parts = np.zeros(len(symbols), np.int64), np.empty(vocab_size), np.empty(vocab_size, np.int64)
     for _ in range(num_steps):
@@ -165,7 +153,7 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
                     break
                 at = np.int64(coder[AT])
                 symbol = np.int64(symbols[row, at])
-                coder[CONTEXT] = kind = _code_kind(coder, coder[CONTEXT], int(symbol < 0), *place)
+                coder[CONTEXT] = kind = _code_kind(coder, np.int64(coder[CONTEXT]), int(symbol < 0), *place)
                 coder[AT] += ONE
                 if kind == 1:
                     byte = _target(coder, ALL_BYTES) if decodes else -1 - symbol
@@ -178,7 +166,14 @@ def code(model: Any, num_steps: Any, decodes: Any, rows: Any) -> None:
                 symbols[row, at] = ids[row] = symbol
                 left[row] -= widths[symbol]
                 break
-        _advance(model, ids)
+        for row in range(len(ids)):
+            if ids[row] == end_id:
+                for layer in range(state.shape[0]):
+                    for part in range(state.shape[1]):
+                        for unit in range(state.shape[3]):
+                            state[layer, part, row, unit] = initial[layer, part, 0, unit]
+        step(weights.plan, ids, np.int64(state.ctypes.data), scratch.places)
+        predict(weights.plan, ids, np.int64(state.ctypes.data), scratch.places, np.int64(logits.ctypes.data))
 
 
 LOOPS = {"code": KeptFunction(code, [Path(__file__), *SOURCES])}
