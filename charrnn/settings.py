@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ _FLAT = re.compile(rf"(?:(?:# [^\n]*|\w+:(?: (?:{_WORDS}|\[\]|'[^'\n]*'))?|- {_W
 """Matches YAML without nesting, as `to_yaml` writes it."""
 
 
+@lru_cache(maxsize=64)
 def load_yaml(text: str, origin: str) -> Any:
-    """Parse YAML into plain values.
+    """Parse YAML into plain values, which callers share: commands read the same settings again and again.
 
     Raises DataError that names `origin` for invalid YAML, repeated keys and more than `MAX_YAML_LENGTH` characters.
     """
@@ -84,6 +86,8 @@ def load_yaml(text: str, origin: str) -> Any:
 
     if len(text) > MAX_YAML_LENGTH:
         raise DataError(f"{origin} has {len(text):,} characters; the limit is {MAX_YAML_LENGTH:,}.")
+    if re.search(r"([\[{]\s*){50}", text):  # the parser in Python takes seconds before it gives up
+        raise DataError(f"{origin} is not YAML: brackets are nested too deeply.")
 
     # The parser in C is eight times as fast, but overflows the stack of the process where brackets are nested deeply.
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if _FLAT.fullmatch(text) else yaml.SafeLoader
