@@ -125,6 +125,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
 def pytest_collection_finish() -> None:
     """Let the garbage collector forget the modules and tests: to look through them takes a twentieth of the time."""
+    gc.set_threshold(50_000, 20, 20)
     gc.collect()
     gc.freeze()
 
