@@ -58,6 +58,11 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
 
     h = state[0]
     c = state[-1]
+    if cell == "slstm":
+        rows = [range(unit, 4 * H, H) for unit in range(H)]
+        return naive_slstm([[dot("ih", x, row) + dot("hh", h, row) for row in of_unit] for of_unit in rows], state)
+    if cell == "mogrifier":
+        return naive_mogrifier(w, [dot("ih", x, row) for row in range(H)], h, c)
     if cell == "unitary":
         return [naive_unitary(w, [dot("ih", x, row) for row in range(H)], h)]
     m = [dot("ih", x, 4 * H + u) * dot("mh", h, u) for u in range(H)] if cell == "mlstm" else h
@@ -86,7 +91,7 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
             new_h.append(o * math.tanh(new_c[-1]))
         elif cell in RECENT:
             b = [a(block, with_hidden=False) for block in range(len(w["bias_ih_l0"]) // H)]
-            new_h.append(naive_recent(cell, b, h[u]))
+            new_h.append(naive_recent(cell, b, h[u], w["decay"][u] if cell == "rglru" else 0.0))
         elif cell in ("lstm", "peephole", "mlstm"):
             peep = [w[f"weight_c{gate}"][u] if cell == "peephole" else 0.0 for gate in "ifo"]
             i, f = sigmoid(a(0) + peep[0] * c[u]), sigmoid(a(1) + peep[1] * c[u])
@@ -97,12 +102,37 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
     return [new_h, new_c] if new_c else [new_h]
 
 
-def naive_recent(cell: str, b: list[float], h: float) -> float:
-    """The next h of a unit whose input products are b, one per block."""
+def naive_recent(cell: str, b: list[float], h: float, decay: float) -> float:
+    """The next h of a unit whose input products are b, one per block; `decay` is that of an rglru."""
     first, second = sigmoid(b[0]), sigmoid(b[1])
+    if cell == "rglru":
+        a = sigmoid(6.66 + 2.33 * decay) ** (8 * first)
+        return a * h + math.sqrt(1 - a**2) * second * b[2]
     if cell == "mingru":
         return first * h + (1 - first) * b[1]
     return first / (first + second) * h + second / (first + second) * b[2]
+
+
+def naive_slstm(a: list[list[float]], state: list[list[float]]) -> list[list[float]]:
+    """The paper's equations of c and n, here `total` and n, without the stabiliser; a: i, f, g and o of each unit."""
+    found = []
+    for (i, f, g, o), log_n, c in zip(a, *state[1:], strict=True):
+        n = sigmoid(f) * math.exp(log_n) + math.exp(i)
+        total = sigmoid(f) * math.exp(log_n) * c + math.exp(i) * math.tanh(g)
+        found.append((sigmoid(o) * total / n, math.log(n), total / n))
+    return [list(part) for part in zip(*found, strict=True)]
+
+
+def naive_mogrifier(w: dict[str, NDArray[np.float64]], x: Any, h: Any, c: list[float]) -> list[list[float]]:
+    for name in "qr":
+        matrix = 0.1 * w[f"left_{name}"] @ w[f"right_{name}"]
+        if name == "q":
+            x = [2 * sigmoid(2 * matrix[u] @ h) * x[u] for u in range(H)]
+        else:
+            h = [2 * sigmoid(2 * matrix[u] @ x) * h[u] for u in range(H)]
+    a = w["weight_xh_l0"] @ x + w["bias_xh_l0"] + w["weight_mh_l0"] @ h + w["bias_mh_l0"]
+    new_c = [sigmoid(a[H + u] + 1) * c[u] + sigmoid(a[u]) * math.tanh(a[2 * H + u]) for u in range(H)]
+    return [[sigmoid(a[3 * H + u]) * math.tanh(new_c[u]) for u in range(H)], new_c]
 
 
 def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:

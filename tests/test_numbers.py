@@ -14,6 +14,7 @@ from charrnn.api import Model
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
+from charrnn.lab import EXTENSIONS
 from charrnn.lab.numbers import NumberRow
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
@@ -23,8 +24,9 @@ TEXT = "hello, hello"
 H = 4
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 """Both compute in float64, in another order."""
+ALL = [*CELLS, *(entry.name for entry in EXTENSIONS)]
 SHAPES = [
-    *((cell, "stacked", {}) for cell in CELLS),
+    *((cell, "stacked", {}) for cell in ALL),
     *((cell, depth, {}) for cell in ("gru", "lstm") for depth in DEPTHS),
     ("lstm", "stacked", {"zoneout": 0.3, "sum_outputs": True, "initial_state": "learned"}),
     ("rnn", "dilated", {"initial_state": "learned", "num_layers": 3}),
@@ -96,13 +98,15 @@ def test_the_rows_of_gates_are_their_equations() -> None:
 def test_the_rows_of_every_other_cell_have_names() -> None:
     names = {
         cell: [row.name for row in model_of(config_of(cell, num_layers=1)).numbers("he").steps[1].layers[0].rows]
-        for cell in CELLS
+        for cell in ALL
     }
     assert names["coupled"][-8:] == ["a_g", "g", "a_f", "f", "a_o", "o", "c", "tanh(c)", "h"][-8:]
     assert names["mlstm"][3:8] == ["b_ih", "W_mh h", "b_mh", "W_hh m", "b_hh"]
     assert names["irnn"] == ["h before", "W_ih x", "b_ih", "W_hh h", "b_hh", "a", "h"]
     assert names["unitary"] == ["h before", "W_ih x", "b_ih", "U h", "|z|+b", "|h|", "h"]
     assert names["antisymmetric"][-5:] == ["a_z", "z", "a_h", "tanh(a_h)", "h"]
+    assert names["slstm"][:3] == ["h before", "s1 before", "c before"] and "-ln(a)/2" in names["rglru"]
+    assert names["mogrifier"][4:8] == ["Q h", "tanh(Q h)", "R x'", "tanh(R x')"]
     assert all(name and not name.startswith("a_sigmoid") for rows in names.values() for name in rows)
 
 

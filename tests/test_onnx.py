@@ -24,6 +24,7 @@ from charrnn.apps.export import write_model
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
+from charrnn.lab import EXTENSIONS
 from charrnn.model.cells import CELLS
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
@@ -66,8 +67,9 @@ def session_of(content: bytes) -> Any:
 
 # Each cell plain with one depth and with every setting with another: they meet only in the products and in the queues.
 WRITTEN = [depth for depth in DEPTHS if depth != "dilated"]
-CASES = [(cell, WRITTEN[index % 4], {}) for index, cell in enumerate(CELLS)]
-CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumerate(CELLS)]
+ALL = [*CELLS, *(entry.name for entry in EXTENSIONS)]
+CASES = [(cell, WRITTEN[index % 4], {}) for index, cell in enumerate(ALL)]
+CASES += [(cell, WRITTEN[(index + 3) % 4], EVERYTHING) for index, cell in enumerate(ALL)]
 
 
 @pytest.mark.parametrize(("cell", "depth", "settings"), CASES, ids=str)

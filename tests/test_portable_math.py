@@ -136,12 +136,14 @@ def test_weights_and_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_
     assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
 
 
-def test_tanh_is_tanh_and_exp_is_exp() -> None:
+def test_tanh_is_tanh_exp_is_exp_and_softplus_is_softplus() -> None:
     x = np.linspace(-20, 20, 400_001, dtype=np.float32)
     assert np.abs(exact_tanh(x) - np.tanh(x.astype(np.float64))).max() < 5e-7
     assert np.array_equal(exact_tanh(-x), -exact_tanh(x))
     assert exact_tanh(np.float32([np.inf, TANH_LIMIT])).tolist() == [exact_tanh(np.float32([TANH_LIMIT]))[0]] * 2
     assert exact_tanh(x).dtype == np.float32
+    expected = np.logaddexp(0, x.astype(np.float64))
+    np.testing.assert_allclose(EXACT.softplus(x), expected, rtol=1.2e-7, atol=0)  # two roundings to float32
     limit = portable_math.EXP_LIMIT
     values = portable_math.exact_exp(np.array([0.0, -1.0, limit, np.nextafter(limit, -np.inf), -np.inf, np.nan]))
     assert values[:3] == pytest.approx([1, math.exp(-1), math.exp(limit)], abs=0) and not values[3:].any()
@@ -151,6 +153,7 @@ rng = np.random.default_rng(0)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sqrt": (rng.random((2, 6), np.float32),),
     "split": (rng.standard_normal((2, 6), np.float32), 3),
+    "linear": (rng.standard_normal((2, 6), np.float32), rng.standard_normal((4, 6), np.float32)),
     "cat": ((rng.standard_normal((2, 3), np.float32), rng.standard_normal((2, 4), np.float32)),),
     "permute": (rng.standard_normal((2, 6), np.float32), rng.permutation(6)),
     **{name: tuple(rng.standard_normal((2, 2, 6), np.float32)) for name in ("fft", "ifft")},

@@ -149,10 +149,11 @@ def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tupl
 
 def onnx_ops(hidden_size: int) -> Ops[Value]:
     """Return the equations' functions as ONNX operators, for layers of `hidden_size` units."""
-    names = ("sigmoid", "tanh", "relu", "sqrt", "cos", "sin")
+    names = ("sigmoid", "tanh", "relu", "sqrt", "cos", "sin", "softplus")
     functions: dict[str, Any] = {name: methodcaller("apply", name.title()) for name in names}
     return Ops(
         **functions,
+        linear=lambda x, weight: x.apply("Gemm", weight, transB=1),
         split=lambda x, blocks: x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x],
         cat=lambda parts: _concatenate(parts, axis=-1),
         permute=lambda x, order: x.apply("Gather", order, axis=-1),

@@ -50,6 +50,9 @@ INPUT_BLOCKS = {
     "antisymmetric": "hz",
     "mingru": "zn",
     "minlstm": "fin",
+    "rglru": "rin",
+    "slstm": "ifgo",
+    "mogrifier": "ifgo",
 }
 """Letters of the blocks of `W_ih x`, which are those of `W_hh h` too, as far as it has them."""
 

@@ -14,8 +14,8 @@ COMMANDS = (
 """The commands of this room."""
 MODULES = module_names(__name__, __path__)
 """The modules that may declare EXTENSIONS: all of this room."""
-_CELLS = {"mingru": "MinGru", "minlstm": "MinLstm"}
+_CELLS = ("MinGru", "MinLstm", "RgLru", "Slstm", "Mogrifier")
 EXTENSIONS = tuple(
-    PluginEntry(group=CELL_GROUP, name=name, value=f"charrnn.lab.recent_cells:{cell}") for name, cell in _CELLS.items()
+    PluginEntry(group=CELL_GROUP, name=cell.lower(), value=f"charrnn.lab.recent_cells:{cell}") for cell in _CELLS
 )
 """What `--cell` takes besides the cells of the core."""

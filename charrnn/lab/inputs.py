@@ -23,6 +23,7 @@ from charrnn.cells.trace import INPUT_BLOCKS, Float32Array, torch_ops
 from charrnn.display import Displayable
 from charrnn.errors import check_length
 from charrnn.extensions import offers
+from charrnn.lab.recent_cells import Mogrifier
 from charrnn.lab.sampled_states import SampledStates, characters_of, kept_by_cell, read_before, rounded, states_of
 from charrnn.lazy import Tensor, no_grad, torch
 from charrnn.model.annotations import CharRNN, RecurrentLayer
@@ -208,11 +209,11 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
 def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
     """Return for each gate the matrix (H, H) by which the layer's last outputs are multiplied in its pre-activation.
 
-    That of an antisymmetric cell drives both of its gates. An mlstm's depends on the character, and a unitary cell
-    rotates its outputs: they have none.
+    That of an antisymmetric cell drives both of its gates. An mlstm's and a mogrifier's depend on the character, and a
+    unitary cell rotates its outputs: they have none.
     """
     cell, size, gates = layer.cell, layer.hidden_size, _gates(layer)
-    if cell in (Mlstm, Unitary):
+    if cell in (Mlstm, Mogrifier, Unitary):
         return {}
     if cell is Antisymmetric:
         weight = cell.effective_weight(layer.weight("hh"))

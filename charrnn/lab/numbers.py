@@ -51,11 +51,14 @@ TANH = {
     "gru": (("a_n", "n"),),
     **dict.fromkeys(("lstm", "peephole", "coupled", "mlstm"), (("a_g", "g"), ("", "tanh(c)"))),
     "antisymmetric": (("a_h", "tanh(a_h)"),),
+    "rglru": (("-ln(a)/2", ""),),
+    "slstm": (("a_g", "g"),),
+    "mogrifier": (("Q h", "tanh(Q h)"), ("R x'", "tanh(R x')"), ("a_g", "g"), ("", "tanh(c)")),
 }
 """Names of the argument and of the result of each tanh in `Cell.step`; "" where another row has that vector."""
 RELU = {"irnn": (("a", ""),), "unitary": (("|z|+b", "|h|"),)}
 """The same for each relu."""
-ARGUMENTS = {"mlstm": {"hh": "m"}}
+ARGUMENTS = {"mlstm": {"hh": "m"}, "mogrifier": {"xh": "x'", "mh": "h'"}}
 """What a recurrent weight is multiplied with, if it is not h."""
 COLUMN_WIDTH = 9
 """Columns of the terminal for the numbers of a time step."""
@@ -333,7 +336,7 @@ def _with_states(
     rows: Sequence[NumberRow], before: tuple[Doubles, ...], latest: tuple[Doubles, ...]
 ) -> list[NumberRow]:
     """Return the rows of a step with the states around it, c before the tanh and the output gate that read it."""
-    names = "hc"[: len(latest)]
+    names = ["h", *map("s{}".format, range(1, len(latest) - 1)), "c"][: len(latest)]
     old = [_row(f"{name} before", state) for name, state in zip(names, before, strict=True)]
     h, *memory = (_row(name, state) for name, state in zip(names, latest, strict=True))
     return [*old, *sorted((*rows, *memory), key=lambda row: row.name == "tanh(c)"), h]

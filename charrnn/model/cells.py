@@ -34,6 +34,10 @@ class Ops(Generic[A]):
     sqrt: Callable[[A], A]
     cos: Callable[[A], A]
     sin: Callable[[A], A]
+    softplus: Callable[[A], A]
+    """x: ln(1 + exp(x)), which is -ln sigmoid(-x)."""
+    linear: Callable[[A, A], A]
+    """(x, weight): x (B, C) @ weight.T, for a small weight (R, C) of `Cell.extras`."""
     split: Callable[[A, int], Sequence[A]]
     """(x, n): x cut into n equal blocks along its last dimension."""
     cat: Callable[[Sequence[A]], A]
@@ -159,7 +163,7 @@ class Lstm(Cell):
     products: ClassVar[Mapping[str, int]] = {"hh": 4}
     num_states = 2
     shows = "tanh(c)"
-    forget_block = 1
+    forget_block: ClassVar[int | None] = 1
     gates: ClassVar[tuple[str, ...]] = ("f", "i", "o")
     keeping_gate = "f"
 

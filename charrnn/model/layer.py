@@ -80,6 +80,9 @@ TORCH: Ops[Tensor] = Ops(
     sqrt=torch.sqrt,
     cos=torch.cos,
     sin=torch.sin,
+    # The function of torch leaves out the logarithm above a threshold, where float64 still has some of its digits.
+    softplus=lambda x: -nn.functional.logsigmoid(-x),
+    linear=linear,
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
     cat=lambda parts: torch.cat(tuple(parts), dim=-1),
     permute=lambda x, order: x[..., order],

@@ -43,6 +43,9 @@ EXP_TERMS = tuple(1 / math.factorial(n) for n in range(14))
 EXP_LIMIT = -700.0
 """Below it, exp is set to 0."""
 
+ARTANH = tuple(1 / (2 * n + 1) for n in range(15))
+"""Taylor coefficients of artanh(x) / x in x^2; the remainder is below 2^-52 for |x| <= 1 / 3."""
+
 
 def _polynomial(coefficients: Sequence[float], x: NDArray[Any]) -> NDArray[Any]:
     """Compute the sum of coefficients[n] x^n in the precision of x, by Horner's rule."""
@@ -203,6 +206,14 @@ def exact_tanh(x: Float32Array) -> Float32Array:
     return np.asarray(x * _polynomial(TANH_TOP, square) / _polynomial(TANH_BOTTOM, square))
 
 
+def exact_softplus(x: Float32Array) -> Float32Array:
+    """Compute ln(1 + exp(x)) by operations that round alike everywhere, in float64, rounded to float32."""
+    power = exact_exp(-np.abs(x.astype(np.float64)))
+    ratio = power / (2 + power)
+    # ln(1 + p) = 2 artanh(p / (2 + p)), where the ratio is at most 1/3.
+    return np.asarray(np.maximum(x, 0) + 2 * ratio * _polynomial(ARTANH, ratio * ratio), np.float32)
+
+
 def _split_columns(x: NDArray[Any], blocks: int) -> list[NDArray[Any]]:
     """Return views of `blocks` equal parts of the last axis, without the checks of `np.split`, which take longer."""
     width = x.shape[-1] // blocks
@@ -221,6 +232,8 @@ NUMPY: Ops[Float32Array] = Ops(
     sqrt=np.sqrt,
     cos=np.cos,
     sin=np.sin,
+    softplus=lambda x: np.logaddexp(0, x),
+    linear=lambda x, weight: x @ weight.T,
     split=_split_columns,
     cat=lambda parts: np.concatenate(parts, axis=-1),
     permute=lambda x, order: x[..., order],
@@ -235,6 +248,8 @@ EXACT: Ops[Float32Array] = replace(
     sigmoid=lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
     cos=lambda angle: _cos_sin_of(angle.tobytes())[0],
     sin=lambda angle: _cos_sin_of(angle.tobytes())[1],
+    softplus=exact_softplus,
+    linear=lambda x, weight: exact_product(x, weight).astype(np.float32),
     fft=exact_fft,
     ifft=lambda re, im: exact_fft(im, re)[::-1],
 )

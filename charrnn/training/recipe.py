@@ -33,6 +33,8 @@ CELL_RATES = {
     "unitary": 1.5e-2,
     "mingru": 3e-2,
     "minlstm": 3e-2,
+    "rglru": 5e-2,
+    "mogrifier": 4e-3,
 }
 """Peak learning rates of cell types that need another one than PEAK_RATE."""
 MAX_RATE = 3e-2
