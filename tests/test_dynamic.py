@@ -141,7 +141,7 @@ def test_a_setting_out_of_range_is_refused() -> None:
 @pytest.fixture(scope="module", autouse=True)
 def short_scale_texts() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"SCALE_TEXTS": 4, "SCALE_WARM_UP": 30}.items():
+        for name, value in {"SCALE_TEXTS": 4, "SCALE_WARM_UP": 30, "NUM_STRETCHES": 4}.items():
             patch.setattr(dynamic, name, value)
         yield
 
