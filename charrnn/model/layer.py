@@ -312,7 +312,7 @@ class RecurrentLayer(nn.Module):
         # Elementwise operations in the precision of the state: only matrix products gain from bf16.
         x = x.to(state.dtype)
         current: State[Tensor] = tuple(state)
-        outputs, cells = [], []
+        states = []
         for x_t in x:
             new = self.cell.step(ops, x_t, product, current, extras)
             if self.zoneout:
@@ -320,11 +320,9 @@ class RecurrentLayer(nn.Module):
                 # Zoneout moved a clamped unit only part of the way.
                 new = (*new[:-1], ops.clamp(new[-1]))
             current = new
-            outputs.append(current[0])
-            if how.want_cells:
-                cells.append(self.cell.value(ops, current))
-        stacked = torch.stack(outputs)
-        return stacked, torch.stack(cells) if how.want_cells else stacked, torch.stack(current)
+            states.append(current if how.want_cells else current[:1])
+        stacked = tuple(torch.stack(part) for part in zip(*states, strict=True))
+        return stacked[0], self.cell.value(ops, stacked) if how.want_cells else stacked[0], torch.stack(current)
 
     def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Noise | None) -> State[Tensor]:
         """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
