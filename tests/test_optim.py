@@ -1,8 +1,6 @@
 """The optimizer's parts: the promised schedule, decay on matrices only, an average that forgets its start."""
 
 import math
-import subprocess
-import sys
 from itertools import pairwise
 from typing import Any
 
@@ -128,24 +126,6 @@ def test_rmsprop_and_sgd_are_those_of_torch_with_decoupled_decay(name: str) -> N
     make(copies, 0.0, 0.97).step(0.1, 1)
     for weight, copied, start in zip(weights, copies, before, strict=True):
         torch.testing.assert_close(weight, copied - 0.05 * start, rtol=1e-12, atol=1e-12)
-
-
-IMPORTS = """
-import sys
-import numpy as np, torch
-from charrnn.config import Config
-from charrnn.text.batches import BatchRows
-from charrnn.training.trainer import Trainer
-sizes = dict(num_layers=1, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=8, dropout=0.0, learning_rate=0.01)
-ids = np.random.default_rng(0).integers(0, 9, 300).astype(np.uint16)
-Trainer(Config(cell="lstm", steps=2, **sizes), BatchRows(ids, 4), 9, torch.device("cpu")).take_step()
-print("torch._dynamo" in sys.modules)
-"""
-
-
-def test_a_step_does_not_wait_for_the_compiler_that_it_does_not_use() -> None:
-    ran = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("shape", [(4, 30, 50), (3, 64, 16)])

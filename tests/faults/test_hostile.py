@@ -134,6 +134,11 @@ def test_every_command_reads_an_ordinary_run(reported: list[dict[str, Any]]) -> 
     assert honest == dict.fromkeys((*READERS, "runs"), 0)
 
 
+def test_no_command_waits_for_the_compiler_of_torch_that_it_does_not_use(reported: list[dict[str, Any]]) -> None:
+    assert {"init-from", "resume"} <= {did["command"] for did in reported if did["code"] == 0}, "some train"
+    assert [did["command"] for did in reported if did["has_compiler"]] == []
+
+
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_run_is_refused(case: str, reported: list[dict[str, Any]], root: Path) -> None:
     (did,) = [did for did in reported if did["case"] == case]

@@ -96,6 +96,7 @@ def main() -> None:
                 honest |= events
             report = {"case": name, "command": command, "code": code, "out": out.getvalue(), "err": err.getvalue()}
             report |= {"seconds": seconds, "events": sorted(events - honest), "peak": peak_bytes()}
+            report["has_compiler"] = "torch._dynamo" in sys.modules
             sys.__stdout__.write(json.dumps(report) + "\n")
             sys.__stdout__.flush()
 
