@@ -17,8 +17,7 @@ from charrnn.generation.generator import Generating, Generator, check_vocab_size
 from charrnn.lazy import LazyModule
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
-from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
-from charrnn.runs.model_file import ModelFile
+from charrnn.runs.checkpoint import Checkpoint, ModelFile, checkpoint_name
 from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
 from charrnn.text.corpus import CorpusPart, RecordedCorpus, recorded_corpus
 from charrnn.text.documents import END, split_text

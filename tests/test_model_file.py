@@ -17,8 +17,7 @@ from safetensors.numpy import load, save
 import charrnn
 from charrnn.api import load_steps
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, VOCAB
-from charrnn.runs.model_file import NOTE, ModelFile, _read, is_model_file
+from charrnn.runs.checkpoint import CONFIG, MANIFEST, MODEL, NOTE, VOCAB, ModelFile, _read_model_file, is_model_file
 
 
 @pytest.fixture
@@ -190,7 +189,7 @@ def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path,
     archive = Mock(infolist=lambda: [entry], namelist=lambda: [MODEL])
     refused = "is not a model" if (ratio, method) == (20, 8) else "is damaged: charrnn export does not compress model"
     with pytest.raises(CheckpointError, match=rf"abc\.zip {refused}"):
-        _read(file, archive)
+        _read_model_file(file, archive)
 
 
 def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:

@@ -39,8 +39,16 @@ def _zip(model: Model, path: Path) -> Content:
 
     Of the names of its texts the folders are left out, so that no path of this machine leaves it.
     """
-    from charrnn.runs.checkpoint import MANIFEST, MODEL, Description, list_files, tensors_to_bytes
-    from charrnn.runs.model_file import FORMAT_VERSION, NOTE, SUFFIX
+    from charrnn.runs.checkpoint import (
+        MANIFEST,
+        MODEL,
+        MODEL_FILE_SUFFIX,
+        MODEL_FILE_VERSION,
+        NOTE,
+        Description,
+        list_files,
+        tensors_to_bytes,
+    )
 
     recorded = model.recorded_corpus
     shared = replace(
@@ -48,7 +56,7 @@ def _zip(model: Model, path: Path) -> Content:
     )
     files = {**Description.of(Path(), shared, model.vocab).files(), MODEL: tensors_to_bytes(model.tensors)}
     manifest: dict[str, JSON] = {
-        "format": FORMAT_VERSION,
+        "format": MODEL_FILE_VERSION,
         "charrnn": __version__,
         "step": model.step,
         "val_nats": model.val_nats,
@@ -63,7 +71,7 @@ def _zip(model: Model, path: Path) -> Content:
         loss="" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per symbol",
         text=", ".join(shared.corpus) or "the standard library of a Python",
         name=path.stem,
-        suffix=SUFFIX,
+        suffix=MODEL_FILE_SUFFIX,
     )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -92,9 +100,9 @@ def _onnx(model: Model, path: Path) -> Content:
 
 def _html(model: Model, path: Path) -> Content:
     from charrnn.apps.model_page.page import to_model_page
-    from charrnn.runs.model_file import SUFFIX
+    from charrnn.runs.checkpoint import MODEL_FILE_SUFFIX
 
-    run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
+    run = model.name if model.path is not None else f"{model.name}{MODEL_FILE_SUFFIX}"
     return to_model_page(model, run, model.found_cells).encode("utf-8"), None
 
 

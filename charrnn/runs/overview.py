@@ -13,9 +13,8 @@ from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_me
 from charrnn.files import JSON
 from charrnn.model.shapes import num_parameters
 from charrnn.progress import task
-from charrnn.runs.checkpoint import Description, best_checkpoint, checkpoint_step
+from charrnn.runs.checkpoint import Description, best_checkpoint, checkpoint_step, is_model_file
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import CHECKPOINTS, RunReader, find_run, list_runs_and_sweeps, runs_of_sweep, where
 
 AGAINST = ("steps", "characters", "seconds")

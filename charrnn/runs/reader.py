@@ -23,17 +23,18 @@ from charrnn.runs.checkpoint import (
     VOCAB,
     Checkpoint,
     MissingCellError,
+    ModelFile,
     NewerFormatError,
     best_checkpoint,
     check_seal,
     checkpoint_name,
     checkpoint_step,
     is_checkpoint_name,
+    is_model_file,
     parse_config,
     read_checkpoint,
     read_state,
 )
-from charrnn.runs.model_file import ModelFile, is_model_file
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
