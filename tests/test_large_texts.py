@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from charrnn.errors import CharRNNError, TooLargeError
-from charrnn.text import files, source_reader, vocab
+from charrnn.text import documents, files, vocab
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.vocab import Vocab
@@ -25,7 +25,7 @@ TEXT = SENTENCE * 400 + "zß"
 @pytest.fixture(autouse=True)
 def few_bytes_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1_000)
+    monkeypatch.setattr(documents, "MAX_BYTES_IN_MEMORY", 1_000)
     monkeypatch.setattr(vocab, "BLOCK_BYTES", 700)
 
 
@@ -39,7 +39,7 @@ def write(name: str, content: str | bytes = TEXT) -> str:
 def in_memory(sources: list[str], **options: Any) -> Corpus:
     """Read a corpus as one that is small."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_reader, "MAX_BYTES_IN_MEMORY", 1 << 40)
+        patch.setattr(documents, "MAX_BYTES_IN_MEMORY", 1 << 40)
         return read_corpus(sources, **options)
 
 

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from charrnn.config import ALPHABETS, MIN_COUNT, Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, counted, shortened
 from charrnn.text.batches import release_pages
-from charrnn.text.documents import Documents, split_text
-from charrnn.text.source_reader import SourceReader
+from charrnn.text.documents import Documents, SourceReader, split_text
 from charrnn.text.sources import CORPORA, SHUFFLED, Order, Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import BLOCK_BYTES, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
