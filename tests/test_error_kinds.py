@@ -16,8 +16,15 @@ from charrnn import api
 from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import error_kinds as kinds_module
-from charrnn.lab.error_kinds import KINDS, NO_ERROR, attribute_errors, class_of, error_kinds, summarize_errors
-from charrnn.lab.long_range import long_range
+from charrnn.lab.error_kinds import (
+    KINDS,
+    NO_ERROR,
+    attribute_errors,
+    class_of,
+    error_kinds,
+    long_range,
+    summarize_errors,
+)
 from charrnn.lab.ngrams import NgramModel
 from charrnn.text.vocab import Vocab, decode_each
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charrnn.lab import long_range
-from charrnn.lab.long_range import MAX_DISTANCE, find_pairs, report_closings
+from charrnn.lab import error_kinds
+from charrnn.lab.error_kinds import MAX_DISTANCE, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 
@@ -61,7 +61,7 @@ def test_after_a_cut_ambiguous_quotation_marks_are_ignored() -> None:
 def test_pairs_do_not_depend_on_the_blocks(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join(np.random.default_rng(4).choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900))
     expected = naive_pairs(text)
-    monkeypatch.setattr(long_range, "BLOCK_CHARS", block_chars)
+    monkeypatch.setattr(error_kinds, "BLOCK_CHARS", block_chars)
     found = pairs_of(text)
     assert len(found) > 30 and found == expected
 

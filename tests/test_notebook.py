@@ -28,11 +28,10 @@ from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.lab.descriptions import Description, DescriptionReport
 from charrnn.lab.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
-from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.lab.error_kinds import KINDS, ClosingReport, ErrorKind, ErrorReport, LongRangeReport, ModelErrors
 from charrnn.lab.gradients import GateReport, GradientReach, MatrixSpectrum, TrainingSpectrum
 from charrnn.lab.history import CellHistory
 from charrnn.lab.inputs import CellInputs, Driver
-from charrnn.lab.long_range import ClosingReport, LongRangeReport
 from charrnn.lab.matching import MatchReport
 from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.lab.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
