@@ -59,7 +59,7 @@ def train(
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = f"--cell {cell} --depth {depth} --layers {num_layers} --hidden-size {hidden_size} --seed {seed}"
     options += f" --embedding-size {EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
-    options += " --set trigram_rows=0"
+    options += " --set ngram_rows=0"
     charrnn = [sys.executable, "-m", "charrnn"]
     trained = subprocess.run(
         [*charrnn, "train", arguments.corpus, *options.split()], env=environment, capture_output=True, text=True

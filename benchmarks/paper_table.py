@@ -84,7 +84,7 @@ class Entry:
             cell=self.cell,
             num_layers=self.layers,
             parameters=budget,
-            trigram_rows=0,
+            ngram_rows=0,
             alphabet="byte",
             split=SPLIT,
             epochs=self.epochs,

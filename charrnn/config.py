@@ -47,7 +47,7 @@ LONGEST_NAMES = 100_000
 """Total bytes of a corpus's names at most, with non-ASCII characters escaped as in `config.yaml`."""
 MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
 """Panels of the options in `charrnn train --help`."""
-MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "trigram_rows", "initial_state", *SIZES)
+MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "ngram_rows", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
 
 
@@ -113,7 +113,7 @@ class Config:
         "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
-    trigram_rows: int | Auto = "auto"
+    ngram_rows: int | Auto = "auto"
     """Rows of the table of logits that a hash of the last three characters chooses from; 0: no table."""
     dropout: float | Auto = option(
         "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
@@ -238,8 +238,8 @@ class Config:
             return "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
-        if self.trigram_rows not in ("auto", 0) and self.hidden_size == 1:
-            return "trigram_rows", f"it needs {named('hidden_size', 2)} or more."
+        if self.ngram_rows not in ("auto", 0) and self.hidden_size in (1, 2, 3):
+            return "ngram_rows", f"it needs {named('hidden_size', 4)} or more."
         if self.parameters is not None and self.hidden_size != "auto":
             return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
         return None
@@ -306,7 +306,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("warmup_steps keep", "at least 0", lambda n: n >= 0),
     ("num_layers", "between 1 and 64", lambda n: 1 <= n <= 64),
     ("hidden_size embedding_size", f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
-    ("trigram_rows", "between 0 and 2^24", lambda n: 0 <= n <= 1 << 24),
+    ("ngram_rows", "between 0 and 2^24", lambda n: 0 <= n <= 1 << 24),
     ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
     ("num_lanes bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),
     ("threads", "between 1 and 1024", lambda n: 1 <= n <= 1024),

@@ -24,7 +24,7 @@ RECENT = [entry.name for entry in EXTENSIONS]
 ALL = [*CELLS, *RECENT]
 # Each cell with two depths: they meet only in the products and in the queue of states.
 ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % 5]) for index, cell in enumerate(ALL) for step in (0, 3)]
-OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"trigram_rows": 53}]
+OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}

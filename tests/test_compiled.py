@@ -72,7 +72,7 @@ def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: in
 
 @pytest.mark.parametrize(
     "changes",
-    [{"cell": "lstm", "depth": "residual", "trigram_rows": 53}, {"cell": "gru", "depth": "residual"}, {"cell": "rnn"}],
+    [{"cell": "lstm", "depth": "residual", "ngram_rows": 53}, {"cell": "gru", "depth": "residual"}, {"cell": "rnn"}],
 )
 def test_it_computes_the_bits_of_numpy(changes: dict[str, Any], choose: Callable[[bool], None]) -> None:
     stepper = make_stepper(replace(BASE, initial_state="learned", **changes))

@@ -49,7 +49,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "hidden_size": (["auto", 1, 16384], [0, 16385]),
     "parameters": ([None, 1, 10**12], [0, 10**12 + 1]),
     "embedding_size": (["auto", "one-hot", 1, 16384], [0, 16385]),
-    "trigram_rows": ([0, 1, 1 << 24], [-1, (1 << 24) + 1]),
+    "ngram_rows": ([0, 1, 1 << 24], [-1, (1 << 24) + 1]),
     "dropout": AUTO_SHARE,
     "input_dropout": AUTO_SHARE,
     "weight_drop": SHARE,
@@ -318,7 +318,7 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
     for together, message in (
-        ({"trigram_rows": 53, "hidden_size": 1}, "`trigram_rows` is 53; it needs `hidden_size=2` or more"),
+        ({"ngram_rows": 53, "hidden_size": 1}, "`ngram_rows` is 53; it needs `hidden_size=2` or more"),
         ({"initial_state": "learned", "reset_probability": 0.0}, "`reset_probability` is 0.0; `initial_state=learned`"),
         ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
         ({"alphabet": "byte", "encoding": "latin-1"}, "`encoding` is latin-1; the byte alphabet takes bytes as they"),

@@ -134,7 +134,7 @@ CASES: list[dict[str, Any]] = [
     *({"depth": depth, "num_layers": 3} for depth in DEPTHS if depth != "stacked"),
     *({"optimizer": optimizer} for optimizer in OPTIMIZERS),
     *({"weight_drop": 0.3}, {"zoneout": 0.1}, {"initial_state": "learned"}),
-    {"cell": "gru", "sum_outputs": True, "trigram_rows": 53},
+    {"cell": "gru", "sum_outputs": True, "ngram_rows": 53},
 ]
 
 

@@ -24,7 +24,7 @@ MODELS = [
     {"cell": "lstm", "num_layers": 2, "depth": "grid"},
     {"cell": "rnn", "num_layers": 2, "depth": "highway", "sum_outputs": True},
     {"cell": "lstm", "num_layers": 2, "initial_state": "learned"},
-    {"cell": "gru", "num_layers": 2, "zoneout": 0.1, "trigram_rows": 53},
+    {"cell": "gru", "num_layers": 2, "zoneout": 0.1, "ngram_rows": 53},
 ]
 
 
@@ -32,7 +32,7 @@ def network_of(model: dict[str, object], **changes: object) -> CharRNN:
     sizes = {"hidden_size": 6, "embedding_size": 4, "dropout": 0.0, "input_dropout": 0.0}
     config = Config(**{"documents": "lines", **sizes, **model, **changes})  # type: ignore[arg-type]
     network = CharRNN(config, VOCAB).double()
-    for drawn in (network.learned_state, network.trigrams and network.trigrams.weight):
+    for drawn in (network.learned_state, network.ngrams and network.ngrams.weight):
         if drawn is not None:
             torch.nn.init.normal_(drawn, generator=torch.Generator().manual_seed(3))
     return network

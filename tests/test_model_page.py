@@ -70,7 +70,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "large embedding": lambda: made(cell="gru", embedding_size=40),
     "one-hot": lambda: made(cell="lstm", embedding_size="one-hot"),
     "zoneout": lambda: made(cell="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
-    "trigrams": lambda: made(cell="lstm", num_layers=2, trigram_rows=53),
+    "ngrams": lambda: made(cell="lstm", num_layers=2, ngram_rows=53),
     "bytes": lambda: made(Vocab.of_bytes(), cell="lstm"),
     "documents": lambda: made(DOCUMENTS, cell="gru", documents="lines", initial_state="learned"),
     "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell="lstm"),

@@ -39,7 +39,7 @@ from charrnn.apps.onnx import check_onnx, onnx_to_bytes  # noqa: E402
 
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
 EVERYTHING: dict[str, Any] = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
-EVERYTHING |= {"embedding_size": "one-hot", "documents": "lines", "trigram_rows": 53}
+EVERYTHING |= {"embedding_size": "one-hot", "documents": "lines", "ngram_rows": 53}
 """Every setting that changes what a network computes."""
 
 

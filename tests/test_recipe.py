@@ -21,7 +21,7 @@ def resolve(config: Config, num_chars: int, seconds_per_step: float = 0.1, secon
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
-    sized = replace(sized, trigram_rows=recipe.choose_trigram_rows(sized, 90))
+    sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, 90))
     return choose_steps(sized, num_train, num_chars - num_train, seconds_per_step, seconds_left)
 
 
@@ -91,11 +91,11 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.4, 0.4)]
 
 
-def test_the_table_of_trigrams_has_fewer_rows_for_a_large_alphabet() -> None:
+def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet() -> None:
     sized = choose_sizes(Config(steps=9), 10**6)  # 128 units
     sizes = {65: 16_381, 256: 16_381, 257: 16_320, 2_048: 2_048, 2_049: 0}
-    assert {vocab_size: recipe.choose_trigram_rows(sized, vocab_size) for vocab_size in sizes} == sizes
-    assert recipe.choose_trigram_rows(replace(sized, hidden_size=127), 65) == 0, "none for a network to look at"
+    assert {vocab_size: recipe.choose_ngram_rows(sized, vocab_size) for vocab_size in sizes} == sizes
+    assert recipe.choose_ngram_rows(replace(sized, hidden_size=127), 65) == 0, "none for a network to look at"
 
 
 def test_what_cannot_be_trained_is_refused() -> None:

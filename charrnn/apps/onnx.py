@@ -30,7 +30,7 @@ from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cells import CELLS, Cell, Ops, State
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.model.trigrams import BASE, NUM_BEFORE
+from charrnn.model.ngrams import BASE, NUM_BEFORE, SHORTEST
 from charrnn.model.walk import Architecture, Walk
 from charrnn.version import __version__
 
@@ -200,25 +200,26 @@ class _Walk(Walk[Value]):
         else:
             table = Value(self.graph, "embedding.weight")
         logits = self.product("output", self.read(table.apply("Gather", ids, axis=0)))
-        return logits + self._trigrams(ids) if self.architecture.trigram_rows else logits
+        return self._ngrams(logits, ids) if self.architecture.ngram_rows else logits
 
-    def _trigrams(self, ids: Value) -> Value:
-        """Return the logits (B, V) of the last three characters, and keep the last two; see `model.trigrams`."""
+    def _ngrams(self, logits: Value, ids: Value) -> Value:
+        """Add the rows of the last characters to logits (B, V), and keep these characters; see `model.ngrams`."""
         size, kept = self.architecture.hidden_size, self.before[0][-1]
         base, num_rows, *places = (
-            self.graph.constant(np.array(number)) for number in (BASE, self.architecture.trigram_rows, 0, 1)
+            self.graph.constant(np.array(number)) for number in (BASE, self.architecture.ngram_rows, *range(NUM_BEFORE))
         )
-        older, newer = (kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64) for place in places)
-        latest = ids.apply("Add", places[1])
-        row = (
-            older.apply("Mul", base).apply("Add", newer).apply("Mul", base).apply("Add", latest).apply("Mod", num_rows)
-        )
+        before = [kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64) for place in places]
+        row = latest = ids.apply("Add", places[1])
+        table = self.graph.constant(np.asarray(self.tensors["ngrams.weight"], np.float32), "ngrams.weight")
+        for length, older in enumerate(reversed(before), 2):
+            row = row.apply("Mul", base).apply("Add", older).apply("Mod", num_rows)
+            if length >= SHORTEST:
+                logits = logits + table.apply("Gather", row, axis=0)
         begin, end, axis = (self.graph.constant(np.array([number])) for number in (NUM_BEFORE, size, 1))
         rest = [kept.apply("Slice", begin, end, axis)] if size > NUM_BEFORE else []
-        before = [part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (newer, latest)]
-        self.after[0] = (*self.after[0][:-1], _concatenate([*before, *rest], axis=1))
-        table = np.asarray(self.tensors["trigrams.weight"], np.float32)
-        return self.graph.constant(table, "trigrams.weight").apply("Gather", row, axis=0)
+        after = [part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)]
+        self.after[0] = (*self.after[0][:-1], _concatenate([*after, *rest], axis=1))
+        return logits
 
     def product(self, name: str, x: Value) -> Value:
         return x.apply("Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1)

@@ -33,7 +33,7 @@ from charrnn.generation.records import Prediction
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
 from charrnn.model.portable_math import NUMPY
 from charrnn.model.shapes import check_shapes
-from charrnn.model.trigrams import row_of
+from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.walk import Architecture, Walk
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import shown_character
@@ -233,7 +233,7 @@ class _Reader(Walk[Any]):
 
     def _reset(self) -> None:
         learned, num_states = self._weights.get("learned_state"), self.architecture.cell.num_states
-        self._latest = (0, 0, 0)
+        self._latest = (0,) * (NUM_BEFORE + 1)
         """The last three characters: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""
@@ -255,7 +255,7 @@ class _Reader(Walk[Any]):
         top = self.read(vector)
         if self._config.sum_outputs:
             self._rows.append(_row("sum", top))
-        logits = self.product("output", top) + self._trigrams(char)
+        logits = self.product("output", top) + self._ngrams(char)
         shifted = logits - logits.max()
         logprobs = shifted - np.log(np.exp(shifted).sum())
         return StepNumbers(
@@ -269,13 +269,13 @@ class _Reader(Walk[Any]):
             loss=None if target is None else float(-logprobs[0, target]),
         )
 
-    def _trigrams(self, char: int) -> Doubles:
-        """Return the logits (1, V) of the last three characters, 0 without a table; see `model.trigrams`."""
-        first, second, third = self._latest = (*self._latest[1:], char + 1)
-        if (table := self._weights.get("trigrams.weight")) is None:
+    def _ngrams(self, char: int) -> Doubles:
+        """Return the logits (1, V) of the last characters, 0 without a table; see `model.ngrams`."""
+        self._latest = (*self._latest[1:], char + 1)
+        if (table := self._weights.get("ngrams.weight")) is None:
             return np.zeros((1, 1))
-        found = table[[row_of(first, second, third, len(table))]]
-        self._rows.append(_row("T trigram", found, self._vocabulary))
+        found = table[rows_of(self._latest, len(table))].sum(0, keepdims=True)
+        self._rows.append(_row("T n-grams", found, self._vocabulary))
         return np.asarray(found)
 
     def product(self, name: str, x: Doubles) -> Doubles:

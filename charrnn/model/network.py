@@ -18,7 +18,7 @@ from charrnn.model.device import to_device
 from charrnn.model.layer import Noise, RecurrentLayer
 from charrnn.model.reading import Segments, cut
 from charrnn.model.shapes import check_shapes, input_size_of
-from charrnn.model.trigrams import NUM_BEFORE, row_of
+from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.walk import Architecture
 
 Traced = tuple[Tensor, Tensor, Tensor]
@@ -91,7 +91,7 @@ class CharRNN(nn.Module):
             if self.depth.has_lstm:
                 self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
-            self.trigrams = nn.Embedding(network.trigram_rows, vocab_size) if network.trigram_rows else None
+            self.ngrams = nn.Embedding(network.ngram_rows, vocab_size) if network.ngram_rows else None
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
@@ -128,8 +128,8 @@ class CharRNN(nn.Module):
             grid.draw_weights(generator, forget_bias)
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
-        if self.trigrams is not None:
-            nn.init.zeros_(self.trigrams.weight)
+        if self.ngrams is not None:
+            nn.init.zeros_(self.ngrams.weight)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """List the layers, first to last."""
@@ -184,15 +184,16 @@ class CharRNN(nn.Module):
         return features, self._logits(features, *rows)
 
     def _logits(self, features: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B) of `model.trigrams`, if there are any."""
+        """Compute logits (T, B, V) from (T, B, H) and the rows (N, T, B) of `model.ngrams`, if there are any."""
         logits: Tensor = self.output(features)
-        return logits if rows is None or self.trigrams is None else logits + self.trigrams(rows)
+        return logits if rows is None or self.ngrams is None else logits + self.ngrams(rows).sum(0)
 
-    def _trigram_rows(self, ids: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows (T, B) of ids (T, B) after the characters `before` (B, H), and these after the ids."""
-        assert self.trigrams is not None
+    def _ngram_rows(self, ids: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rows (N, T, B) of ids (T, B) after the characters `before` (B, H), and these after the ids."""
+        assert self.ngrams is not None
         read = torch.cat((before[:, :NUM_BEFORE].T.long(), ids + 1))
-        rows = row_of(read[:-2], read[1:-1], read[2:], self.trigrams.num_embeddings)
+        shifted = [read[place : len(ids) + place] for place in range(NUM_BEFORE + 1)]
+        rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings))
         return rows, torch.cat((read[-NUM_BEFORE:].T.to(before.dtype), before[:, NUM_BEFORE:]), dim=1)
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Traced, Tensor]:
@@ -218,7 +219,7 @@ class CharRNN(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace` returns, and the state.
 
-        The last tensor is the rows (T, B) of `model.trigrams`, if the model has them and reads ids.
+        The last tensor is the rows (N, T, B) of `model.ngrams`, if the model has them and reads ids.
 
         The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """
@@ -286,8 +287,8 @@ class CharRNN(nn.Module):
             joined.append(below)
         top = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
         read = (top, torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2)) if want_cells else (top,)
-        if self.trigrams is not None and not is_vectors:
-            rows, latest = self._trigram_rows(ids, state[0, -1])
+        if self.ngrams is not None and not is_vectors:
+            rows, latest = self._ngram_rows(ids, state[0, -1])
             new_state[0] = torch.cat((new_state[0][:-1], latest[None]))
             read = (*read, rows)
         return read, torch.stack(new_state)

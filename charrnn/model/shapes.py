@@ -36,8 +36,8 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     if config.embedding_size != "one-hot":
         shapes["embedding.weight"] = (vocab_size, input_size)
     shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
-    if network.trigram_rows:
-        shapes["trigrams.weight"] = (network.trigram_rows, vocab_size)
+    if network.ngram_rows:
+        shapes["ngrams.weight"] = (network.ngram_rows, vocab_size)
     for index in range(network.num_layers):
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
             columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size
@@ -191,7 +191,7 @@ def extend_rows(model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[A
     The others are those of `drawn`, a network with N characters that was initialized from the seed. The mean of the old
     rows is no better a start (benchmarks/LOG.md), and would make all new characters the same.
     """
-    axes = {name: 0 for name in ROWS if name in model} | {name: 1 for name in ("trigrams.weight",) if name in model}
+    axes = {name: 0 for name in ROWS if name in model} | {name: 1 for name in ("ngrams.weight",) if name in model}
     if "embedding.weight" not in model:
         axes[next(name for name in COLUMNS if name in model)] = 1
     num_known = len(model["output.bias"])

@@ -16,7 +16,7 @@ from charrnn.model.cells import Ops, State
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, exact_product
 from charrnn.model.shapes import check_shapes, check_unit
-from charrnn.model.trigrams import look_up
+from charrnn.model.ngrams import add_ngrams
 from charrnn.model.walk import Architecture, Walk
 
 
@@ -94,11 +94,11 @@ class Stepper:
                 table = _products(vectors, weight) + bias
                 self.tables[name] = table.astype(np.float32)
             vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
-        self.trigrams: Float32Array | None = weights.get("trigrams.weight")
-        """(R, V) logits; see `model.trigrams`."""
-        if is_int8 and self.trigrams is not None:
-            rounded = Matrix(self.trigrams, is_int8=True)
-            self.trigrams = rounded.values * rounded.scale[:, None]
+        self.ngrams: Float32Array | None = weights.get("ngrams.weight")
+        """(R, V) logits; see `model.ngrams`."""
+        if is_int8 and self.ngrams is not None:
+            rounded = Matrix(self.ngrams, is_int8=True)
+            self.ngrams = rounded.values * rounded.scale[:, None]
         self.products = {name: Linear(Matrix(weight, is_int8=is_int8), bias) for name, (weight, bias) in linear.items()}
         self.extras = [self.architecture.extras_of(layer, weights) for layer in range(self.num_layers)]
 
@@ -179,7 +179,9 @@ class Stepper:
         if self.end_id is not None and (is_end := np.asarray(ids) == self.end_id).any():
             state[:, :, is_end] = self.initial_state(int(is_end.sum()))
         logits = self.products["output"].product(_Walk(self, ids, state).read(ids))
-        return logits if self.trigrams is None else logits + look_up(self.trigrams, ids, state), state
+        if self.ngrams is not None:
+            add_ngrams(logits, self.ngrams, ids, state)
+        return logits, state
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None

@@ -33,7 +33,7 @@ class Architecture:
     kept: Any
     """1 - zoneout: the share of a change of the state that is kept, as a number of the array library."""
     sums_outputs: bool
-    trigram_rows: int
+    ngram_rows: int
 
     @classmethod
     def of(cls, config: Config) -> "Architecture":
@@ -48,13 +48,13 @@ class Architecture:
             kept=1 - config.zoneout,
             sums_outputs=config.sum_outputs,
             # A configuration that no training has resolved describes the network alone.
-            trigram_rows=0 if config.trigram_rows == "auto" else config.trigram_rows,
+            ngram_rows=0 if config.ngram_rows == "auto" else config.ngram_rows,
         )
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer, those of the cell type times the largest dilation, and one for `trigrams`."""
-        return self.cell.num_states * self.dilations[-1] + (self.trigram_rows > 0)
+        """S: state vectors per layer, those of the cell type times the largest dilation, and one for `ngrams`."""
+        return self.cell.num_states * self.dilations[-1] + (self.ngram_rows > 0)
 
     def extras_of(self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32) -> dict[str, Any]:
         """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, the others as `dtype`."""

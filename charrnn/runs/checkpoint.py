@@ -39,7 +39,7 @@ from charrnn.process import memory_bytes
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
-OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "trigram_rows": 0}
+OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "ngram_rows": 0}
 """Values of fields that older runs lack, where the default differs from what those runs did."""
 
 CONFIG, VOCAB = "config.yaml", "vocab.json"

@@ -28,7 +28,7 @@ from numba import config, njit
 from numpy.typing import NDArray
 
 from charrnn.code_cache import KeptFunction
-from charrnn.model import portable_math, trigrams
+from charrnn.model import ngrams, portable_math
 from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
 from charrnn.model.stepper import Stepper
 from charrnn.progress import tell, warn
@@ -79,7 +79,7 @@ class Plan(NamedTuple):
     num_layers: int
     num_states: int
     state_width: int
-    """S, which is num_states, or one more with trigrams."""
+    """S, which is num_states, or one more with n-grams."""
     size: int
     """H."""
     input_width: int
@@ -90,9 +90,9 @@ class Plan(NamedTuple):
     """Address of the first layer's input product (V, X * H)."""
     matrices: int
     """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
-    trigrams: int
-    """Address of the table (trigram_rows, V) of `model.trigrams`."""
-    trigram_rows: int
+    ngrams: int
+    """Address of the table (ngram_rows, V) of `model.ngrams`."""
+    ngram_rows: int
 
 
 class Weights(NamedTuple):
@@ -177,8 +177,8 @@ def pack(stepper: Stepper) -> Weights:
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
             parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
-    if stepper.trigrams is not None:
-        parts.append(stepper.trigrams)
+    if stepper.ngrams is not None:
+        parts.append(stepper.ngrams)
     memory = dot_products.Memory([part.nbytes for part in parts])
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
@@ -193,8 +193,8 @@ def pack(stepper: Stepper) -> Weights:
         recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
-        trigrams=memory.addresses[-1],
-        trigram_rows=stepper.architecture.trigram_rows,
+        ngrams=memory.addresses[-1],
+        ngram_rows=stepper.architecture.ngram_rows,
     )
     return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
 
@@ -388,23 +388,26 @@ def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
                 _copy(h + at, places.below + at, size)
 
 
-_row_of = _compiled(trigrams.row_of)
+_next_row = _compiled(ngrams.next_row)
 
 
 @_compiled
 def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> None:
     """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the state."""
     products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
-    if plan.trigram_rows == 0:
+    if plan.ngram_rows == 0:
         return
     fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
     row, vocab_size = FLOAT * plan.size, fields[NUM_ROWS]
     for stream in range(len(ids)):
-        before = floats_at(state_at + ((plan.state_width - 1) * len(ids) + stream) * row, 2)
-        older, newer, latest = np.int64(before[0]), np.int64(before[1]), ids[stream] + 1
-        before[0], before[1] = np.float32(newer), np.float32(latest)
-        place = _row_of(older, newer, latest, plan.trigram_rows)
-        _add(plan.trigrams + place * FLOAT * vocab_size, logits_at + stream * FLOAT * vocab_size, vocab_size)
+        before = floats_at(state_at + ((plan.state_width - 1) * len(ids) + stream) * row, ngrams.NUM_BEFORE)
+        place = latest = ids[stream] + 1
+        for length in range(2, ngrams.NUM_BEFORE + 2):
+            place = _next_row(place, np.int64(before[-length + 1]), plan.ngram_rows)
+            if length >= ngrams.SHORTEST:
+                _add(plan.ngrams + place * FLOAT * vocab_size, logits_at + stream * FLOAT * vocab_size, vocab_size)
+        before[:-1] = before[1:]
+        before[-1] = np.float32(latest)
 
 
 # Drawing.
@@ -523,7 +526,7 @@ def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any,
         predict(plan, drawn_now, state_at, places, logits_at)
 
 
-SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, trigrams)]
+SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, ngrams)]
 """The files of all that is compiled into the loops."""
 LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""

@@ -31,6 +31,10 @@ LARGEST_SCALE = 2.0**14
 SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 """What that factor is divided by, one after the other, while the gradient overflows."""
 
+NGRAM_RATE = 0.1
+"""Peak learning rate of the table of n-grams for every character (benchmarks/LOG.md)."""
+MAX_NGRAM_CHARS = 4096
+"""A step of more characters changes the table as one of so many: frequent rows would diverge."""
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
 
@@ -171,6 +175,31 @@ class Muon:
             weight.add_(update, alpha=-learning_rate * self._scale * RMS * size)
 
 
+class TableSGD:
+    """Stochastic gradient descent for a table of logits, each of whose rows few characters of a step choose.
+
+    T <- T - s r g, with the sparse gradient g of the mean loss over n characters and the share r of the peak rate. s is
+    NGRAM_RATE * n: every character changes its rows, as if they were read one by one. An optimizer that divides by the
+    size of the gradients would learn rare rows by heart (benchmarks/LOG.md).
+    """
+
+    def __init__(self, table: Tensor, config: Config) -> None:
+        """Keep nothing of earlier steps."""
+        self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
+        num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
+        self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take a step along the gradient, which is dense where several processes have added theirs."""
+        for table in self.state:
+            gradient, rate = _gradient(table), -learning_rate * self._scale
+            if gradient.is_sparse:
+                table.index_add_(0, gradient._indices()[0], gradient._values(), alpha=rate)
+            else:
+                table.add_(gradient, alpha=rate)
+
+
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
     return {weight: {moment: torch.zeros_like(weight.detach()) for moment in moments} for weight in weights}
 
@@ -227,11 +256,13 @@ def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
     # Squares of a Gram matrix are below the smallest numbers of fp16.
     precision = "fp32" if config.precision == "fp16" else config.precision
     muon = [Muon(blocks, config.weight_decay, config.muon_scale, precision)] if blocks else []
-    weights: list[Tensor] = [weight for weight in network.parameters() if weight not in blocks]
+    table = [] if network.ngrams is None else [network.ngrams.weight]
+    weights: list[Tensor] = [weight for weight in network.parameters() if weight not in {*blocks, *table}]
     matrices = [weight for weight in weights if weight.ndim == 2]
     others = [weight for weight in weights if weight.ndim != 2]
     make = OPTIMIZERS[config.optimizer]
-    return [*muon, make(matrices, config.weight_decay, config), make(others, 0.0, config)]
+    tables = [TableSGD(weight, config) for weight in table]
+    return [*muon, make(matrices, config.weight_decay, config), make(others, 0.0, config), *tables]
 
 
 def learning_rate_at(step: int, config: Config) -> float:

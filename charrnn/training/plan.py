@@ -182,7 +182,7 @@ def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, 
     with group.together():
         rate = assumed_rate(config, device, group.size)
         sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
-        sized = replace(sized, trigram_rows=recipe.choose_trigram_rows(sized, len(text.vocab)))
+        sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, len(text.vocab)))
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
@@ -194,15 +194,15 @@ def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, 
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
-    """Replace the number of weights, if one is given, by the number of units, without an automatic table of trigrams.
+    """Replace the number of weights, if one is given, by the number of units, without an automatic table of ngrams.
 
     Raises UsageError if no number of units fits.
     """
     if config.parameters is None:
         return config
     sized = recipe.choose_sizes(replace(config, parameters=None), text.num_train)
-    rows = 0 if config.trigram_rows == "auto" else config.trigram_rows
-    chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers, trigram_rows=rows)
+    rows = 0 if config.ngram_rows == "auto" else config.ngram_rows
+    chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers, ngram_rows=rows)
     hidden_size = fit_parameters(chosen, len(text.vocab), lambda size: recipe.choose_embedding_size(config, size))
     return replace(chosen, hidden_size=hidden_size, parameters=None)
 

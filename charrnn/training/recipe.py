@@ -58,11 +58,11 @@ USEFUL_EPOCHS = 1050.0
 """A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
-TRIGRAM_ROWS = 16_381
+NGRAM_ROWS = 16_381
 """Rows of the table of trigrams (benchmarks/LOG.md)."""
-MAX_TRIGRAM_WEIGHTS = 1 << 22
+MAX_NGRAM_WEIGHTS = 1 << 22
 """Weights of that table at most: it has a column per character, so for more than 256 characters it has fewer rows."""
-MAX_TRIGRAM_ALPHABET = 2048
+MAX_NGRAM_ALPHABET = 2048
 """Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
@@ -113,13 +113,13 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     )
 
 
-def choose_trigram_rows(config: Config, vocab_size: int) -> int:
+def choose_ngram_rows(config: Config, vocab_size: int) -> int:
     """Return the rows of the table of trigrams for a model of resolved size and an alphabet of `vocab_size`."""
-    if config.trigram_rows != "auto":
-        return config.trigram_rows
+    if config.ngram_rows != "auto":
+        return config.ngram_rows
     # A smaller network is asked for to be looked at, and the table would hide what it learns.
-    has_table = vocab_size <= MAX_TRIGRAM_ALPHABET and resolved(config.hidden_size) >= min(MIN_READ)
-    return min(TRIGRAM_ROWS, MAX_TRIGRAM_WEIGHTS // vocab_size) if has_table else 0
+    has_table = vocab_size <= MAX_NGRAM_ALPHABET and resolved(config.hidden_size) >= min(MIN_READ)
+    return min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size) if has_table else 0
 
 
 def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:

@@ -60,11 +60,19 @@ class Trainer:
         self.device = device
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
+        if self.network.ngrams is not None:
+            # A step changes few of its rows, which are not worth an average. Processes add dense gradients.
+            self.network.ngrams.sparse = group.size == 1
+            self.averaged.ngrams = self.network.ngrams
         self.optimizers = make_optimizers(self.network, config)
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
-        self._averages: list[torch.Tensor] = list(self.averaged.parameters())
+        self._dense, self._averages = (
+            [weight for name, weight in network.named_parameters() if name != "ngrams.weight"]
+            for network in (self.network, self.averaged)
+        )
+        """All weights but the table of n-grams: what is clipped, and their averages."""
         self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
@@ -106,7 +114,7 @@ class Trainer:
         self.state = state
         self.cursor += len(inputs)
         if self.averaged is not self.network:
-            update_average(self._averages, self._weights, self.config.weight_average, self.step)
+            update_average(self._averages, self._dense, self.config.weight_average, self.step)
         return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
 
     def _compute_gradients(
@@ -143,7 +151,7 @@ class Trainer:
             figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
         if is_summed:
             self.group.sum_in_place([*gradients, figures])
-        grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
+        grad_norm = nn.utils.clip_grad_norm_(self._dense, self.config.clip_norm, foreach=True)
         # One copy to main memory, for which the processor waits until the device has computed everything.
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
         return state.detach(), [train_nats, norm, *sums]
@@ -151,6 +159,8 @@ class Trainer:
     def _tensors(self) -> dict[str, torch.Tensor]:
         """Name the weights and the moments of all optimizers as a checkpoint does."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
+        if self.averaged is not self.network:  # They share it.
+            tensors.pop("weights/ngrams.weight", None)
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}

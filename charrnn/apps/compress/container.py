@@ -63,8 +63,8 @@ def pack_model(config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]]
     # A cell that computes its weights from others has those in float32: what it would compute from int8 differs.
     linear = Architecture.of(config).linear_weights(tensors)
     matrices = {id(linear[name][0]): matrix for name, (matrix, _) in stepper.products.items() if matrix.bits}
-    if (trigrams := tensors.get("trigrams.weight")) is not None:
-        matrices[id(trigrams)] = Matrix(trigrams, is_int8=True)
+    if (ngrams := tensors.get("ngrams.weight")) is not None:
+        matrices[id(ngrams)] = Matrix(ngrams, is_int8=True)
     for name in weight_shapes(config, len(vocab)):
         if (matrix := matrices.get(id(tensors[name]))) is None:
             parts += [b"\0", tensors[name].astype("<f4").tobytes()]
@@ -167,13 +167,13 @@ def digest_of(config: Config, vocab: Vocab, stepper: Stepper) -> bytes:
     """Return the SHA-256 of all that decides the coded bytes: int8 weights, scales, tables, architecture, alphabet."""
     settings = {name: getattr(config, name) for name in ("cell", "depth", "num_layers", "hidden_size")}
     settings |= {"zoneout": config.zoneout, "sum_outputs": config.sum_outputs, "end_id": config.end_id}
-    settings |= {"trigram_rows": len(stepper.trigrams)} if stepper.trigrams is not None else {}
+    settings |= {"ngram_rows": len(stepper.ngrams)} if stepper.ngrams is not None else {}
     digest = hashlib.sha256(json.dumps([settings, vocab.to_json()], sort_keys=True).encode())
     arrays = {f"table {name}": table for name, table in stepper.tables.items()} | {"state": stepper.initial_state(1)}
     for name, (matrix, bias) in stepper.products.items():
         arrays |= {f"{name} values": matrix.values, f"{name} scale": matrix.scale, f"{name} bias": bias}
-    if stepper.trigrams is not None:
-        arrays["trigrams"] = stepper.trigrams
+    if stepper.ngrams is not None:
+        arrays["ngrams"] = stepper.ngrams
     for layer, extras in enumerate(stepper.extras):
         arrays |= {f"{layer} {name}": values for name, values in extras.items()}
     for name in sorted(arrays):

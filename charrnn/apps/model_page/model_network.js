@@ -13,7 +13,7 @@ const f32 = Math.fround;
 const SHIFT = 67108864;  // 2^26, the distance of two sums that share a number: each is below 2^24
 const ROUND = 6755399441055744;  // 1.5 * 2^52: adding and subtracting it rounds |x| < 2^51 to an integer, halves to the even one
 const rint = x => x + ROUND - ROUND;
-const TRIGRAM_BASE = 1009;
+const NGRAM_BASE = 1009, NGRAM_SHORTEST = 3, NGRAM_BEFORE = 4;
 const SMALLEST_EXPONENT = -60;  // inputs are scaled as if the largest were at least 2^-61
 
 // tanh(x) = x P(x^2) / Q(x^2) on [-9, 9].
@@ -193,7 +193,7 @@ class Network {
       model.embedding_size, model.table_bits);
     this.inputWidth = this.table.length / this.vocabSize;
     this.learnedState = arrays.learned_state || new Float32Array(numLayers * width * size);
-    [this.trigrams, this.trigramScale] = [arrays.trigrams, arrays["trigrams.scale"]];
+    [this.ngrams, this.ngramScale] = [arrays.ngrams, arrays["ngrams.scale"]];
     this.clamps = this.layers.map(() => new Map());  // for each layer: unit to the value of its memory
     this.x = new Float32Array(this.inputWidth);
     this.u = new Float32Array(this.layers[0].recurrent.numRows);
@@ -227,17 +227,22 @@ class Network {
       else total.set(below);
     });
     this.output.product(total, logits);
-    if (this.trigrams) this.addTrigrams(id, state, logits);
+    if (this.ngrams) this.addNgrams(id, state, logits);
   }
 
-  // Add the logits of the last three characters, two of which are in the state as ids plus 1.
-  addTrigrams(id, state, logits) {
-    const {trigrams, trigramScale, vocabSize} = this, place = (this.width - 1) * this.size;
-    const row = ((state[place] * TRIGRAM_BASE + state[place + 1]) * TRIGRAM_BASE + id + 1) % trigramScale.length;
-    for (let char = 0; char < vocabSize; char++) {
-      logits[char] += f32(trigrams[row * vocabSize + char] * trigramScale[row]);
+  // Add the rows of the last characters, the shortest n-gram first. Those before this one are in the state as ids plus 1.
+  addNgrams(id, state, logits) {
+    const {ngrams, ngramScale, vocabSize} = this, place = (this.width - 1) * this.size;
+    let row = id + 1;
+    for (let length = 2; length <= NGRAM_BEFORE + 1; length++) {
+      row = (row * NGRAM_BASE + state[place + NGRAM_BEFORE + 1 - length]) % ngramScale.length;
+      if (length < NGRAM_SHORTEST) continue;
+      for (let char = 0; char < vocabSize; char++) {
+        logits[char] += f32(ngrams[row * vocabSize + char] * ngramScale[row]);
+      }
     }
-    state.set([state[place + 1], id + 1], place);
+    state.copyWithin(place, place + 1, place + NGRAM_BEFORE);
+    state[place + NGRAM_BEFORE - 1] = id + 1;
   }
 
   // The value of every cell (L * H,), from a state: tanh(c), or h.

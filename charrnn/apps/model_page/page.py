@@ -119,9 +119,9 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
             raise UsageError("The weights of this model are not finite: its training diverged. Train it again.")
         arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
     arrays |= _input_arrays(stepper, model.tensors)
-    if "trigrams.weight" in model.tensors:
-        table = Matrix(model.tensors["trigrams.weight"], is_int8=True)
-        arrays |= {"trigrams": table.values, "trigrams.scale": table.scale}
+    if "ngrams.weight" in model.tensors:
+        table = Matrix(model.tensors["ngrams.weight"], is_int8=True)
+        arrays |= {"ngrams": table.values, "ngrams.scale": table.scale}
     if config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1)
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))

@@ -19,17 +19,17 @@ END = 0
 
 
 def config_of(**changes: Any) -> Config:
-    return replace(WITHOUT, **{"trigram_rows": ROWS, **changes})
+    return replace(WITHOUT, **{"ngram_rows": ROWS, **changes})
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
 def test_the_logits_are_those_of_the_network_and_of_the_last_three_characters(documents: str) -> None:
     config = config_of(documents=documents, alphabet="exact")
     tensors = hand_built_tensors(config)
-    table = tensors["trigrams.weight"]
-    plain = {name: value for name, value in tensors.items() if name != "trigrams.weight"}
+    table = tensors["ngrams.weight"]
+    plain = {name: value for name, value in tensors.items() if name != "ngrams.weight"}
     network = load_network(config, V, {name: torch.from_numpy(value) for name, value in tensors.items()})
-    stepper = Stepper(config_of(documents=documents, alphabet="exact", trigram_rows=0), plain)
+    stepper = Stepper(config_of(documents=documents, alphabet="exact", ngram_rows=0), plain)
     ids = np.random.default_rng(3).integers(0, V, 90)
     ids[[20, 21, 60]] = END
     state, expected, before = stepper.initial_state(1), [], [0, 0]
@@ -53,10 +53,10 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_three_characters(do
 def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
     network = CharRNN(config_of(), V)
     assert network.num_parameters == num_parameters(config_of(), V) == CharRNN(WITHOUT, V).num_parameters + ROWS * V
-    assert network.trigrams is not None and not network.trigrams.weight.any()
+    assert network.ngrams is not None and not network.ngrams.weight.any()
     ids = torch.arange(V)[:, None]
     network(ids, network.initial_state(1))[0].sum().backward()
-    assert network.trigrams.weight.grad is not None and network.trigrams.weight.grad.any()
+    assert network.ngrams.weight.grad is not None and network.ngrams.weight.grad.any()
 
 
 def test_new_characters_get_columns_of_zeros() -> None:
@@ -64,5 +64,5 @@ def test_new_characters_get_columns_of_zeros() -> None:
     drawn = {name: value.detach().numpy() for name, value in CharRNN(config_of(), V + 2).state_dict().items()}
     extended = extend_rows(tensors, drawn)
     assert {name: value.shape for name, value in extended.items()} == weight_shapes(config_of(), V + 2)
-    assert np.array_equal(extended["trigrams.weight"][:, :V], tensors["trigrams.weight"])
-    assert not extended["trigrams.weight"][:, V:].any()
+    assert np.array_equal(extended["ngrams.weight"][:, :V], tensors["ngrams.weight"])
+    assert not extended["ngrams.weight"][:, V:].any()
