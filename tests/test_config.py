@@ -318,7 +318,7 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
     for together, message in (
-        ({"ngram_rows": 53, "hidden_size": 1}, "`ngram_rows` is 53; it needs `hidden_size=2` or more"),
+        ({"ngram_rows": 53, "hidden_size": 3}, "`ngram_rows` is 53; it needs `hidden_size=4` or more"),
         ({"initial_state": "learned", "reset_probability": 0.0}, "`reset_probability` is 0.0; `initial_state=learned`"),
         ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
         ({"alphabet": "byte", "encoding": "latin-1"}, "`encoding` is latin-1; the byte alphabet takes bytes as they"),

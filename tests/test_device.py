@@ -151,7 +151,8 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_stays_on_its_device(case: dict[str, Any]) -> None:
     """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
     sizes = {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "embedding_size": 5, "precision": "fp32"}
-    config = Config(**{**sizes, "dropout": 0.2, "input_dropout": 0.1, **case})
+    batch = {"num_lanes": 4, "bptt_length": 3, "learning_rate": 0.01}
+    config = Config(**{**sizes, **batch, "dropout": 0.2, "input_dropout": 0.1, **case})
     network = CharRNN(config, 9).to(META)
     ids = torch.zeros(3, 4, dtype=torch.int64, device=META)
     logits, state = network(ids, network.initial_state(4), Noise(torch.Generator().manual_seed(0), 4))
@@ -161,5 +162,5 @@ def test_a_step_stays_on_its_device(case: dict[str, Any]) -> None:
     assert {None if weight.grad is None else weight.grad.device for weight in weights} == {META}
     for optimizer in make_optimizers(network, config):
         optimizer.step(0.01, 1)
-        assert {value.device for moments in optimizer.state.values() for value in moments.values()} == {META}
+        assert {value.device for moments in optimizer.state.values() for value in moments.values()} <= {META}
     update_average([weight.detach().clone() for weight in weights], weights, 0.9, 1)

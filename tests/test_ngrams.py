@@ -1,4 +1,4 @@
-"""The table of logits for the last three characters, against a loop over them."""
+"""The table of logits for the last three to five characters, against a loop over them."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ def config_of(**changes: Any) -> Config:
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])
-def test_the_logits_are_those_of_the_network_and_of_the_last_three_characters(documents: str) -> None:
+def test_the_logits_are_those_of_the_network_and_of_the_last_characters(documents: str) -> None:
     config = config_of(documents=documents, alphabet="exact")
     tensors = hand_built_tensors(config)
     table = tensors["ngrams.weight"]
@@ -32,13 +32,15 @@ def test_the_logits_are_those_of_the_network_and_of_the_last_three_characters(do
     stepper = Stepper(config_of(documents=documents, alphabet="exact", ngram_rows=0), plain)
     ids = np.random.default_rng(3).integers(0, V, 90)
     ids[[20, 21, 60]] = END
-    state, expected, before = stepper.initial_state(1), [], [0, 0]
+    state, expected, before = stepper.initial_state(1), [], [0] * 5
     for char in ids:
         logits, state = stepper.step(np.array([char]), state)
         if documents == "lines" and char == END:
-            before = [0, 0]
-        before = [*before[-2:], int(char) + 1]
-        expected.append(logits[0] + table[(before[0] * 1009**2 + before[1] * 1009 + before[2]) % ROWS])
+            before = [0] * 5
+        before = [*before[1:], int(char) + 1]
+        # The newest character has the highest power of 1009.
+        rows = [sum(one * 1009**place for place, one in enumerate(before[-length:])) % ROWS for length in (3, 4, 5)]
+        expected.append(logits[0] + table[rows].sum(0))
     with torch.no_grad():
         found, _ = network(torch.from_numpy(ids)[:, None], network.initial_state(1))
         # In two parts, the second of which continues from the state of the first.

@@ -28,9 +28,9 @@ from charrnn.api import Model
 from charrnn.config import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cells import CELLS, Cell, Ops, State
+from charrnn.model.ngrams import BASE, NUM_BEFORE, SHORTEST
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.model.ngrams import BASE, NUM_BEFORE, SHORTEST
 from charrnn.model.walk import Architecture, Walk
 from charrnn.version import __version__
 

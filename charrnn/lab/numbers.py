@@ -31,9 +31,9 @@ from charrnn.generation.generator import check_vocab_size
 from charrnn.generation.options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.records import Prediction
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
+from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.portable_math import NUMPY
 from charrnn.model.shapes import check_shapes
-from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.walk import Architecture, Walk
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import shown_character

@@ -16,9 +16,9 @@ from charrnn.config import Config
 from charrnn.model.cells import Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import Noise, RecurrentLayer
+from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.reading import Segments, cut
 from charrnn.model.shapes import check_shapes, input_size_of
-from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.walk import Architecture
 
 Traced = tuple[Tensor, Tensor, Tensor]
@@ -184,16 +184,16 @@ class CharRNN(nn.Module):
         return features, self._logits(features, *rows)
 
     def _logits(self, features: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Compute logits (T, B, V) from (T, B, H) and the rows (N, T, B) of `model.ngrams`, if there are any."""
+        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B, N) of `model.ngrams`, if there are any."""
         logits: Tensor = self.output(features)
-        return logits if rows is None or self.ngrams is None else logits + self.ngrams(rows).sum(0)
+        return logits if rows is None or self.ngrams is None else logits + self.ngrams(rows).sum(-2)
 
     def _ngram_rows(self, ids: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows (N, T, B) of ids (T, B) after the characters `before` (B, H), and these after the ids."""
+        """Return the rows (T, B, N) of ids (T, B) after the characters `before` (B, H), and these after the ids."""
         assert self.ngrams is not None
         read = torch.cat((before[:, :NUM_BEFORE].T.long(), ids + 1))
         shifted = [read[place : len(ids) + place] for place in range(NUM_BEFORE + 1)]
-        rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings))
+        rows = torch.stack(rows_of(shifted, self.ngrams.num_embeddings), dim=-1)
         return rows, torch.cat((read[-NUM_BEFORE:].T.to(before.dtype), before[:, NUM_BEFORE:]), dim=1)
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Traced, Tensor]:
@@ -219,7 +219,7 @@ class CharRNN(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace` returns, and the state.
 
-        The last tensor is the rows (N, T, B) of `model.ngrams`, if the model has them and reads ids.
+        The last tensor is the rows (T, B, N) of `model.ngrams`, if the model has them and reads ids.
 
         The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """

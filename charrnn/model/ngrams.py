@@ -49,5 +49,5 @@ def add_ngrams(
     before = state[0, -1, :, :NUM_BEFORE]
     read = np.vstack((before.T, np.asarray(ids) + 1)).astype(np.int64)
     before[:] = read[1:].T
-    for row in rows_of(read, len(table)):
+    for row in rows_of(list(read), len(table)):
         logits += table[row]

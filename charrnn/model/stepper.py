@@ -14,9 +14,9 @@ from charrnn.config import Config
 from charrnn.errors import UsageError, named
 from charrnn.model.cells import Ops, State
 from charrnn.model.clamping import ClampedSum
+from charrnn.model.ngrams import add_ngrams
 from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, exact_product
 from charrnn.model.shapes import check_shapes, check_unit
-from charrnn.model.ngrams import add_ngrams
 from charrnn.model.walk import Architecture, Walk
 
 

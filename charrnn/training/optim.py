@@ -291,7 +291,7 @@ def loss_scales(config: Config) -> tuple[float, ...]:
     return tuple(largest / step for step in SCALE_STEPS)
 
 
-def update_average(averaged: list[Tensor], weights: list[Tensor], decay: float, step: int) -> None:
+def update_average(averaged: Sequence[Tensor], weights: Sequence[Tensor], decay: float, step: int) -> None:
     """Average in place: averaged <- d * averaged + (1 - d) * weights.
 
     d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial weights.
