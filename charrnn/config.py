@@ -114,7 +114,7 @@ class Config:
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
     ngram_rows: int | Auto = "auto"
-    """Rows of the table of logits that a hash of the last three characters chooses from; 0: no table."""
+    """Rows of the table of logits that hashes of the last three, four and five characters choose from; 0: no table."""
     dropout: float | Auto = option(
         "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
     )

@@ -157,8 +157,8 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
         expected = []
         for weight, momentum in zip(weights, momenta, strict=True):
             weight.grad = torch.randn(weight.shape, generator=generator)
-            momentum.mul_(0.95).add_(0.05 * weight.grad)
-            direction = 0.05 * weight.grad + 0.95 * momentum
+            momentum.mul_(0.9).add_(0.1 * weight.grad)
+            direction = 0.1 * weight.grad + 0.9 * momentum
             moves = [orthogonal(block[None])[0] for block in direction.chunk(3)]  # a GRU's gates
             rate = 0.1 * 3.0 * 0.2 * math.sqrt(max(5, weight.shape[1]))  # blocks are 5x7 and 5x5
             expected.append(weight.detach() * (1 - 0.1 * 0.5) - rate * torch.cat(moves))

@@ -336,7 +336,7 @@ class TrainingView:
         values = values | {"unit": "bytes" if values["alphabet"] == "byte" else "characters"}
         num_known = values["vocab_size"] - (values["alphabet"] == "char")  # without the unknown symbol
         values |= {"known": f", {num_known:,} in the alphabet" if num_known < values["num_distinct_chars"] else ""}
-        values |= {"table": f", {values['ngram_rows']:,} trigram rows" if values["ngram_rows"] else ""}
+        values |= {"table": f", {values['ngram_rows']:,} n-gram rows" if values["ngram_rows"] else ""}
         for name, fact in [*FACTS.items()][self._num_facts : num_facts]:
             self._show_fact(name, fact.format_map(values))
         self._num_facts = num_facts

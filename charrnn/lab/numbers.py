@@ -234,7 +234,7 @@ class _Reader(Walk[Any]):
     def _reset(self) -> None:
         learned, num_states = self._weights.get("learned_state"), self.architecture.cell.num_states
         self._latest = (0,) * (NUM_BEFORE + 1)
-        """The last three characters: their ids plus 1."""
+        """The last characters, the oldest first: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""
         for layer, dilation in enumerate(self.architecture.dilations):

@@ -100,7 +100,8 @@ def parse_config(path: Path, data: bytes) -> Config:
     NewerFormatError for a field that this version does not have.
     """
     try:
-        config = from_yaml(data.decode("utf-8"), _ORIGIN, OLD_DEFAULTS)
+        # The table of n-grams was one of trigrams for a day: without one, nothing else has changed.
+        config = from_yaml(data.decode("utf-8").replace("trigram_rows: 0\n", ""), _ORIGIN, OLD_DEFAULTS)
     except UnknownFieldError as error:
         raise NewerFormatError(
             f"{path} was written by a newer version of charrnn, or was edited: {_reason(error)}\n"

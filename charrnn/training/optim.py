@@ -19,8 +19,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1 (Jordan 2024)."""
 ITERATIONS = 2
 """Iterations of that polynomial. Jordan takes 5, from a looser bound on the singular values (benchmarks/LOG.md)."""
-MOMENTUM = 0.95
-"""Decay of Muon's momentum."""
+MOMENTUM = 0.9
+"""Decay of Muon's momentum. Jordan takes 0.95, which is worse here (benchmarks/LOG.md)."""
 RMS = 0.2
 """Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
 EPSILON = 1e-8
@@ -148,8 +148,8 @@ class SGD:
 class Muon:
     """Muon: momentum, orthogonalised for each gate block separately (Jordan 2024; scaled as by Liu 2025).
 
-    For weights (G * H, N) that are G blocks (H, N). m <- 0.95 m + 0.05 g; the update of a block is about U V' where
-    U S V' = 0.95 m + 0.05 g (Nesterov's), found by Newton-Schulz iterations, times 0.2 sqrt(max(H, N)). So every
+    For weights (G * H, N) that are G blocks (H, N). m <- 0.9 m + 0.1 g; the update of a block is about U V' where
+    U S V' = 0.9 m + 0.1 g (Nesterov's), found by Newton-Schulz iterations, times 0.2 sqrt(max(H, N)). So every
     singular direction of a gate learns at the same speed, however small its gradient.
     """
 

@@ -58,8 +58,8 @@ USEFUL_EPOCHS = 1050.0
 """A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
-NGRAM_ROWS = 16_381
-"""Rows of the table of trigrams (benchmarks/LOG.md)."""
+NGRAM_ROWS = 65_521
+"""Rows of the table of n-grams at most (benchmarks/LOG.md)."""
 MAX_NGRAM_WEIGHTS = 1 << 22
 """Weights of that table at most: it has a column per character, so for more than 256 characters it has fewer rows."""
 MAX_NGRAM_ALPHABET = 2048
@@ -114,7 +114,7 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
 
 
 def choose_ngram_rows(config: Config, vocab_size: int) -> int:
-    """Return the rows of the table of trigrams for a model of resolved size and an alphabet of `vocab_size`."""
+    """Return the rows of the table of n-grams for a model of resolved size and an alphabet of `vocab_size`."""
     if config.ngram_rows != "auto":
         return config.ngram_rows
     # A smaller network is asked for to be looked at, and the table would hide what it learns.
