@@ -87,6 +87,14 @@ def test_it_computes_the_bits_of_numpy(changes: dict[str, Any], choose: Callable
     assert len({tuple(row) for row in found.ids.tolist()}) > 1
 
 
+def test_every_compiled_function_has_a_name_of_its_own() -> None:
+    """Code of two processes is linked by names: with the same name, one loop called a function of the other."""
+    functions = [value.py_func for value in vars(compiled).values() if hasattr(value, "py_func")]
+    equations = [cell.cell_contents.py_func for function in functions for cell in function.__closure__ or ()]
+    names = [function.__qualname__ for function in (*functions, *equations)]
+    assert len(equations) == 8 and len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize("cell", compiled.KINDS)
 def test_a_seed_writes_the_same_text_as_ever(cell: str, choose: Callable[[bool], None]) -> None:
     choose(True)

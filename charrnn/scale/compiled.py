@@ -305,30 +305,40 @@ def products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_
 # equation to every unit j, and overwrites the last array.
 
 
-def _loop_of_two(equation: Any) -> Any:
-    """Compile the loop y = equation(x, y)."""
-    equation = _compiled(equation)
+def _numbered(function: Any, line: int) -> Any:
+    """Compile a function by a name of its own.
 
-    @_compiled
+    Machine code is linked by names, which numba tells apart by how many functions the process had compiled before. So
+    of two loops that were compiled in different processes, one could call a function of the other.
+    """
+    function.__qualname__ += str(line)
+    return _compiled(function)
+
+
+def _loop_of_two(function: Any) -> Any:
+    """Compile the loop y = function(x, y)."""
+    line = function.__code__.co_firstlineno
+    equation = _numbered(function, line)
+
     def loop(x_at: Any, y_at: Any, size: Any) -> None:
         x, y = floats_at(x_at, size), floats_at(y_at, size)
         for j in range(size):
             y[j] = equation(x[j], y[j])
 
-    return loop
+    return _numbered(loop, line)
 
 
-def _loop_of_three(equation: Any) -> Any:
-    """Compile the loop z = equation(x, y, z)."""
-    equation = _compiled(equation)
+def _loop_of_three(function: Any) -> Any:
+    """Compile the loop z = function(x, y, z)."""
+    line = function.__code__.co_firstlineno
+    equation = _numbered(function, line)
 
-    @_compiled
     def loop(x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
         x, y, z = floats_at(x_at, size), floats_at(y_at, size), floats_at(z_at, size)
         for j in range(size):
             z[j] = equation(x[j], y[j], z[j])
 
-    return loop
+    return _numbered(loop, line)
 
 
 _sigmoids = _loop_of_two(lambda x, u: _sigmoid(x + u))
