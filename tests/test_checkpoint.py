@@ -13,7 +13,14 @@ import pytest
 from saved_runs import CONFIG, FILES, VOCAB, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
-from charrnn.runs.checkpoint import FORMAT_VERSION, Checkpoint, Description, read_checkpoint
+from charrnn.runs.checkpoint import (
+    FORMAT_VERSION,
+    Checkpoint,
+    Description,
+    NewerFormatError,
+    parse_config,
+    read_checkpoint,
+)
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 
@@ -273,3 +280,11 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWri
             clear_unsaved(run.path)
         assert (run.path / name).read_text() == content
         (run.path / name).unlink()
+
+
+def test_a_run_of_a_development_version_is_read_if_it_has_no_table() -> None:
+    current = Description.of(Path(), CONFIG, VOCAB).config_yaml.partition(b"\n")[2]
+    old = current.replace(b"ngram_rows: 0\n", b"trigram_rows: 0\n")
+    assert old != current and parse_config(Path(), old) == parse_config(Path(), current)
+    with pytest.raises(NewerFormatError, match="trigram_rows"):
+        parse_config(Path(), old.replace(b"trigram_rows: 0", b"trigram_rows: 53"))

@@ -57,6 +57,26 @@ def take_steps(trainer: Trainer, num_steps: int) -> list[StepResult]:
     return [trainer.take_step() for _ in range(num_steps)]
 
 
+@pytest.mark.parametrize("weight_average", [0.9, 0.0])
+def test_the_table_of_ngrams_is_trained_by_plain_sgd_and_saved_once(weight_average: float) -> None:
+    trainer, dense, restored = (make_trainer(ngram_rows=53, weight_average=weight_average) for _ in range(3))
+    assert dense.network.ngrams is not None and trainer.network.ngrams is not None
+    dense.network.ngrams.sparse = False  # as with several processes
+    results = take_steps(trainer, 2), take_steps(dense, 2)
+    assert [one.train_nats for one in results[0]] == pytest.approx([one.train_nats for one in results[1]], rel=1e-5)
+    table = trainer.network.ngrams.weight
+    torch.testing.assert_close(table, dense.network.ngrams.weight)
+    before = table.detach().clone()
+    share = trainer.take_step().learning_rate / 0.01
+    assert table.grad is not None and table.grad.is_sparse
+    torch.testing.assert_close(table.detach(), before - 0.1 * share * B * T * table.grad.to_dense())
+    model, training, counters = save(trainer)
+    assert ("weights/ngrams.weight" in training) == (weight_average == 0), "the averaged network shares it"
+    restored.restore(model, training, counters)
+    assert take_steps(restored, 3) == take_steps(trainer, 3)
+    assert_equal(everything(restored), everything(trainer))
+
+
 @pytest.mark.parametrize(("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)])
 def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell: str, num_before: int, weight_average: float) -> None:
     trainer = make_trainer(cell, weight_average=weight_average)

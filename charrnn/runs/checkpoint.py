@@ -100,7 +100,7 @@ def parse_config(path: Path, data: bytes) -> Config:
     NewerFormatError for a field that this version does not have.
     """
     try:
-        # The table of n-grams was one of trigrams for a day: without one, nothing else has changed.
+        # Development versions named the table of n-grams so. Models with it differ: the name is refused as unknown.
         config = from_yaml(data.decode("utf-8").replace("trigram_rows: 0\n", ""), _ORIGIN, OLD_DEFAULTS)
     except UnknownFieldError as error:
         raise NewerFormatError(

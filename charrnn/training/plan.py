@@ -194,7 +194,7 @@ def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, 
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
-    """Replace the number of weights, if one is given, by the number of units, without an automatic table of ngrams.
+    """Replace the number of weights, if one is given, by the number of units, without an automatic table of n-grams.
 
     Raises UsageError if no number of units fits.
     """

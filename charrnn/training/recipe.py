@@ -61,7 +61,7 @@ MIN_USEFUL_STEPS = 150
 NGRAM_ROWS = 65_521
 """Rows of the table of n-grams at most (benchmarks/LOG.md)."""
 MAX_NGRAM_WEIGHTS = 1 << 22
-"""Weights of that table at most: it has a column per character, so for more than 256 characters it has fewer rows."""
+"""Weights of that table at most: it has a column per character, so for more than 64 characters it has fewer rows."""
 MAX_NGRAM_ALPHABET = 2048
 """Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
 FORWARD_COST = 1 / 3
