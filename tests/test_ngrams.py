@@ -9,6 +9,7 @@ import torch
 from hand_built import hand_built_tensors
 
 from charrnn.config import Config
+from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
@@ -59,6 +60,37 @@ def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
     ids = torch.arange(V)[:, None]
     network(ids, network.initial_state(1))[0].sum().backward()
     assert network.ngrams.weight.grad is not None and network.ngrams.weight.grad.any()
+
+
+@pytest.mark.parametrize("documents", ["none", "lines"])
+def test_training_leaves_the_table_out_for_the_share_of_characters_that_dropout_names(documents: str) -> None:
+    config = config_of(documents=documents, alphabet="exact", dropout=0.4)
+    network, plain = (
+        load_network(config, V, {name: torch.from_numpy(value) for name, value in hand_built_tensors(config).items()})
+        for _ in range(2)
+    )
+    assert network.ngrams is not None and plain.ngrams is not None
+    torch.nn.init.zeros_(plain.ngrams.weight)
+    ids = torch.from_numpy(np.random.default_rng(3).integers(0, V, (60, 6)))
+    added = []
+    with torch.no_grad():
+        for rows, seed in ((slice(0, 6), 1), (slice(0, 6), 1), (slice(2, 5), 1), (slice(0, 6), None)):
+            first, second = (
+                one(
+                    ids[:, rows],
+                    one.initial_state(len(range(6)[rows])),
+                    None if seed is None else Noise(torch.Generator().manual_seed(seed), 6, rows),
+                )[0]
+                for one in (network, plain)
+            )
+            added.append(first - second)
+    *noisy, whole = added
+    is_left_out = noisy[0].abs().amax(-1) < 1e-5
+    assert 0.3 < is_left_out.float().mean() < 0.5
+    torch.testing.assert_close(noisy[0], torch.where(is_left_out[..., None], 0, whole / 0.6), atol=1e-4, rtol=1e-4)
+    assert torch.equal(noisy[1], noisy[0])
+    # One of several processes leaves out the same characters of its batch rows.
+    torch.testing.assert_close(noisy[2], noisy[0][:, 2:5], atol=1e-4, rtol=1e-4)
 
 
 def test_new_characters_get_columns_of_zeros() -> None:

@@ -45,6 +45,10 @@ class Noise:
             self._generator_of_pieces = Generator().manual_seed(self._generator.initial_seed() ^ (first + 1) << 32)
         self._next, self._lanes = 0, lanes
 
+    def for_characters(self, length: int, share: float) -> Tensor:
+        """Return such a mask (T, B, 1) of independent entries for a window of `length` T, before its first piece."""
+        return _draw((length, self._num_lanes, 1), share, self._generator)[:, self._own]
+
     def for_window(self, shape: Sequence[int], share: float) -> Tensor:
         """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the window."""
         if self._next == len(self._masks):

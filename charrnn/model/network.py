@@ -170,23 +170,30 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
 
-        With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and (B, H),
-        the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the layers draw weight-drop and
-        zoneout; without one, nothing is dropped. Layers in `ops` compute their equations with these functions, which
-        can clamp a unit or record gates; the others use their fastest implementation.
+        With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and (B, H), the same for
+        all T characters (variational dropout: Gal & Ghahramani 2016), the layers draw weight-drop and zoneout, and the
+        rows of `model.ngrams` are left out for a `dropout` of the characters, so that what they have by heart hides no
+        character from the network. Without one, nothing is dropped. Layers in `ops` compute their equations with these
+        functions, which can clamp a unit or record gates; the others use their fastest implementation.
         """
+        scale: Tensor | float = 1.0
+        if noise is not None and self.ngrams is not None:
+            scale = to_device(noise.for_characters(len(ids), self.dropout) / (1 - self.dropout), ids.device)
         read, state = self._read(ids, state, noise, ops or {}, want_cells=False)
-        return self._logits(*read), state
+        return self._logits(*read, scale=scale), state
 
     def features(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor]:
         """Compute what the output layer reads, (T, B, H), and logits (T, B, V). Arguments as for `forward`."""
         (features, *rows), _ = self._read(ids, state, None, ops or {}, want_cells=False)
         return features, self._logits(features, *rows)
 
-    def _logits(self, features: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B, N) of `model.ngrams`, if there are any."""
+    def _logits(self, features: Tensor, rows: Tensor | None = None, *, scale: Tensor | float = 1.0) -> Tensor:
+        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B, N) of `model.ngrams`, if there are any.
+
+        What the rows add is multiplied by `scale` (T, B, 1).
+        """
         logits: Tensor = self.output(features)
-        return logits if rows is None or self.ngrams is None else logits + self.ngrams(rows).sum(-2)
+        return logits if rows is None or self.ngrams is None else logits + self.ngrams(rows).sum(-2) * scale
 
     def _ngram_rows(self, ids: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows (T, B, N) of ids (T, B) after the characters `before` (B, H), and these after the ids."""
