@@ -118,7 +118,8 @@ class Config:
     dropout: float | Auto = option(
         "auto", "--dropout P", "Share of units dropped at the output of every layer.", TRAINING, is_hidden=True
     )
-    """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
+    """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016), and of the
+    characters for which the table of n-grams is left out."""
     input_dropout: float | Auto = "auto"
     """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
     weight_drop: float = 0.0

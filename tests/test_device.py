@@ -160,7 +160,7 @@ def test_a_step_stays_on_its_device(case: dict[str, Any]) -> None:
     cross_entropy(logits.flatten(0, 1), ids.flatten()).backward()  # type: ignore[no-untyped-call]
     weights = list(network.parameters())
     assert {None if weight.grad is None else weight.grad.device for weight in weights} == {META}
-    for optimizer in make_optimizers(network, config):
+    for optimizer in make_optimizers(network, config, 300):
         optimizer.step(0.01, 1)
         assert {value.device for moments in optimizer.state.values() for value in moments.values()} <= {META}
     update_average([weight.detach().clone() for weight in weights], weights, 0.9, 1)

@@ -33,6 +33,9 @@ SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 
 NGRAM_RATE = 0.1
 """Peak learning rate of the table of n-grams for every character (benchmarks/LOG.md)."""
+NGRAM_DECAY = 4.0
+"""Weight decay of that table while the whole text is read once, as a multiple of the rate: the loss of the text has
+NGRAM_DECAY / 2 times the sum of the table's squares more, a normal prior of variance 1/4 (Chen & Rosenfeld 2000)."""
 MAX_NGRAM_CHARS = 4096
 """A step of more characters changes the table as one of so many: frequent rows would diverge."""
 SGD_RATE = 100.0
@@ -178,26 +181,26 @@ class Muon:
 class TableSGD:
     """Stochastic gradient descent for a table of logits, each of whose rows few characters of a step choose.
 
-    T <- T - s r g, with the sparse gradient g of the mean loss over n characters and the share r of the peak rate. s is
-    NGRAM_RATE * n: every character changes its rows, as if they were read one by one. An optimizer that divides by the
-    size of the gradients would learn rare rows by heart (benchmarks/LOG.md).
+    T <- (1 - s r d) T - s r g, with the sparse gradient g of the mean loss over n characters and r, the rate as a share
+    of its peak. s is NGRAM_RATE * n: every character changes its rows, as if they were read one by one. d is
+    NGRAM_DECAY / N for a text of N characters, so that what was read once or twice counts little, however often the
+    text is read. An optimizer that divides by the size of the gradients would learn rare rows by heart
+    (benchmarks/LOG.md).
     """
 
-    def __init__(self, table: Tensor, config: Config) -> None:
+    def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
         num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
         self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
+        self._decay = NGRAM_DECAY / text_length
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradient, which is dense where several processes have added theirs."""
         for table in self.state:
-            gradient, rate = _gradient(table), -learning_rate * self._scale
-            if gradient.is_sparse:
-                table.index_add_(0, gradient._indices()[0], gradient._values(), alpha=rate)
-            else:
-                table.add_(gradient, alpha=rate)
+            rate = learning_rate * self._scale
+            table.mul_(1 - rate * self._decay).add_(_gradient(table), alpha=-rate)
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
@@ -247,8 +250,11 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
-    """Build the configured optimizers. Each weight belongs to one of them; matrices decay, all other weights do not."""
+def make_optimizers(network: CharRNN, config: Config, text_length: int) -> list[Optimizer]:
+    """Build the configured optimizers for a training text of so many characters.
+
+    Each weight belongs to one of them; matrices and the table of n-grams decay, all other weights do not.
+    """
     layers = [layer for layer in network.modules() if isinstance(layer, RecurrentLayer)]
     blocks: dict[Tensor, int] = {}
     if config.optimizer == "muon":
@@ -261,7 +267,7 @@ def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
     matrices = [weight for weight in weights if weight.ndim == 2]
     others = [weight for weight in weights if weight.ndim != 2]
     make = OPTIMIZERS[config.optimizer]
-    tables = [TableSGD(weight, config) for weight in table]
+    tables = [TableSGD(weight, config, text_length) for weight in table]
     return [*muon, make(matrices, config.weight_decay, config), make(others, 0.0, config), *tables]
 
 

@@ -64,7 +64,7 @@ class Trainer:
             # A step changes few of its rows, which are not worth an average. Processes add dense gradients.
             self.network.ngrams.sparse = group.size == 1
             self.averaged.ngrams = self.network.ngrams
-        self.optimizers = make_optimizers(self.network, config)
+        self.optimizers = make_optimizers(self.network, config, len(batches.ids))
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
