@@ -52,7 +52,7 @@ SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
 DROPOUT_PER_EPOCH = 0.03
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
-MAX_DROPOUT = 0.4
+MAX_DROPOUT = 0.5
 """Highest automatic dropout."""
 USEFUL_EPOCHS = 1050.0
 """A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
