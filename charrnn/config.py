@@ -168,7 +168,7 @@ class Config:
     """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
     beta2: float = 0.99
     """Decay of the squared gradients' running mean: AdamW's β2, that of rmsprop."""
-    weight_decay: float = 0.1
+    weight_decay: float | Auto = "auto"
     """Weight decay, on weight matrices only."""
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""

@@ -18,7 +18,7 @@ V = 30
 def small_config(**changes: Any) -> Config:
     """Return the configuration of a small model and of its training, in which everything random is on."""
     model = {"cell": "lstm", "num_layers": 2, "hidden_size": 12, "embedding_size": 5, "precision": "fp32"}
-    noise = {"dropout": 0.3, "input_dropout": 0.1, "reset_probability": 0.3}
+    noise = {"dropout": 0.3, "input_dropout": 0.1, "reset_probability": 0.3, "weight_decay": 0.1}
     training = {"steps": 60, "num_lanes": 7, "bptt_length": 6, "learning_rate": 0.01, "weight_average": 0.9}
     return Config(**{**model, **noise, **training, **changes})  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from charrnn.text.vocab import Vocab
 FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
 CLOCKS = ("seconds", "chars_per_second")
 SMALLEST: dict[str, Any] = {"num_layers": 1, "dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 2}
-SMALLEST |= {"learning_rate": 0.1, "validation_chars": None, "ngram_rows": 0}
+SMALLEST |= {"learning_rate": 0.1, "weight_decay": 0.1, "validation_chars": None, "ngram_rows": 0}
 CONFIG = Config(
     cell="lstm", hidden_size=2, embedding_size=3, steps=900, warmup_steps=0, evaluate_every=9, save_every=9, **SMALLEST
 )

@@ -71,7 +71,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "muon_scale": FINITE,
     "beta1": SHARE,
     "beta2": SHARE,
-    "weight_decay": FINITE,
+    "weight_decay": (["auto", *FINITE[0]], FINITE[1]),
     "clip_norm": ([1e-9, math.inf], [0.0, math.nan]),
     "weight_average": SHARE,
     "seed": ([0, 2**32 - 1], [-1, 2**32]),

@@ -151,7 +151,7 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_stays_on_its_device(case: dict[str, Any]) -> None:
     """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
     sizes = {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "embedding_size": 5, "precision": "fp32"}
-    batch = {"num_lanes": 4, "bptt_length": 3, "learning_rate": 0.01}
+    batch = {"num_lanes": 4, "bptt_length": 3, "learning_rate": 0.01, "weight_decay": 0.1}
     config = Config(**{**sizes, **batch, "dropout": 0.2, "input_dropout": 0.1, **case})
     network = CharRNN(config, 9).to(META)
     ids = torch.zeros(3, 4, dtype=torch.int64, device=META)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.trained
 
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
 SETTINGS: dict[str, Any] = {"corpus": ("text.txt",), "hidden_size": 12, "num_lanes": 4, "bptt_length": 8}
-SETTINGS |= {"learning_rate": 0.01, "steps": 12, "evaluate_every": 4, "save_every": 2}
+SETTINGS |= {"learning_rate": 0.01, "weight_decay": 0.1, "steps": 12, "evaluate_every": 4, "save_every": 2}
 
 
 @pytest.fixture(autouse=True)

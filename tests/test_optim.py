@@ -20,7 +20,7 @@ PEAK = 0.004
 
 def make_config(**changes: Any) -> Config:
     sizes: dict[str, Any] = {"cell": "gru", "num_layers": 2, "hidden_size": 5, "embedding_size": 4, "dropout": 0.0}
-    return Config(**{**sizes, "learning_rate": PEAK, **changes})
+    return Config(**{**sizes, "learning_rate": PEAK, "weight_decay": 0.1, **changes})
 
 
 def schedule(num_steps: int, **changes: Any) -> list[float]:

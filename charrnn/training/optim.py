@@ -174,8 +174,7 @@ class Muon:
             with autocast(weight.device, self._precision):
                 update = orthogonal(blocks).flatten(0, 1)
             weight.mul_(1 - learning_rate * self._weight_decay)
-            size = math.sqrt(max(*blocks.shape[1:]))
-            weight.add_(update, alpha=-learning_rate * self._scale * RMS * size)
+            weight.add_(update, alpha=-learning_rate * self._scale * RMS * math.sqrt(max(*blocks.shape[1:])))
 
 
 class TableSGD:
@@ -261,14 +260,14 @@ def make_optimizers(network: CharRNN, config: Config, text_length: int) -> list[
         blocks = {weight: len(weight) // layer.hidden_size for layer in layers for weight in layer.matrices()}
     # Squares of a Gram matrix are below the smallest numbers of fp16.
     precision = "fp32" if config.precision == "fp16" else config.precision
-    muon = [Muon(blocks, config.weight_decay, config.muon_scale, precision)] if blocks else []
+    muon = [Muon(blocks, float(config.weight_decay), config.muon_scale, precision)] if blocks else []
     table = [] if network.ngrams is None else [network.ngrams.weight]
     weights: list[Tensor] = [weight for weight in network.parameters() if weight not in {*blocks, *table}]
     matrices = [weight for weight in weights if weight.ndim == 2]
     others = [weight for weight in weights if weight.ndim != 2]
     make = OPTIMIZERS[config.optimizer]
     tables = [TableSGD(weight, config, text_length) for weight in table]
-    return [*muon, make(matrices, config.weight_decay, config), make(others, 0.0, config), *tables]
+    return [*muon, make(matrices, float(config.weight_decay), config), make(others, 0.0, config), *tables]
 
 
 def learning_rate_at(step: int, config: Config) -> float:

@@ -92,8 +92,9 @@ def measure_step(
     is busy while this measures would cost the whole run its steps.
     """
     device, group, _ = computing
-    # A step takes the same time with any dropout and any learning rate.
-    changes: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
+    # A step takes the same time with any dropout, weight decay and learning rate.
+    regularisers = ("dropout", "input_dropout", "weight_decay")
+    changes: dict[str, Any] = {name: 0.1 for name in regularisers if getattr(config, name) == "auto"}
     changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE}
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
         trainer = Trainer(replace(config, **changes), batches, vocab_size, device, group)

@@ -54,6 +54,8 @@ DROPOUT_PER_EPOCH = 0.03
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
 MAX_DROPOUT = 0.5
 """Highest automatic dropout."""
+LEAST_WEIGHT_DECAY = 0.1
+"""Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
 USEFUL_EPOCHS = 1050.0
 """A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
@@ -220,6 +222,7 @@ def choose_steps(
         steps=steps,
         dropout=dropout,
         input_dropout=auto_input if config.input_dropout == "auto" else config.input_dropout,
+        weight_decay=LEAST_WEIGHT_DECAY + dropout / 2 if config.weight_decay == "auto" else config.weight_decay,
         evaluate_every=evaluate_every,
         validation_chars=validation_chars,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,

@@ -130,13 +130,12 @@ class Trainer:
         batch_size, length = self.batches.batch_size, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
         is_summed = self.group.size > 1
-        noise = Noise(generator, batch_size, self.rows)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
             is_kept = torch.rand(batch_size, 1, generator=generator)[self.rows] >= self.config.reset_probability
             state = torch.where(to_device(is_kept, self.device), state, self._initial_state())
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(inputs, state, noise)
+            logits, state = self.network(inputs, state, Noise(generator, batch_size, self.rows))
         # Divided by the number of targets in all processes, so that the sum over them is the mean.
         loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (length * batch_size)
         for weight in self._weights:

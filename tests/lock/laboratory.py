@@ -150,7 +150,7 @@ def _save_run(
         "embedding_size": embedding or weights["embedding.weight"].shape[1],
     }
     fixed = {"dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 16, "steps": 30, "learning_rate": 0.1}
-    machine = {"device": "cpu", "precision": "fp32", "threads": 1}
+    machine = {"weight_decay": 0.1, "device": "cpu", "precision": "fp32", "threads": 1}
     times = {"evaluate_every": 10, "validation_chars": None, "save_every": 10}
     config = {"corpus": [], "alphabet": "char", "cell": "rnn", **sizes, **fixed, **machine, **times, **settings}
     body = yaml.safe_dump(config, sort_keys=False).encode()

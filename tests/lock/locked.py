@@ -93,7 +93,9 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     out, err = _Stream(is_terminal=is_terminal), _Stream(is_terminal=is_terminal)
     before = _latest.pop(folder, None) or _stamps(folder)
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES and "CHARRNN" not in name}
-    settled = kept | {"COLUMNS": "80", "TERM": "xterm-256color" if is_terminal else "dumb"}
+    # Without instructions for bf16, precision auto is fp32, as on processors that have none.
+    settled = kept | {"COLUMNS": "80", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
+    settled["TERM"] = "xterm-256color" if is_terminal else "dumb"
     with (
         mock.patch.dict(os.environ, settled, clear=True),
         mock.patch.multiple(sys, stdin=_Stream(stdin), stdout=out, stderr=err),
