@@ -62,6 +62,7 @@ def main() -> None:
                 num_lanes=NUM_LANES,
                 bptt_length=LENGTH,
                 learning_rate=1e-3,
+                weight_decay=0.1,
                 steps=10**6,
                 precision=chosen_precision(torch.device("cpu"), arguments.precision),
             )

@@ -189,6 +189,7 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
         "num_lanes": 16,
         "bptt_length": 48,
         "learning_rate": 5e-3,
+        "weight_decay": 0.1,
         "steps": 1000,
         "precision": "fp32",
         **changes,

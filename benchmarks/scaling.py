@@ -60,6 +60,7 @@ def make_trainer(size: str, num_lanes: int, group: ProcessGroup) -> Trainer:
         num_lanes=num_lanes,
         bptt_length=LENGTH,
         learning_rate=1e-3,
+        weight_decay=0.1,
         steps=10**6,
         precision="fp32",
     )

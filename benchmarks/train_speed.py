@@ -64,6 +64,7 @@ def our_step(
         num_lanes=num_lanes,
         bptt_length=length,
         learning_rate=1e-3,
+        weight_decay=0.1,
         steps=10**6,
         precision=precision,
         muon_scale=muon_scale,
