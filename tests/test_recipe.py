@@ -85,7 +85,10 @@ def test_minutes_are_the_seconds_left_but_for_what_validation_takes() -> None:
 
 def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     all_epochs = (1.0, 2.9, 4.0, 8.0, 16.0, 100.0)
-    dropouts = [resolve(Config(epochs=epochs, hidden_size=512), 10**6).dropout for epochs in all_epochs]
+    chosen = [resolve(Config(epochs=epochs, hidden_size=512), 10**6) for epochs in all_epochs]
+    dropouts = [config.dropout for config in chosen]
+    assert [config.weight_decay for config in chosen] == pytest.approx([0.1 + float(one) / 2 for one in dropouts])
+    assert resolve(Config(epochs=8.0, hidden_size=512, weight_decay=0.0), 10**6).weight_decay == 0
     # 4 * 512 rows of 64 and of 512 weights, for 900,000 characters.
     share = 0.03 * math.sqrt(4 * 512 * (64 + 512) / 900_000)
     assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.5, 0.5)]

@@ -93,9 +93,8 @@ def measure_step(
     """
     device, group, _ = computing
     # A step takes the same time with any dropout, weight decay and learning rate.
-    regularisers = ("dropout", "input_dropout", "weight_decay")
-    changes: dict[str, Any] = {name: 0.1 for name in regularisers if getattr(config, name) == "auto"}
-    changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE}
+    changes: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
+    changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE, "weight_decay": 0.1}
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
         trainer = Trainer(replace(config, **changes), batches, vocab_size, device, group)
     most = _most_threads(config)

@@ -211,6 +211,7 @@ def choose_steps(
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     # One-hot vectors are hidden or kept as a whole.
     auto_input = 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
+    auto_decay = round(LEAST_WEIGHT_DECAY + dropout / 2, 3)
     validation_chars = choose_validation_chars(config, steps, num_val_chars)
     cost_in_steps = min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
     auto_every = max(1, -(-steps // NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
@@ -222,7 +223,7 @@ def choose_steps(
         steps=steps,
         dropout=dropout,
         input_dropout=auto_input if config.input_dropout == "auto" else config.input_dropout,
-        weight_decay=LEAST_WEIGHT_DECAY + dropout / 2 if config.weight_decay == "auto" else config.weight_decay,
+        weight_decay=auto_decay if config.weight_decay == "auto" else config.weight_decay,
         evaluate_every=evaluate_every,
         validation_chars=validation_chars,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,
