@@ -304,6 +304,7 @@ def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
         num_lanes=16,
         bptt_length=64,
         learning_rate=0.03,
+        weight_decay=0.1,
         muon_scale=4.0,
         weight_average=0.9,
     )
