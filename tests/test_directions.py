@@ -268,7 +268,7 @@ def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(command:
     options = ("sample", "--seed", 0, "--length", 60)
     model = charrnn.load(lab)
     direction = model.direction("quote", 2)
-    ran = command(*options, "--clamp", "quote@2=low")
+    ran = command(*options, "--clamp", "quote@2=low", "--quiet")
     # Several texts are drawn together, and each as if it were alone.
     expected = model.samples(3, seed=0, length=60, temperature=0.8, clamps={direction: direction.low})[0].text
     assert (ran.code, ran.err, ran.out.rstrip("\n")) == (0, "", expected.rstrip("\n"))
