@@ -11,7 +11,7 @@ TEXT = make_corpus(num_chars=8_000, seed=1).text
 
 
 def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Model) -> None:
-    """By counting pairs; the order is by values in 512 bins of about as many characters each."""
+    """By counting pairs; the order is by values in 512 bins that hold about equally many characters."""
     scores = model.study(TEXT).ranking(["quote"])["quote"]
     assert sorted((score.layer, score.unit) for score in scores) == [(0, unit) for unit in range(32)]
     cells, is_inside, half = model.trace(TEXT).cells[:, 0], label_quotes(TEXT), len(TEXT) // 2
