@@ -18,7 +18,7 @@ from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.extensions import ModelMethod
-from charrnn.files import JSON, behind_links, json_to_bytes, write_atomically
+from charrnn.files import JSON, behind_links, encode_text, json_to_bytes, write_atomically
 from charrnn.version import __version__
 from charrnn.views.export import ExportFormat, check_target
 
@@ -39,29 +39,21 @@ def _zip(model: Model, path: Path) -> Content:
 
     Of the names of its texts the folders are left out, so that no path of this machine leaves it.
     """
-    from charrnn.runs.checkpoint import (
-        MANIFEST,
-        MODEL,
-        MODEL_FILE_SUFFIX,
-        MODEL_FILE_VERSION,
-        NOTE,
-        Description,
-        list_files,
-        tensors_to_bytes,
-    )
+    from charrnn.runs import checkpoint
 
     recorded = model.recorded_corpus
     shared = replace(
         model.config, corpus=tuple(map(_last_part, model.config.corpus)), init_from=None, extend_alphabet=False
     )
-    files = {**Description.of(Path(), shared, model.vocab).files(), MODEL: tensors_to_bytes(model.tensors)}
+    files = checkpoint.Description.of(Path(), shared, model.vocab).files()
+    files = {**files, checkpoint.MODEL: checkpoint.tensors_to_bytes(model.tensors)}
     manifest: dict[str, JSON] = {
-        "format": MODEL_FILE_VERSION,
+        "format": checkpoint.MODEL_FILE_VERSION,
         "charrnn": __version__,
         "step": model.step,
         "val_nats": model.val_nats,
         "corpus_digest": None if recorded is None else recorded.digest,
-        "files": list_files(files),
+        "files": checkpoint.list_files(files),
     }
     note = _NOTE.read_text(encoding="utf-8").format(
         version=__version__,
@@ -71,11 +63,11 @@ def _zip(model: Model, path: Path) -> Content:
         loss="" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per symbol",
         text=", ".join(shared.corpus) or "the standard library of a Python",
         name=path.stem,
-        suffix=MODEL_FILE_SUFFIX,
+        suffix=checkpoint.MODEL_FILE_SUFFIX,
     )
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        first = {NOTE: note.encode("utf-8", "backslashreplace"), MANIFEST: json_to_bytes(manifest)}
+        first = {checkpoint.NOTE: encode_text(note), checkpoint.MANIFEST: json_to_bytes(manifest)}
         for entry, data in {**first, **files}.items():
             info = zipfile.ZipInfo(entry, _DATE)
             info.compress_type = zipfile.ZIP_DEFLATED

@@ -19,6 +19,7 @@ import numpy as np
 
 from charrnn.config import Auto, Config
 from charrnn.errors import DataError, Message, UsageError, counted, named
+from charrnn.evaluation import records
 from charrnn.evaluation.losses import (
     STATEFUL,
     WINDOWED,
@@ -30,15 +31,7 @@ from charrnn.evaluation.losses import (
     stateful_block_sums,
     windowed_block_sums,
 )
-from charrnn.evaluation.records import (
-    MAX_SCORED,
-    Difference,
-    Evaluation,
-    EvaluationRow,
-    LossBreakdown,
-    LossReport,
-    SkippedRow,
-)
+from charrnn.evaluation.records import Difference, LossReport
 from charrnn.extensions import offered
 from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.model.annotations import Predictor
@@ -178,7 +171,7 @@ def evaluate_runs(
     max_chars: int | Auto | None = "auto",
     mixtures: Sequence[MixedModels] = (),
     **extra_rows: Any,
-) -> Evaluation:
+) -> records.Evaluation:
     """Measure the losses of one or several models over a text, by both protocols, with paired differences to the first.
 
     The text is that `part` of the runs' own text or, in place of it, `text`, read after `context`. The losses of up to
@@ -256,10 +249,10 @@ class Comparison:
     """Whether `max_chars` was asked for, and is not the default."""
     losses: list[CharLosses] = field(default_factory=list)
     """The stateful losses of each run. Every other predictor of the same characters is compared with the first ones."""
-    rows: list[EvaluationRow] = field(default_factory=list)
-    skipped: list[SkippedRow] = field(default_factory=list)
+    rows: list[records.EvaluationRow] = field(default_factory=list)
+    skipped: list[records.SkippedRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    breakdowns: list[LossBreakdown] = field(default_factory=list)
+    breakdowns: list[records.LossBreakdown] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -270,10 +263,10 @@ class Comparison:
         part: str = "validation",
         context: str | bytes = "",
         precision: str = "auto",
-        max_chars: int | Auto | None = MAX_SCORED,
+        max_chars: int | Auto | None = records.MAX_SCORED,
     ) -> Comparison:
         """Read the text for each model. Arguments and errors are those of `evaluate_runs`."""
-        limit = MAX_SCORED if max_chars == "auto" else max_chars
+        limit = records.MAX_SCORED if max_chars == "auto" else max_chars
         contents, common_bytes = _contents(models, text, part)
         runs = []
         for model, name, content in zip(models, distinct_names(models), contents, strict=True):
@@ -337,7 +330,7 @@ class Comparison:
     def add(self, loss: LossReport, *, name: str, step: int | None = None, **differences: Difference | None) -> None:
         """Add the row of a predictor; `differences` are the fields `difference` and `byte_difference` of the row."""
         share = next((run.trained_share for run in self.runs if (run.name, run.step) == (name, step)), None)
-        self.rows.append(EvaluationRow(name=name, step=step, loss=loss, trained_share=share, **differences))
+        self.rows.append(records.EvaluationRow(name=name, step=step, loss=loss, trained_share=share, **differences))
 
     def measure_runs(self) -> None:
         """Add the rows of all runs by both protocols."""
@@ -349,7 +342,7 @@ class Comparison:
         first: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
             if (reason := run.text.why_not_windowed()) is not None:
-                self.skipped.append(SkippedRow(protocol=WINDOWED, reason=reason))
+                self.skipped.append(records.SkippedRow(protocol=WINDOWED, reason=reason))
                 continue
             ids = run.text.ids[run.text.first :]
             blocks = windowed_block_sums(run.network, ids, precision=self.precision, escape_nats=run.escape_nats)
@@ -398,7 +391,7 @@ class Comparison:
             found.append(BlockSums(bits, counts))
         return block_difference(found[1], found[0])
 
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> records.Evaluation:
         """Return the record of all rows and breakdowns, with what a reader must know of the figures."""
         text, scored = self.runs[0].text, self.rows[0].loss.num_chars
         notes = [*self.notes]
@@ -427,7 +420,7 @@ class Comparison:
                     f"{named('part', 'test')}."
                 )
             )
-        return Evaluation(
+        return records.Evaluation(
             rows=tuple(self.rows),
             part=self.part,
             common_bytes=self.common_bytes,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.display import RecordList
 from charrnn.errors import CheckpointError, DataError, UsageError, check_range, named
+from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax, next_char_probs
 from charrnn.generation.options import (
@@ -32,16 +33,7 @@ from charrnn.generation.options import (
 )
 from charrnn.generation.patterns import Pattern, all_words, match_text
 from charrnn.generation.records import GeneratedText, Hesitation, Prediction
-from charrnn.generation.sampling import (
-    NUM_SEEDS,
-    Block,
-    Ids,
-    PrimedState,
-    prime_model,
-    sample_ids,
-    start_ids,
-    undrawable_ids,
-)
+from charrnn.generation.sampling import Block, Ids, PrimedState
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
@@ -137,8 +129,8 @@ class Generator:
         prime = self.known_text(prime, unknown)
         end_id = self.config.end_id
         if end_id is None:
-            return self.vocab.encode(prime) if prime else start_ids(self.vocab)
-        ids = np.concatenate((start_ids(self.vocab, end_id), self.vocab.encode(prime)))
+            return self.vocab.encode(prime) if prime else sampling.start_ids(self.vocab)
+        ids = np.concatenate((sampling.start_ids(self.vocab, end_id), self.vocab.encode(prime)))
         # What is before an END makes no difference.
         return ids[np.flatnonzero(ids == end_id)[-1] :]
 
@@ -249,8 +241,8 @@ class Generator:
         symbol is left out; the probabilities of all others sum to 1. Raises UsageError for a `top` under 1.
         """
         check_range("top", top, 1)
-        logits = prime_model(self.model_for("fp32", {}), self.encode_prime(text, unknown)).logits
-        excluded = undrawable_ids(self.vocab, self.config.end_id)
+        logits = sampling.prime_model(self.model_for("fp32", {}), self.encode_prime(text, unknown)).logits
+        excluded = sampling.undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(banned=excluded))[0]
         best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best]
@@ -322,13 +314,13 @@ class Generator:
                 raise UsageError(f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out.")
             stepper.check_unit(*options.cell)
         banned = self._never_drawn(options.ban)
-        newline = int(start_ids(self.vocab)[0])
+        newline = int(sampling.start_ids(self.vocab)[0])
         if options.max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
             raise UsageError(f"{named('max_line')} needs a newline, which this model cannot generate.")
         prime = self.encode_prime(options.prime, options.unknown)
         inner_ids = frozenset(id for id, character in enumerate(self.vocabulary()) if _is_inner(character))
         shapings = [options.shaping(temperature, banned, inner_ids) for temperature, _ in variants]
-        blocks = sample_ids(
+        blocks = sampling.sample_ids(
             stepper,
             self._read_prime(stepper, prime),
             shapings,
@@ -369,7 +361,7 @@ class Generator:
             raise UsageError(f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be banned.")
         known = set(ban) - set(self.vocab.unknown_characters(ban))
         banned_ids = set(self.vocab.encode("".join(sorted(known))).tolist())
-        banned = (*undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
+        banned = (*sampling.undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
         if len(banned) >= len(self.vocab):
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
@@ -378,7 +370,7 @@ class Generator:
         """Read the prime. The last result is kept, so that a long prime is read once."""
         key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:
-            self._last_primed = key, prime_model(stepper, prime)
+            self._last_primed = key, sampling.prime_model(stepper, prime)
         return self._last_primed[1]
 
 
@@ -413,7 +405,7 @@ def _variants(count: int, options: SampleOptions, temperatures: Sequence[float] 
         return [(temperature, options.seed) for temperature in temperatures]
     if not 1 <= count <= MAX_COUNT:
         raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_COUNT}.")
-    return [(options.temperature, options.seed + stream * NUM_SEEDS) for stream in range(count)]
+    return [(options.temperature, options.seed + stream * sampling.NUM_SEEDS) for stream in range(count)]
 
 
 def _with_seed(options: Options) -> Options:
