@@ -148,7 +148,7 @@ def _plugin(kind: str, entry_point: metadata.EntryPoint) -> Plugin:
     return Plugin(kind, entry_point.name, package, entry_point)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CommandEntry:
     """A command whose module is imported when it runs or shows its help."""
 
@@ -164,7 +164,7 @@ class CommandEntry:
         return getattr(import_module(module), name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PluginEntry:
     """A cell or a detector that a room declares in its own EXTENSIONS, as an entry point of that group would."""
 

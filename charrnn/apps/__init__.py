@@ -2,17 +2,16 @@
 
 from charrnn.extensions import CommandEntry, NotebookDrawing
 
-_COMMANDS = (
-    ("explore", "Browse the cells of a model over a text.", "terminal:explore"),
-    ("write", "Write a text with a model.", "terminal:write"),
-    ("export", "Write a model to one file, in the format of its suffix.", "export:export"),
-    ("import", "Make a run of a model that another program trained.", "importing:import_model"),
-    ("serve", "Serve a model to a browser and to OpenAI's clients.", "serve:serve"),
-    ("compress", "Compress files by a model.", "compress.command:compress"),
-    ("decompress", "Restore compressed files.", "compress.command:decompress"),
-)
-COMMANDS = tuple(
-    CommandEntry(name=name, summary=summary, function=f"{__name__}.{function}") for name, summary, function in _COMMANDS
+COMMANDS = (
+    CommandEntry("explore", "Browse the cells of a model over a text.", "charrnn.apps.terminal:explore"),
+    CommandEntry("write", "Write a text with a model.", "charrnn.apps.terminal:write"),
+    CommandEntry("export", "Write a model to one file, in the format of its suffix.", "charrnn.apps.export:export"),
+    CommandEntry(
+        "import", "Make a run of a model that another program trained.", "charrnn.apps.importing:import_model"
+    ),
+    CommandEntry("serve", "Serve a model to a browser and to OpenAI's clients.", "charrnn.apps.serve:serve"),
+    CommandEntry("compress", "Compress files by a model.", "charrnn.apps.compress.command:compress"),
+    CommandEntry("decompress", "Restore compressed files.", "charrnn.apps.compress.command:decompress"),
 )
 """The commands of this room."""
 EXTENSIONS = (NotebookDrawing(module="charrnn.apps.notebook"),)

@@ -99,11 +99,9 @@ def _html(model: Model, path: Path) -> Content:
 
 
 FORMATS = {
-    ".zip": ExportFormat(suffix=".zip", content="for every command of charrnn", write=_zip),
-    ".html": ExportFormat(suffix=".html", content="a page that runs the model", write=_html),
-    ".onnx": ExportFormat(
-        suffix=".onnx", content="for onnxruntime and other programs", write=_onnx, module="onnx", extra="onnx"
-    ),
+    ".zip": ExportFormat(".zip", "for every command of charrnn", _zip),
+    ".html": ExportFormat(".html", "a page that runs the model", _html),
+    ".onnx": ExportFormat(".onnx", "for onnxruntime and other programs", _onnx, module="onnx", extra="onnx"),
 }
 """The formats of models by suffix; `write` takes the model and the path of the file, and returns a `Content`."""
 _FORMAT_LIST = " or ".join(", ".join(f"{one.suffix} {one.content}" for one in FORMATS.values()).rsplit(", ", 1))

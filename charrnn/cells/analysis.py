@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 """What is measured."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class CellSection:
     """A section of the page of a cell that a room or another package adds; its result draws itself by `view`.
 
@@ -55,11 +55,12 @@ class CellSection:
 
     name: str
     """The name of the result: `page.sections[name]`, and its key in the JSON of the page."""
-    place: int
-    """The place on the page: sections are in the order of these numbers. The ablation has 50."""
     message: str
     """What is said while it is measured."""
     measure: Callable[[CellAnalysis, int, int], Any]
+    _: KW_ONLY
+    place: int
+    """The place on the page: sections are in the order of these numbers. The ablation has 50."""
     title: str = ""
     """The title above the result, if that draws none itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None

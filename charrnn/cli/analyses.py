@@ -4,7 +4,7 @@ An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `ch
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -71,7 +71,7 @@ class Subject:
         return self.model.study(self.text, cached=True)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Analysis(Generic[Measured]):
     """One kind of picture of `charrnn visualize`."""
 
@@ -79,6 +79,7 @@ class Analysis(Generic[Measured]):
     """The option that selects it; None for what is shown without any."""
     measure: Callable[[Subject], Measured]
     show: Callable[[Subject, Measured], Shown]
+    _: KW_ONLY
     options: tuple[Option, ...] = ()
     """Further options that apply to it; several analyses may declare the same one."""
     takes: frozenset[str] = frozenset()

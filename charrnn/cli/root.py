@@ -18,17 +18,15 @@ from charrnn.errors import CharRNNError
 from charrnn.extensions import CommandEntry
 from charrnn.options import Option
 
-_CORE = {
-    "train": ("Train a model on a text.", "charrnn.cli.train:train"),
-    "sample": ("Generate text.", "charrnn.cli.sample:sample"),
-    "visualize": ("Show what the cells of a model keep track of.", "charrnn.cli.visualize:visualize"),
-    "evaluate": ("Measure how well models predict a text.", "charrnn.cli.evaluate:evaluate"),
-    "runs": ("List the runs and their losses.", "charrnn.cli.runs:runs"),
-    "corpora": ("List, download and generate texts.", "charrnn.cli.corpora:app"),
-}
-CORE_COMMANDS = {
-    name: CommandEntry(name=name, summary=summary, function=function) for name, (summary, function) in _CORE.items()
-}
+_CORE = (
+    CommandEntry("train", "Train a model on a text.", "charrnn.cli.train:train"),
+    CommandEntry("sample", "Generate text.", "charrnn.cli.sample:sample"),
+    CommandEntry("visualize", "Show what the cells of a model keep track of.", "charrnn.cli.visualize:visualize"),
+    CommandEntry("evaluate", "Measure how well models predict a text.", "charrnn.cli.evaluate:evaluate"),
+    CommandEntry("runs", "List the runs and their losses.", "charrnn.cli.runs:runs"),
+    CommandEntry("corpora", "List, download and generate texts.", "charrnn.cli.corpora:app"),
+)
+CORE_COMMANDS = {entry.name: entry for entry in _CORE}
 """The commands of the core by name."""
 
 

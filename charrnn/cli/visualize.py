@@ -396,33 +396,21 @@ def export_arrays(subject: Subject, export: Path) -> None:
     deliver(Shown("", (), None, arrays=arrays), export)
 
 
-_BEST = Analysis(
-    option=None,
-    measure=_measure_findings,
-    show=_show_findings,
-    takes=DETECTOR_OPTIONS | {"--sparkline"},
-    exports_arrays=True,
-)
+_BEST = Analysis(None, _measure_findings, _show_findings, takes=DETECTOR_OPTIONS | {"--sparkline"}, exports_arrays=True)
 CORE_ANALYSES: tuple[Analysis[Any], ...] = (
     _BEST,
     replace(_BEST, option=FIND, takes=DETECTOR_OPTIONS),
     Analysis(
-        option=CELL,
-        measure=_measure_cells,
-        show=_show_cells,
+        CELL,
+        _measure_cells,
+        _show_cells,
         takes=frozenset({"--guesses", "--sparkline"}),
         example="--cell 0:17",
         colours_text=True,
         reads_more=True,
         exports_arrays=True,
     ),
-    Analysis(
-        option=SURPRISE,
-        measure=_measure_surprise,
-        show=_show_surprise,
-        takes=frozenset({"--sparkline"}),
-        colours_text=True,
-    ),
+    Analysis(SURPRISE, _measure_surprise, _show_surprise, takes=frozenset({"--sparkline"}), colours_text=True),
 )
 """The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
 

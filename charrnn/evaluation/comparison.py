@@ -104,7 +104,7 @@ class ExtraRows:
     most: measures the loss by the protocol `name` of `evaluate`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Report:
     """A measurement that `charrnn evaluate` prints in place of the losses."""
 
@@ -115,7 +115,7 @@ class Report:
     """Called with models, a text or None, and `part`, `precision` and `max_chars`; returns a dataclass with a view."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """Losses of the parts of a text, which `charrnn evaluate` prints one by one in place of the means."""
 

@@ -15,7 +15,5 @@ COMMANDS = (
 MODULES = module_names(__name__, __path__)
 """The modules that may declare EXTENSIONS: all of this room."""
 _CELLS = ("MinGru", "MinLstm", "RgLru", "Slstm", "Mogrifier")
-EXTENSIONS = tuple(
-    PluginEntry(group=CELL_GROUP, name=cell.lower(), value=f"charrnn.lab.recent_cells:{cell}") for cell in _CELLS
-)
+EXTENSIONS = tuple(PluginEntry(CELL_GROUP, cell.lower(), f"charrnn.lab.recent_cells:{cell}") for cell in _CELLS)
 """What `--cell` takes besides the cells of the core."""

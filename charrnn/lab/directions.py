@@ -533,6 +533,6 @@ def _show(subject: Subject, measured: tuple[records.Ablation, records.Ablation] 
 EXTENSIONS = (
     ModelMethod(name="direction", function=model_direction),
     *offers(AnalysisMethod, direction, ablate_direction, direction_text),
-    Analysis(option=ABLATE, measure=_measure, show=_show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
+    Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
 )
 """`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too."""

@@ -42,7 +42,7 @@ from charrnn.display import Displayable
 from charrnn.errors import UsageError, counted
 from charrnn.evaluation.comparison import Comparison, Report
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
-from charrnn.extensions import PackageFunction
+from charrnn.extensions import PackageFunction, offers
 from charrnn.intervals import MAX_BLOCKS, BlockSums, Estimate
 from charrnn.lab import breakdown
 from charrnn.lab.ngrams import NgramModel
@@ -585,17 +585,12 @@ def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> Render
 
 
 EXTENSIONS = (
-    PackageFunction(name="error_kinds", function=error_kinds),
+    *offers(PackageFunction, error_kinds, long_range),
     Report(
-        name="errors",
-        help="In place of the loss: the characters with a probability below 0.5, by what would have avoided them.",
-        measure=error_kinds,
+        "errors",
+        "In place of the loss: the characters with a probability below 0.5, by what would have avoided them.",
+        error_kinds,
     ),
-    PackageFunction(name="long_range", function=long_range),
-    Report(
-        name="long_range",
-        help="In place of the loss: how well brackets and quotes are closed, by distance.",
-        measure=long_range,
-    ),
+    Report("long_range", "In place of the loss: how well brackets and quotes are closed, by distance.", long_range),
 )
 """`charrnn.error_kinds` and `evaluate --errors`, `charrnn.long_range` and `evaluate --long-range`."""

@@ -510,8 +510,8 @@ def _show_gates(subject: Subject, report: GateReport) -> Shown:
 EXTENSIONS = (
     *offers(ModelMethod, gradients, gradients_with, gates),
     PackageFunction(name="training_spectrum", function=training_spectrum),
-    Analysis(option=GATES, measure=lambda subject: gates(subject.model, subject.text), show=_show_gates),
-    Analysis(option=GRADIENTS, measure=_measure, show=_show, options=(WITH,)),
-    Analysis(option=SPECTRUM, measure=_measure_spectra, show=_show_spectra, options=(WITH,), reads_text=False),
+    Analysis(GATES, lambda subject: gates(subject.model, subject.text), _show_gates),
+    Analysis(GRADIENTS, _measure, _show, options=(WITH,)),
+    Analysis(SPECTRUM, _measure_spectra, _show_spectra, options=(WITH,), reads_text=False),
 )
 """`Model.gradients`, `Model.gradients_with`, `Model.gates`, `charrnn.training_spectrum`, and options of `visualize`."""

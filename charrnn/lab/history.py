@@ -164,6 +164,6 @@ def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
 EXTENSIONS = (
     ModelMethod(name="history", function=model_history),
     AnalysisMethod(name="history", function=history),
-    Analysis(option=HISTORY, measure=_measure, show=_show, takes=DETECTOR_OPTIONS),
+    Analysis(HISTORY, _measure, _show, takes=DETECTOR_OPTIONS),
 )
 """`Model.history`, `CellAnalysis.history` and `visualize --history`."""

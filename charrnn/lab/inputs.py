@@ -453,6 +453,6 @@ def page_parts(inputs: CellInputs) -> Iterator[PagePart]:
 
 EXTENSIONS = (
     *offers(AnalysisMethod, inputs, inputs_of),
-    CellSection(name="inputs", place=30, message="measuring what sets it", measure=inputs_of, parts=page_parts),
+    CellSection("inputs", "measuring what sets it", inputs_of, place=30, parts=page_parts),
 )
 """`CellAnalysis.inputs`, `CellAnalysis.inputs_of` and a section of the page of a cell."""

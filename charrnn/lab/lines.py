@@ -243,12 +243,10 @@ def _show(
 EXTENSIONS = (
     *offers(PackageFunction, losses_by_line, losses_by_char),
     Listing(
-        name="per_line",
-        help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
-        show=partial(_show, by_line=True),
+        "per_line",
+        "Print the loss of each line as JSON Lines; on a terminal, the least likely lines.",
+        partial(_show, by_line=True),
     ),
-    Listing(
-        name="per_char", help="Print the loss of each character as JSON Lines.", show=partial(_show, by_line=False)
-    ),
+    Listing("per_char", "Print the loss of each character as JSON Lines.", partial(_show, by_line=False)),
 )
 """The losses of lines and of characters, in Python and as options of `evaluate`."""

@@ -541,8 +541,6 @@ def _show(subject: Subject, report: MatchReport) -> Shown:
 
 EXTENSIONS = (
     PackageFunction(name="match_cells", function=match_cells),
-    Analysis(
-        option=SAME, measure=_measure, show=_show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True
-    ),
+    Analysis(SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True),
 )
 """`charrnn.match_cells` and `visualize --same`."""

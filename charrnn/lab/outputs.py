@@ -197,19 +197,13 @@ def page_parts(outputs: CellOutputs) -> Iterator[PagePart]:
     )
 
 
+def summary(found: CellOutputs) -> dict[str, str]:
+    """Return the lines of a cell in the summary of its page."""
+    return {"promotes": effects_text(found.promoted), "suppresses": effects_text(found.suppressed), "": UNIT_OF_EFFECTS}
+
+
 EXTENSIONS = (
     *offers(AnalysisMethod, outputs, outputs_of),
-    CellSection(
-        name="outputs",
-        place=40,
-        message="measuring what it writes",
-        measure=outputs_of,
-        parts=page_parts,
-        summary=lambda found: {
-            "promotes": effects_text(found.promoted),
-            "suppresses": effects_text(found.suppressed),
-            "": UNIT_OF_EFFECTS,
-        },
-    ),
+    CellSection("outputs", "measuring what it writes", outputs_of, place=40, parts=page_parts, summary=summary),
 )
 """`CellAnalysis.outputs`, `CellAnalysis.outputs_of` and a section of the page of a cell."""

@@ -351,8 +351,6 @@ def _show(subject: Subject, found: Patch) -> Shown:
 
 EXTENSIONS = (
     ModelMethod(name="patch", function=patch),
-    Analysis(
-        option=PATCH, measure=_measure, show=_show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text
-    ),
+    Analysis(PATCH, _measure, _show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text),
 )
 """`Model.patch` and `visualize --patch`."""

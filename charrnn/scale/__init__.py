@@ -4,9 +4,7 @@ from charrnn.extensions import CommandEntry, CompiledSampling
 
 COMMANDS = (
     CommandEntry(
-        name="sweep",
-        summary="Train every combination of settings, and compare the runs.",
-        function="charrnn.scale.sweep.command:sweep",
+        "sweep", "Train every combination of settings, and compare the runs.", "charrnn.scale.sweep.command:sweep"
     ),
 )
 """The commands of this room."""

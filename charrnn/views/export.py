@@ -58,7 +58,7 @@ class Shown:
     """Width of an exported .svg or .png in characters; None for that of the longest line."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ExportFormat:
     """A format of exported files: of results, which `FORMATS` lists, or of another kind."""
 
@@ -97,18 +97,18 @@ def _to_npz(shown: Shown) -> bytes:
 
 
 _FORMATS = (
-    ExportFormat(suffix=".html", content="web page", write=_to_html),
-    ExportFormat(suffix=".svg", content="picture", write=lambda shown: _to_svg(shown).encode("utf-8")),
+    ExportFormat(".html", "web page", _to_html),
+    ExportFormat(".svg", "picture", lambda shown: _to_svg(shown).encode("utf-8")),
     ExportFormat(
-        suffix=".png",
-        content="picture",
-        write=lambda shown: svg.to_png(_to_svg(shown)),
+        ".png",
+        "picture",
+        lambda shown: svg.to_png(_to_svg(shown)),
         module="resvg_py",
         instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
     ),
-    ExportFormat(suffix=".txt", content="plain text", write=lambda shown: svg.to_text(shown.pictures).encode("utf-8")),
-    ExportFormat(suffix=".json", content="numbers", write=lambda shown: (to_json(shown.data) + "\n").encode("ascii")),
-    ExportFormat(suffix=".npz", content="activations, as NumPy arrays", write=_to_npz),
+    ExportFormat(".txt", "plain text", lambda shown: svg.to_text(shown.pictures).encode("utf-8")),
+    ExportFormat(".json", "numbers", lambda shown: (to_json(shown.data) + "\n").encode("ascii")),
+    ExportFormat(".npz", "activations, as NumPy arrays", _to_npz),
 )
 FORMATS = {one.suffix: one for one in _FORMATS}
 """The formats of exported files, by suffix in lower case."""

@@ -126,7 +126,5 @@ def _other_bits(symbols: Symbols) -> float:
     return total
 
 
-EXTENSIONS = (
-    Report(name="coded", help="In place of the loss: a compressed file of the text, beside its loss.", measure=coded),
-)
+EXTENSIONS = (Report("coded", "In place of the loss: a compressed file of the text, beside its loss.", coded),)
 """`evaluate --coded`."""

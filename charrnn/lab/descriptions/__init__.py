@@ -600,13 +600,8 @@ def _show(subject: Subject, report: DescriptionReport) -> Shown:
 EXTENSIONS = (
     *offers(AnalysisMethod, descriptions, description_of),
     CellSection(
-        name="description",
-        place=60,
-        message="searching a rule",
-        measure=description_of,
-        title="Described by a rule",
-        parts=page_parts,
+        "description", "searching a rule", description_of, place=60, title="Described by a rule", parts=page_parts
     ),
-    Analysis(option=DESCRIBE, measure=_measure, show=_show, takes=DETECTOR_OPTIONS),
+    Analysis(DESCRIBE, _measure, _show, takes=DETECTOR_OPTIONS),
 )
 """Methods of `CellAnalysis`, a section of the page of a cell, and `visualize --describe`."""
