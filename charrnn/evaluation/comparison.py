@@ -37,7 +37,7 @@ from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.text.corpus import CorpusPart, RecordedCorpus, utf8_sizes
-from charrnn.text.vocab import EncodedText, Vocab, code_points
+from charrnn.text.vocab import EncodedText, Vocab, as_bytes, code_points
 
 NUM_UNICODE = 0x110000 - 0x800
 """Characters of Unicode: the code points that are no surrogates."""
@@ -439,7 +439,7 @@ def measured_text(model: MeasuredModel, text: Content, context: str | bytes) -> 
         if text.corpus.vocab != model.vocab:
             raise UsageError(f"The text was encoded for another alphabet than that of {model.name}: read it again.")
         return MeasuredText(text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown, unit=unit)
-    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
+    num_bytes = len(as_bytes(text))
     encoded = model.encode(text, context=context)
     num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
     return MeasuredText(encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown, unit=unit)

@@ -24,7 +24,7 @@ from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, Li
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.extensions import PackageFunction, offers
 from charrnn.text.documents import END
-from charrnn.text.vocab import code_points
+from charrnn.text.vocab import as_bytes, code_points
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
@@ -107,7 +107,7 @@ def score_text(models: Sequence[ComparedModel], text: str | bytes | None = None,
     check_comparable(comparison.runs, needs_interval=False)
     content, measured = comparison.contents[0], comparison.runs[0].text
     if isinstance(content, str) and models[0].vocab.kind == "byte":
-        content = content.encode("utf-8", "surrogatepass")
+        content = as_bytes(content)
     return ScoredText(
         content=content,
         num_chars=measured.num_chars,

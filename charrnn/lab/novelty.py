@@ -24,7 +24,7 @@ from charrnn.display import Displayable
 from charrnn.errors import DataError, UsageError, check_range, counted, named
 from charrnn.extensions import ModelMethod, PackageFunction, offers
 from charrnn.generation.records import MIN_COPY_LENGTH
-from charrnn.text.vocab import code_points
+from charrnn.text.vocab import as_bytes, code_points
 from charrnn.views.heatmap import draw
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
@@ -206,7 +206,7 @@ class NoveltyReference:
         Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
         """
         if isinstance(self.training[:0], bytes):
-            text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+            text = as_bytes(text)
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
         found = find_copies(text, self.training, min_length=min_length)
@@ -221,7 +221,7 @@ class NoveltyReference:
         """
         end = "\0" if isinstance(self.held_out, str) else b"\0"
         held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
-        encoded = [text if isinstance(end, str) else text.encode("utf-8", "surrogatepass") for text in documents]
+        encoded = [text if isinstance(end, str) else as_bytes(text) for text in documents]
         known = find_documents({*encoded, *held_out}, self.training)
         return DocumentNovelty(
             is_new=tuple(text not in known for text in encoded),

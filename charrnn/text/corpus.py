@@ -22,7 +22,7 @@ from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, co
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents, SourceReader, split_text
 from charrnn.text.sources import CORPORA, SHUFFLED, Order, Origin, find_origin, origin_at, standard_library
-from charrnn.text.vocab import BLOCK_BYTES, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
+from charrnn.text.vocab import BLOCK_BYTES, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab, as_bytes
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
@@ -286,7 +286,7 @@ class RecordedCorpus:
 
     def is_whole(self, text: str | bytes) -> bool:
         """Return whether a text, read as a corpus is, with its documents in the order of the files, is all of this."""
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text).hexdigest()
+        digest = hashlib.sha256(as_bytes(text)).hexdigest()
         documents = Documents.of(self.config)
         return self.digest == (digest if documents is None else documents.digest(digest))
 
@@ -306,10 +306,7 @@ class RecordedCorpus:
         except CharRNNError:
             return None
         learned = corpus.text(0, split_text(corpus.ids, self.config)[0].stop)
-        known, given = (
-            one.encode("utf-8", "surrogatepass").split(b"\n") if isinstance(one, str) else one.split(b"\n")
-            for one in (learned, text)
-        )
+        known, given = (as_bytes(one).split(b"\n") for one in (learned, text))
         lines = [line for line in given if len(line) >= LONG_LINE]
         found = {*known}
         share = sum(len(line) for line in lines if line in found) / max(1, sum(map(len, lines)))

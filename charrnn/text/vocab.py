@@ -172,8 +172,7 @@ class Vocab:
         "byte": bytes are used as they are, a str as its UTF-8 (lone surrogates included).
         """
         if self.kind == "byte":
-            data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-            return np.frombuffer(data, dtype=np.uint8).astype(np.uint16)
+            return np.frombuffer(as_bytes(text), dtype=np.uint8).astype(np.uint16)
         if not isinstance(text, str):
             raise TypeError("a character alphabet encodes str, not bytes")
         if not self.has_unknown_symbol:
@@ -313,6 +312,11 @@ class Decoder:
 def _threshold(num_chars: int, min_count: int) -> int:
     """Return how often a character must occur to be in the alphabet: less often in a short text."""
     return max(1, min(min_count, 1 + num_chars // 10_000))
+
+
+def as_bytes(text: str | bytes) -> bytes:
+    """Return a text in UTF-8, in which a lone surrogate has three bytes."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def code_points(text: str) -> NDArray[np.unsignedinteger[Any]]:

@@ -23,6 +23,7 @@ from charrnn.evaluation.comparison import Report, evaluate
 from charrnn.evaluation.losses import bits
 from charrnn.generation.distribution import Float64Array, log_softmax
 from charrnn.progress import task
+from charrnn.text.vocab import as_bytes
 from charrnn.views.tables import plain_table
 
 
@@ -84,7 +85,7 @@ def coded(models: Sequence[Any], text: Any = None, *, part: str, precision: str,
         text, context = model.held_out_text(part)
     text = text[:max_chars]
     loss = evaluate(model, text, context=context, precision="fp32" if precision == "auto" else precision)
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    data = as_bytes(text)
     file = compress_text(model, data)
     assert decompress_text(model, file) == data, "a file restores its text"
     size = MAX_ROWS * ROW_BYTES
