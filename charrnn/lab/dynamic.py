@@ -253,13 +253,9 @@ def _measure(model: Model, content: Content, text: MeasuredText, max_chars: int 
 
 
 def _prepare(comparison: Comparison, _: bool) -> Callable[[], None]:
-    num_runs = len(comparison.runs)
-
     def add_rows() -> None:
         # A mixture, after the models, has no weights of its own to adapt.
-        for model, content, run in zip(
-            comparison.models, comparison.contents, comparison.runs[:num_runs], strict=False
-        ):
+        for model, content, run in zip(comparison.models, comparison.contents, comparison.runs, strict=False):
             part = content if isinstance(content, CorpusPart) else None
             _add_row(comparison, run, gradient_scale(cast("Model", model), part))
 
