@@ -96,11 +96,8 @@ def _refused_value(error: typer.TyperException) -> str:
     if not details or parameter is None or parameter.param_type_name != "option":
         return ""
     kind, bounds = details[0]["type"], details[0].get("ctx", {})
-    wanted = {
-        "int_parsing": "a whole number",
-        "float_parsing": "a number",
-        "greater_than_equal": f"at least {bounds.get('ge')}",
-    }
+    wanted = {"int_parsing": "a whole number", "float_parsing": "a number"}
+    wanted["greater_than_equal"] = f"at least {bounds.get('ge')}"
     value = details[0]["input"]
     return f"{parameter.opts[0]} is {value}; it must be {wanted[kind]}." if kind in wanted else ""
 

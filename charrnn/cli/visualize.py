@@ -167,13 +167,12 @@ def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None,
 
 def _split_runs(analysis: Analysis[Any], runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too many."""
-    if analysis.takes_runs and len(runs) < 2:
+    others = runs[1:]
+    if analysis.takes_runs and not others:
         raise UsageError(f"{analysis.name} takes two or more runs: charrnn visualize {analysis.name} RUN RUN")
-    if len(runs) > 1 and not analysis.takes_runs:
-        raise UsageError(
-            f"visualize shows one run: leave out {', '.join(runs[1:])}, or add --same to match their cells."
-        )
-    return (runs[0] if runs else None), runs[1:]
+    if others and not analysis.takes_runs:
+        raise UsageError(f"visualize shows one run: leave out {', '.join(others)}, or add --same to match their cells.")
+    return (runs[0] if runs else None), others
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detector]:

@@ -94,10 +94,8 @@ def contribution_text(ablation: records.Ablation, detector: str | None = None) -
 def ablation_pictures(ablation: records.Ablation) -> list[RenderableType]:
     """Draw how much the loss rises while a cell is clamped, over all characters and at the detectors with the most."""
     largest = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))[:NUM_ABLATED]
-    return [
-        Text(f"Ablated: rise of the loss over {ablation.num_chars:,} characters", style="bold"),
-        ablation_table(replace(ablation, effects=tuple(largest))),
-    ]
+    title = f"Ablated: rise of the loss over {ablation.num_chars:,} characters"
+    return [Text(title, style="bold"), ablation_table(replace(ablation, effects=tuple(largest)))]
 
 
 def _places(effect: records.AblationEffect) -> tuple[str, str]:

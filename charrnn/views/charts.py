@@ -69,9 +69,8 @@ class Canvas:
         shown = [Text() for _ in range(self.height)]
         for row, line in enumerate(shown):
             for column in range(self.width):
-                line.append(
-                    self._marks.get((column, row)) or self._character(column, row), self._styles.get((column, row))
-                )
+                drawn = self._marks.get((column, row)) or self._character(column, row)
+                line.append(drawn, self._styles.get((column, row)))
         return shown
 
     def _place(self, x: float, y: float) -> tuple[int, int]:
@@ -219,20 +218,14 @@ class LineChart:
 
         for y, shown in self.up_ticks:
             level = place((0, y))[1]
-            shapes += [
-                path([(left, level), (right, level)], GRID, width=1),
-                label(left - 8, level + 6, shown, anchor="end"),
-            ]
+            shapes.append(path([(left, level), (right, level)], GRID, width=1))
+            shapes.append(label(left - 8, level + 6, shown, anchor="end"))
         for x, shown in self.across_ticks(PICTURE_TICKS):
             at = place((x, 0))[0]
-            shapes += [
-                path([(at, bottom), (at, bottom + 6)], INK),
-                label(at, bottom + LINE_HEIGHT, shown, anchor="middle"),
-            ]
-        shapes += [
-            path([(left, top), (left, bottom), (right, bottom)], INK),
-            label(right, bottom + 2 * LINE_HEIGHT, self.across_label, anchor="end"),
-        ]
+            shapes.append(path([(at, bottom), (at, bottom + 6)], INK))
+            shapes.append(label(at, bottom + LINE_HEIGHT, shown, anchor="middle"))
+        shapes.append(path([(left, top), (left, bottom), (right, bottom)], INK))
+        shapes.append(label(right, bottom + 2 * LINE_HEIGHT, self.across_label, anchor="end"))
         for line in self.lines:
             shapes += self._drawn(line, place)
         y = bottom + 3 * LINE_HEIGHT

@@ -253,9 +253,8 @@ class GuessMap:
             likely = [[one for one in guesses if one[1] >= MIN_PROBABILITY] for _, (_, guesses) in line]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
-                    text = _fit(
-                        space if guess == " " else all_visible(guess, ascii_only=options.ascii_only), cell_len(shown)
-                    )
+                    drawn = space if guess == " " else all_visible(guess, ascii_only=options.ascii_only)
+                    text = _fit(drawn, cell_len(shown))
                     # The more likely, the stronger; a guess that is not drawn has no background.
                     share = FAINTEST + (1 - FAINTEST) * probability if probability else 0.0
                     yield Segment(text, None if plain else palette.share("guess", share))

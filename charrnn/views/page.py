@@ -182,9 +182,8 @@ def to_page(page: Page) -> str:
 
 def _guesses(after: Sequence[tuple[str, float]], names: dict[str, int]) -> list[int]:
     """Return the number of each guess in `names`, followed by its probability in thousandths."""
-    return [
-        number for shown, share in after for number in (names.setdefault(_show(shown), len(names)), round(1000 * share))
-    ]
+    pairs = ((names.setdefault(_show(shown), len(names)), round(1000 * share)) for shown, share in after)
+    return [number for pair in pairs for number in pair]
 
 
 def _entry(
@@ -198,10 +197,7 @@ def _entry(
     for section in entry.sections:
         kind = (_show(section.title), _show(section.about), section.draw_as)
         sections.append([kinds.setdefault(kind, len(kinds)), _content(section, numbers, names)])
-    data: dict[str, Any] = {
-        "shown": [_show(one) if isinstance(one, str) else _number(one) for one in entry.shown],
-        "sections": sections,
-    }
+    data: dict[str, Any] = {"shown": list(map(_plain, entry.shown)), "sections": sections}
     data |= {"label": _show(entry.label)} if entry.label else {}
     data |= {"is_found": _show(entry.found)} if entry.found else {}
     return data | ({"place": [round(side, 4) for side in entry.place]} if entry.place is not None else {})
@@ -220,10 +216,11 @@ def _content(section: PagePart, numbers: Mapping[tuple[int, int], int], names: d
         return [[numbers[cell], _number(number)] for cell, number in content if cell in numbers]
     if section.draw_as == "passages":
         return [[_show(one.title), one.begin, len(one.values), *pack(one.values)] for one in content]
-    return [
-        [names.setdefault(_show(name), len(names)), _show(one) if isinstance(one, str) else _number(one)]
-        for name, one in content
-    ]
+    return [[names.setdefault(_show(name), len(names)), _plain(one)] for name, one in content]
+
+
+def _plain(one: str | float | None) -> str | float | None:
+    return _show(one) if isinstance(one, str) else _number(one)
 
 
 def _number(number: float | None) -> float | None:

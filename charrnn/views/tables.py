@@ -87,9 +87,8 @@ def plain_table(
     for column in columns:
         is_number = column in right
         # A run, which can have any name, is the heading of some columns.
-        table.add_column(
-            Text(all_visible(column)), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
-        )
+        heading = Text(all_visible(column))
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in rows:
         table.add_row(*row)
     return table
@@ -248,11 +247,12 @@ def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
     return clamped_table(headings, [(one.change, one.effects) for one in (ablation, *others)], ablation.ci)
 
 
+Change = tuple[float, Sequence[AblationEffect]]
+"""A rise of the loss over a whole text, and inside and outside the labels of detectors."""
+
+
 def clamped_table(
-    headings: Sequence[str],
-    changes: Sequence[tuple[float, Sequence[AblationEffect]]],
-    interval: tuple[float, float],
-    own: str = "",
+    headings: Sequence[str], changes: Sequence[Change], interval: tuple[float, float], own: str = ""
 ) -> Table:
     """Build the table of rises of the loss, in all and inside and outside each detector's spans, a column for each.
 

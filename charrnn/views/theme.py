@@ -58,7 +58,7 @@ PAPERS: Mapping[Background, Paper] = {
 """The backgrounds. The shades for an unknown one differ from dark and from light, and white text is legible on them."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Hue:
     """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with 256 colours.
 
@@ -71,17 +71,12 @@ class Hue:
 
 
 HUES: Mapping[str, Hue] = {
-    "low": Hue(
-        degrees=27, ramps={"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)}
-    ),
-    "high": Hue(degrees=262, ramps={"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}),
+    "low": Hue(27, {"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)}),
+    "high": Hue(262, {"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)}),
     "surprise": Hue(
-        degrees=328,
-        ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 97, 127, 163)},
+        328, {"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 97, 127, 163)}
     ),
-    "guess": Hue(
-        degrees=58, chroma=0.13, ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)}
-    ),
+    "guess": Hue(58, {"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)}, chroma=0.13),
 }
 """The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are sequential."""
 
