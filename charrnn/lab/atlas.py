@@ -88,9 +88,8 @@ class AtlasCell:
     def to_json(self) -> dict[str, Any]:
         """Return all fields but the values in the passages as one object."""
         parts = {"values": self.values, "inputs": self.inputs, "outputs": self.outputs, "description": self.description}
-        return {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y} | {
-            name: None if part is None else part.to_json() for name, part in parts.items()
-        }
+        measured = {name: None if part is None else part.to_json() for name, part in parts.items()}
+        return {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y} | measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -305,10 +304,8 @@ def _values(values: CellValues) -> Iterator[PagePart]:
         figures.append(("timescale", f"{values.timescale:.3g} characters, from {name}"))
     if values.decay is not None:
         figures.append(("autocorrelation falls to 1/e after", f"{values.decay:.3g} characters"))
-    figures += [
-        (f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %"))
-        for gate in values.gates
-    ]
+    for gate in values.gates:
+        figures.append((f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %")))
     yield PagePart(title="Values", draw_as="figures", content=figures)
     yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
     yield PagePart(

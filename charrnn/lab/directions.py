@@ -7,6 +7,7 @@ Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as i
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -38,7 +39,7 @@ from charrnn.model.cells import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
 from charrnn.progress import task
 from charrnn.text.vocab import EncodedText
-from charrnn.views.tables import ablation_table, clamped_table, skipped_lines
+from charrnn.views.tables import Change, ablation_table, clamped_table, skipped_lines
 from charrnn.views.theme import all_visible
 
 CHARS_OF_DIRECTION = 32_768
@@ -153,10 +154,8 @@ class Direction(Displayable):
                 f"{lowest:.3g} to {highest:.3g}. Give a value between "
                 f"them. Its output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
             )
-        return {
-            layer: _sum_of(part, centres[layer] + (value - centre) * spreads[layer] / total)
-            for layer, part in by_layer.items()
-        }
+        values = {layer: centres[layer] + (value - centre) * spreads[layer] / total for layer in by_layer}
+        return {layer: _sum_of(part, values[layer]) for layer, part in by_layer.items()}
 
 
 def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
@@ -376,11 +375,8 @@ def compare_ablations(
     """
     layers = direction.layers
     generator = np.random.default_rng(0)
-    best = replace(
-        direction,
-        **{name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")},
-        is_all=False,
-    )
+    first = {name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")}
+    best = replace(direction, **first, is_all=False)
     skipped: list[records.Skipped] = []
 
     def ablate(one: Direction) -> DirectionAblation:
@@ -454,10 +450,8 @@ def score_line(direction: Direction) -> str:
 def direction_pictures(direction: Direction, title: str = "") -> list[RenderableType]:
     """Draw the score of a direction, and its cells; `title` is its name by default."""
     title = title or f"direction {all_visible(direction.name)}"
-    return [
-        Text.assemble((title, "bold"), f": {score_line(direction)}"),
-        Text(f"cells: {cells_text(direction)}", style="dim"),
-    ]
+    caption = Text.assemble((title, "bold"), f": {score_line(direction)}")
+    return [caption, Text(f"cells: {cells_text(direction)}", style="dim")]
 
 
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
@@ -472,15 +466,10 @@ def contribution_pictures(found: DirectionContribution, title: str = "") -> list
         )
         for same in effects
     ]
-    table = clamped_table(
-        ("direction", f"cell {layer}:{unit}", "random"),
-        [
-            *((one.change, one.effects) for one in (found.ablation, found.best_cell)),
-            (fmean(one.change for one in found.random), of_random),
-        ],
-        found.ablation.ci,
-        found.direction.detector,
-    )
+    changes: list[Change] = [(one.change, one.effects) for one in (found.ablation, found.best_cell)]
+    changes.append((fmean(one.change for one in found.random), of_random))
+    headings = ("direction", f"cell {layer}:{unit}", "random")
+    table = clamped_table(headings, changes, found.ablation.ci, found.direction.detector)
     return [
         *direction_pictures(found.direction, title),
         Text(),
@@ -504,10 +493,8 @@ def _measure(subject: Subject) -> tuple[records.Ablation, records.Ablation] | Di
     ablated, detectors = subject.value(ABLATE) or "", subject.options.detectors
     if is_cell(ablated):
         layer, unit = parse_cell(ABLATE.flag, ablated, subject.model)
-        at_mean, at_zero = (
-            subject.model.ablate(layer, unit, subject.text, detectors=detectors, at=at) for at in ("mean", "zero")
-        )
-        return at_mean, at_zero
+        ablate = partial(subject.model.ablate, layer, unit, subject.text, detectors=detectors)
+        return ablate(at="mean"), ablate(at="zero")
     detector, size = parse_direction(ABLATE.flag, ablated, detectors)
     return ablate_direction(subject.study, direction(subject.study, detector, size), [detector, *detectors])
 

@@ -362,13 +362,12 @@ def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **opti
     losses = [comparison.losses_of(run) for run in comparison.runs]
     ngrams = NgramModel.fit(training, len(first.vocab), min(NGRAM_ORDER, len(training)))
     ngram_nats = best_ngram_nats(ngrams, first.text.ids, losses[0].positions)
+    names = [run.name for run in comparison.runs]
     kinds = attribute_errors(first.text.ids, first.vocab, losses, ngram_nats, training)
     return ErrorReport(
         num_chars=len(losses[0]),
         text_length=first.text.num_chars,
-        models=tuple(
-            summarize_errors(run.name, some, own) for run, some, own in zip(comparison.runs, losses, kinds, strict=True)
-        ),
+        models=tuple(map(summarize_errors, names, losses, kinds)),
     )
 
 

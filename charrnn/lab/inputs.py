@@ -407,10 +407,8 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     values = [0.0, *(passage.value for passage in earlier.passages)]
     if largest < LEAST_EFFECT * (max(values) - min(values)):
         bound = math.ceil(1000 * largest) / 1000
-        return [
-            Text("Set by the last characters", style="bold"),
-            Text(f"saturated: erasing one character changes it by at most {bound:.3f}"),
-        ]
+        saturated = f"saturated: erasing one character changes it by at most {bound:.3f}"
+        return [Text("Set by the last characters", style="bold"), Text(saturated)]
     title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions"
     numbers = ("times", "erased")
     rows = [(shown_character(one.character), f"{one.count:,}", f"{one.measured:+.3f}") for one in earlier.characters]
@@ -429,9 +427,8 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
 def _passage_row(passage: InputPassage, largest: float) -> Table:
     """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
     # A line end would begin another line.
-    shown = [
-        "".join(visible(part) if part in LINE_ENDS else part for part in one.character) for one in passage.characters
-    ]
+    marks = {ord(end): visible(end) for end in LINE_ENDS}
+    shown = [one.character.translate(marks) for one in passage.characters]
     values = tuple(one.measured / largest for one, text in zip(passage.characters, shown, strict=True) for _ in text)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)

@@ -117,9 +117,8 @@ class PairMatch(Displayable):
         cells = [(match.layer, match.unit) for match in self.matches]
         others = {(match.other_layer, match.other_unit) for match in self.matches}
         others |= {match.partner for match in self.matches if match.partner is not None}
-        return cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)] and (
-            others <= {divmod(cell, other.num_units) for cell in range(other.num_cells)}
-        )
+        all_others = {divmod(cell, other.num_units) for cell in range(other.num_cells)}
+        return cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)] and others <= all_others
 
     @property
     def median(self) -> float:
@@ -403,9 +402,8 @@ def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.
         # Every reader restores the mode that it found when it began. They do not end in the reverse order of their
         # beginning, so the last one would leave inference mode on.
         stack.enter_context(torch.inference_mode())
-        readers = [
-            stack.enter_context(contextlib.closing(stream_cells(study.network(), study.text))) for study in studies
-        ]
+        streams = (contextlib.closing(stream_cells(study.network(), study.text)) for study in studies)
+        readers = [stack.enter_context(stream) for stream in streams]
         for windows in zip(*readers, strict=True):
             first = windows[0][0]
             assert all(np.array_equal(indices, first) for indices, _ in windows[1:]), "the windows are not in step"
@@ -414,12 +412,8 @@ def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.
 
 def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
     """Cache key: the texts of both, the weights and the program of the other one, and the number of rotations."""
-    return {
-        **study.text_key,
-        "other": other.cache.identity,
-        "other_text": other.text_key,
-        "num_rotations": NUM_ROTATIONS,
-    }
+    others: dict[str, JSON] = {"other": other.cache.identity, "other_text": other.text_key}
+    return study.text_key | others | {"num_rotations": NUM_ROTATIONS}
 
 
 def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, num_others: int) -> PairMatch:

@@ -220,10 +220,8 @@ def evaluate_ngrams(
     training = model.training_text(text if isinstance(text, CorpusPart) else None)
     positions = scored_positions(len(measured.ids), measured.first_scored, max_chars)
     usable = usable_orders(orders, training)
-    return tuple(
-        measured.report(losses.blocks, protocol=f"{order}-gram")
-        for order, losses in _losses_by_order(training, usable, measured.ids, positions)
-    )
+    rows = _losses_by_order(training, usable, measured.ids, positions)
+    return tuple(measured.report(losses.blocks, protocol=f"{order}-gram") for order, losses in rows)
 
 
 def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:

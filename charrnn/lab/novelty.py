@@ -425,11 +425,10 @@ class _SuffixAutomaton:
             if not self.matched[state]:
                 self.matched[state], self.ends[state] = self.matched[self.links[state]], self.ends[self.links[state]]
         lengths = [self.matched[state] for state in self.prefixes]
+        rows = zip(self.prefixes, lengths, [*lengths[1:], 0], strict=True)
         return [
             (stop - length, length, self.ends[state] - length)
-            for stop, (state, length, following) in enumerate(
-                zip(self.prefixes, lengths, [*lengths[1:], 0], strict=True), start=1
-            )
+            for stop, (state, length, following) in enumerate(rows, start=1)
             if length and following <= length
         ]
 

@@ -201,9 +201,8 @@ def model_numbers(model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNK
             f"Train a small network: {named('hidden_size', 3)} {named('embedding_size', 'one-hot')}."
         )
     if len(ids) > MAX_STEPS:
-        raise UsageError(
-            f"The text has {counted(len(ids), 'character')}; the numbers of at most {MAX_STEPS:,} are listed."
-        )
+        length = counted(len(ids), "character")
+        raise UsageError(f"The text has {length}; the numbers of at most {MAX_STEPS:,} are listed.")
     vocabulary = tuple(model.generator.vocabulary())
     reader = _Reader(config, model.tensors, vocabulary)
     targets = [*ids[1:].tolist(), None]

@@ -90,10 +90,8 @@ class Patch(Displayable):
 
     def view(self) -> Sequence[RenderableType]:
         """Return what is patched, the next characters before and after, and what follows."""
-        first = self.cells[0]
-        shown = ", ".join(
-            f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in self.cells[:NUM_PATCHED]
-        )
+        first, listed = self.cells[0], self.cells[:NUM_PATCHED]
+        shown = ", ".join(f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in listed)
         others = f" and {len(self.cells) - NUM_PATCHED:,} others" if len(self.cells) > NUM_PATCHED else ""
         name = f"cell {first.layer}:{first.unit}" if len(self.cells) == 1 else f"{len(self.cells):,} cells"
         numbers = ("before", "after", "change")
@@ -195,10 +193,8 @@ class PassageIds:
     def in_text(cls, ids: IdArray, position: int, index: int, text: str) -> PassageIds:
         """Cut the passage that ends at `position` of ids, which is character `index` of a text."""
         begin = max(0, position + 1 - CHARS_READ)
-        return cls(
-            ids=ids[begin : position + 1],
-            shown=PatchedPassage(text=text[max(0, index + 1 - CHARS_SHOWN) : index + 1], position=index),
-        )
+        shown = text[max(0, index + 1 - CHARS_SHOWN) : index + 1]
+        return cls(ids=ids[begin : position + 1], shown=PatchedPassage(text=shown, position=index))
 
 
 @inference_mode
@@ -216,14 +212,13 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
     taken = _read(network, source.ids, {layer: _recording(memories[layer]) for layer in layers})
     free = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
     patched = _read(network, target.ids, {layer: _replacing(units[layer], memories[layer]) for layer in layers})
+    sources, targets = taken.values.tolist(), free.values.tolist()
     before, after = (one.logits.double().log_softmax(-1) for one in (free, patched))
     changes = (after.exp() - before.exp()).abs()
     most = changes.argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
     return Patch(
         cells=tuple(
-            PatchedCell(
-                layer=layer, unit=unit, source=float(taken.values[layer, unit]), target=float(free.values[layer, unit])
-            )
+            PatchedCell(layer=layer, unit=unit, source=sources[layer][unit], target=targets[layer][unit])
             for layer, unit in cells
         ),
         source=source.shown,

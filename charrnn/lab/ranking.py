@@ -33,10 +33,8 @@ def ranking(
         lambda missing: measure_all(_read_scoring_half(analysis), [targets[place] for place in missing]),
         fits=lambda found: is_bounded(found, analysis.num_cells),
     )
-    return {
-        target.name: rank(target, one, associations, analysis.num_units)
-        for target, one, associations in zip(targets, measured, second_halves, strict=True)
-    }
+    rows = zip(targets, measured, second_halves, strict=True)
+    return {target.name: rank(target, one, associations, analysis.num_units) for target, one, associations in rows}
 
 
 def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:

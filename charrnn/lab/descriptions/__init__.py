@@ -162,9 +162,8 @@ class DescriptionReport(Displayable):
         """Return whether it can be of all cells of an analysis, each with as many conditions as its kind has."""
         cells = [divmod(column, analysis.num_units) for column in range(analysis.num_cells)]
         kinds = {"rule": (1, 2, 3), "count": (1,), "none": (0,)}
-        return [(one.layer, one.unit) for one in self.descriptions] == cells and all(
-            len(one.conditions) in kinds.get(one.kind, ()) for one in self.descriptions
-        )
+        described = [(one.layer, one.unit) for one in self.descriptions]
+        return described == cells and all(len(one.conditions) in kinds.get(one.kind, ()) for one in self.descriptions)
 
     def of(self, layer: int, unit: int) -> Description | None:
         """Return the description of a cell, None if it was not described."""
@@ -540,12 +539,8 @@ def description_pictures(
             one.text,
             style=None if one.explained else "dim",
         )
-    pictures: list[RenderableType] = [
-        Text(title, style="bold"),
-        Text(_shares_text(report)),
-        table,
-        Text(LEGEND, style="dim"),
-    ]
+    pictures: list[RenderableType] = [Text(title, style="bold"), Text(_shares_text(report)), table]
+    pictures.append(Text(LEGEND, style="dim"))
     if num_listed is not None and num_listed < len(report.descriptions):
         pictures.append(Text(f"{num_listed:,} of {len(report.descriptions):,} cells are listed.", style="dim"))
     return pictures
@@ -560,9 +555,8 @@ def _shares_text(report: DescriptionReport) -> str:
     if report.untrained_share_explained is not None and report.untrained_share_of_variance is not None:
         share, of_variance = report.untrained_share_explained, report.untrained_share_of_variance
         said += f"; of the untrained baseline {share:.0%} and {of_variance:.0%}"
-    return (
-        f"{said}. Of rules for the same values, shifted along the text, 95% have R² below {report.control_level:.3f}."
-    )
+    level = report.control_level
+    return f"{said}. Of rules for the same values, shifted along the text, 95% have R² below {level:.3f}."
 
 
 def page_parts(one: Description) -> Iterable[PagePart]:

@@ -188,10 +188,8 @@ def _of_characters(codes: NDArray[np.unsignedinteger[Any]], half: int) -> Iterat
     """Yield the conditions on the class and the identity of the current character and of recent ones."""
     different, index, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     characters = [chr(code) for code in different]
-    by_class = {
-        name: np.array([belongs(character) for character in characters], bool)[index]
-        for name, belongs in CLASSES.items()
-    }
+    members = ((name, [belongs(character) for character in characters]) for name, belongs in CLASSES.items())
+    by_class = {name: np.array(are_members, bool)[index] for name, are_members in members}
     frequent = np.argsort(-np.bincount(index[:half], minlength=len(sizes)), kind="stable").tolist()
     for lag, num_frequent in enumerate(NUM_CHARACTERS):
         for name, flags in by_class.items():
@@ -205,10 +203,8 @@ def _of_characters(codes: NDArray[np.unsignedinteger[Any]], half: int) -> Iterat
         distance = np.arange(len(flags)) - np.maximum.accumulate(np.where(flags, np.arange(len(flags)), -len(flags)))
         for most in DISTANCES:
             within = f"within the last {most} characters"
-            yield (
-                Condition(f"{name} {within}", f"no {name.removeprefix('a ')} {within}", f"recent {name}"),
-                distance < most,
-            )
+            condition = Condition(f"{name} {within}", f"no {name.removeprefix('a ')} {within}", f"recent {name}")
+            yield condition, distance < most
 
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
@@ -336,10 +332,7 @@ class RuleSearch:
         for number, (_, rule) in enumerate(pairs):
             scores[number, :, [condition for condition, _ in rule]] = 0
         ends = np.cumsum([len(rules) for rules in parents])
-        return [
-            self._best_children(rules, scores[end - len(rules) : end])
-            for rules, end in zip(parents, ends.tolist(), strict=True)
-        ]
+        return list(map(self._best_children, parents, np.split(scores, ends[:-1])))
 
     def _best_children(self, parents: Sequence[Rule], scores: Float32Array) -> list[tuple[float, Rule]]:
         """Return the best extensions of a cell's rules, by their scores (rules, 2, K) with a condition or without."""
