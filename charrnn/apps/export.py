@@ -42,9 +42,8 @@ def _zip(model: Model, path: Path) -> Content:
     from charrnn.runs import checkpoint
 
     recorded = model.recorded_corpus
-    shared = replace(
-        model.config, corpus=tuple(map(_last_part, model.config.corpus)), init_from=None, extend_alphabet=False
-    )
+    names = tuple(map(_last_part, model.config.corpus))
+    shared = replace(model.config, corpus=names, init_from=None, extend_alphabet=False)
     files = checkpoint.Description.of(Path(), shared, model.vocab).files()
     files = {**files, checkpoint.MODEL: checkpoint.tensors_to_bytes(model.tensors)}
     manifest: dict[str, JSON] = {
@@ -173,10 +172,8 @@ def export(
     if target.suffix == ".onnx" and check is None:
         warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
     if check is not None and not quiet and not json:
-        sys.stderr.write(
-            f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model is "
-            f"{check.max_difference:.2g} (logits)\n"
-        )
+        difference = f"the largest difference to the model is {check.max_difference:.2g} (logits)"
+        sys.stderr.write(f"onnxruntime read {check.num_chars:,} characters; {difference}\n")
     if json:
         described = {"file": file, "bytes": len(data), "step": model.step, "val_nats": model.val_nats}
         print_json(described | ({} if check is None else {"check": asdict(check)}))

@@ -78,9 +78,8 @@ def read_tensors(path: Path) -> Tensors:
             found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # Whatever the two readers raise for a file that is damaged or contains more than tensors.
     except Exception as error:
-        reason = (
-            " ".join(str(error).partition(".")[0].split())[:120] or "it is empty or damaged"
-        )  # what torch says next recommends unpickling
+        # What torch says after the first sentence recommends unpickling.
+        reason = " ".join(str(error).partition(".")[0].split())[:120] or "it is empty or damaged"
         raise CheckpointError(
             f"{path} cannot be read as tensors: {reason}\n"
             "save model.state_dict() with safetensors.torch.save_file; nothing is unpickled"
@@ -216,11 +215,11 @@ def write_run(imported: Imported, vocab: Vocab, origin: Path, out: Path | None) 
 
     lines = [f"{theirs} -> {ours}" for ours, theirs in imported.matched.items()]
     note = f"Imported by charrnn import from {origin.name}, which another program trained:\n\n" + "\n".join(lines)
-    with new_run(
-        lambda: (
-            RunWriter.create(CHECKPOINTS, origin.stem) if out is None else RunWriter.create_at(out, can_resume=False)
-        )
-    ) as run:
+
+    def create() -> RunWriter:
+        return RunWriter.create(CHECKPOINTS, origin.stem) if out is None else RunWriter.create_at(out, can_resume=False)
+
+    with new_run(create) as run:
         description = Description.of(run.path, imported.config, vocab)
         run.write_description(description)
         state = {"step": 0, "cursor": 0, "best_nats": None, "best_step": 0, "is_imported": True}

@@ -205,9 +205,8 @@ class _Walk(Walk[Value]):
     def _ngrams(self, logits: Value, ids: Value) -> Value:
         """Add the rows of the last characters to logits (B, V), and keep these characters; see `model.ngrams`."""
         size, kept = self.architecture.hidden_size, self.before[0][-1]
-        base, num_rows, *places = (
-            self.graph.constant(np.array(number)) for number in (BASE, self.architecture.ngram_rows, *range(NUM_BEFORE))
-        )
+        numbers = (BASE, self.architecture.ngram_rows, *range(NUM_BEFORE))
+        base, num_rows, *places = (self.graph.constant(np.array(number)) for number in numbers)
         before = [kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64) for place in places]
         row = latest = ids.apply("Add", places[1])
         table = self.graph.constant(np.asarray(self.tensors["ngrams.weight"], np.float32), "ngrams.weight")
@@ -288,10 +287,8 @@ def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProt
         scan_input_axes=[1],
         scan_output_axes=[1],
     )
-    states = [
-        _concatenate([part.stacked() for part in after[layer * num_parts : (layer + 1) * num_parts]], axis=0).stacked()
-        for layer in layers
-    ]
+    by_layer = (after[layer * num_parts : (layer + 1) * num_parts] for layer in layers)
+    states = [_concatenate([part.stacked() for part in parts], axis=0).stacked() for parts in by_layer]
     for value, name in zip((logits, _concatenate(states, axis=0)), ("logits", "new_state"), strict=True):
         graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
     state = (network.num_layers, num_parts, "batch", network.hidden_size)
@@ -308,15 +305,13 @@ def _described(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[str | i
 def _body(walk: _Walk) -> GraphProto:
     """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the logits (B, V)."""
     body, network = walk.graph, walk.architecture
-    before = [
-        [f"layer_{layer}_state_{part}" for part in range(network.num_states)] for layer in range(network.num_layers)
-    ]
+    layers, states = range(network.num_layers), range(network.num_states)
+    before = [[f"layer_{layer}_state_{part}" for part in states] for layer in layers]
     walk.before = [tuple(Value(body, part) for part in parts) for parts in before]
     logits = walk.step(Value(body, "id"))
     inputs = [*map(_described, chain(*before)), _described("id", TensorProto.INT64)]
-    return helper.make_graph(
-        body.nodes, "step", inputs, [_described(value.name) for value in (*chain(*walk.after), logits)]
-    )
+    outputs = [_described(value.name) for value in (*chain(*walk.after), logits)]
+    return helper.make_graph(body.nodes, "step", inputs, outputs)
 
 
 def onnx_to_bytes(model: Model) -> bytes:

@@ -148,9 +148,8 @@ def make_view(dtype: Any) -> Any:
     return view
 
 
-bytes_at, shorts_at, whole_at, longs_at, floats_at = map(
-    make_view, (types.uint8, types.int16, types.int32, types.int64, types.float32)
-)
+_VIEWED = (types.uint8, types.int16, types.int32, types.int64, types.float32)
+bytes_at, shorts_at, whole_at, longs_at, floats_at = map(make_view, _VIEWED)
 
 
 @intrinsic
@@ -249,9 +248,8 @@ class _Emitter:
         """Emit the loop and, after it, the stores."""
         builder, chosen = self.builder, self.chosen
         vector_bytes = 4 * chosen.lanes
-        streams = [
-            builder.add(inputs, builder.mul(input_stride, ir.Constant(INT64, s))) for s in range(self.num_streams)
-        ]
+        offsets = (builder.mul(input_stride, ir.Constant(INT64, stream)) for stream in range(self.num_streams))
+        streams = [builder.add(inputs, offset) for offset in offsets]
         # The high bytes of an input are summed separately, from zero.
         initial = [
             self._load(self.sums, self._offset(start, vector * vector_bytes))

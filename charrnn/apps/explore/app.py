@@ -163,10 +163,8 @@ class TextView(ScrollView, can_focus=False):
             return Strip([Segment(self.sparkline(row))]).adjust_cell_length(self.size.width)
         is_current = self._cursor is not None and row == self.current_line
         segments = [Segment("▸ " if is_current else "  ")]
-        segments += [
-            Segment("".join(shown for shown, _ in segment), style)
-            for style, segment in groupby(self._lines[row], lambda item: self._style_at(item[1]))
-        ]
+        runs = groupby(self._lines[row], lambda item: self._style_at(item[1]))
+        segments += [Segment("".join(shown for shown, _ in run), style) for style, run in runs]
         return Strip(segments).adjust_cell_length(self.size.width)
 
     def _style_at(self, index: int) -> Style:
@@ -420,9 +418,8 @@ class Browser(Screen[None]):
         viewed, values = self.exploration.viewed, self.exploration.values
         view = self.query_one("#text", TextView)
         scale = self.exploration.scale
-        view.show(
-            viewed.text, None if values is None else [scale.place(value) for value in values.tolist()], viewed.cursor
-        )
+        places = None if values is None else [scale.place(value) for value in values.tolist()]
+        view.show(viewed.text, places, viewed.cursor)
         self.query_one("#legend", Static).update(self._legend(scale))
         self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
         self.query_one("#readout", Static).update(self._readout())

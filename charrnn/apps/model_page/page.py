@@ -125,6 +125,8 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
     if config.initial_state == "learned":
         arrays["learned_state"] = stepper.initial_state(1)
     arrays = dict(sorted(arrays.items(), key=lambda item: item[1].dtype == np.int8))
+    shapes = {name: {"bits": one.bits, "columns": one.values.shape[1]} for name, (one, _) in matrices.items()}
+    steps = range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)
     embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1
     return {
         "cell": config.cell,
@@ -144,13 +146,8 @@ def _describe_network(stepper: Stepper, model: Model) -> tuple[dict[str, Any], d
         "end_id": end_id,
         "banned": list(undrawable_ids(vocab, end_id)),
         # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in atanh.
-        "memories": [
-            float(np.float32(stepper.cell.memory(step / STEPS_PER_UNIT)))
-            for step in range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)
-        ],
-        "matrices": {
-            name: {"bits": matrix.bits, "columns": matrix.values.shape[1]} for name, (matrix, _) in matrices.items()
-        },
+        "memories": [float(np.float32(stepper.cell.memory(step / STEPS_PER_UNIT))) for step in steps],
+        "matrices": shapes,
     }, arrays
 
 

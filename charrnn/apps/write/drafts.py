@@ -52,9 +52,8 @@ class Draft:
         known, content = self.digest if target == self.path else None, text.replace("\n", self.newline)
         if found := _UNREADABLE.search(content):
             line = content.count("\n", 0, found.start()) + 1
-            raise DataError(
-                f"cannot write {target}: line {line:,} has U+{ord(found[0]):04X}, which no text file has: delete it"
-            )
+            problem = f"line {line:,} has U+{ord(found[0]):04X}, which no text file has"
+            raise DataError(f"cannot write {target}: {problem}: delete it")
         data, file = content.encode("utf-8"), behind_links(target)
         with convert_os_errors("write", target, num_bytes=len(data)):
             status = _status_of(target, file)
@@ -77,10 +76,8 @@ def read_draft(path: Path) -> Draft:
     try:
         status = path.stat()
     except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise DataError(
-                f"{path}: the folder {path.parent} does not exist: create it, or give another file"
-            ) from None
+        if not (folder := path.parent).is_dir():
+            raise DataError(f"{path}: the folder {folder} does not exist: create it, or give another file") from None
         return Draft(path)
     except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file.") from None

@@ -179,10 +179,8 @@ class SweepView:
         best = [run for run in finished if run.values == report.rows[0].values]
         if self._signals.number:
             num_ended = len(finished) + sum(run.status == "failed" for run in report.runs)
-            self._print(
-                f"Stopped: {num_ended} of {self._num_runs} runs have ended; everything is saved. "
-                "The same command continues."
-            )
+            ended = f"{num_ended} of {self._num_runs} runs have ended"
+            self._print(f"Stopped: {ended}; everything is saved. The same command continues.")
         elif best:
             folder, name = Path(report.folder), min(best, key=lambda run: run.nats_per_char or 0.0).name
             path = f"{folder.name}/{name}" if folder.parent == Path("checkpoints") else str(folder / name)

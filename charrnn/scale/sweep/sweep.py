@@ -430,9 +430,8 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
     squares = [stdev(group) ** 2 / len(group) for group in (values, reference)]
     if not sum(squares):
         return Estimate(mean=difference, low=difference, high=difference)
-    freedom = sum(squares) ** 2 / sum(
-        square**2 / (len(group) - 1) for square, group in zip(squares, (values, reference), strict=True)
-    )
+    freedoms = (len(values) - 1, len(reference) - 1)
+    freedom = sum(squares) ** 2 / sum(square**2 / own for square, own in zip(squares, freedoms, strict=True))
     half = t_quantile(freedom) * math.sqrt(sum(squares))
     return Estimate(mean=difference, low=difference - half, high=difference + half)
 
