@@ -151,9 +151,8 @@ class Model(Generating, Displayable, Extensible):
         """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""
         if isinstance(text, bytes):
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            return (
-                (f"{counted(num_parts, 'byte')} of longer characters: each is shown by itself.",) if num_parts else ()
-            )
+            warning = f"{counted(num_parts, 'byte')} of longer characters: each is shown by itself."
+            return (warning,) if num_parts else ()
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
@@ -374,6 +373,7 @@ def open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
 
 def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
     name = found.path.name if isinstance(found, RunReader) else found.name
+    model_file = found.path.name if isinstance(found, ModelFile) else ""
     config, best_nats = loaded.description.config(), loaded.state.get("best_nats")
     model = Model(
         config,
@@ -382,9 +382,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         name=name,
         path=found.path.absolute() if isinstance(found, RunReader) else None,
         step=loaded.step,
-        recorded_corpus=recorded_corpus(
-            name, config, loaded.state, model_file=found.path.name if isinstance(found, ModelFile) else ""
-        ),
+        recorded_corpus=recorded_corpus(name, config, loaded.state, model_file=model_file),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         instead_of=loaded.instead_of,

@@ -130,10 +130,9 @@ def _scan(group: str) -> list[metadata.EntryPoint]:
     try:
         return list(metadata.entry_points(group=group))
     except (TypeError, ValueError, OSError) as error:
-        message = (
-            f"The entry points of an installed package cannot be read: {error}. Reinstall or remove it; it is left out"
-        )
-        LEFT_OUT.extend([Message(message)] if message not in LEFT_OUT else [])
+        problem = f"The entry points of an installed package cannot be read: {error}"
+        message = Message(f"{problem}. Reinstall or remove it; it is left out")
+        LEFT_OUT.extend([message] if message not in LEFT_OUT else [])
     found: dict[str, list[metadata.EntryPoint]] = {}
     for distribution in metadata.distributions():
         with contextlib.suppress(TypeError, ValueError, OSError):

@@ -112,11 +112,8 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
     """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too large."""
     try:
         check_regular(path)
-        status = path.lstat()
-        if status.st_size > max_bytes:
-            raise CheckpointError(
-                f"{path} is damaged: {counted(status.st_size, 'byte')}, expected at most {max_bytes:,}"
-            )
+        if (size := path.lstat().st_size) > max_bytes:
+            raise CheckpointError(f"{path} is damaged: {counted(size, 'byte')}, expected at most {max_bytes:,}")
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error

@@ -69,9 +69,8 @@ def option(
 
 def options_of(owner: type[Any]) -> tuple[Option, ...]:
     """Return the options of a dataclass in the order of the fields; one that is not given is None or False."""
-    return tuple(
-        replace(one.metadata[KEY], name=one.name, **_kind_of(one.type)) for one in fields(owner) if KEY in one.metadata
-    )
+    declared = (one for one in fields(owner) if KEY in one.metadata)
+    return tuple(replace(one.metadata[KEY], name=one.name, **_kind_of(one.type)) for one in declared)
 
 
 def _kind_of(hint: Any) -> dict[str, Any]:

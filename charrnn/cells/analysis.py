@@ -204,9 +204,8 @@ class CellAnalysis(Extensible):
             wanted = [cells[place] for place in missing]
             return [np.ascontiguousarray(traced[:, layer, unit]) for layer, unit in wanted]
 
-        keys: list[dict[str, JSON]] = [
-            {"ids": _digest(text.ids), "length": len(text), "layer": layer, "unit": unit} for layer, unit in cells
-        ]
+        of_text: dict[str, JSON] = {"ids": _digest(text.ids), "length": len(text)}
+        keys = [of_text | {"layer": layer, "unit": unit} for layer, unit in cells]
         return self.kept_each("values", keys, Floats, trace, fits=lambda found: is_bounded(found, len(text)))
 
     def values_of(self, layer: int, unit: int) -> records.CellValues:
@@ -303,10 +302,8 @@ class CellAnalysis(Extensible):
         keys = [self.target_key(target) | {"untrained": untrained} for target in targets]
         found = self.kept_each("score", keys, Measured, measure_missing, fits=lambda one: one.fits(self.num_cells))
         # Detectors with the same labels share an entry.
-        return [
-            replace(one, score=replace(one.score, detector=target.name))
-            for one, target in zip(found, targets, strict=True)
-        ]
+        pairs = zip(found, targets, strict=True)
+        return [replace(one, score=replace(one.score, detector=target.name)) for one, target in pairs]
 
     def reader(self, network: CharRNN) -> Read:
         """Return what reads parts of the text with a network, for `scores`."""
@@ -359,10 +356,8 @@ class CellAnalysis(Extensible):
             ablate,
             fits=lambda found: (found[0] is None) == (found[1] is None),
         )
-        return [
-            replace(score, ablation_inside=inside, ablation_outside=outside)
-            for score, (inside, outside) in zip(scores, found, strict=True)
-        ]
+        pairs = zip(scores, found, strict=True)
+        return [replace(score, ablation_inside=inside, ablation_outside=outside) for score, (inside, outside) in pairs]
 
     def _keep_found(self, scores: Sequence[records.CellScore]) -> None:
         """Keep the significant scores that exceed the untrained baseline, for an exported model: not the text."""

@@ -113,9 +113,8 @@ class CellScore:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `visualize --find --json`, with `auc` or `spearman`."""
-        return {
-            name: value for name, value in asdict(self).items() if name not in ("auc", "spearman") or value is not None
-        }
+        absent = [name for name in ("auc", "spearman") if getattr(self, name) is None]
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -210,9 +210,8 @@ def measure(
         for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
             on_target(0)
             labels = target.labels[half:]
-            score = statistics.score_cell(
-                target.name, choice, num_units, values[index], labels, statistics.interior(target.labels)[half:]
-            )
+            is_interior = statistics.interior(target.labels)[half:]
+            score = statistics.score_cell(target.name, choice, num_units, values[index], labels, is_interior)
             p_value, level = choosing.chance(index)
             first_half = choosing.associations(index)
             chosen_on = float(first_half[choice.cell])
@@ -252,9 +251,8 @@ class _ChoosingHalf:
                 is_sampled = indices % stride == 0
                 sample[indices[is_sampled] // stride] = cells[is_sampled]
         self._histograms.finish()
-        self._associations = self._histograms.associations(
-            np.array([target.is_yes_no for target in self._targets]), self._spreads
-        )
+        is_yes_no = np.array([target.is_yes_no for target in self._targets])
+        self._associations = self._histograms.associations(is_yes_no, self._spreads)
         if keeps_moments:
             self._stride = stride
             self._sampled = self._histograms.bin_ranks(sample)

@@ -400,9 +400,8 @@ def ablate_cells(
             # Both readings use the cell's equations step by step, so that a cell without influence changes nothing.
             ops = {layer: torch_ops() for layer, _ in here}
             free, moments = score_parts(network, ids, starts, num_chars, ops, advance)
-            values = [
-                float(means[cell]) if at == "mean" else 0.0 for means, cell in zip(moments.means, here, strict=True)
-            ]
+            means = [float(of_part[cell]) for of_part, cell in zip(moments.means, here, strict=True)]
+            values = means if at == "mean" else [0.0] * len(here)
             for layer in ops:
                 memory = network.recurrent_layers()[layer].cell.memory
                 clamped = [(part, unit) for part, (at_layer, unit) in enumerate(here) if at_layer == layer]

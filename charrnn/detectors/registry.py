@@ -87,7 +87,6 @@ def _find(name: str) -> Detector:
         return plugin_detector(plugin)
     if name not in DETECTORS:
         names = [*DETECTORS, *plugin_names(GROUP)]
-        raise UsageError(
-            f"There is no detector {name!r}.{did_you_mean(name, names)} The detectors are {', '.join(names)}."
-        )
+        near = did_you_mean(name, names)
+        raise UsageError(f"There is no detector {name!r}.{near} The detectors are {', '.join(names)}.")
     return DETECTORS[name].for_any_text()

@@ -199,9 +199,8 @@ def evaluate_runs(
     check_comparable(comparison.runs, has_escapes=has_runs_only)
     if has_runs_only:
         comparison.count_escapes()
-    prepared = [
-        rows.prepare(comparison, value) for rows in offered(ExtraRows) if (value := extra_rows.pop(rows.name, None))
-    ]
+    asked = [(rows, extra_rows.pop(rows.name, None)) for rows in offered(ExtraRows)]
+    prepared = [rows.prepare(comparison, value) for rows, value in asked if value]
     if extra_rows:
         raise TypeError(f"evaluate_runs() got an unexpected keyword argument {next(iter(extra_rows))!r}")
     comparison.measure_runs()
@@ -459,10 +458,8 @@ def distinct_names(models: Sequence[ComparedModel]) -> list[str]:
     for model in models:
         same = [other for other in models if other.name == model.name]
         names.append(next((form for form in forms if len({*map(form, same)}) == len(same)), forms[-1])(model))
-    return [
-        f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
-        for place, name in enumerate(names)
-    ]
+    num_before = [names[:place].count(name) for place, name in enumerate(names)]
+    return [f"{name} ({num + 1})" if num else name for name, num in zip(names, num_before, strict=True)]
 
 
 def _contents(

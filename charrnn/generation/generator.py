@@ -289,9 +289,8 @@ class Generator:
         return f"\\x{id:02x}" if self.vocab.kind == "byte" and id >= 128 else self.vocab.characters[id]
 
     def _text_stream(self, options: SampleOptions) -> TextStream:
-        return TextStream(
-            self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=self.config.end_id, on_cut=options.on_cut
-        )
+        end_id = self.config.end_id
+        return TextStream(self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id, on_cut=options.on_cut)
 
     def _groups(
         self, variants: Sequence[Variant], options: SampleOptions
@@ -343,9 +342,8 @@ class Generator:
         # END is no character of a document: `Pattern` reads it where the text matches, unless it is banned.
         banned, end_id = self._never_drawn(options.ban), self.config.end_id
         never = {*banned, end_id}
-        characters = tuple(
-            text if len(text) == 1 and id not in never else "" for id, text in enumerate(self.vocabulary())
-        )
+        numbered = enumerate(self.vocabulary())
+        characters = tuple(text if len(text) == 1 and id not in never else "" for id, text in numbered)
         return match_text(
             all_words(options.words, are_whole=" " in characters) if options.match is None else options.match,
             f"{named(name)} is {reprlib.repr(typed)}",

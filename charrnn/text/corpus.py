@@ -184,9 +184,8 @@ def utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> None:
     unit = "byte" if alphabet == "byte" else "character"
     if text.num_chars < MIN_LENGTH:
-        raise DataError(
-            f"{what}: {counted(text.num_chars, unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
-        )
+        length = counted(text.num_chars, unit)
+        raise DataError(f"{what}: {length} cannot be learned from; at least {MIN_LENGTH} are needed")
     if len(text.code_points) == 1:
         point = int(text.code_points[0])
         only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
@@ -377,10 +376,8 @@ class RecordedCorpus:
 
         lines = [f"The text of {self.run}, {shortened(source)}, is not here: put it back{instead}.{reason}"]
         if self.model_file:
-            lines = [
-                f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}",
-                f"It was trained on {shortened(source)}.",
-            ]
+            lines = [f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}"]
+            lines.append(f"It was trained on {shortened(source)}.")
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
             lines.append(f"It was found at {shortened(location)}.")

@@ -303,9 +303,8 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
         index = names.index(column)
         for row in rows:
             if row and len(row) <= index:
-                raise DataError(
-                    f"{label}, line {rows.line_num}: {counted(len(row), 'value')}, but {column!r} is column {index + 1}"
-                )
+                values = counted(len(row), "value")
+                raise DataError(f"{label}, line {rows.line_num}: {values}, but {column!r} is column {index + 1}")
             if row:
                 yield row[index].encode("latin-1")
     except csv.Error as error:
@@ -489,12 +488,8 @@ class SourceReader:
             tally.num_marks += seen.num_marks
             tally.num_line_ends += seen.num_line_ends
             yield iter((first,)) if is_whole else self._file(path, origin, Tally())
-        if (
-            fault is not None
-            and not tally.num_used
-            and self._documents is not None
-            and self._documents.kind == "column"
-        ):
+        is_column = self._documents is not None and self._documents.kind == "column"
+        if fault is not None and not tally.num_used and is_column:
             raise fault  # It names the columns that there are.
 
     def _file(self, path: Path, origin: Origin, tally: Tally) -> Iterator[bytes]:

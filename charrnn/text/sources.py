@@ -265,9 +265,8 @@ def standard_library(order: Order, folder: str | None = None) -> Origin:
     here = sysconfig.get_paths()["stdlib"]
     folder = folder or here
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
-    paths = [
-        path for path in Path(folder).glob("*.py") if not path.name.startswith("_sysconfigdata") and path.is_file()
-    ]
+    files = filter(Path.is_file, Path(folder).glob("*.py"))
+    paths = [path for path in files if not path.name.startswith("_sysconfigdata")]
     label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
     label = label if folder == here else f"standard library in {folder}"
     return _several(label, ("stdlib",), paths, [path.name for path in paths], order, folder)
