@@ -1,19 +1,18 @@
 """Drive `charrnn explore` and `charrnn write` by their keys, without a terminal."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rich.color import Color
 from rich.style import Style
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
 from synthetic import make_corpus
+from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 import charrnn.cli.app  # noqa: F401 - registers the options that messages name
@@ -26,10 +25,7 @@ from charrnn.apps.write.drafts import Draft, read_draft
 from charrnn.apps.write.screen import Writer
 from charrnn.views.theme import MIN_CONTRAST, contrast
 
-if TYPE_CHECKING:
-    from textual.pilot import Pilot
-
-Script = Callable[[Explorer, "Pilot[None]"], Awaitable[None]]
+Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]
 FRESH = make_corpus(num_chars=5_000, seed=1).text[:5_000]
 FRAME_SECONDS = 0.002
 """Time in which a frame is drawn; Textual's own is 1/60 s."""

@@ -1,7 +1,5 @@
 """Compressed files: any bytes come back, from one machine to another; and the integers that a text is coded by."""
 
-from __future__ import annotations
-
 import io
 import random
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`charrnn explore`: driven by its keys, and looked at."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -14,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from built_runs import build_chain, build_quoting
@@ -49,6 +47,7 @@ from exploring import (
     whole_page,
 )
 from textual.events import Paste
+from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 from charrnn.apps.explore import app as explorer
@@ -60,9 +59,6 @@ from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.lab.outputs import UNIT_OF_EFFECTS
 from charrnn.progress import task
 from charrnn.views.tables import score_mark, score_text
-
-if TYPE_CHECKING:
-    from textual.pilot import Pilot
 
 HOSTILE = "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab \U0001f642\n"
 QUOTED = quoting_text(2_000, seed=1)

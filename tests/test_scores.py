@@ -1,7 +1,5 @@
 """Scores: the statistics are those of loops, a cell is chosen on one half and scored on the other, chance is chance."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product

@@ -1,11 +1,9 @@
 """`charrnn write`: driven by its keys, and looked at; the file of a draft, of which nothing is lost."""
 
-from __future__ import annotations
-
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from fixture_types import Command
@@ -16,6 +14,7 @@ pytest.importorskip("textual", reason="textual is not installed")
 
 from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
 from textual import events
+from textual.pilot import Pilot
 
 from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write import drafts
@@ -23,9 +22,6 @@ from charrnn.apps.write.continuations import Continuation, Continuations, contin
 from charrnn.apps.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft, shown_continuation
 from charrnn.apps.write.screen import KEYS, Writer, hide, hide_pasted, marks, reveal
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
-
-if TYPE_CHECKING:
-    from textual.pilot import Pilot
 
 TEXT = "the lamp is lit. the door"
 

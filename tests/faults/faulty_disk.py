@@ -4,8 +4,6 @@ Opening, listing, renaming and removing are seen by an audit hook, which no way 
 and syncing, of which Python tells no hook, are wrapped. Nothing is really synced: that would take minutes.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import sys
@@ -90,7 +88,7 @@ class _File:
             raise
         return int(self._file.write(data))
 
-    def __enter__(self) -> _File:
+    def __enter__(self) -> "_File":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,8 +5,6 @@ locked state. As a script it reads one JSON object per line: the answer to {"spa
 process id, to {"wait": id} its exit code (-N: ended by signal N).
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import gc
@@ -27,7 +25,7 @@ from synthetic import make_corpus
 class Child:
     """A command that was started; its output goes to files."""
 
-    fork_server: ForkServer
+    fork_server: "ForkServer"
     pid: int
     out_path: Path
 
@@ -81,7 +79,7 @@ class ForkServer:
         assert answer, "the fork server ended"
         return answer
 
-    def __enter__(self) -> ForkServer:
+    def __enter__(self) -> "ForkServer":
         return self
 
     def __exit__(self, *_: object) -> None:

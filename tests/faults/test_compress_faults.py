@@ -1,7 +1,5 @@
 """compress and decompress: what they refuse, and that a file is the old one or a whole new one whatever happens."""
 
-from __future__ import annotations
-
 import errno
 import io
 import json

@@ -4,8 +4,6 @@ Of many commands on one folder one trains, the others are refused at once; locks
 cleaned up in between: the second command is `--resume` or, before the first save, the first command again.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -3,8 +3,6 @@
 And on a terminal the bar moves, and nothing but text to be copied is wider than it.
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

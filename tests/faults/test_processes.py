@@ -1,7 +1,5 @@
 """Several processes from the command line: torchrun's variables, --processes, signals, and processes that die."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -156,7 +154,7 @@ def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: p
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
+def store() -> Iterator["Store"]:
     from torch import distributed
 
     server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
@@ -164,7 +162,7 @@ def store() -> Iterator[Store]:
     yield server
 
 
-def test_the_first_to_fail_prints_and_all_end_with_its_code(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_to_fail_prints_and_all_end_with_its_code(store: "Store", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.scale.processes.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None

@@ -1,7 +1,5 @@
 """Signals at any moment: progress is saved at a complete step, and an unsaved run leaves nothing behind."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
