@@ -78,20 +78,15 @@ def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: Synthe
     assert command("evaluate", "--text", "unlike.txt", "--quiet").err == ""
 
 
-@pytest.fixture
-def abandoned(lab: Path, corpus_file: Path) -> str:
-    """The name of a run beside that of `lab` that ended before its first step: newer, and never validated."""
+@pytest.mark.parametrize("line", ["sample --seed 0 --length 5", "predict zib"])
+def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_reads(
+    command: Command, lab: Path, corpus_file: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A newer run ended before its first step: it was never validated.
     config = charrnn.Config(corpus=(str(corpus_file),), steps=5, **SMALL_RUN)
     *_, done = charrnn.train(config, out=lab.parent / "abandoned-001", should_stop=lambda: True)
     assert (done.step, done.is_complete) == (0, False)
     os.utime(lab / "latest", (100, 100))
-    return "abandoned-001"
-
-
-@pytest.mark.parametrize("line", ["sample --seed 0 --length 5", "predict zib"])
-def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_reads(
-    command: Command, lab: Path, abandoned: str, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
     name, *options = line.split()
     expected = command(name, lab.name, *options)
     assert (expected.code, expected.err) == (0, "")

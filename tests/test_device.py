@@ -138,18 +138,13 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose the implementations of CUDA, and leave out autocast, which the meta device has not."""
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
+def test_a_step_stays_on_its_device(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
+    # The implementations of CUDA, without autocast, which the meta device has not.
     monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
     monkeypatch.setattr("charrnn.model.recurrence.autocast_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("charrnn.training.optim.autocast", lambda device, precision: nullcontext())
-
-
-@pytest.mark.usefixtures("as_on_cuda")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
-def test_a_step_stays_on_its_device(case: dict[str, Any]) -> None:
-    """The meta device computes shapes only, and refuses to mix devices as a GPU does."""
     sizes = {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "embedding_size": 5, "precision": "fp32"}
     batch = {"num_lanes": 4, "bptt_length": 3, "learning_rate": 0.01, "weight_decay": 0.1}
     config = Config(**{**sizes, **batch, "dropout": 0.2, "input_dropout": 0.1, **case})

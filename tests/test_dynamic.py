@@ -188,21 +188,16 @@ def make_text(num_chars: int, seed: int = 0) -> str:
     return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
 
 
-@pytest.fixture(scope="module")
-def adapted(model: Model) -> Model:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamic, "SCALE_TEXTS", 8)
-        return model.adapted(make_text(2_000), settings=STRONG)
-
-
 def mean_loss(model: Model, text: str) -> float:
     return char_losses(model.network, model.encode(text).ids, precision="fp32").mean
 
 
 def test_an_adapted_model_predicts_more_of_the_same_better_and_belongs_to_no_run(
-    chain_run: Path, model: Model, adapted: Model, monkeypatch: pytest.MonkeyPatch
+    chain_run: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = make_text(1_000, seed=1)
+    monkeypatch.setattr(dynamic, "SCALE_TEXTS", 8)
+    adapted = model.adapted(make_text(2_000), settings=STRONG)
     assert mean_loss(adapted, other) < 0.8 * mean_loss(model, other)
     found = adapted.adaptation
     assert found is not None and model.adaptation is None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from drawn import lines
+from fixture_types import Command
 
 import charrnn
 from charrnn.api import Model
@@ -26,7 +27,6 @@ from charrnn.text.vocab import Vocab
 from charrnn.views.tables import evaluation_view
 
 CYCLE = "abcdé\n"
-OTHER = "déabc\n"
 TEXT = "".join("abcdé\ndab\néa"[(n * n) % 12] for n in range(6000))
 
 
@@ -38,17 +38,6 @@ def small_model(characters: str | None, seed: int = 1, **changes: Any) -> Model:
     )
     tensors = {name: 3 * value.detach().numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()}
     return Model(config, vocab, tensors, name=f"model-{seed}")
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs of one text, one of another, and the texts."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "text.txt").write_text(TEXT * 3, encoding="utf-8")
-    (folder / "else.txt").write_text(TEXT[:3000] * 5, encoding="utf-8")
-    for name, cycle, text in (("one", CYCLE, "text"), ("two", OTHER, "text"), ("three", CYCLE, "else")):
-        build_chain(folder / "checkpoints" / name, cycle, corpus=folder / f"{text}.txt")
-    return folder
 
 
 def test_the_rows_are_those_of_each_run_alone_with_paired_differences() -> None:
@@ -163,8 +152,10 @@ def test_what_is_unknown_to_some_alphabet_costs_what_says_which_character_it_is(
     assert described == "6 characters and 7 characters, without the unknown symbol for rare ones"
 
 
-def test_a_text_that_a_run_was_trained_on_is_named(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(runs)
+def test_a_text_that_a_run_was_trained_on_is_named(command: Command, tmp_path: Path) -> None:
+    for name, file, learned in (("one", "text.txt", TEXT * 3), ("three", "else.txt", TEXT[:3000] * 5)):
+        (tmp_path / file).write_text(learned, encoding="utf-8")
+        build_chain(tmp_path / "checkpoints" / name, CYCLE, corpus=tmp_path / file)
     own = json.loads(command("evaluate", "one", "three", "--text", "text.txt", "--json").out)
     assert [row.get("trained_share") for row in own["rows"]] == [0.9, None] * 2 and own["trained_share"] == 0.9
     assert own["notes"] == ["one was trained on 90 % of this text. Leave --text out for the loss of the rest."]

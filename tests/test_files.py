@@ -10,15 +10,10 @@ from saved_runs import hidden, make_run
 from charrnn import files
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.files import behind_links, convert_os_errors, encode_text, parse_json, write_atomically, write_synced
-from charrnn.runs.writer import RunWriter
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunWriter:
-    return make_run(tmp_path / "checkpoints" / "shakespeare-001")
-
-
-def test_files_are_replaced_atomically(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "checkpoints" / "shakespeare-001")
     write_atomically(run.path / "samples.txt", encode_text("äöü\nline\r\n\udcff"))
     assert (run.path / "samples.txt").read_bytes() == "äöü\nline\r\n\\udcff".encode()
 

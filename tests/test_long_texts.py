@@ -27,23 +27,6 @@ def model(alphabet_run: Path) -> charrnn.Model:
 
 
 @pytest.fixture
-def drawn_together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many texts were drawn together, call by call; characters come as fast as they can be made."""
-    numbers: list[int] = []
-
-    def draw(
-        stepper: object, reading: object, shapings: Sequence[object], seeds: object, *, length: int, **_: Any
-    ) -> Iterator[Block]:
-        numbers.append(len(shapings))
-        for start in range(0, length, 1024):
-            shape = (len(shapings), min(1024, length - start))
-            yield Block(np.full(shape, 2), np.full(shape, -1.5), np.zeros(shape, np.float32))
-
-    monkeypatch.setattr(generator, "sample_ids", draw)
-    return numbers
-
-
-@pytest.fixture
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail as soon as a character is drawn."""
     monkeypatch.setattr(generator, "sample_ids", lambda *_, **__: pytest.fail("something was drawn"))
@@ -77,9 +60,19 @@ def test_texts_are_the_same_however_many_are_drawn_together(
     assert [text.text for text in warm] == [model.sample(**options | {"temperature": t}).text for t in (0.5, 1.0, 2.0)]
 
 
-def test_several_long_texts_are_written_in_little_memory(
-    model: charrnn.Model, drawn_together: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_long_texts_are_written_in_little_memory(model: charrnn.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn_together: list[int] = []
+
+    def draw(
+        stepper: object, reading: object, shapings: Sequence[object], seeds: object, *, length: int, **_: Any
+    ) -> Iterator[Block]:
+        """Make characters as fast as they can be made."""
+        drawn_together.append(len(shapings))
+        for start in range(0, length, 1024):
+            shape = (len(shapings), min(1024, length - start))
+            yield Block(np.full(shape, 2), np.full(shape, -1.5), np.zeros(shape, np.float32))
+
+    monkeypatch.setattr(generator, "sample_ids", draw)
     for chunks in model.generator.write_each(7, SampleOptions(length=900_000)):
         next(chunks)
     assert drawn_together == [2, 2, 2, 1], "as many as have two million characters"

@@ -173,20 +173,6 @@ def test_what_cannot_be_mixed_is_refused(pair: tuple[Model, Model]) -> None:
             mix(pair).sample(**options)
 
 
-@pytest.fixture(scope="module")
-def chains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Two runs of one corpus, the second of which knows it worse, and one of another alphabet."""
-    folder = tmp_path_factory.mktemp("chains")
-    corpus = folder / "chain.txt"
-    corpus.write_bytes(chain_text(12_000).encode())
-    backwards = CYCLE[:1] + CYCLE[:0:-1]
-    return (
-        build_chain(folder / "forwards", CYCLE, corpus=corpus),
-        build_chain(folder / "backwards", backwards, corpus=corpus),
-        build_chain(folder / "others", "\nabxyz"),
-    )
-
-
 def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path: Path) -> None:
     run, file = tmp_path / "rate=0.5", tmp_path / "rate=0.6.zip"
     copy_run(alphabet_run, run)
@@ -199,8 +185,11 @@ def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path:
     assert parse_mix([str(tmp_path / "rate=0.25")]) == ([str(tmp_path / "rate")], [0.75, 0.25])
 
 
-def test_the_commands_mix_runs_of_other_alphabets(command: Command, chains: tuple[Path, Path, Path]) -> None:
-    forwards, _, others = chains
+def test_the_commands_mix_runs_of_other_alphabets(command: Command, tmp_path: Path) -> None:
+    corpus = tmp_path / "chain.txt"
+    corpus.write_bytes(chain_text(12_000).encode())
+    forwards = build_chain(tmp_path / "forwards", CYCLE, corpus=corpus)
+    others = build_chain(tmp_path / "others", "\nabxyz")
     known = command("sample", forwards, "--mix", others, "--length", 60, "--seed", 4)
     assert known.code == 0 and set(known.out) <= set("\nab") and "warning: the mixture chooses among" in known.err
     with_others = command("evaluate", forwards, "--mix", others)

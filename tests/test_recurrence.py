@@ -92,21 +92,15 @@ def gradients(layer: RecurrentLayer, outputs: Tensor, last: Tensor) -> list[Tens
     return list(torch.autograd.grad((outputs * weights).sum() + last.sum(), tuple(layer.parameters())))
 
 
-@pytest.fixture
-def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every cell type with a function of torch use it, with converted arguments, as on CUDA."""
-    monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
-    monkeypatch.setattr("charrnn.model.layer.run_whole", lambda *given: recurrence.run_whole(*given, casts=True))
-
-
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"weight_drop": 0.4}])
-@pytest.mark.parametrize("device", ["cpu", "as_on_cuda"])
+@pytest.mark.parametrize("device", ["cpu", "as on CUDA"])
 @pytest.mark.parametrize("cell", FUNCTIONS)
 def test_a_fast_recurrence_is_that_of_the_equations(
-    cell: str, device: str, options: dict[str, Any], request: pytest.FixtureRequest
+    cell: str, device: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if device == "as_on_cuda":
-        request.getfixturevalue(device)
+    if device == "as on CUDA":  # every cell type with a function of torch uses it, with converted arguments
+        monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
+        monkeypatch.setattr("charrnn.model.layer.run_whole", lambda *given: recurrence.run_whole(*given, casts=True))
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert (runs_whole(cell, cpu), runs_whole(cell, cuda), runs_whole("mlstm", cuda)) == (cell == "lstm", True, False)
     layer = make_layer(cell, **options)

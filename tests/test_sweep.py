@@ -205,20 +205,13 @@ def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monk
         assert (found.status, found.nats_per_char) == (status, 1.5 if status == sweeping.FINISHED else None)
 
 
-@pytest.fixture
-def checkpoints(command: Command, tmp_path: Path) -> Path:
-    """Two runs of a sweep, newer than a run beside it."""
-    folder = tmp_path / "checkpoints"
-    for number, name in enumerate(("book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0")):
-        run = build_chain(folder / name, "\nabcd")
+def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command: Command, tmp_path: Path) -> None:
+    checkpoints, names = tmp_path / "checkpoints", ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"]
+    for number, name in enumerate(names):
+        run = build_chain(checkpoints / name, "\nabcd")
         for file in ("latest", "config.yaml"):
             os.utime(run / file, (1000 + number, 1000 + number))
-    (folder / "sweep-book" / SWEEP).write_text("{}")
-    return folder
-
-
-def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(checkpoints: Path, command: Command) -> None:
-    names = ["book-001", "sweep-book/lstm_seed-0", "sweep-book/gru_seed-0"]
+    (checkpoints / "sweep-book" / SWEEP).write_text("{}")
     assert [run["name"] for run in json.loads(command("runs", "--json").out)] == names
     assert [open_run(name, checkpoints).name for name in (None, *names)] == ["book-001", *names]
     found = find_runs(["sweep-book", "book-001", "sweep-book/gru_seed-0"], checkpoints=checkpoints)

@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -22,26 +21,10 @@ from charrnn.runs.writer import RunWriter
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
 
 OLD, NEW = "step-00000100", "step-00000200"
-DATA, MANIFEST = FILES[:-1], FILES[-1]
-
-
-def assert_is_the_order(steps: list[str]) -> None:
-    """`steps` are `operation name` of all that changes the disk in a commit of NEW, the best, in the place of OLD."""
-    pruned = steps.index(f"rename .{OLD}.old")
-    assert steps[:pruned] == [
-        f"mkdir .{NEW}.tmp",
-        *(f"{operation} {name}" for name in (*DATA, MANIFEST) for operation in ("open", "write", "fsync")),
-        f"fsync .{NEW}.tmp",
-        f"rename {NEW}",
-        "fsync run",
-        *("open .latest.tmp", "write .latest.tmp", "fsync .latest.tmp", "rename latest", "fsync run"),
-        *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
-    ]
-    assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
-    assert steps[-1] == f"rmdir .{OLD}.old"
 
 
 def test_a_commit_goes_in_order(tmp_path: Path) -> None:
+    """All that changes the disk in a commit of NEW, the best, in the place of OLD, as `operation name`."""
     run = make_run(tmp_path / "run")
     commit(run, 100, best_step=100, keep=0)
     with faulty_disk(tmp_path) as disk:
@@ -54,22 +37,20 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
         changes.append(operation + " " + re.sub(r"\.(tmp|old)-[0-9]+", r".\1", Path(path).name))
     # A temporary file that became another is removed once more, to no effect, lest it stay when that failed.
     no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
-    assert_is_the_order([change for change in changes if change not in no_effect])
+    steps = [change for change in changes if change not in no_effect]
+    pruned = steps.index(f"rename .{OLD}.old")
+    assert steps[:pruned] == [
+        f"mkdir .{NEW}.tmp",
+        *(f"{operation} {name}" for name in FILES for operation in ("open", "write", "fsync")),
+        *(f"fsync .{NEW}.tmp", f"rename {NEW}", "fsync run"),
+        *("open .latest.tmp", "write .latest.tmp", "fsync .latest.tmp", "rename latest", "fsync run"),
+        *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
+    ]
+    assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
+    assert steps[-1] == f"rmdir .{OLD}.old"
 
 
 # --- dying
-
-
-@pytest.fixture
-def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Be another process from here on, as far as the names of temporary files tell."""
-    numbers = count(70_000)
-
-    def start() -> None:
-        number = next(numbers)
-        monkeypatch.setattr(os, "getpid", lambda: number)
-
-    return start
 
 
 def history(run: RunWriter, keep: int) -> None:
@@ -86,9 +67,16 @@ def history(run: RunWriter, keep: int) -> None:
 @pytest.mark.parametrize("power", ["stays", "is cut"])
 @pytest.mark.parametrize("keep", [0, 1])
 def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
-    tmp_path: Path, new_process: Callable[[], None], monkeypatch: pytest.MonkeyPatch, keep: int, power: str, stride: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, power: str, stride: int
 ) -> None:
     sync_nothing(monkeypatch)
+    numbers = count(70_000)
+
+    def new_process() -> None:
+        """Be another process from here on, as far as the names of temporary files tell."""
+        number = next(numbers)
+        monkeypatch.setattr(os, "getpid", lambda: number)
+
     made = make_run(tmp_path / "whole" / "run")
     with faulty_disk(made.path) as disk:
         history(made, keep)

@@ -43,18 +43,14 @@ def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempP
     return run
 
 
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "checkpoints" / "run"))
-
-
 @pytest.mark.parametrize(
     ("name", "damage"),
     [*zip((*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES[1::2])), cycle((flip, truncate)))],
 )
 def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
-    command: Command, run: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
+    command: Command, trained: Path, tmp_path: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
 ) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "checkpoints" / "run"))
     weights = (run / LATEST / "training.safetensors").read_bytes()
     path = run / name
     path.write_bytes(damage(path.read_bytes(), random.Random(name)))

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest.mock import MagicMock, Mock, call
 
 import pytest
@@ -23,9 +22,6 @@ from charrnn.errors import CharRNNError, OtherProcessError, UsageError
 from charrnn.scale import processes
 from charrnn.scale.child_process import ChildProcess
 from charrnn.scale.processes import Rank, RankedProcess, check_processes, connect, exit_code, this_rank
-
-if TYPE_CHECKING:
-    from torch.distributed.distributed_c10d import Store
 
 pytest_plugins = ("shared",)
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -153,16 +149,11 @@ def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: p
 # What the processes of a launch know together
 
 
-@pytest.fixture
-def store() -> Iterator["Store"]:
+def test_the_first_to_fail_prints_and_all_end_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import distributed
 
-    server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
-    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(server.port))
-    yield server
-
-
-def test_the_first_to_fail_prints_and_all_end_with_its_code(store: "Store", monkeypatch: pytest.MonkeyPatch) -> None:
+    store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(store.port))
     monkeypatch.setattr("charrnn.scale.processes.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None
