@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 REPOSITORY = Path(__file__).parents[1]
 IMITATION = Path(__file__).parent / "imitation"
@@ -101,6 +102,15 @@ def clean_environment(**changes: str) -> dict[str, str]:
     """Return the standard environment with `changes`, for a subprocess."""
     assert _standard, "settle() was not called"
     return _standard | changes
+
+
+def load_script(path: Path) -> ModuleType:
+    """Import a script that belongs to no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def described() -> list[str]:

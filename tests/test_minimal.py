@@ -1,17 +1,15 @@
 """Compare docs/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and scores; and run it."""
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from environment import REPOSITORY
+from environment import REPOSITORY, load_script
 from numpy.typing import NDArray
 from synthetic import make_corpus
 
@@ -28,15 +26,7 @@ ROUNDING = 1e-10
 """Tolerance in float64, where two orders of the same sums differ by about 1e-14."""
 
 
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("minimal", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-minimal = load_script()
+minimal = load_script(SCRIPT)
 
 
 def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
@@ -76,18 +66,6 @@ def test_losses_are_those_of_charrnn() -> None:
     np.testing.assert_allclose(losses, expected, rtol=0, atol=ROUNDING)
 
 
-def own_names(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """Return the parameters of charrnn's network by the names of minimal.py, transposed where these are matrices."""
-    parameters = dict(network.named_parameters())
-    names = {"W_x": "layers.0.weight_ih_l0", "W_h": "layers.0.weight_hh_l0", "b": "layers.0.bias_ih_l0"}
-    names |= {"W_y": "output.weight", "b_y": "output.bias"}
-    return {own: parameters[name] for own, name in names.items()}
-
-
-def transposed(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.T if tensor.ndim == 2 else tensor
-
-
 def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, window, num_steps, peak = 3, 5, 7, 0.5
     for name, value in {"BATCH_ROWS": rows, "WINDOW": window, "LEARNING_RATE": peak}.items():
@@ -97,7 +75,10 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.Monke
     minimal.train(weights, ids, num_steps)
 
     network = model_of(WEIGHTS).network.double()
-    trained = own_names(network)
+    parameters = dict(network.named_parameters())
+    names = {"W_x": "layers.0.weight_ih_l0", "W_h": "layers.0.weight_hh_l0", "b": "layers.0.bias_ih_l0"}
+    names |= {"W_y": "output.weight", "b_y": "output.bias"}
+    trained = {own: parameters[name] for own, name in names.items()}
     optimizer = torch.optim.Adam(trained.values(), betas=(0.9, 0.99))
     parts = torch.from_numpy(ids).view(rows, -1).T
     state = network.initial_state(rows)
@@ -113,7 +94,7 @@ def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.Monke
         optimizer.step()
     for name, parameter in trained.items():
         # torch divides by the norm plus 1e-6 when it clips.
-        np.testing.assert_allclose(weights[name], transposed(parameter.detach()), rtol=0, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(weights[name], parameter.detach().numpy().T, rtol=0, atol=1e-5, err_msg=name)
         assert np.abs(weights[name] - WEIGHTS[name]).max() > 0.1
 
 

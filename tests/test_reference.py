@@ -1,12 +1,11 @@
 """The scripts of docs/: the reference has everything and depends on the code alone; the drawings are as drawn."""
 
-import importlib.util
 import re
 from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
-from environment import REPOSITORY
+from environment import REPOSITORY, load_script
 
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cli.options import RULES
@@ -16,18 +15,9 @@ from charrnn.detectors.registry import DETECTORS
 pytestmark = pytest.mark.docs
 
 
-def load(name: str) -> ModuleType:
-    """Import a script of docs/."""
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    return load("make_reference")
+    return load_script(REPOSITORY / "docs" / "make_reference.py")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +68,7 @@ def test_the_page_does_not_depend_on_settings(script: ModuleType, page: str, mon
 
 def test_the_drawings_are_those_of_the_script() -> None:
     page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
-    for name, draw in load("make_drawings").DRAWINGS.items():
+    for name, draw in load_script(REPOSITORY / "docs" / "make_drawings.py").DRAWINGS.items():
         saved = (REPOSITORY / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
         trees = [ElementTree.fromstring(drawing) for drawing in (draw(), saved)]
         # Not the coordinates: the sine of another processor may differ in the last digit.
