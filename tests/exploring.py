@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.color import Color
 from rich.style import Style
-from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 from synthetic import make_corpus
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
@@ -163,11 +163,8 @@ def illegible(app: Any) -> list[str]:
 @cache
 def least_contrast(style: Style) -> float:
     """The contrast on a white terminal or on a dark one, whichever is less."""
-    return min(contrast(*colours_on(theme, style)) for theme in (DEFAULT_TERMINAL_THEME, MONOKAI))
-
-
-def colours_on(theme: TerminalTheme, style: Style) -> list[str]:
-    """The colours of text and background in a terminal with these colours."""
-    default = Color.default()
-    pairs = ((style.color, True), (style.bgcolor, False))
-    return [(color or default).get_truecolor(theme, foreground=is_text).hex for color, is_text in pairs]
+    ink, paper = style.color or Color.default(), style.bgcolor or Color.default()
+    return min(
+        contrast(ink.get_truecolor(theme).hex, paper.get_truecolor(theme, foreground=False).hex)
+        for theme in (DEFAULT_TERMINAL_THEME, MONOKAI)
+    )

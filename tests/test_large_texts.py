@@ -14,7 +14,7 @@ import pytest
 from charrnn.errors import CharRNNError, TooLargeError
 from charrnn.text import documents, files, vocab
 from charrnn.text.batches import BatchRows, release_pages
-from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 
 SENTENCE = "Ein Büchlein für Лев: 'it was the best of times'.\n"
@@ -36,13 +36,6 @@ def write(name: str, content: str | bytes = TEXT) -> str:
     return name
 
 
-def in_memory(sources: list[str], **options: Any) -> Corpus:
-    """Read a corpus as one that is small."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(documents, "MAX_BYTES_IN_MEMORY", 1 << 40)
-        return read_corpus(sources, **options)
-
-
 WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
     "gzip": lambda: ([write("a.txt.gz", gzip.compress(TEXT.encode()))], {}),
     "two files of bytes": lambda: ([write("a.bin", TEXT), write("b.bin", b"\0" * 99)], {"alphabet": "byte"}),
@@ -61,7 +54,10 @@ WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_a_large_text_has_the_ids_it_has_in_memory(way: str) -> None:
     sources, options = WAYS[way]()
-    expected, found = in_memory(sources, **options), read_corpus(sources, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents, "MAX_BYTES_IN_MEMORY", 1 << 40)
+        expected = read_corpus(sources, **options)
+    found = read_corpus(sources, **options)
     assert isinstance(found.ids, np.memmap) and not isinstance(expected.ids, np.memmap)
     assert found.vocab == expected.vocab and found.digest == expected.digest and found.notes == expected.notes
     assert found.ids.dtype == expected.ids.dtype and np.array_equal(found.ids, expected.ids)

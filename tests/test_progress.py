@@ -11,15 +11,6 @@ from charrnn.cli.progress import TerminalProgress
 from charrnn.progress import CallbackProgress, Cancelled, Progress, Task, current, task, using
 
 
-def to_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Make stderr a terminal; not in a fixture, because pytest replaces the stream after the set-up of a test."""
-    shown = Terminal()
-    monkeypatch.setenv("CI", "")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stderr", shown)
-    return shown
-
-
 @contextmanager
 def bar(total: int, label: str, *, quiet: bool = False, unit: str = "chars") -> Iterator[Task]:
     """Report a task to the terminal."""
@@ -28,7 +19,10 @@ def bar(total: int, label: str, *, quiet: bool = False, unit: str = "chars") -> 
 
 
 def test_work_that_takes_longer_has_a_bar_and_two_share_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = to_terminal(monkeypatch)
+    terminal = Terminal()
+    monkeypatch.setenv("CI", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal)
     with bar(100, "short") as advance:
         advance(50)
     seconds = iter(range(0, 1000, 2))  # longer than the delay

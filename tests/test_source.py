@@ -200,22 +200,20 @@ def main():
 '''.replace("@@@", "'" * 3)
 
 
-def settled_line(text: str, cut: int) -> int:
-    """The first line after `cut` that begins a definition at the margin: it stands in no bracket, if or docstring."""
-    found = re.compile("(?m)^(?:import|class|def) ").search(text, cut + 1)
-    assert found is not None
-    return found.start()
-
-
 @given(data=st.data())
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data: st.DataObject) -> None:
-    """From the first settled line to the last line but one: the end is not told what follows."""
+    """From the first definition at the margin, which stands in no bracket, if or docstring, to the last line but one.
+
+    The end is not told what follows.
+    """
     text = LAMPS_PYTHON * 4
     begin = data.draw(st.integers(0, len(text) // 2))
     end = data.draw(st.integers(len(text) * 3 // 4, len(text)))
     whole, cut = scan_source(text), scan_source(text[begin:end])
-    first, last = settled_line(text, begin), text.rindex("\n", 0, end)
+    settled = re.compile("(?m)^(?:import|class|def) ").search(text, begin + 1)
+    assert settled is not None
+    first, last = settled.start(), text.rindex("\n", 0, end)
     assert last - first > 100
     for name in ("regions", "depths", "in_if"):
         expected, found = getattr(whole, name)[first:last], getattr(cut, name)[first - begin : last - begin]

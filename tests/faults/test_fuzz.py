@@ -143,7 +143,9 @@ class Bench:
             list(loop.resume(self.run, {"steps": 3}))
 
     def read_manifest(self, data: bytes) -> None:
-        (step_of(self.run) / "manifest.json").write_bytes(resealed(data))
+        """Load the run with a manifest under the SHA-256 of what it says now, as far as it still has one."""
+        body, comma, _ = data.rpartition(b',\n  "sha256": "')
+        (step_of(self.run) / "manifest.json").write_bytes(seal_manifest(body + b"\n}\n") if comma else data)
         charrnn.load(self.run).sample(length=3)
 
     def read_metrics(self, data: bytes) -> None:
@@ -167,12 +169,6 @@ class Bench:
         corpus = read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
         if isinstance(corpus.content, str):
             Vocab.from_text(corpus.content).encode(corpus.content)
-
-
-def resealed(manifest: bytes) -> bytes:
-    """A changed manifest under the SHA-256 of what it says now, as far as it still has one."""
-    body, comma, _ = manifest.rpartition(b',\n  "sha256": "')
-    return seal_manifest(body + b"\n}\n") if comma else manifest
 
 
 @pytest.fixture(scope="module")
