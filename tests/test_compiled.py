@@ -112,19 +112,10 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool
         assert len(loop._dispatcher.signatures) <= 1, "another one is compiled in silence, and never kept"
 
 
-@pytest.mark.parametrize(
-    ("changes", "precision"),
-    [
-        ({"depth": "grid"}, "int8"),
-        ({"cell": "peephole"}, "int8"),
-        ({"zoneout": 0.1}, "int8"),
-        ({"sum_outputs": True}, "int8"),
-        ({"hidden_size": 4}, "int8"),
-        ({}, "fp32"),
-    ],
-)
-def test_what_is_not_compiled_is_written_by_numpy(changes: dict[str, Any], precision: str) -> None:
-    assert sampling.compiled_loop(make_stepper(replace(BASE, **changes), precision), 10**9) is None
+def test_what_is_not_compiled_is_written_by_numpy() -> None:
+    others = ({"depth": "grid"}, {"cell": "peephole"}, {"zoneout": 0.1}, {"sum_outputs": True}, {"hidden_size": 4})
+    for changes, precision in (*((other, "int8") for other in others), ({}, "fp32")):
+        assert sampling.compiled_loop(make_stepper(replace(BASE, **changes), precision), 10**9) is None, changes
 
 
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
@@ -168,31 +159,24 @@ class Loop:
             warn(self.problem)
 
 
-@pytest.mark.parametrize(
-    ("loop", "num_chars", "compiles", "parts"),
-    [
+def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for loop, num_chars, compiles, parts in (
         (Loop(), 0, 1, ()),
         (Loop(), -1, 0, ()),
         (Loop(is_kept=True), 0, 0, ()),
         (Loop(error=ValueError("LLVM says no\nand why")), 0, 0, ("LLVM says no)", "NumPy generates")),
         (Loop(problem="Code cannot be kept in /x (No space)."), 0, 1, ("Code cannot be kept", "/x (No space)")),
-    ],
-)
-def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
-    loop: Loop, num_chars: int, compiles: int, parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    warnings: list[str] = []
-    monkeypatch.setitem(compiled.LOOPS, "read", loop)
-    progress = Progress()
-    monkeypatch.setattr(progress, "tell", lambda message: calls.append(loop.num_compiled))
-    monkeypatch.setattr(progress, "warn", warnings.append)
-    with using(progress):
-        found = sampling.compiled_loop(make_stepper(), sampling.UNCACHED_FROM + num_chars, "read")
-    assert loop.num_compiled == compiles and (found is compiled) == bool(compiles or loop.is_kept)
-    assert calls == [0] * (compiles or bool(loop.error))
-    assert len(warnings) == bool(parts), "one warning at most"
-    assert all(part in warning and "\n" not in warning for warning in warnings for part in parts)
+    ):
+        calls, warnings, progress = list[int](), list[str](), Progress()
+        monkeypatch.setitem(compiled.LOOPS, "read", loop)
+        monkeypatch.setattr(progress, "tell", lambda message, loop=loop, calls=calls: calls.append(loop.num_compiled))
+        monkeypatch.setattr(progress, "warn", warnings.append)
+        with using(progress):
+            found = sampling.compiled_loop(make_stepper(), sampling.UNCACHED_FROM + num_chars, "read")
+        assert loop.num_compiled == compiles and (found is compiled) == bool(compiles or loop.is_kept)
+        assert calls == [0] * (compiles or bool(loop.error))
+        assert len(warnings) == bool(parts), "one warning at most"
+        assert all(part in warning and "\n" not in warning for warning in warnings for part in parts)
 
 
 def long_text(command: Callable[..., Ran], run: TrainedRun) -> Ran:

@@ -172,21 +172,16 @@ os.execv(sys.executable, [sys.executable, "-m", "charrnn", *sys.argv[1:]])
     assert b"Traceback" not in ran.stderr and len(ran.stdout) > 10
 
 
-@pytest.mark.parametrize(
-    ("descriptor", "line", "code", "said"),
-    [
+def test_a_closed_stream_is_at_most_one_plain_error(process: Process, lab: Path) -> None:
+    for descriptor, line, code, said in (
         (1, "runs", 1, b"error: cannot write the output: standard output is closed\n"),
         (2, "runs", 0, b""),
         (2, "runs --sort nosuch", 2, b""),
-    ],
-)
-def test_a_closed_stream_is_at_most_one_plain_error(
-    process: Process, lab: Path, descriptor: int, line: str, code: int, said: bytes
-) -> None:
-    script = f"import os, subprocess, sys; os.close({descriptor}); sys.exit(subprocess.call(sys.argv[1:]))"
-    ran = process("-c", script, sys.executable, "-m", "charrnn", *line.split())
-    assert (ran.returncode, ran.stderr[: len(said)]) == (code, said) and ran.stderr.count(b"\n") == bool(said)
-    assert (len(ran.stdout) > 50) == (code == 0)
+    ):
+        script = f"import os, subprocess, sys; os.close({descriptor}); sys.exit(subprocess.call(sys.argv[1:]))"
+        ran = process("-c", script, sys.executable, "-m", "charrnn", *line.split())
+        assert (ran.returncode, ran.stderr[: len(said)]) == (code, said), line
+        assert ran.stderr.count(b"\n") == bool(said) and (len(ran.stdout) > 50) == (code == 0), line
 
 
 def test_a_closed_standard_input_is_named(fork_server: ForkServer) -> None:

@@ -46,21 +46,18 @@ def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
         processes.timeout_seconds({"CHARRNN_TIMEOUT_SECONDS": "0"})
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"MASTER_ADDR": ""}, "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
-        ({"MASTER_PORT": "65536"}, "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535"),
-        ({"RANK": ""}, "WORLD_SIZE is 2, but RANK is not set"),
-        ({"RANK": "2"}, "RANK is '2'; it must be a whole number from 0 to 1"),
-        ({"LOCAL_WORLD_SIZE": "3"}, "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
-        ({"TORCHELASTIC_RESTART_COUNT": "1"}, "torchrun has started the processes again"),
-    ],
-)
-def test_variables_that_cannot_be_are_refused(changes: dict[str, str], message: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(message)) as caught:
-        this_rank(TORCHRUN | ADDRESS | changes)
-    assert len(str(caught.value).splitlines()) == 2, "the remedy"
+def test_variables_that_cannot_be_are_refused() -> None:
+    for name, value, message in (
+        ("MASTER_ADDR", "", "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
+        ("MASTER_PORT", "65536", "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535"),
+        ("RANK", "", "WORLD_SIZE is 2, but RANK is not set"),
+        ("RANK", "2", "RANK is '2'; it must be a whole number from 0 to 1"),
+        ("LOCAL_WORLD_SIZE", "3", "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
+        ("TORCHELASTIC_RESTART_COUNT", "1", "torchrun has started the processes again"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(message)) as caught:
+            this_rank(TORCHRUN | ADDRESS | {name: value})
+        assert len(str(caught.value).splitlines()) == 2, "the remedy"
 
 
 def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,27 +96,21 @@ def test_the_command_refuses_processes_inside_torchrun_wrong_variables_and_stand
     assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
 
 
-@pytest.mark.parametrize(
-    ("num_cores", "local_world_size", "chosen", "num_threads"),
-    [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
-)
-def test_the_processes_of_a_host_share_its_cores(
-    monkeypatch: pytest.MonkeyPatch, num_cores: int, local_world_size: int, chosen: str | None, num_threads: int
-) -> None:
+def test_the_processes_of_a_host_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """A 1 in OMP_NUM_THREADS is torchrun's."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(num_cores)), raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if chosen is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
-    assert Rank(0, local_world_size, 0, local_world_size).num_threads() == num_threads
+    cases = ((8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4))
+    for num_cores, local_world_size, chosen, num_threads in cases:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process, num=num_cores: {*range(num)}, raising=False)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if chosen is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", chosen)
+        assert Rank(0, local_world_size, 0, local_world_size).num_threads() == num_threads
 
 
-@pytest.mark.parametrize(
-    ("codes", "number", "code"),
-    [({}, 0, 0), ({0: 143, 1: 3}, 0, 3), ({1: 130}, 2, 130), ({0: 143}, 0, 143), ({1: -9}, 2, 130), ({1: -15}, 0, 143)],
-)
-def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int], number: int, code: int) -> None:
-    assert exit_code(codes, number) == code
+def test_the_exit_code_is_that_of_the_process_that_failed() -> None:
+    cases = ({}, 0, 0), ({0: 143, 1: 3}, 0, 3), ({1: 130}, 2, 130), ({0: 143}, 0, 143), ({1: -9}, 2, 130)
+    for codes, number, code in (*cases, ({1: -15}, 0, 143)):
+        assert exit_code(codes, number) == code, codes
     with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
         exit_code({0: 1, 1: -9}, 0)
 
