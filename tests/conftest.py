@@ -296,18 +296,9 @@ def train_run(corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
     """Train an LSTM until it has learned the corpus: the words, the quotations, the brackets."""
-    return train_run(
-        "lstm-001",
-        steps=300,
-        hidden_size=32,
-        embedding_size=16,
-        num_lanes=16,
-        bptt_length=64,
-        learning_rate=0.03,
-        weight_decay=0.1,
-        muon_scale=4.0,
-        weight_average=0.9,
-    )
+    sizes = {"steps": 300, "hidden_size": 32, "embedding_size": 16, "num_lanes": 16, "bptt_length": 64}
+    rates = {"learning_rate": 0.03, "weight_decay": 0.1, "muon_scale": 4.0, "weight_average": 0.9}
+    return train_run("lstm-001", **sizes, **rates)
 
 
 @pytest.fixture(scope="module")
