@@ -7,14 +7,6 @@ from test_losses import make_ids, make_network, naive_nats
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import breakdown
-from charrnn.lab.breakdown import (
-    CLASSES,
-    class_name,
-    context_length,
-    num_read_since_end,
-    sums_by_class,
-    sums_by_position,
-)
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"
@@ -36,8 +28,8 @@ def test_every_character_has_the_class_of_its_unicode_category() -> None:
         "\udc80": "other bytes",
     }
     for characters, name in expected.items():
-        assert {class_name(character) for character in characters} == {name}
-    assert class_name("") == "unknown"
+        assert {breakdown.class_name(character) for character in characters} == {name}
+    assert breakdown.class_name("") == "unknown"
 
 
 def test_the_loss_by_class_is_that_of_a_loop() -> None:
@@ -49,9 +41,9 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
     by_name: dict[str, list[float]] = {}
     for position, nats in zip(positions, losses.nats, strict=True):
         character = text[position] if ids[position] else ""
-        by_name.setdefault(class_name(character), []).append(float(nats))
-    groups = sums_by_class(losses, vocab, ids).groups()
-    assert [group.name for group in groups] == [name for name in CLASSES if name in by_name]
+        by_name.setdefault(breakdown.class_name(character), []).append(float(nats))
+    groups = breakdown.sums_by_class(losses, vocab, ids).groups()
+    assert [group.name for group in groups] == [name for name in breakdown.CLASSES if name in by_name]
     for group in groups:
         assert group.num_chars == len(by_name[group.name])
         assert group.nats_per_char == pytest.approx(np.mean(by_name[group.name]))
@@ -63,32 +55,32 @@ def test_the_loss_by_class_is_that_of_a_loop() -> None:
 def test_a_byte_above_127_has_a_class_of_its_own_and_a_class_in_few_places_no_interval() -> None:
     vocab = Vocab.of_bytes()
     ids = vocab.encode("aé\n".encode() * 20)
-    groups = sums_by_class(CharLosses(np.arange(80), np.ones(80, np.float32)), vocab, ids).groups()
+    groups = breakdown.sums_by_class(CharLosses(np.arange(80), np.ones(80, np.float32)), vocab, ids).groups()
     assert {one.name: one.num_chars for one in groups} == {"lower case": 20, "newlines": 20, "other bytes": 40}
     vocab = Vocab.from_text("ab7", min_count=1)
     ids = vocab.encode("ab" * 1000 + "7" * 100 + "ab" * 1000)
     losses = CharLosses(np.arange(1, len(ids)), np.ones(len(ids) - 1, np.float32))
-    letters, digits = sums_by_class(losses, vocab, ids).groups()
+    letters, digits = breakdown.sums_by_class(losses, vocab, ids).groups()
     assert (letters.nats_ci, digits.nats_ci, digits.num_chars) == ((1.0, 1.0), None, 100)
     doubled = CharLosses(losses.positions, 2 * losses.nats)
-    compared, _ = sums_by_class(doubled, vocab, ids).groups(sums_by_class(losses, vocab, ids))
+    compared, _ = breakdown.sums_by_class(doubled, vocab, ids).groups(breakdown.sums_by_class(losses, vocab, ids))
     assert compared.difference is not None and compared.difference.mean == compared.difference.low == 1.0
 
 
 def test_the_state_holds_what_was_read_since_the_last_end() -> None:
     ids = np.array([[3, 0], [0, 4], [5, 5], [0, 0], [0, 6]])
-    assert num_read_since_end(ids, None).T.tolist() == [[1, 2, 3, 4, 5]] * 2
-    assert num_read_since_end(ids, 0).T.tolist() == [[1, 1, 2, 1, 1], [1, 2, 3, 1, 2]]
+    assert breakdown.num_read_since_end(ids, None).T.tolist() == [[1, 2, 3, 4, 5]] * 2
+    assert breakdown.num_read_since_end(ids, 0).T.tolist() == [[1, 1, 2, 1, 1], [1, 2, 3, 1, 2]]
 
 
 def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breakdown, "NUM_POSITION_WINDOWS", 90)
     network, ids = make_network("gru"), make_ids(400)
-    length = context_length(len(ids))
+    length = breakdown.context_length(len(ids))
     assert length == 16
     starts = [window * (len(ids) - length) // 90 for window in range(90)]
     by_position = np.array([naive_nats(network, ids[start : start + length + 1], 1) for start in starts])
-    groups = sums_by_position(network, ids, precision="fp32").groups()
+    groups = breakdown.sums_by_position(network, ids, precision="fp32").groups()
     assert [group.num_chars for group in groups] == [90, 90, 180, 360, 720]
     for group, (begin, end) in zip(groups, ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16)), strict=True):
         assert group.nats_per_char == pytest.approx(by_position[:, begin:end].mean(), abs=1e-6)
@@ -97,6 +89,6 @@ def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest
 
 def test_windows_are_as_long_as_twenty_fit() -> None:
     expected = {160: 16, 639: 16, 640: 32, 20_479: 512, 20_480: 1024}
-    assert {num_chars: context_length(num_chars) for num_chars in expected} == expected
+    assert {num_chars: breakdown.context_length(num_chars) for num_chars in expected} == expected
     with pytest.raises(DataError, match="159 characters; loss by position needs at least 160"):
-        context_length(159)
+        breakdown.context_length(159)

@@ -15,16 +15,8 @@ import charrnn
 from charrnn import api
 from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.evaluation.losses import CharLosses
-from charrnn.lab import error_kinds as kinds_module
-from charrnn.lab.error_kinds import (
-    KINDS,
-    NO_ERROR,
-    attribute_errors,
-    class_of,
-    error_kinds,
-    long_range,
-    summarize_errors,
-)
+from charrnn.lab import error_kinds
+from charrnn.lab.error_kinds import KINDS, NO_ERROR
 from charrnn.lab.ngrams import NgramModel
 from charrnn.text.vocab import Vocab, decode_each
 
@@ -36,7 +28,7 @@ def attribute(text: str, probability: float = 0.25, *, training: str = "", ngram
     """Return the kinds of the characters text[first:], whose probabilities are given; "" for no error."""
     losses, ngram_nats = (-np.log(np.full(len(text) - first, some)).astype(np.float32) for some in (probability, ngram))
     scored = [CharLosses(np.arange(first, len(text)), losses)]
-    (kinds,) = attribute_errors(VOCAB.encode(text), VOCAB, scored, ngram_nats, VOCAB.encode(training))
+    (kinds,) = error_kinds.attribute_errors(VOCAB.encode(text), VOCAB, scored, ngram_nats, VOCAB.encode(training))
     return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
 
 
@@ -68,7 +60,7 @@ def naive_kind(text: str, position: int, probability: float, ngram: float, train
     document = text.rfind("\0", 0, position) + 1
     for match in re.finditer(r"[A-Za-z]+(?:'[A-Za-z]+)*", text):
         if match.start() <= position < match.end():
-            for length in kinds_module.MEMORY_LENGTHS:
+            for length in error_kinds.MEMORY_LENGTHS:
                 memory = text[max(document, match.start() - length) : match.start()]
                 if position > match.start() and match.group() in memory:
                     return f"memory-{length}"
@@ -92,7 +84,7 @@ def is_inner_apostrophe(text: str, position: int) -> bool:
 @pytest.mark.parametrize("block_chars", [7, 1 << 18])
 @pytest.mark.parametrize("has_gaps", [False, True])
 def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds_module, "BLOCK_CHARS", block_chars)
+    monkeypatch.setattr(error_kinds, "BLOCK_CHARS", block_chars)
     generator = np.random.default_rng(5)
 
     def draw(num: int) -> str:
@@ -106,7 +98,7 @@ def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, m
     probs = generator.choice([0.7, 0.43, 0.33, 0.23, 0.13, 0.03], (2, len(positions)))
     ngram = generator.choice([0.2, 0.9], len(positions), p=[0.8, 0.2])
     losses = [CharLosses(positions, -np.log(some).astype(np.float32)) for some in probs]
-    found = attribute_errors(
+    found = error_kinds.attribute_errors(
         VOCAB.encode(text), VOCAB, losses, -np.log(ngram).astype(np.float32), VOCAB.encode(training)
     )
     seen = set()
@@ -120,12 +112,14 @@ def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, m
 
 
 def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
-    perfect = summarize_errors("perfect", CharLosses(np.arange(3), np.zeros(3, np.float32)), np.full(3, NO_ERROR))
+    perfect = error_kinds.summarize_errors(
+        "perfect", CharLosses(np.arange(3), np.zeros(3, np.float32)), np.full(3, NO_ERROR)
+    )
     assert (perfect.num_errors, perfect.share, {one.share for one in perfect.kinds}) == (0, 0.0, {0.0})
     generator = np.random.default_rng(6)
     probs = generator.uniform(0.01, 0.99, 500)
     kinds = np.where(probs < 0.5, generator.integers(0, len(KINDS), 500), NO_ERROR).astype(np.int8)
-    report = summarize_errors("model", CharLosses(np.arange(500), -np.log(probs).astype(np.float32)), kinds)
+    report = error_kinds.summarize_errors("model", CharLosses(np.arange(500), -np.log(probs).astype(np.float32)), kinds)
     assert [one.kind for one in report.kinds] == list(KINDS)
     assert sum(one.num_errors for one in report.kinds) == report.num_errors == int((probs < 0.5).sum())
     assert math.fsum(one.share for one in report.kinds) == pytest.approx(1)
@@ -138,7 +132,7 @@ def test_the_best_n_gram_is_that_of_any_order() -> None:
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)
-    best = kinds_module.best_ngram_nats(model, ids, positions)
+    best = error_kinds.best_ngram_nats(model, ids, positions)
     probabilities = model.char_probabilities(ids, positions, range(1, 6))
     np.testing.assert_allclose(np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5)  # float32 nats
     assert len(np.unique(probabilities.argmax(axis=0))) > 2, "one order that is always the best would test little"
@@ -150,15 +144,15 @@ def test_a_run_of_documents_forgets_each_document(tmp_path: Path, monkeypatch: p
     models, text = [model], "abcde\0abde\0abde\0"
     training = SimpleNamespace(ids=model.vocab.encode("abcde\0" * 10), begin=0)
     monkeypatch.setattr(model, "training_text", lambda part, instead: training)
-    report = error_kinds(models, text, precision="fp32")
+    report = error_kinds.error_kinds(models, text, precision="fp32")
     (found,) = report.models
     assert (report.num_chars, report.text_length, found.num_errors) == (len(text), len(text), 2)
     assert {one.kind: one.num_errors for one in found.kinds if one.num_errors} == {"rare-word-0": 2}
 
-    reach = long_range(models, text, precision="fp32")
+    reach = error_kinds.long_range(models, text, precision="fp32")
     assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
     training.ids = training.ids[:10]
-    assert long_range(models, text, precision="fp32").predictors == ("names-001", "5-gram", "10-gram")
+    assert error_kinds.long_range(models, text, precision="fp32").predictors == ("names-001", "5-gram", "10-gram")
 
 
 def vocab_of(text: str) -> Vocab:
@@ -166,7 +160,7 @@ def vocab_of(text: str) -> Vocab:
 
 
 def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
-    return kinds_module.word_pattern(kinds_module.classes_of(vocab)).findall(decode_each(vocab, vocab.encode(text)))
+    return error_kinds.word_pattern(error_kinds.classes_of(vocab)).findall(decode_each(vocab, vocab.encode(text)))
 
 
 def test_every_character_has_a_class() -> None:
@@ -178,8 +172,8 @@ def test_every_character_has_a_class() -> None:
         (".,;:!?-—()[]{}<>=+$%&*/\\|~^…、。", "p"),
         ("\x01\u200b\ue000", "o"),
     ):
-        assert {class_of(character) for character in characters} == {expected}
-    assert class_of("") == "w"
+        assert {error_kinds.class_of(character) for character in characters} == {expected}
+    assert error_kinds.class_of("") == "w"
 
 
 def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() -> None:
@@ -196,7 +190,7 @@ def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() ->
 @pytest.mark.parametrize("kind", ["char", "byte"])
 @pytest.mark.parametrize("block_chars", [8, 64, 1 << 20])
 def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds_module, "DECODED_CHARS", block_chars)
+    monkeypatch.setattr(error_kinds, "DECODED_CHARS", block_chars)
     generator = np.random.default_rng(3)
     # Words of at most three characters and single spaces: no half block of 8 is without a space.
     pieces = ["a", "b", "ab", "ba", "a'b", "é", "bé", "12"]
@@ -207,7 +201,7 @@ def test_counts_are_those_of_a_regular_expression(kind: str, block_chars: int, m
     expected = Counter(re.findall(r"\w+(?:'\w+)*", text))
     wanted = {word: index for index, word in enumerate([*expected, "zz"])}
     keys = {word.encode().decode("latin-1") if kind == "byte" else word: index for word, index in wanted.items()}
-    counts = kinds_module.count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
+    counts = error_kinds.count_words(vocab.encode(text.encode() if kind == "byte" else text), vocab, keys)
     assert counts.tolist() == [expected[word] for word in wanted]
 
 
@@ -220,5 +214,5 @@ def test_alphabets_that_differ_in_the_unknown_symbol_say_so() -> None:
 def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:
     model = api.load(byte_run.path)
     text = "zäb «molü» (語) zab\n" * 20
-    assert error_kinds([model], text.encode()).num_chars == len(text.encode()) - 1
-    assert [one.closing for one in long_range([model], text.encode()).closings] == [")"]
+    assert error_kinds.error_kinds([model], text.encode()).num_chars == len(text.encode()) - 1
+    assert [one.closing for one in error_kinds.long_range([model], text.encode()).closings] == [")"]

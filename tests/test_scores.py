@@ -11,21 +11,9 @@ from hypothesis import strategies as st
 from labelled import label
 from numpy.typing import NDArray
 
+from charrnn.cells import statistics
 from charrnn.cells.records import CHANCE, CellFindings, CellScore
 from charrnn.cells.scores import Read, find_cells, score_cells
-from charrnn.cells.statistics import (
-    NUM_CALIBRATING,
-    LabelledHistograms,
-    Moments,
-    auc,
-    average_ranks,
-    best_by_chance,
-    f1,
-    interior,
-    r_squared,
-    resample_score,
-    spearman,
-)
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
@@ -95,8 +83,8 @@ def test_of_scores_equal_within_their_interval_that_of_a_cell_that_can_be_seen_i
     }
 
 
-def fill(cells: Cells, labels: Float64Array) -> LabelledHistograms:
-    histograms = LabelledHistograms()
+def fill(cells: Cells, labels: Float64Array) -> statistics.LabelledHistograms:
+    histograms = statistics.LabelledHistograms()
     stride = -(-len(cells) // 700)
     for first in range(stride):
         histograms.add(cells[first::stride], labels[first::stride])
@@ -122,21 +110,21 @@ def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
     return values.astype(np.float32)
 
 
-@pytest.mark.parametrize("num_chars", [300, NUM_CALIBRATING, 20_000])
+@pytest.mark.parametrize("num_chars", [300, statistics.NUM_CALIBRATING, 20_000])
 def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     is_inside = spans(num_chars, 3)
     labels = is_inside.astype(np.float64)
     cells = awkward_cells(num_chars, labels)
     pairs = labels.sum() * (1 - labels).sum()
     found = fill(cells, labels[:, None]).associations(np.array([True]), np.array([pairs]))[:, 0]
-    expected = auc(average_ranks(cells), is_inside)
+    expected = statistics.auc(statistics.average_ranks(cells), is_inside)
     assert np.abs((1 + found) / 2 - expected).max() < BINNED
     assert np.abs(expected - 0.5).max() > 0.2 and found[4] == 0
     counts = np.random.default_rng(2).integers(0, 60, num_chars)
     cells = awkward_cells(num_chars, counts / 30)
-    target = average_ranks(counts) - (num_chars + 1) / 2
+    target = statistics.average_ranks(counts) - (num_chars + 1) / 2
     found = fill(cells, target[:, None]).associations(np.array([False]), np.array([(target**2).sum()]))[:, 0]
-    assert np.abs(found - spearman(average_ranks(cells), counts)).max() < 2 * BINNED
+    assert np.abs(found - statistics.spearman(statistics.average_ranks(cells), counts)).max() < 2 * BINNED
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
@@ -145,14 +133,14 @@ def test_the_best_threshold_is_the_one_that_trying_all_finds(polarity: int) -> N
     cell = (polarity * (0.3 * is_inside + 0.3 * np.random.default_rng(5).normal(size=3000))).astype(np.float32)
     histograms = fill(cell[:, None], is_inside.astype(np.float64)[:, None])
     threshold = histograms.best_threshold(0, 0, polarity)
-    tried = [f1((cell >= value) == (polarity > 0), is_inside) for value in np.sort(cell)]
-    reached = f1((cell >= threshold) == (polarity > 0), is_inside)
+    tried = [statistics.f1((cell >= value) == (polarity > 0), is_inside) for value in np.sort(cell)]
+    reached = statistics.f1((cell >= threshold) == (polarity > 0), is_inside)
     assert max(tried) - BINNED < reached <= max(tried) + EXACT and 0.6 < reached < 0.95
 
 
 def test_interior_is_what_lies_five_or_more_after_a_change() -> None:
     labels = np.array([*[False] * 3, *[True] * 7, *[False] * 6])
-    assert interior(labels).tolist() == [*[True] * 3, *[False] * 5, *[True] * 2, *[False] * 5, True]
+    assert statistics.interior(labels).tolist() == [*[True] * 3, *[False] * 5, *[True] * 2, *[False] * 5, True]
 
 
 @pytest.mark.parametrize("polarity", [1, -1])
@@ -163,10 +151,10 @@ def test_a_line_through_a_cell_explains_a_count_as_far_as_it_is_straight(polarit
     score = survey_cells(cells, counts)
     assert (score.unit, score.polarity) == (2, polarity)
     slope, intercept = np.polyfit(cells[:15_000, 2].astype(np.float64), counts[:15_000], 1)
-    expected = r_squared(slope * cells[15_000:, 2] + intercept, counts[15_000:])
+    expected = statistics.r_squared(slope * cells[15_000:, 2] + intercept, counts[15_000:])
     assert score.r2 == pytest.approx(expected, abs=1e-5) and 0.7 < expected < 0.95
     assert score.spearman == pytest.approx(
-        float(spearman(average_ranks(cells[15_000:, 2]), counts[15_000:])), abs=EXACT
+        float(statistics.spearman(statistics.average_ranks(cells[15_000:, 2]), counts[15_000:])), abs=EXACT
     )
     assert score.probe[0] == (1, pytest.approx(expected, abs=1e-5))
     assert score.probe[-1][1] == pytest.approx(expected, abs=0.01)  # the others know nothing of it
@@ -176,7 +164,7 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
     generator = np.random.default_rng(10)
     cells = (generator.normal(size=(5000, 6)) @ generator.normal(size=(6, 6)) / 3 + 0.5).astype(np.float32)
     target = cells[:, [4]] - 0.8 * cells[:, [1]] + 0.3 * cells[:, [2]] + generator.normal(size=(5000, 1))
-    moments = Moments()
+    moments = statistics.Moments()
     for first in range(0, 5000, 900):
         moments.add(cells[first : first + 900], target[first : first + 900].astype(np.float64))
     sizes, weights, intercepts = moments.fit()
@@ -199,7 +187,7 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
     assert np.abs(weights[:, 3] - fit(list(range(6)))[0][:-1]).max() < 0.05
     # On all cells: the least-squares fit with six more rows, whose cells are those of the ridge in their spread.
     few, some = cells[:60], target[:60]
-    short = Moments()
+    short = statistics.Moments()
     short.add(few, some.astype(np.float64))
     rows = np.vstack((few - few.mean(axis=0), np.diag(few.std(axis=0)) * np.sqrt(6)))
     ridge = np.linalg.lstsq(rows, np.append(some - some.mean(), np.zeros(6)), rcond=None)[0]
@@ -212,7 +200,7 @@ def test_a_cell_that_stands_still_gets_no_weight() -> None:
     cells = generator.normal(size=(4000, 5)).astype(np.float32)
     cells[:, 3] = np.float32(0.97) + np.float32(6e-8) * generator.integers(0, 3, 4000)
     target = (cells[:, :1] + 0.5 * generator.normal(size=(4000, 1))).astype(np.float64)
-    moments = Moments()
+    moments = statistics.Moments()
     for first in range(0, 4000, 500):
         moments.add(cells[first : first + 500], target[first : first + 500])
     _, weights, intercepts = moments.fit()
@@ -224,12 +212,13 @@ def test_a_cell_that_stands_still_gets_no_weight() -> None:
 def test_chance_is_what_shifting_label_and_counting_gives() -> None:
     num_chars = 2000
     is_inside, cells = spans(num_chars, 11), slow_noise(num_chars, 5)
-    ranks = average_ranks(cells) - (num_chars + 1) / 2
+    ranks = statistics.average_ranks(cells) - (num_chars + 1) / 2
     pairs = float(is_inside.sum() * (~is_inside).sum())
     target = (is_inside - is_inside.mean()).astype(np.float32)
-    p_value, level = best_by_chance(ranks.astype(np.float32), target, np.full(5, 2 / pairs, np.float32))
+    p_value, level = statistics.best_by_chance(ranks.astype(np.float32), target, np.full(5, 2 / pairs, np.float32))
     shifts = np.random.default_rng(0).integers(100, 1900, 199)
-    best = [np.abs(2 * auc(average_ranks(cells), np.roll(is_inside, shift)) - 1).max() for shift in (0, *shifts)]
+    rolled = [statistics.auc(statistics.average_ranks(cells), np.roll(is_inside, shift)) for shift in (0, *shifts)]
+    best = [np.abs(2 * areas - 1).max() for areas in rolled]
     assert level == pytest.approx(np.quantile(best[1:], 0.95), abs=1e-5)
     assert p_value == np.mean(np.array(best) >= best[0])
     assert 0.05 < p_value < 1
@@ -290,7 +279,7 @@ def naive_auc(values: list[float], is_inside: list[bool]) -> float:
 def test_auc_is_the_share_of_pairs_in_the_right_order(drawn: list[tuple[int, int, bool]]) -> None:
     # Many ties, and one on either side, so that there is a pair at all.
     *columns, is_inside = zip((0, 1, True), (1, 1, False), *drawn, strict=True)
-    found = auc(average_ranks(np.array(columns, float).T), np.array(is_inside))
+    found = statistics.auc(statistics.average_ranks(np.array(columns, float).T), np.array(is_inside))
     assert found == pytest.approx([naive_auc([*column], [*is_inside]) for column in columns], abs=EXACT)
 
 
@@ -340,7 +329,7 @@ def test_the_interval_of_a_short_text_contains_chance_about_as_often_as_it_says(
     hits = 0
     for _ in range(30):
         values, labels = generator.normal(size=1_000).astype(np.float32), generator.random(1_000) < 0.5
-        low, high = percentiles(resample_score(values, labels, 1))
+        low, high = percentiles(statistics.resample_score(values, labels, 1))
         hits += low <= 0.5 <= high
     assert hits >= 26  # 15 with blocks of 500 characters
 

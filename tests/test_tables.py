@@ -17,16 +17,8 @@ from charrnn.lab.history import CellHistory
 from charrnn.lab.novelty import Copy, Novelty
 from charrnn.lab.numbers import predictions_table
 from charrnn.text.sources import load_catalogue
-from charrnn.views import tables as table_views
+from charrnn.views import tables
 from charrnn.views.findings import findings_pictures, passage_slides
-from charrnn.views.tables import (
-    catalogue_table,
-    contributions_table,
-    findings_table,
-    how_to_read,
-    losses_table,
-    settings_table,
-)
 
 
 def plain(renderable: RenderableType, width: int = 80) -> str:
@@ -68,13 +60,13 @@ BLANK = dict.fromkeys(map(ord, " \n─"))
 
 
 WIDE_TABLES: dict[str, RenderableType] = {
-    "findings": findings_table(FINDINGS),
-    "skipped": table_views.skipped_lines(FINDINGS.skipped),
+    "findings": tables.findings_table(FINDINGS),
+    "skipped": tables.skipped_lines(FINDINGS.skipped),
     "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
-    "losses": losses_table([LOSS]),
+    "losses": tables.losses_table([LOSS]),
     "novelty": novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0).table(),
-    "catalogue": catalogue_table(load_catalogue()),
-    "settings": settings_table({"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}),
+    "catalogue": tables.catalogue_table(load_catalogue()),
+    "settings": tables.settings_table({"corpus": ("a-very-long-name-" * 8, "日本" * 60)}, {"corpus": "environment"}),
 }
 
 
@@ -87,7 +79,7 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [36, 60])
-@pytest.mark.parametrize("make", [findings_table, contributions_table])
+@pytest.mark.parametrize("make", [tables.findings_table, tables.contributions_table])
 def test_figures_that_do_not_fit_go_on_below_uncut(make: Callable[[CellFindings], RenderableType], width: int) -> None:
     narrow, wide = plain(make(FINDINGS), width), plain(make(FINDINGS), 200)
     assert max(map(cell_len, narrow.splitlines())) <= width
@@ -115,7 +107,7 @@ def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote() 
         (replace(BRACKETS, untrained=-0.9), "?"),
     ):
         findings = CellFindings(scores=(GOOD, score))
-        table = findings_table(findings)
+        table = tables.findings_table(findings)
         shown = rows(table)[1][2]
         assert shown.lstrip("AUCρ -0123456789.") == mark, shown
         assert table.rows[1].style == ("dim" if mark else None)
@@ -141,8 +133,8 @@ def test_a_copy_is_shown_by_its_first_words() -> None:
 
 def test_where_only_ascii_can_be_written_bars_are_as_long_as_else() -> None:
     history = CellHistory(detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0))
-    tables = (predictions_table([Prediction(character="e", probability=0.5)]), *history.view())
-    for table, bar in zip(tables, ("#" * 15, "_=#"), strict=True):
+    with_bars = (predictions_table([Prediction(character="e", probability=0.5)]), *history.view())
+    for table, bar in zip(with_bars, ("#" * 15, "_=#"), strict=True):
         assert any(f" {bar} " in line for line in lines(table, 80, "ascii"))
 
 
@@ -155,10 +147,10 @@ def loss_row(name: str, protocol: str, *, is_compared: bool = True) -> Evaluatio
 def test_a_note_says_which_loss_each_difference_is_to() -> None:
     first = loss_row("one", "stateful", is_compared=False)
     twice = replace(first, loss=replace(LOSS, text_length=1_000))
-    assert how_to_read([first, twice]).endswith("windowed-256: random windows, which overlap.")
-    assert how_to_read([first]) == "Lower is better. Below a figure: its 95 % interval."
+    assert tables.how_to_read([first, twice]).endswith("windowed-256: random windows, which overlap.")
+    assert tables.how_to_read([first]) == "Lower is better. Below a figure: its 95 % interval."
     rows = [first, loss_row("two", "stateful"), loss_row("two[:9]", "dynamic"), loss_row("n-gram", "5-gram")]
-    assert how_to_read(rows) == (
+    assert tables.how_to_read(rows) == (
         "Lower is better. Below a figure: its 95 % interval. Difference of the loss: to one by the same protocol; of "
         "n-grams, to one, stateful; of dynamic, to the stateful loss of the same run. RUN[:N]: the first N characters "
         "of the text."
@@ -166,7 +158,7 @@ def test_a_note_says_which_loss_each_difference_is_to() -> None:
 
 
 def test_a_heading_cannot_move_the_cursor_or_be_markup() -> None:
-    table = table_views.plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
+    table = tables.plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
     table.add_row("x", "1")
     shown = plain(table)
     assert "[/b][red]name" in shown and "a␛[2J" in shown
