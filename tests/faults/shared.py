@@ -1,8 +1,11 @@
 """Fixtures of the fault tests, as a plugin: tests import `tests/conftest.py` by name, so there can be no second one."""
 
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
+from conftest import Ran
 from fork_server import ForkServer
 from small_runs import Uninterrupted, run_uninterrupted
 
@@ -18,3 +21,26 @@ def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer
 def uninterrupted(fork_server: ForkServer) -> Uninterrupted:
     """A run that is not interrupted."""
     return run_uninterrupted(fork_server)
+
+
+@pytest.fixture
+def on_screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """Run `charrnn ARGUMENTS` in this process with two streams that are terminals, or are not."""
+    from terminals import Stream
+
+    from charrnn.cli.app import run
+
+    def call(
+        *arguments: object, is_terminal: bool = True, encoding: str = "utf-8", stdin: bytes = b"", **environment: str
+    ) -> Ran:
+        streams = [Stream(is_terminal=is_terminal, encoding=encoding) for _ in range(2)]
+        with monkeypatch.context() as here:
+            for name, value in environment.items():
+                here.setenv(name, value)
+            here.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+            here.setattr(sys, "stdout", streams[0])
+            here.setattr(sys, "stderr", streams[1])
+            code = run([str(argument) for argument in arguments])
+        return Ran(code, *(stream.text() for stream in streams))
+
+    return call

@@ -8,12 +8,10 @@ import pty
 import re
 import signal
 import struct
-import sys
 import termios
 import unicodedata
 from collections.abc import Callable
 
-import pytest
 from conftest import Ran
 from fork_server import ForkServer
 
@@ -75,26 +73,6 @@ class Stream(io.TextIOWrapper):
 
 
 Screen = Callable[..., Ran]
-
-
-def screens(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    """For a fixture: what runs `charrnn ARGUMENTS` in this process with two streams that are terminals, or are not."""
-    from charrnn.cli.app import run
-
-    def call(
-        *arguments: object, is_terminal: bool = True, encoding: str = "utf-8", stdin: bytes = b"", **environment: str
-    ) -> Ran:
-        streams = [Stream(is_terminal=is_terminal, encoding=encoding) for _ in range(2)]
-        with monkeypatch.context() as here:
-            for name, value in environment.items():
-                here.setenv(name, value)
-            here.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
-            here.setattr(sys, "stdout", streams[0])
-            here.setattr(sys, "stderr", streams[1])
-            code = run([str(argument) for argument in arguments])
-        return Ran(code, *(stream.text() for stream in streams))
-
-    return call
 
 
 class Terminal:

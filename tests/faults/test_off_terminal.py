@@ -15,7 +15,7 @@ from fixture_types import Process
 from fork_server import ForkServer
 from rich.cells import cell_len
 from synthetic import SyntheticCorpus
-from terminals import COLOUR, Screen, Terminal, screens
+from terminals import COLOUR, Screen, Terminal
 
 pytest_plugins = ("shared",)
 
@@ -51,11 +51,6 @@ PLACES: dict[str, dict[str, Any]] = {
 """The first two in the suite, the others in the thorough version; none is a terminal unless it says so."""
 AS_IT_IS = ("sample --seed 0 --length 100", "sample --seed 0 --length 100 --show-cell 0:1 --quiet")
 """Commands that write text, whose lines are as long as the model made them."""
-
-
-@pytest.fixture
-def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    return screens(monkeypatch)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))

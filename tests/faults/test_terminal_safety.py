@@ -17,12 +17,14 @@ import pytest
 import typer
 from conftest import SMALL_FLAGS, SMALL_RUN, Ran, TrainedRun
 from hostile_files import assert_is_safe, damaged
-from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, screens, steering
+from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, steering
 
 import charrnn
 from charrnn.cli.app import app
 from charrnn.config import FIELD_NAMES
 from charrnn.text import sources
+
+pytest_plugins = ("shared",)
 
 MODES: dict[str, dict[str, Any]] = {
     "colours": {"is_terminal": True, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
@@ -56,11 +58,6 @@ SHOWN = [
     *(("visualize", *options) for options in EXPORTED),
     *(("evaluate",), ("runs",), ("corpora",)),
 ]
-
-
-@pytest.fixture
-def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
-    return screens(monkeypatch)
 
 
 @pytest.fixture(scope="module")
