@@ -31,30 +31,14 @@ def start(fork_server: ForkServer, out: str, jobs: int = 1, **changes: int) -> C
     return fork_server.spawn(*arguments, *settings, prepare=prepare)
 
 
-Ended = tuple[str, float, int, bytes]
-"""Of a run: its name, its best loss and the step, and the weights and the optimizer's state at the end."""
-
-
 def last_state(run: Path) -> bytes:
     return (run / f"step-{SETTINGS['steps']:08}" / "training.safetensors").read_bytes()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> list[Ended]:
-    """The same runs without a sweep, in this process."""
-    expected = []
-    for cell in ("rnn", "gru"):
-        config = charrnn.Config(corpus=(str(fork_server.folder / "text.txt"),), cell=cell, **SETTINGS)
-        events = charrnn.train(config, out=(run := tmp_path_factory.mktemp("undisturbed") / cell))
-        best = min((event for event in events if event.event == "evaluation"), key=lambda event: event.val_nats)
-        expected.append((f"{cell}_seed-0", best.val_nats, best.step, last_state(run)))
-    return expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(12, marks=pytest.mark.thorough)])
 def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
-    fork_server: ForkServer, undisturbed: list[Ended], kills: int
+    fork_server: ForkServer, tmp_path: Path, kills: int
 ) -> None:
     dice = random.Random(kills)
     out = f"killed-{kills}"
@@ -79,11 +63,14 @@ def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
             until(partial(try_lock, lock))  # its processes have ended
     sweep = start(fork_server, out)
     assert sweep.wait() == 0, sweep.err
-    assert [
-        (run["name"], run["nats_per_char"], run["best_step"], last_state(folder / run["name"]))
-        for run in json.loads(sweep.out)["runs"]
-    ] == undisturbed
-    for cell in ("rnn", "gru"):
+    for cell, found in zip(("rnn", "gru"), json.loads(sweep.out)["runs"], strict=True):
+        # The same run without a sweep, in this process.
+        config = charrnn.Config(corpus=(str(fork_server.folder / "text.txt"),), cell=cell, **SETTINGS)
+        events = charrnn.train(config, out=tmp_path / cell)
+        best = min((event for event in events if event.event == "evaluation"), key=lambda event: event.val_nats)
+        ended = (found["name"], found["nats_per_char"], found["best_step"])
+        assert ended == (f"{cell}_seed-0", best.val_nats, best.step)
+        assert last_state(folder / found["name"]) == last_state(tmp_path / cell), "weights and the optimizer's state"
         lines = map(json.loads, (folder / f"{cell}_seed-0" / "metrics.jsonl").read_text().splitlines())
         steps = [line["step"] for line in lines if line["event"] == "step"]
         assert steps == list(range(1, SETTINGS["steps"] + 1)), "each step once"
