@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 from built_runs import build_chain
-from conftest import SMALL_RUN, Ran
+from conftest import SMALL_FLAGS, SMALL_RUN, Ran
 from fixture_types import Command
 from synthetic import make_corpus
 
@@ -144,17 +144,14 @@ def test_settings_in_the_environment_do_not_reach_a_run() -> None:
 # ---- the command
 
 
-def small(**changes: Any) -> list[str]:
-    return [
-        part for name, value in {**SMALL_RUN, "threads": 1, **changes}.items() for part in ("--set", f"{name}={value}")
-    ]
+SMALL = (*SMALL_FLAGS, "--set", "threads=1")
 
 
 def test_the_command_prints_the_table_and_the_way_on(
     config: Config, trainer: Trainer, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CHARRNN_DROPOUT", "0.1")
-    arguments = ("sweep", "text.txt", "--cell", "rnn", "--cell", "gru", "--seeds", 2, "--steps", 4, *small())
+    arguments = ("sweep", "text.txt", "--cell", "rnn", "--cell", "gru", "--seeds", 2, "--steps", 4, *SMALL)
     ran = command(*arguments)
     assert ran.code == 0 and "4 runs in checkpoints/sweep-text, on" in ran.err
     assert "4/4  gru_seed-1: " in ran.err
@@ -167,7 +164,7 @@ def test_the_command_prints_the_table_and_the_way_on(
     found = json.loads(command(*arguments, "--json").out)
     assert len(found["runs"]) == 4 and trainer.started == []
     trainer.codes = {"seed-0": [5]}
-    ran = command("sweep", "text.txt", "--cell", "lstm", "--seeds", 1, "--out", "x", "--steps", 4, *small())
+    ran = command("sweep", "text.txt", "--cell", "lstm", "--seeds", 1, "--out", "x", "--steps", 4, *SMALL)
     assert (ran.code, "1/1  seed-0: failed; it failed try another way" in ran.err) == (1, True)
     assert "--cell has the value rnn twice" in command("sweep", "text.txt", "--cell", "rnn", "--set", "cell=rnn").err
     monkeypatch.setenv("WORLD_SIZE", "2")
