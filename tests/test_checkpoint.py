@@ -13,14 +13,7 @@ import pytest
 from saved_runs import CONFIG, FILES, VOCAB, description_of, forge, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
-from charrnn.runs.checkpoint import (
-    FORMAT_VERSION,
-    Checkpoint,
-    Description,
-    NewerFormatError,
-    parse_config,
-    read_checkpoint,
-)
+from charrnn.runs import checkpoint
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder
 
 
@@ -108,13 +101,13 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
 def test_a_step_of_a_newer_charrnn_is_refused_and_never_replaced(run: RunWriter) -> None:
     save(run, 100)
     name = save(run, 200, value=1.0)
-    rewrite_manifest(run, name, format=FORMAT_VERSION + 1)
+    rewrite_manifest(run, name, format=checkpoint.FORMAT_VERSION + 1)
     with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 3\); upgrade"):
         run.load_checkpoint("latest", with_training=False)
     with pytest.raises(CheckpointError, match="newer charrnn"):
         save(run, 200, value=2.0)
     assert run.load_checkpoint("step-00000100", with_training=False).step == 100
-    rewrite_manifest(run, name, format=FORMAT_VERSION)
+    rewrite_manifest(run, name, format=checkpoint.FORMAT_VERSION)
     assert run.load_checkpoint(name, with_training=False).model["weight"][0, 0] == 1.0
 
 
@@ -153,11 +146,11 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: Ru
 def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 100)
 
-    def prune_and_read(folder: Path, *, with_training: bool) -> Checkpoint:
+    def prune_and_read(folder: Path, *, with_training: bool) -> checkpoint.Checkpoint:
         if folder.name == "step-00000100":
             save(run, 200)
             run.prune(0)
-        return read_checkpoint(folder, with_training=with_training)
+        return checkpoint.read_checkpoint(folder, with_training=with_training)
 
     monkeypatch.setattr("charrnn.runs.reader.read_checkpoint", prune_and_read)
     loaded = run.load_checkpoint("latest", with_training=True)
@@ -166,7 +159,7 @@ def test_a_later_one_replaces_a_checkpoint_pruned_while_read(run: RunWriter, mon
 
 @pytest.mark.parametrize("size", [None, 3, (1 << 24) + 1])
 def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, size: int | None) -> None:
-    readers = {"vocab.json": lambda: Description.read(run.path).vocab(), "config.yaml": run.read_config}
+    readers = {"vocab.json": lambda: checkpoint.Description.read(run.path).vocab(), "config.yaml": run.read_config}
     for name, read in readers.items():
         (run.path / name).unlink()
         if size is not None:
@@ -178,7 +171,7 @@ def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, size:
 
 def expect_fall_back(run: RunWriter, damaged: str) -> None:
     with pytest.raises(CheckpointError, match=damaged):
-        read_checkpoint(run.path / "step-00000200", with_training=True)
+        checkpoint.read_checkpoint(run.path / "step-00000200", with_training=True)
     loaded = run.load_checkpoint("latest", with_training=True)
     (warning,) = loaded.warnings
     assert (loaded.step, loaded.model["weight"][0, 0]) == (100, 100)
@@ -211,7 +204,7 @@ def test_a_flip_in_any_byte_is_noticed(run: RunWriter, name: str, stride: int) -
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         # A flip in a hash that the manifest lists shows as damage of the file it belongs to.
         with pytest.raises(CheckpointError, match="step-00000200" if name == "manifest.json" else name):
-            read_checkpoint(run.path / "step-00000200", with_training=True)
+            checkpoint.read_checkpoint(run.path / "step-00000200", with_training=True)
 
 
 def listed(**extra: object) -> dict[str, object]:
@@ -265,7 +258,7 @@ def test_other_content_that_matches_its_hash_is_damage(run: RunWriter, name: str
 
 def test_a_checkpoint_of_another_run_is_named(run: RunWriter) -> None:
     save(run, 1)
-    run.write_description(Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
+    run.write_description(checkpoint.Description.of(run.path, replace(CONFIG, seed=5), VOCAB))
     (warning,) = run.load_checkpoint("latest", with_training=False).warnings
     assert "saved with another seed than" in warning
 
@@ -283,8 +276,8 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWri
 
 
 def test_a_run_of_a_development_version_is_read_if_it_has_no_table() -> None:
-    current = Description.of(Path(), CONFIG, VOCAB).config_yaml.partition(b"\n")[2]
+    current = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.partition(b"\n")[2]
     old = current.replace(b"ngram_rows: 0\n", b"trigram_rows: 0\n")
-    assert old != current and parse_config(Path(), old) == parse_config(Path(), current)
-    with pytest.raises(NewerFormatError, match="trigram_rows"):
-        parse_config(Path(), old.replace(b"trigram_rows: 0", b"trigram_rows: 53"))
+    assert old != current and checkpoint.parse_config(Path(), old) == checkpoint.parse_config(Path(), current)
+    with pytest.raises(checkpoint.NewerFormatError, match="trigram_rows"):
+        checkpoint.parse_config(Path(), old.replace(b"trigram_rows: 0", b"trigram_rows: 53"))
