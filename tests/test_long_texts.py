@@ -13,7 +13,7 @@ from fixture_types import Command
 
 import charrnn
 from charrnn.cli.sample import MAX_JSON_CHARS
-from charrnn.generation import generator
+from charrnn.generation import generator, sampling
 from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.lab.novelty import MAX_CHARS
@@ -29,7 +29,7 @@ def model(alphabet_run: Path) -> charrnn.Model:
 @pytest.fixture
 def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail as soon as a character is drawn."""
-    monkeypatch.setattr(generator, "sample_ids", lambda *_, **__: pytest.fail("something was drawn"))
+    monkeypatch.setattr(sampling, "sample_ids", lambda *_, **__: pytest.fail("something was drawn"))
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def test_several_long_texts_are_written_in_little_memory(model: charrnn.Model, m
             shape = (len(shapings), min(1024, length - start))
             yield Block(np.full(shape, 2), np.full(shape, -1.5), np.zeros(shape, np.float32))
 
-    monkeypatch.setattr(generator, "sample_ids", draw)
+    monkeypatch.setattr(sampling, "sample_ids", draw)
     for chunks in model.generator.write_each(7, SampleOptions(length=900_000)):
         next(chunks)
     assert drawn_together == [2, 2, 2, 1], "as many as have two million characters"

@@ -173,7 +173,7 @@ def test_training_whose_reader_leaves_saves_and_stops(fork_server: ForkServer, t
     assert latest_step(run) == last_logged(run) > 0, "what was learned is saved"
 
 
-PLACES = {"runs": "charrnn.runs.reader:list_runs", "sample": "charrnn.generation.generator:sample_ids"}
+PLACES = {"runs": "charrnn.runs.reader:list_runs", "sample": "charrnn.generation.sampling:sample_ids"}
 
 
 @pytest.mark.parametrize("name", ["sample", "predict", "evaluate", "visualize", "runs"])
