@@ -7,7 +7,8 @@ FOLDER contains the texts, whose digests are checked. The rules are in benchmark
 row is `charrnn train TEXT --minutes M` and what fixes the split, nothing else. Every seed is a process of its own,
 whose minutes count from its start. Beside it, the same command is run with `--split 80/10/10`, so that the step is
 chosen on one tenth and the loss quoted on another. `--out` writes `record.json` (machine, commands, figures) and
-`log.jsonl` (every validation). `--against FOLDER` compares with an earlier record (Welch's t test, one-sided).
+`log.jsonl` (every validation) after each run; the same command again, at the same commit and on the same kind of
+machine, goes on where it was stopped. `--against FOLDER` compares with an earlier record (Welch's t test, one-sided).
 """
 
 import argparse
@@ -177,28 +178,45 @@ def main() -> None:
     row = ROWS[arguments.row]
     if arguments.minutes is not None:
         row = Row(**(vars(row) | {"minutes": arguments.minutes}))
-    machine, commit = describe_machine(), _commit()
-    runs: list[dict[str, Any]] = []
+    machine = describe_machine() | {"commit": _commit()}
+    runs = earlier_runs(arguments.out, machine) if arguments.out else []
     with tempfile.TemporaryDirectory() as folder:
         corpus = check_text(row, arguments.texts, Path(folder))
         for split in row.splits:
             for seed in range(arguments.seeds):
+                if any((run["split"], run["seed"]) == (" ".join(split), seed) for run in runs):
+                    continue
                 runs.append(train(row, corpus, split, seed, Path(folder) / f"{len(split)}-{seed}"))
                 print(json.dumps({key: value for key, value in runs[-1].items() if key != "validations"}), flush=True)
-    lines = describe(arguments.row, row, runs)
-    print("\n".join(lines))
+                if arguments.out:
+                    write(arguments.out, arguments.row, describe(arguments.row, row, runs), machine, runs)
+    print("\n".join(describe(arguments.row, row, runs)))
     if arguments.against:
         earlier = json.loads((arguments.against / "record.json").read_text(encoding="utf-8"))["runs"]
         for split in dict.fromkeys(run["split"] for run in runs):
             new, old = ([figure_of(row, run) for run in some if run["split"] == split] for some in (runs, earlier))
             print(f"p = {p_value(new, old):.2g} that it is no better than {arguments.against.name} {split}".rstrip())
-    if arguments.out:
-        write(arguments.out, arguments.row, lines, machine | {"commit": commit}, runs)
+
+
+def earlier_runs(folder: Path, machine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs of a record that was stopped. Exits if they were made by another commit or kind of machine."""
+    if not folder.exists():
+        return []
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    for name in ("commit", "instructions", "torch"):
+        if record["machine"][name] != machine[name]:
+            sys.exit(f"{folder} has runs of {record['machine'][name]}, and this is {machine[name]}: name another --out")
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        run
+        | {"validations": [event for event in log if (event["split"], event["seed"]) == (run["split"], run["seed"])]}
+        for run in record["runs"]
+    ]
 
 
 def write(folder: Path, name: str, lines: list[str], machine: dict[str, Any], runs: list[dict[str, Any]]) -> None:
-    """Write `record.json` and `log.jsonl` into a new folder."""
-    folder.mkdir(parents=True)
+    """Write `record.json` and `log.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.jsonl").open("w", encoding="utf-8") as file:
         for run in runs:
             for validation in run["validations"]:

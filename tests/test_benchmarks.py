@@ -182,3 +182,28 @@ def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load: Any, 
             record.check_text(row, folder, tmp_path)
     missed = {"windowed_256": 1.9, "seconds": 3.0}
     assert record.figure_of(record.ROWS["seconds-to-1.874"], missed) == np.inf
+
+
+def test_a_record_goes_on_where_it_was_stopped(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, trained = load("record"), []
+
+    def train(row: Any, corpus: Any, split: tuple[str, ...], seed: int, run: Path) -> dict[str, Any]:
+        trained.append((" ".join(split), seed))
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        figures = {"seconds": 9.0, "stateful": 1.0 + seed, "windowed_256": 1.5, "validations": [{"step": 7}]}
+        return {"seed": seed, "split": " ".join(split), **figures}
+
+    monkeypatch.setattr(record, "train", train)
+    monkeypatch.setattr("sys.argv", ["record.py", "standard-library-3", "--out", str(tmp_path / "out")])
+    with pytest.raises(KeyboardInterrupt):
+        record.main()
+    record.main()
+    test_split = [("--split 80/10/10", seed) for seed in range(3)]
+    assert trained == [("", 0), ("", 1), ("", 2), test_split[0], *test_split]
+    saved = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
+    assert len(saved["runs"]) == 6 and "2.0000 ± 0.5774" in saved["lines"][0]
+    assert len((tmp_path / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 6
+    monkeypatch.setattr(record, "_commit", lambda: "another")
+    with pytest.raises(SystemExit, match="name another --out"):
+        record.main()
