@@ -113,6 +113,9 @@ class Config:
         "auto", "--embedding-size E", "Size of a character's embedding, or one-hot for none.", MODEL
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
+    num_members: int | Auto = "auto"
+    """Networks that are trained side by side and predict together, each of an equal share of the units and of the
+    embedding. Training stores them as the one network that they are."""
     ngram_rows: int | Auto = "auto"
     """Rows of the table of logits that hashes of the last three, four and five characters choose from; 0: no table."""
     dropout: float | Auto = option(
@@ -122,7 +125,7 @@ class Config:
     characters for which the table of n-grams is left out."""
     input_dropout: float | Auto = "auto"
     """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
-    weight_drop: float = 0.0
+    weight_drop: float | Auto = "auto"
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = 0.0
     """Probability that a unit keeps its state for one character (Krueger 2017)."""
@@ -231,7 +234,7 @@ class Config:
             return "column", f"its values are the documents: leave {named('documents', self.documents)} out."
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             return "hidden_size", "a unitary cell needs an even one."
-        if self.weight_drop and self.cell == "irnn":
+        if self.weight_drop not in (0, "auto") and self.cell == "irnn":
             without_bound = "it scales up the remaining weights, and the state of an irnn would grow without bound."
             return "weight_drop", f"{without_bound} Use {named('dropout')} or {named('zoneout')}."
         if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
@@ -241,9 +244,16 @@ class Config:
             return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
         if self.ngram_rows not in ("auto", 0) and self.hidden_size in (1, 2, 3):
             return "ngram_rows", f"it needs {named('hidden_size', 4)} or more."
+        if self.num_members not in ("auto", 1) and self.init_from is not None:
+            return "num_members", f"a run that starts with {named('init_from')} trains the one network that it is."
         if self.parameters is not None and self.hidden_size != "auto":
             return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
         return None
+
+    @property
+    def num_networks(self) -> int:
+        """`num_members`; 1 as long as it is not chosen."""
+        return 1 if self.num_members == "auto" else self.num_members
 
     @property
     def end_id(self) -> int | None:
@@ -307,6 +317,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("warmup_steps keep", "at least 0", lambda n: n >= 0),
     ("num_layers", "between 1 and 64", lambda n: 1 <= n <= 64),
     ("hidden_size embedding_size", f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
+    ("num_members", "between 1 and 64", lambda n: 1 <= n <= 64),
     ("ngram_rows", "between 0 and 2^24", lambda n: 0 <= n <= 1 << 24),
     ("parameters", "between 1 and 10^12", lambda n: 1 <= n <= 10**12),
     ("num_lanes bptt_length", "between 1 and 65536", lambda n: 1 <= n <= 65536),

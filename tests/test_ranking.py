@@ -27,8 +27,13 @@ def test_cells_are_ordered_by_the_first_half_and_scored_on_the_second(model: Mod
     # The first may be a cell that can be seen better among those that are nearly as strong.
     shown = [abs((score.chosen_on or 0.0) - 0.5) for score in scores[1:]]
     assert shown == sorted(shown, reverse=True)
-    for score in scores[:3]:
+    num_clear = 0
+    for score in scores:
         chosen_on, reached = auc(slice(half), score.unit, num_bins=512), auc(slice(half, None), score.unit)
-        assert score.polarity == (1 if chosen_on >= 0.5 else -1)
+        # Rounding, not the text, puts the values of a saturated cell in order.
+        is_clear = (np.abs(cells[:, score.unit]) > 0.9999).mean() < 0.1
+        num_clear += is_clear
+        assert score.polarity == (1 if chosen_on >= 0.5 else -1) or not is_clear or abs(chosen_on - 0.5) < 2e-4
         turned = (chosen_on, reached) if score.polarity > 0 else (1 - chosen_on, 1 - reached)
-        assert (score.chosen_on, score.auc) == pytest.approx(turned, abs=2e-4)
+        assert (score.chosen_on, score.auc) == pytest.approx(turned, abs=2e-4 if is_clear else 0.02)
+    assert num_clear >= 8

@@ -90,8 +90,38 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     assert [config.weight_decay for config in chosen] == pytest.approx([0.1 + float(one) / 2 for one in dropouts])
     assert resolve(Config(epochs=8.0, hidden_size=512, weight_decay=0.0), 10**6).weight_decay == 0
     # 4 * 512 rows of 64 and of 512 weights, for 900,000 characters.
-    share = 0.03 * math.sqrt(4 * 512 * (64 + 512) / 900_000)
-    assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.5, 0.5)]
+    share = 0.025 * math.sqrt(4 * 512 * (64 + 512) / 900_000)
+    assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 16 * share, 0.5)]
+    for name in ("input_dropout", "weight_drop"):
+        assert [getattr(config, name) for config in chosen] == [round(float(one) / 3, 2) for one in dropouts]
+    # The weights that are left are scaled up, and with them the state of an irnn, which is not bounded.
+    irnn = resolve(Config(epochs=8.0, hidden_size=512, cell="irnn"), 10**6)
+    assert irnn.weight_drop == 0 < float(irnn.input_dropout)
+
+
+@given(st.integers(0, 10**6), st.integers(150, 10**5), st.sampled_from(["lstm", "unitary", "gru"]))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_more_time_than_a_network_can_use_trains_further_networks(num_steps: int, most_steps: int, cell: str) -> None:
+    sized = choose_sizes(Config(minutes=9.0, cell=cell, hidden_size=128), 10**6)
+    chosen = recipe.choose_members(sized, num_steps, most_steps)
+    more = recipe.choose_members(sized, num_steps + most_steps // 2 + 1, most_steps)
+    members = chosen.num_networks
+    assert (chosen.hidden_size, chosen.embedding_size) == (128 * members, 64 * members)
+    assert recipe.num_recurrent_weights(chosen) == recipe.num_recurrent_weights(sized)
+    assert members <= more.num_networks <= 4 and (cell != "unitary" or more.num_networks == 1)
+    # Each takes at least a third of the steps that it can use.
+    assert members == 1 or num_steps // members >= most_steps // 3
+    assert more.num_networks in (1, 4) or more.num_networks > members
+    for kept in ({"num_members": 2}, {"init_from": "run"}):
+        asked = replace(sized, **kept)  # type: ignore[arg-type]
+        assert recipe.choose_members(asked, num_steps, most_steps).hidden_size == 128
+
+
+def test_sizes_that_are_chosen_are_those_of_each_network() -> None:
+    one, four = (choose_sizes(Config(steps=2400, num_members=members), 10**6) for members in ("auto", 4))  # type: ignore[arg-type]
+    assert (one.hidden_size, one.embedding_size) == (512, 64) and one.learning_rate == four.learning_rate
+    assert (four.hidden_size, four.embedding_size) == (2048, 256)
+    assert recipe.chars_of_minutes(four, 1e12) == pytest.approx(recipe.chars_of_minutes(one, 1e12) / 4)
 
 
 def test_the_table_of_ngrams_has_fewer_rows_for_a_large_alphabet() -> None:

@@ -37,6 +37,10 @@ class Noise:
         self._lanes: Tensor | None = None
         self._generator_of_pieces = generator
 
+    def another(self) -> "Noise":
+        """Return noise for another network, whose masks are drawn from the same generator."""
+        return Noise(self._generator, self._num_lanes, self._own)
+
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece with one row for each of these lanes (R,) of the network's own."""
         if self._lanes is None and self._num_own < self._num_lanes:

@@ -76,8 +76,8 @@ class CharRNN(nn.Module):
         network = Architecture.of(config)
         num_layers, hidden_size, input_size = network.num_layers, network.hidden_size, input_size_of(config, vocab_size)
         # `auto` is allowed here: a network that is not trained needs no dropout.
-        self.dropout, self.input_dropout = (
-            0.0 if share == "auto" else share for share in (config.dropout, config.input_dropout)
+        self.dropout, self.input_dropout, weight_drop = (
+            0.0 if share == "auto" else share for share in (config.dropout, config.input_dropout, config.weight_drop)
         )
         self.depth = network.depth
         self.sum_outputs = config.sum_outputs
@@ -98,7 +98,7 @@ class CharRNN(nn.Module):
                 hidden_size if index > 0 or self.depth.has_lstm else input_size,
                 hidden_size,
                 dilation=network.dilations[index],
-                weight_drop=config.weight_drop,
+                weight_drop=weight_drop,
                 zoneout=config.zoneout,
             )
             for index in range(num_layers)

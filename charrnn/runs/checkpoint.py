@@ -42,6 +42,8 @@ from charrnn.text.vocab import Vocab
 OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "ngram_rows": 0}
 """Values of fields that older runs lack, where the default differs from what those runs did."""
 
+MAY_BE_AUTO = ("threads", "num_members", "weight_drop")
+"""Fields without a value in older runs, and in models that were not trained here."""
 CONFIG, VOCAB = "config.yaml", "vocab.json"
 """File names in a run and in a checkpoint."""
 
@@ -111,7 +113,7 @@ def parse_config(path: Path, data: bytes) -> Config:
         if isinstance(error, UsageError):
             _check_cell(data.decode("utf-8"))
         raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
-    without_value = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
+    without_value = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name not in MAY_BE_AUTO]
     if without_value or config.cell == "auto" or config.steps is None:
         raise CheckpointError(f"{path} is damaged: no value for {', '.join(without_value) or 'the cell or the steps'}")
     return config

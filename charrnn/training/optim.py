@@ -12,6 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from charrnn.config import Config, resolved
 from charrnn.model.device import autocast
+from charrnn.model.ensemble import Ensemble, networks_of
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
 
@@ -191,7 +192,8 @@ class TableSGD:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
         num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
-        self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
+        # The loss of an ensemble, whose networks share the table, is the sum of theirs.
+        self._scale = NGRAM_RATE * num_chars / config.num_networks / float(config.learning_rate)
         self._decay = NGRAM_DECAY / text_length
 
     @torch.no_grad()
@@ -249,7 +251,7 @@ RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
-def make_optimizers(network: CharRNN, config: Config, text_length: int) -> list[Optimizer]:
+def make_optimizers(network: CharRNN | Ensemble, config: Config, text_length: int) -> list[Optimizer]:
     """Build the configured optimizers for a training text of so many characters.
 
     Each weight belongs to one of them; matrices and the table of n-grams decay, all other weights do not.
@@ -261,7 +263,8 @@ def make_optimizers(network: CharRNN, config: Config, text_length: int) -> list[
     # Squares of a Gram matrix are below the smallest numbers of fp16.
     precision = "fp32" if config.precision == "fp16" else config.precision
     muon = [Muon(blocks, float(config.weight_decay), config.muon_scale, precision)] if blocks else []
-    table = [] if network.ngrams is None else [network.ngrams.weight]
+    ngrams = networks_of(network)[0].ngrams
+    table = [] if ngrams is None else [ngrams.weight]
     weights: list[Tensor] = [weight for weight in network.parameters() if weight not in {*blocks, *table}]
     matrices = [weight for weight in weights if weight.ndim == 2]
     others = [weight for weight in weights if weight.ndim != 2]

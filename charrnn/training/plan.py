@@ -68,7 +68,7 @@ def choose_precision(config: Config, device: torch.device) -> str:
     """
     if config.precision != "auto":
         return config.precision
-    is_large = device.type != "cpu" or resolved(config.hidden_size) >= BF16_UNITS
+    is_large = device.type != "cpu" or recipe.units_of_network(config) >= BF16_UNITS
     return "bf16" if is_large and has_fast_bf16(device) else "fp32"
 
 
@@ -76,7 +76,7 @@ def choose_threads(config: Config) -> int:
     """Return the configuration's threads; for `auto` one per UNITS_PER_THREAD units of a layer, at most all."""
     if config.threads != "auto":
         return config.threads
-    return max(1, min(torch.get_num_threads(), resolved(config.hidden_size) // UNITS_PER_THREAD))
+    return max(1, min(torch.get_num_threads(), recipe.units_of_network(config) // UNITS_PER_THREAD))
 
 
 def measure_step(
@@ -93,7 +93,7 @@ def measure_step(
     """
     device, group, _ = computing
     # A step takes the same time with any dropout, weight decay and learning rate.
-    changes: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
+    changes: dict[str, Any] = {name: 0.1 for name in recipe.DROPPED if getattr(config, name) == "auto"}
     changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE, "weight_decay": 0.1}
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
         trainer = Trainer(replace(config, **changes), batches, vocab_size, device, group)
@@ -312,7 +312,8 @@ def plan_steps(
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), computing, seconds)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - computing.start))
-    timed = replace(config, threads=threads)
+    timed = recipe.choose_members(replace(config, threads=threads), int(seconds_left / seconds_per_step), most_steps)
+    seconds_per_step *= timed.num_networks / config.num_networks
     planned = recipe.choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
     return computing.group.share_config(planned)
 
@@ -336,6 +337,14 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in ("auto", planned.bptt_length):
         size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
         notes.append(f"the text is short: it is read in {size} per step")
+    if asked.num_members == "auto" and planned.num_networks > 1:
+        notes.append(
+            Message(
+                f"{planned.num_networks} such networks are trained side by side and saved as one of "
+                f"{planned.hidden_size:,} units, which predicts better than one that trains longer. "
+                f"{named('num_members', 1)} trains one"
+            )
+        )
     if recipe.ends_early(asked, planned, text.num_train):
         num_read = resolved(planned.steps or 0) * resolved(planned.num_lanes) * resolved(planned.bptt_length)
         notes.append(

@@ -7,6 +7,7 @@ from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import MAX_STEPS, Config, OneHot, resolved
 from charrnn.errors import UsageError
 from charrnn.extensions import find_plugin
+from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
 from charrnn.model.registry import cell_type
 from charrnn.training.optim import RATE_FACTORS
@@ -50,7 +51,9 @@ SHORT_WINDOW = 48
 """Characters per batch row and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
-DROPOUT_PER_EPOCH = 0.03
+DROPPED = ("dropout", "input_dropout", "weight_drop")
+"""Settings that are shares of what is dropped; the last two follow from the first."""
+DROPOUT_PER_EPOCH = 0.025
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
 MAX_DROPOUT = 0.5
 """Highest automatic dropout."""
@@ -66,6 +69,12 @@ MAX_NGRAM_WEIGHTS = 1 << 22
 """Weights of that table at most: it has a column per character, so for more than 64 characters it has fewer rows."""
 MAX_NGRAM_ALPHABET = 2048
 """Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
+MEMBER_SHARE = 0.35
+"""Share of the steps that a network can use after which another network beside it gains more than further steps
+(benchmarks/LOG.md)."""
+MAX_MEMBERS = 4
+"""Networks at most that a budget in minutes trains side by side: the network that they are has the square of it times
+the weights of one."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
@@ -98,12 +107,13 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     if hidden_size == "auto":
         hidden_size = choose_hidden_size(config, num_train_chars, operations_per_second, batch_size * bptt_length)
     config = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
+    check_ensemble(config)
     factor = 1.0
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
         bptt_length, batch_size = choose_batch_shape(config, num_train_chars, SHORT_WINDOW)
         factor = SHORT_BUDGET_FACTOR
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
-    peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
+    peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / units_of_network(config))
     peak *= RATE_FACTORS.get(config.optimizer, 1.0)
     if cell in CELLS_WITH_LOW_DEEP_RATES:
         peak /= num_layers
@@ -138,9 +148,11 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
 
     Cell and layers are resolved; a step reads `num_per_step` characters.
     """
-    chosen = min(MIN_READ)
+    members = config.num_networks
+    chosen = members * min(MIN_READ)
     num_steps = steps_of_budget(config, num_train_chars, num_per_step)
-    for hidden_size, least in MIN_READ.items():
+    for units, least in MIN_READ.items():
+        hidden_size = members * units
         sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
         num_read = chars_of_minutes(sized, operations_per_second) if num_steps is None else num_steps * num_per_step
         if min(num_read, useful_chars(num_recurrent_weights(sized), num_train_chars)) >= least:
@@ -151,7 +163,7 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
 def chars_of_minutes(config: Config, operations_per_second: float) -> float:
     """Return the characters that a model of resolved size reads in the minutes of a budget, at an assumed speed."""
     operations = operations_per_second * 60 * (config.minutes or DEFAULT_MINUTES)
-    return operations / (OPERATIONS_PER_WEIGHT * max(1, num_recurrent_weights(config)))
+    return operations / (OPERATIONS_PER_WEIGHT * config.num_networks * max(1, num_recurrent_weights(config)))
 
 
 def useful_chars(num_weights: int, num_train_chars: int) -> float:
@@ -161,7 +173,8 @@ def useful_chars(num_weights: int, num_train_chars: int) -> float:
 
 def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
     """Return the size of the embedding for that many units: it never falls when they rise. One-hot stays one-hot."""
-    return min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size
+    largest = 64 * config.num_networks
+    return min(largest, hidden_size) if config.embedding_size == "auto" else config.embedding_size
 
 
 def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -> int | None:
@@ -211,6 +224,8 @@ def choose_steps(
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     # One-hot vectors are hidden or kept as a whole.
     auto_input = 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
+    # Of an irnn, whose state would grow without bound, no weights are dropped.
+    auto_weights = 0.0 if config.cell == "irnn" else round(dropout / 3, 2)
     auto_decay = round(LEAST_WEIGHT_DECAY + dropout / 2, 3)
     validation_chars = choose_validation_chars(config, steps, num_val_chars)
     cost_in_steps = min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
@@ -221,8 +236,10 @@ def choose_steps(
         minutes=None,
         epochs=None,
         steps=steps,
+        num_members=config.num_networks,
         dropout=dropout,
         input_dropout=auto_input if config.input_dropout == "auto" else config.input_dropout,
+        weight_drop=auto_weights if config.weight_drop == "auto" else config.weight_drop,
         weight_decay=auto_decay if config.weight_decay == "auto" else config.weight_decay,
         evaluate_every=evaluate_every,
         validation_chars=validation_chars,
@@ -246,12 +263,36 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     return None if num_val_chars <= largest else largest
 
 
+def choose_members(config: Config, num_steps: int, most_steps: int) -> Config:
+    """Choose how many networks a budget in minutes trains side by side, in which one network could take `num_steps`.
+
+    A second one gains more than the steps of one network beyond a share of the `most_steps` that it can use. Sizes,
+    which are those of one network, become those of all.
+    """
+    if config.num_members != "auto":
+        return config
+    members = min(MAX_MEMBERS, int(num_steps / (MEMBER_SHARE * most_steps)))
+    if members < 2 or config.init_from is not None or not can_join(config.cell, members, resolved(config.hidden_size)):
+        return replace(config, num_members=1)
+    sizes = {name: getattr(config, name) for name in ("hidden_size", "embedding_size")}
+    return replace(
+        config,
+        num_members=members,
+        **{name: size if size == "one-hot" else members * size for name, size in sizes.items()},
+    )
+
+
+def units_of_network(config: Config) -> int:
+    """Return the units per layer of a network of an ensemble."""
+    return resolved(config.hidden_size) // config.num_networks
+
+
 def num_recurrent_weights(config: Config) -> int:
-    """Count the weights of the recurrent layers, without biases and those of a highway or a grid.
+    """Count the weights of the recurrent layers of a network, without biases and those of a highway or a grid.
 
     The columns that one-hot vectors look up are left out, as the embedding is.
     """
-    cell, hidden_size, num_layers = cell_type(config.cell), resolved(config.hidden_size), resolved(config.num_layers)
-    embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size)
+    cell, hidden_size, num_layers = cell_type(config.cell), units_of_network(config), resolved(config.num_layers)
+    embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size) // config.num_networks
     input_sizes = embedding_size + (num_layers - 1) * hidden_size
     return cell.input_blocks * hidden_size * input_sizes + num_layers * sum(cell.products.values()) * hidden_size**2

@@ -182,7 +182,7 @@ class TrainingSession:
         trainer, text, loaded = self.trainer, self.text, self.loaded
         yield StartEvent(
             run=str(self.run.path),
-            num_parameters=trainer.network.num_parameters,
+            num_parameters=trainer.num_parameters,
             num_steps=self.num_steps,
             first_step=trainer.step,
             config=asdict(trainer.config),

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
+from charrnn.model.ensemble import build_network, networks_of, tensors_of
 from charrnn.model.layer import Noise
-from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
 from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -58,21 +58,24 @@ class Trainer:
         self.config = config
         self.batches = batches
         self.device = device
-        self.network = CharRNN(config, vocab_size).to(device)
+        self.network = build_network(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
-        if self.network.ngrams is not None:
+        self._networks = networks_of(self.network)
+        self._table = self._networks[0].ngrams
+        if self._table is not None:
             # A step changes few of its rows, which are not worth an average. Processes add dense gradients.
-            self.network.ngrams.sparse = group.size == 1
-            self.averaged.ngrams = self.network.ngrams
+            self._table.sparse = group.size == 1
+            for averaged in networks_of(self.averaged):
+                averaged.ngrams = self._table
         self.optimizers = make_optimizers(self.network, config, len(batches.ids))
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._dense, self._averages = (
-            [weight for name, weight in network.named_parameters() if name != "ngrams.weight"]
+            [[weight for name, weight in one.named_parameters() if name != TABLE] for one in networks_of(network)]
             for network in (self.network, self.averaged)
         )
-        """All weights but the table of n-grams: what is clipped, and their averages."""
+        """All weights of every network but the table of n-grams: what is clipped, and their averages."""
         self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
@@ -114,7 +117,8 @@ class Trainer:
         self.state = state
         self.cursor += len(inputs)
         if self.averaged is not self.network:
-            update_average(self._averages, self._dense, self.config.weight_average, self.step)
+            for averages, weights in zip(self._averages, self._dense, strict=True):
+                update_average(averages, weights, self.config.weight_average, self.step)
         return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
 
     def _compute_gradients(
@@ -136,7 +140,9 @@ class Trainer:
             state = torch.where(to_device(is_kept, self.device), state, self._initial_state())
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, Noise(generator, batch_size, self.rows))
-        # Divided by the number of targets in all processes, so that the sum over them is the mean.
+        # Divided by the number of targets in all processes, so that the sum over them is the mean. Of an ensemble it is
+        # the sum of the losses of its networks, each of which learns as if it were alone.
+        targets = targets.repeat(1, len(self._networks))
         loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (length * batch_size)
         for weight in self._weights:
             weight.grad = None
@@ -145,25 +151,38 @@ class Trainer:
         if scale != 1:
             for gradient in gradients:
                 gradient.mul_(1 / scale)
-        figures = loss.detach().view(1)
+        figures = loss.detach().view(1) / len(self._networks)
         if flags and is_summed:
             figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
         if is_summed:
             self.group.sum_in_place([*gradients, figures])
-        grad_norm = nn.utils.clip_grad_norm_(self._dense, self.config.clip_norm, foreach=True)
+        clip = nn.utils.clip_grad_norm_
+        grad_norm = torch.stack([clip(weights, self.config.clip_norm, foreach=True) for weights in self._dense]).amax()
         # One copy to main memory, for which the processor waits until the device has computed everything.
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
         return state.detach(), [train_nats, norm, *sums]
 
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained values."""
+        return sum(weight.numel() for weight in self._weights)
+
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """Name the weights and the moments of all optimizers as a checkpoint does."""
+        """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a checkpoint does."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        if self.averaged is not self.network:  # They share it.
-            tensors.pop("weights/ngrams.weight", None)
+        if len(self._networks) > 1:  # The model file has the one network that they are.
+            tensors |= {f"averages/{name}": value for name, value in self.averaged.state_dict().items()}
+        if self._has_table_of_model:
+            tensors = {name: value for name, value in tensors.items() if not name.endswith(TABLE)}
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
         return tensors
+
+    @property
+    def _has_table_of_model(self) -> bool:
+        """Whether the table of n-grams is saved with the model alone: the weights and their averages share it."""
+        return self.averaged is not self.network or len(self._networks) > 1
 
     def _initial_state(self) -> torch.Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
@@ -190,7 +209,7 @@ class Trainer:
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
         """Return the weights to generate with: the averaged ones if averaging is on."""
-        return _numpy(self.averaged.state_dict())
+        return tensors_of(self.averaged)
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all batch rows."""
@@ -213,7 +232,9 @@ class Trainer:
             whole = self.network.initial_state(self.batches.batch_size)
             state = _fit(whole, training, "state")[1][:, :, self.rows]
             copies = [_fit(value, training, name) for name, value in self._tensors().items()]
-            if self.averaged is not self.network:
+            if len(self._networks) > 1:
+                copies += [] if self._table is None else [_fit(self._table.weight, model, TABLE)]
+            elif self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
         except _DoesNotFit as reason:
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
@@ -221,6 +242,8 @@ class Trainer:
         self.state, self.step, self.cursor = state.clone().to(self.device), step, cursor
 
 
+TABLE = "ngrams.weight"
+"""The name of the table of n-grams among a network's weights."""
 Copy: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """A tensor to be overwritten, and the tensor of the same shape with its new values."""
 
@@ -238,7 +261,7 @@ def _fit(value: torch.Tensor, saved: Mapping[str, NDArray[Any]], name: str) -> C
     return value, torch.from_numpy(saved[name])
 
 
-def _fit_network(network: CharRNN, model: Mapping[str, NDArray[Any]]) -> list[Copy]:
+def _fit_network(network: nn.Module, model: Mapping[str, NDArray[Any]]) -> list[Copy]:
     """Pair all weights of a network with the saved ones. Raises _DoesNotFit."""
     values = network.state_dict()
     for name in model:

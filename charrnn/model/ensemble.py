@@ -1,0 +1,169 @@
+"""Several networks that are trained side by side and predict together, and the one network that they are.
+
+Their logits are averaged, a product of experts (Hinton 2002): what one of them learned by heart, the others do not
+know. A network of M times the units computes just that, if its weights are block diagonal and its output weights are
+those of the M networks, divided by M. So a model file has that network, which every command reads as any other.
+
+Shapes: M networks, H and E the units and the embedding of one, G blocks, T time, B batch, V vocabulary; state as in
+`model.network`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from charrnn.config import Config, resolved
+from charrnn.errors import UsageError, named
+from charrnn.model.layer import Noise
+from charrnn.model.network import CharRNN
+from charrnn.model.registry import cell_type
+from charrnn.model.shapes import weight_shapes
+
+SEED_STEP = 1_000_003
+"""Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have none in common."""
+
+
+def check_ensemble(config: Config) -> None:
+    """Raise UsageError if `num_members` does not fit the cell or the sizes of a configuration that is resolved."""
+    members = config.num_networks
+    for name in ("hidden_size", "embedding_size"):
+        size = getattr(config, name)
+        if size != "one-hot" and resolved(size) % members:
+            raise UsageError(f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of it.")
+    if members > 1 and not can_join(config.cell, members, resolved(config.hidden_size) // members):
+        raise UsageError(
+            f"{named('num_members')} is {members}, but networks of the cell {config.cell} do not make up one of "
+            f"{config.hidden_size} units. Use another cell, or 1."
+        )
+
+
+def can_join(cell: str, members: int, size: int) -> bool:
+    """Return whether networks of `size` units are, side by side, one: not if the cell permutes units."""
+    whole, one = (cell_type(cell).extras(units) for units in (members * size, size))
+    return all(
+        kind != "permutation" and shape == tuple(members * length for length in one[name][0])
+        for name, (shape, kind) in whole.items()
+    )
+
+
+def config_of_member(config: Config, index: int = 0) -> Config:
+    """Return the configuration of a network of an ensemble, whose units are an equal share of `config.hidden_size`."""
+    members = config.num_networks
+    embedding_size = config.embedding_size
+    return replace(
+        config,
+        num_members=1,
+        hidden_size=resolved(config.hidden_size) // members,
+        embedding_size=embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members,
+        seed=(config.seed + index * SEED_STEP) % 2**32,
+    )
+
+
+class Ensemble(nn.Module):
+    """M networks of one configuration with weights of different seeds, which share the table of n-grams.
+
+    Their states are side by side: (L, S, B, M * H).
+    """
+
+    def __init__(self, config: Config, vocab_size: int) -> None:
+        """Build the networks. Raises UsageError as `check_ensemble` does."""
+        super().__init__()
+        check_ensemble(config)
+        self.config = config
+        self.members = nn.ModuleList(
+            CharRNN(config_of_member(config, index), vocab_size) for index in range(config.num_networks)
+        )
+        for network in self.networks[1:]:
+            network.ngrams = self.networks[0].ngrams
+
+    @property
+    def networks(self) -> list[CharRNN]:
+        """The networks, each with parameters of its own but for `ngrams`."""
+        return list(self.members)  # type: ignore[arg-type]  # ModuleList has no element type
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.networks[0].device
+
+    @property
+    def vocab_size(self) -> int:
+        """V: characters of the alphabet."""
+        return self.networks[0].vocab_size
+
+    @property
+    def end_id(self) -> int | None:
+        """The id of END, which resets the state; None without documents."""
+        return self.networks[0].end_id
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return the initial states (L, S, B, M * H) of a text."""
+        return torch.cat([network.initial_state(batch_size) for network in self.networks], dim=-1)
+
+    def forward(self, ids: Tensor, state: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        """Map ids (T, B) and a state to the mean logits (T, B, V) and the state after the last character.
+
+        With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M * B, V): those of
+        the first network first.
+        """
+        logits, states = [], []
+        for network, part in zip(self.networks, state.chunk(len(self.networks), dim=-1), strict=True):
+            found, after = network(ids, part, None if noise is None else noise.another())
+            logits.append(found)
+            states.append(after)
+        joined = torch.stack(logits).mean(0) if noise is None else torch.cat(logits, dim=1)
+        return joined, torch.cat(states, dim=-1)
+
+
+def networks_of(network: CharRNN | Ensemble) -> list[CharRNN]:
+    """Return the networks of an ensemble, or the network that is alone."""
+    return network.networks if isinstance(network, Ensemble) else [network]
+
+
+def build_network(config: Config, vocab_size: int) -> CharRNN | Ensemble:
+    """Build what `config.num_members` asks for."""
+    return CharRNN(config, vocab_size) if config.num_networks == 1 else Ensemble(config, vocab_size)
+
+
+def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
+    """Return copies of the weights of a network, or of the one network that an ensemble is."""
+    found = [
+        {name: value.detach().float().cpu().contiguous().numpy() for name, value in one.state_dict().items()}
+        for one in networks_of(network)
+    ]
+    if not isinstance(network, Ensemble):
+        return {name: value.copy() for name, value in found[0].items()}
+    size = network.networks[0].hidden_size
+    shapes = weight_shapes(network.config, network.vocab_size)
+    return {name: _join(name, [one[name] for one in found], shape, size) for name, shape in shapes.items()}
+
+
+def _join(name: str, parts: Sequence[NDArray[Any]], shape: tuple[int, ...], size: int) -> NDArray[Any]:
+    """Join a tensor of M networks of `size` units to one of that shape."""
+    members, first = len(parts), parts[0]
+    joined: NDArray[Any]
+    if name == "ngrams.weight":
+        joined = first.copy()
+    elif name == "output.weight":
+        joined = np.concatenate(parts, axis=1) / np.float32(members)
+    elif name == "output.bias":
+        joined = np.mean(parts, axis=0)
+    elif len(first) == shape[0]:  # An embedding (V, E), a learned state (L, S, H).
+        joined = np.concatenate(parts, axis=-1)
+    else:
+        # Rows (G * H, ...) are G blocks, each of which has the rows of every network.
+        blocks = len(first) // size if len(first) % size == 0 else 1
+        matrices = [part.reshape(blocks, len(part) // blocks, -1) for part in parts]
+        joined = np.zeros((blocks, members, matrices[0].shape[1], shape[1] if len(shape) == 2 else 1), first.dtype)
+        # All networks read the columns of a bias and of one-hot characters, and each reads units of its own.
+        num_columns = matrices[0].shape[2]
+        step = 0 if num_columns == joined.shape[3] else num_columns
+        for index, matrix in enumerate(matrices):
+            joined[:, index, :, index * step : index * step + num_columns] = matrix
+        joined = joined.reshape(shape)
+    return joined
