@@ -246,6 +246,8 @@ class Config:
             return "ngram_rows", f"it needs {named('hidden_size', 4)} or more."
         if self.num_members not in ("auto", 1) and self.init_from is not None:
             return "num_members", f"a run that starts with {named('init_from')} trains the one network that it is."
+        if self.num_members not in ("auto", 1) and self.parameters is not None:
+            return "num_members", f"{named('parameters')} fits a single network: give {named('hidden_size')} instead."
         if self.parameters is not None and self.hidden_size != "auto":
             return "hidden_size", f"it follows from {named('parameters')}: leave one of them out."
         return None

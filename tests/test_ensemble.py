@@ -127,5 +127,9 @@ def test_what_does_not_make_up_one_network_is_refused() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             make_ensemble(**changes)
-    with pytest.raises(UsageError, match="`num_members` is 2; a run that starts with"):
-        Config(num_members=2, init_from="run")
+    for alone, message in (
+        ({"init_from": "run"}, "a run that starts with"),
+        ({"parameters": 9999}, "`parameters` fits"),
+    ):
+        with pytest.raises(UsageError, match=f"`num_members` is 2; {message}"):
+            Config(num_members=2, **alone)  # type: ignore[arg-type]
