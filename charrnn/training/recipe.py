@@ -220,6 +220,8 @@ def choose_steps(
     steps = max(1, min(budget, MAX_STEPS))
     epochs = steps * chars_per_step / num_train_chars
     needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
+    # What one network of several has by heart, the others do not have (benchmarks/LOG.md).
+    needed /= math.sqrt(config.num_networks)
     auto_dropout = 0.0 if epochs < 3 else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     # One-hot vectors are hidden or kept as a whole.
