@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, default=Path(), help="the folder of the texts")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0 on")
     parser.add_argument("--minutes", type=float, help="another budget, to try the program: not a record")
-    parser.add_argument("--out", type=Path, help="write the record in this new folder")
+    parser.add_argument("--out", type=Path, help="write the record in this folder, or go on with it")
     parser.add_argument("--against", type=Path, help="the folder of an earlier record of this row")
     arguments = parser.parse_args()
     if arguments.list or arguments.row is None:
@@ -178,8 +178,8 @@ def main() -> None:
     row = ROWS[arguments.row]
     if arguments.minutes is not None:
         row = Row(**(vars(row) | {"minutes": arguments.minutes}))
-    machine = describe_machine() | {"commit": _commit()}
-    runs = earlier_runs(arguments.out, machine) if arguments.out else []
+    machine = describe_machine() | {"commit": _commit(), "minutes": row.minutes}
+    runs = earlier_runs(arguments.out, arguments.row, machine) if arguments.out else []
     with tempfile.TemporaryDirectory() as folder:
         corpus = check_text(row, arguments.texts, Path(folder))
         for split in row.splits:
@@ -198,14 +198,16 @@ def main() -> None:
             print(f"p = {p_value(new, old):.2g} that it is no better than {arguments.against.name} {split}".rstrip())
 
 
-def earlier_runs(folder: Path, machine: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the runs of a record that was stopped. Exits if they were made by another commit or kind of machine."""
+def earlier_runs(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs of a record that was stopped. Exits if they are of another row, commit or kind of machine."""
     if not folder.exists():
         return []
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    for name in ("commit", "instructions", "torch"):
-        if record["machine"][name] != machine[name]:
-            sys.exit(f"{folder} has runs of {record['machine'][name]}, and this is {machine[name]}: name another --out")
+    fixed = ("minutes", "commit", "instructions", "torch")
+    there = [record["row"], *(record["machine"].get(field) for field in fixed)]
+    here = [name, *(machine[field] for field in fixed)]
+    if there != here:
+        sys.exit(f"{folder} has runs of {there}, and this is {here}: name another --out")
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return [
         run

@@ -115,7 +115,7 @@ class Config:
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
     num_members: int | Auto = "auto"
     """Networks that are trained side by side and predict together, each of an equal share of the units and of the
-    embedding. Training stores them as the one network that they are."""
+    embedding. They are saved as one network, whose weights are block diagonal."""
     ngram_rows: int | Auto = "auto"
     """Rows of the table of logits that hashes of the last three, four and five characters choose from; 0: no table."""
     dropout: float | Auto = option(
@@ -245,7 +245,10 @@ class Config:
         if self.ngram_rows not in ("auto", 0) and self.hidden_size in (1, 2, 3):
             return "ngram_rows", f"it needs {named('hidden_size', 4)} or more."
         if self.num_members not in ("auto", 1) and self.init_from is not None:
-            return "num_members", f"a run that starts with {named('init_from')} trains the one network that it is."
+            return (
+                "num_members",
+                f"with {named('init_from')} a single network is trained: use 1, or leave one of them out.",
+            )
         if self.num_members not in ("auto", 1) and self.parameters is not None:
             return "num_members", f"{named('parameters')} fits a single network: give {named('hidden_size')} instead."
         if self.parameters is not None and self.hidden_size != "auto":

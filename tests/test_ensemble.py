@@ -128,7 +128,7 @@ def test_what_does_not_make_up_one_network_is_refused() -> None:
         with pytest.raises(UsageError, match=message):
             make_ensemble(**changes)
     for alone, message in (
-        ({"init_from": "run"}, "a run that starts with"),
+        ({"init_from": "run"}, "with `init_from`"),
         ({"parameters": 9999}, "`parameters` fits"),
     ):
         with pytest.raises(UsageError, match=f"`num_members` is 2; {message}"):

@@ -1,5 +1,6 @@
 """What is decided before training: notes on the text and on settings that were changed to fit it."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,35 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path: Path, mon
     for minutes in (0.01, 1.0, 30.0):
         plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)  # type: ignore[arg-type]
     assert measured == pytest.approx([0.25, 1.8, 2.5])
+
+
+def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.txt").write_text(COMMON * 9, encoding="utf-8")
+    config = Config(corpus=(str(tmp_path / "text.txt"),), minutes=3.0)
+    text, computing = read_text(config, None, None), Computing(torch.device("cpu"), start=time.perf_counter())
+    # Its steps are measured as it can take them, of an irnn without dropped weights.
+    assert (
+        plan.plan_run(replace(config, cell="irnn", hidden_size=4, minutes=0.002), text, computing)[0].weight_drop == 0
+    )
+    monkeypatch.setattr(plan, "measure_step", lambda *_: (0.01, 1))
+    asked: list[tuple[dict[str, Any], tuple[int, int]]] = [
+        ({}, (4, 1024)),
+        ({"hidden_size": 64}, (1, 64)),
+        ({"embedding_size": 16}, (1, 256)),
+        ({"embedding_size": "one-hot"}, (4, 1024)),
+        ({"init_from": "run"}, (1, 256)),
+        ({"cell": "unitary"}, (1, 512)),
+        ({"num_members": 2}, (2, 512)),
+        ({"num_members": 1}, (1, 256)),
+        ({"minutes": None, "steps": 10**5}, (1, 256)),
+    ]
+    for changes, expected in asked:
+        planned, _ = plan.plan_run(replace(config, **changes), text, computing)
+        assert (planned.num_members, planned.hidden_size) == expected, changes
+    notes = planning_notes(config, plan.plan_run(config, text, computing)[0], text)
+    assert any(str(note).startswith("4 networks of 256 units are trained side by side") for note in notes)
 
 
 def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def match(tensors: Tensors, vocab_size: int, path: Path, cell: str | None = None
         num_layers=len(layers), hidden_size=hidden_size, dropout=0.0, input_dropout=0.0, weight_decay=0.1, num_lanes=32,
         embedding_size=input_size if "embedding.weight" in matched else "one-hot", bptt_length=128, threads=1,
         learning_rate=0.003, steps=1, evaluate_every=1, save_every=1, validation_chars=None, precision="fp32",
-        ngram_rows=0,
+        ngram_rows=0, num_members=1, weight_drop=0.0,
     )  # fmt: skip
     ours = {}
     for name, shape in weight_shapes(config, vocab_size).items():

@@ -2,7 +2,7 @@
 
 Their logits are averaged, a product of experts (Hinton 2002): what one of them learned by heart, the others do not
 know. A network of M times the units computes just that, if its weights are block diagonal and its output weights are
-those of the M networks, divided by M. So a model file has that network, which every command reads as any other.
+those of the M networks, divided by M. So a model file contains that network, which every command reads as any other.
 
 Shapes: M networks, H and E the units and the embedding of one, G blocks, T time, B batch, V vocabulary; state as in
 `model.network`.
@@ -43,9 +43,13 @@ def check_ensemble(config: Config) -> None:
 
 
 def can_join(cell: str, members: int, size: int) -> bool:
-    """Return whether networks of `size` units are, side by side, one: not if the cell permutes units."""
+    """Return whether networks of `size` units side by side are one network of all their units.
+
+    Not if the cell permutes units or has a matrix whose rank does not grow with them, nor for a cell of another
+    package, whose equations may mix units in other ways.
+    """
     whole, one = (cell_type(cell).extras(units) for units in (members * size, size))
-    return all(
+    return cell_type(cell).__module__.startswith("charrnn.") and all(
         kind != "permutation" and shape == tuple(members * length for length in one[name][0])
         for name, (shape, kind) in whole.items()
     )

@@ -117,7 +117,9 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     """
     network = Architecture.of(config)
     state = network.num_layers * network.num_states * resolved(config.num_lanes) * network.hidden_size
-    return 4 * (weight_bytes(config, vocab_size) + state) + MAX_HEADER_BYTES
+    # Several networks have an output bias each, where the model has one.
+    biases = 4 * (config.num_networks - 1) * vocab_size
+    return 4 * (weight_bytes(config, vocab_size) + state + biases) + config.num_networks * MAX_HEADER_BYTES
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:

@@ -39,11 +39,11 @@ from charrnn.process import memory_bytes
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
-OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "ngram_rows": 0}
+OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "ngram_rows": 0, "num_members": 1}
 """Values of fields that older runs lack, where the default differs from what those runs did."""
 
 MAY_BE_AUTO = ("threads", "num_members", "weight_drop")
-"""Fields without a value in older runs, and in models that were not trained here."""
+"""Fields that need no value: threads, which older runs have not recorded, and what only training uses."""
 CONFIG, VOCAB = "config.yaml", "vocab.json"
 """File names in a run and in a checkpoint."""
 

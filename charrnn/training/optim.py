@@ -185,14 +185,14 @@ class TableSGD:
     of its peak. s is NGRAM_RATE * n: every character changes its rows, as if they were read one by one. d is
     NGRAM_DECAY / N for a text of N characters, so that what was read once or twice counts little, however often the
     text is read. An optimizer that divides by the size of the gradients would learn rare rows by heart
-    (benchmarks/LOG.md).
+    (benchmarks/LOG.md). Of M networks, whose loss is the sum of theirs, both terms have 1 / M of that rate, so that the
+    prior is M times as wide.
     """
 
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
         num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
-        # The loss of an ensemble, whose networks share the table, is the sum of theirs.
         self._scale = NGRAM_RATE * num_chars / config.num_networks / float(config.learning_rate)
         self._decay = NGRAM_DECAY / text_length
 

@@ -92,8 +92,9 @@ def measure_step(
     is busy while this measures would cost the whole run its steps.
     """
     device, group, _ = computing
-    # A step takes the same time with any dropout, weight decay and learning rate.
-    changes: dict[str, Any] = {name: 0.1 for name in recipe.DROPPED if getattr(config, name) == "auto"}
+    # A step takes the same time with any dropout, weight decay and learning rate. No weights of an irnn are dropped.
+    dropped = recipe.DROPPED[: 2 if config.cell == "irnn" else 3]
+    changes: dict[str, Any] = {name: 0.1 for name in dropped if getattr(config, name) == "auto"}
     changes |= {"minutes": None, "steps": 10**6, "learning_rate": TRIAL_RATE, "weight_decay": 0.1}
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
         trainer = Trainer(replace(config, **changes), batches, vocab_size, device, group)
@@ -183,6 +184,9 @@ def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, 
         rate = assumed_rate(config, device, group.size)
         sized = recipe.choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, len(text.vocab)))
+        asked_sizes = {config.hidden_size, config.embedding_size, config.parameters} - {"auto", "one-hot", None}
+        if asked_sizes or config.init_from is not None:  # They are those of the model, not of each of several networks.
+            sized = replace(sized, num_members=sized.num_networks)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
@@ -340,9 +344,8 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if asked.num_members == "auto" and planned.num_networks > 1:
         notes.append(
             Message(
-                f"{planned.num_networks} such networks are trained side by side and saved as one of "
-                f"{planned.hidden_size:,} units, which predicts better than one that trains longer. "
-                f"{named('num_members', 1)} trains one"
+                f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are trained side by side "
+                f"and saved as one network of {planned.hidden_size:,} units. {named('num_members', 1)} trains one"
             )
         )
     if recipe.ends_early(asked, planned, text.num_train):

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from charrnn.architectures import CELL_GROUP, CELLS
-from charrnn.config import MAX_STEPS, Config, OneHot, resolved
+from charrnn.config import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
 from charrnn.errors import UsageError
 from charrnn.extensions import find_plugin
 from charrnn.model.ensemble import can_join, check_ensemble
@@ -70,11 +70,11 @@ MAX_NGRAM_WEIGHTS = 1 << 22
 MAX_NGRAM_ALPHABET = 2048
 """Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
 MEMBER_SHARE = 0.35
-"""Share of the steps that a network can use after which another network beside it gains more than further steps
+"""Share of the steps that a network can use for which two networks are as good as one of twice the steps
 (benchmarks/LOG.md)."""
-MAX_MEMBERS = 4
-"""Networks at most that a budget in minutes trains side by side: the network that they are has the square of it times
-the weights of one."""
+MAX_MEMBERS, MAX_JOINED_SIZE = 4, 2048
+"""Networks at most that a budget in minutes trains side by side, and units of all together: the network that they are
+saved as has M * M times the recurrent weights of one, so a larger one would be slow to read and to write with."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
@@ -130,7 +130,7 @@ def choose_ngram_rows(config: Config, vocab_size: int) -> int:
     if config.ngram_rows != "auto":
         return config.ngram_rows
     # A smaller network is asked for to be looked at, and the table would hide what it learns.
-    has_table = vocab_size <= MAX_NGRAM_ALPHABET and resolved(config.hidden_size) >= min(MIN_READ)
+    has_table = vocab_size <= MAX_NGRAM_ALPHABET and units_of_network(config) >= min(MIN_READ)
     return min(NGRAM_ROWS, MAX_NGRAM_WEIGHTS // vocab_size) if has_table else 0
 
 
@@ -152,7 +152,7 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
     chosen = members * min(MIN_READ)
     num_steps = steps_of_budget(config, num_train_chars, num_per_step)
     for units, least in MIN_READ.items():
-        hidden_size = members * units
+        hidden_size = min(members * units, MAX_HIDDEN_SIZE)
         sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
         num_read = chars_of_minutes(sized, operations_per_second) if num_steps is None else num_steps * num_per_step
         if min(num_read, useful_chars(num_recurrent_weights(sized), num_train_chars)) >= least:
@@ -268,20 +268,18 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
 def choose_members(config: Config, num_steps: int, most_steps: int) -> Config:
     """Choose how many networks a budget in minutes trains side by side, in which one network could take `num_steps`.
 
-    A second one gains more than the steps of one network beyond a share of the `most_steps` that it can use. Sizes,
-    which are those of one network, become those of all.
+    Each takes at least a share of the `most_steps` that it can use. The sizes of one network become those of all.
     """
     if config.num_members != "auto":
         return config
-    members = min(MAX_MEMBERS, int(num_steps / (MEMBER_SHARE * most_steps)))
-    if members < 2 or config.init_from is not None or not can_join(config.cell, members, resolved(config.hidden_size)):
+    units = resolved(config.hidden_size)
+    members = min(MAX_MEMBERS, int(num_steps / (MEMBER_SHARE * most_steps)), MAX_JOINED_SIZE // units)
+    if members < 2 or not can_join(config.cell, members, units):
         return replace(config, num_members=1)
-    sizes = {name: getattr(config, name) for name in ("hidden_size", "embedding_size")}
-    return replace(
-        config,
-        num_members=members,
-        **{name: size if size == "one-hot" else members * size for name, size in sizes.items()},
-    )
+    joined = replace(config, num_members=members, hidden_size=members * units)
+    if config.embedding_size == "one-hot":
+        return joined
+    return replace(joined, embedding_size=members * resolved(config.embedding_size))
 
 
 def units_of_network(config: Config) -> int:

@@ -27,7 +27,10 @@ from charrnn.training.process_group import SINGLE, ProcessGroup
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Mean loss of the step in nats per character, the gradient's norm before clipping, the learning rate."""
+    """Mean loss of the step in nats per character, the gradient's norm before clipping, the learning rate.
+
+    Of several networks it is the mean loss, and the largest norm.
+    """
 
     train_nats: float
     grad_norm: float
@@ -170,7 +173,7 @@ class Trainer:
     def _tensors(self) -> dict[str, torch.Tensor]:
         """Name the weights and the moments of all optimizers, and the averages of an ensemble, as a checkpoint does."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        if len(self._networks) > 1:  # The model file has the one network that they are.
+        if len(self._networks) > 1 and self.averaged is not self.network:  # The model file has one network.
             tensors |= {f"averages/{name}": value for name, value in self.averaged.state_dict().items()}
         if self._has_table_of_model:
             tensors = {name: value for name, value in tensors.items() if not name.endswith(TABLE)}
@@ -192,8 +195,7 @@ class Trainer:
 
         Processors of different kinds round differently, so these numbers could drift apart.
         """
-        averages = {} if self.averaged is self.network else self.averaged.state_dict()
-        self.group.share_tensors([*self._tensors().values(), *averages.values()])
+        self.group.share_tensors([*self._tensors().values(), *self.averaged.state_dict().values()])
 
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
         """Copy another run's `model_tensors` before the first step.
