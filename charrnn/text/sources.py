@@ -306,7 +306,7 @@ def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origi
 def _pattern(label: str, pattern: str, order: Order) -> Origin:
     try:
         found = glob.glob(pattern, recursive=True)
-    except ValueError:  # a NUL or a lone surrogate in the pattern: no file has such a name
+    except (ValueError, RecursionError):  # a NUL, a lone surrogate or a thousand folders: no file has such a name
         found = []
     here = _absolute(Path())
     paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
