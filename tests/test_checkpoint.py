@@ -275,6 +275,13 @@ def test_only_a_run_that_was_killed_before_its_first_save_is_cleared(run: RunWri
         (run.path / name).unlink()
 
 
+def test_what_an_older_run_does_not_record_is_what_it_did() -> None:
+    lines = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.splitlines(keepends=True)[1:]
+    kept = [line for line in lines if not line.startswith((b"weight_drop:", b"num_members:", b"muon_scale:"))]
+    config = checkpoint.parse_config(Path(), b"".join(kept))
+    assert (config.weight_drop, config.num_members, config.muon_scale) == (0.0, 1, 0.0) and len(kept) == len(lines) - 3
+
+
 def test_a_run_of_a_development_version_is_read_if_it_has_no_table() -> None:
     current = checkpoint.Description.of(Path(), CONFIG, VOCAB).config_yaml.partition(b"\n")[2]
     old = current.replace(b"ngram_rows: 0\n", b"trigram_rows: 0\n")

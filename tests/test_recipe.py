@@ -122,6 +122,8 @@ def test_sizes_that_are_chosen_are_those_of_each_network() -> None:
     one, four = (choose_sizes(Config(steps=2400, num_members=members), 10**6) for members in ("auto", 4))  # type: ignore[arg-type]
     assert (one.hidden_size, one.embedding_size) == (512, 64) and one.learning_rate == four.learning_rate
     assert (four.hidden_size, four.embedding_size) == (2048, 256)
+    many = choose_sizes(Config(steps=30_000, num_members=33), 10**7)
+    assert many.hidden_size == 33 * 256, "the next size would be more than a layer may have"
     assert recipe.chars_of_minutes(four, 1e12) == pytest.approx(recipe.chars_of_minutes(one, 1e12) / 4)
 
 

@@ -34,7 +34,7 @@ def check_ensemble(config: Config) -> None:
     for name in ("hidden_size", "embedding_size"):
         size = getattr(config, name)
         if size != "one-hot" and resolved(size) % members:
-            raise UsageError(f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of it.")
+            raise UsageError(f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of {members}.")
     if members > 1 and not can_join(config.cell, members, resolved(config.hidden_size) // members):
         raise UsageError(
             f"{named('num_members')} is {members}, but networks of the cell {config.cell} do not make up one of "

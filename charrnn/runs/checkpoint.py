@@ -39,7 +39,14 @@ from charrnn.process import memory_bytes
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
-OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None, "ngram_rows": 0, "num_members": 1}
+OLD_DEFAULTS = {
+    "muon_scale": 0.0,
+    "order": "sorted",
+    "validation_chars": None,
+    "ngram_rows": 0,
+    "num_members": 1,
+    "weight_drop": 0.0,
+}
 """Values of fields that older runs lack, where the default differs from what those runs did."""
 
 MAY_BE_AUTO = ("threads", "num_members", "weight_drop")

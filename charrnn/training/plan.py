@@ -341,7 +341,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if asked.num_lanes not in ("auto", planned.num_lanes) or asked.bptt_length not in ("auto", planned.bptt_length):
         size = f"{planned.num_lanes} batch rows of {planned.bptt_length} characters"
         notes.append(f"the text is short: it is read in {size} per step")
-    if asked.num_members == "auto" and planned.num_networks > 1:
+    if planned.num_networks > 1:
         notes.append(
             Message(
                 f"{planned.num_networks} networks of {recipe.units_of_network(planned)} units are trained side by side "

@@ -152,7 +152,9 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
     chosen = members * min(MIN_READ)
     num_steps = steps_of_budget(config, num_train_chars, num_per_step)
     for units, least in MIN_READ.items():
-        hidden_size = min(members * units, MAX_HIDDEN_SIZE)
+        hidden_size = members * units
+        if hidden_size > MAX_HIDDEN_SIZE:
+            break
         sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
         num_read = chars_of_minutes(sized, operations_per_second) if num_steps is None else num_steps * num_per_step
         if min(num_read, useful_chars(num_recurrent_weights(sized), num_train_chars)) >= least:
