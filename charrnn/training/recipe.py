@@ -55,6 +55,8 @@ DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that are shares of what is dropped; the last two follow from the first."""
 DROPOUT_PER_EPOCH = 0.025
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
+DROPOUT_EPOCHS = 3
+"""Epochs from which on something is dropped."""
 MAX_DROPOUT = 0.5
 """Highest automatic dropout."""
 LEAST_WEIGHT_DECAY = 0.1
@@ -224,7 +226,7 @@ def choose_steps(
     needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
     # What one network of several has by heart, the others do not have (benchmarks/LOG.md).
     needed /= math.sqrt(config.num_networks)
-    auto_dropout = 0.0 if epochs < 3 else round(min(MAX_DROPOUT, needed), 2)
+    auto_dropout = 0.0 if epochs < DROPOUT_EPOCHS else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     # One-hot vectors are hidden or kept as a whole.
     auto_input = 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
