@@ -8,7 +8,7 @@ Shapes: M networks, H and E the units and the embedding of one, G blocks, T time
 `model.network`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -134,14 +134,16 @@ def build_network(config: Config, vocab_size: int) -> CharRNN | Ensemble:
     return CharRNN(config, vocab_size) if config.num_networks == 1 else Ensemble(config, vocab_size)
 
 
+def numpy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
+    """Return copies of tensors as float32 arrays."""
+    return {name: value.detach().float().cpu().contiguous().numpy().copy() for name, value in tensors.items()}
+
+
 def tensors_of(network: CharRNN | Ensemble) -> dict[str, NDArray[Any]]:
     """Return copies of the weights of a network, or of the one network that an ensemble is."""
-    found = [
-        {name: value.detach().float().cpu().contiguous().numpy() for name, value in one.state_dict().items()}
-        for one in networks_of(network)
-    ]
+    found = [numpy_tensors(one.state_dict()) for one in networks_of(network)]
     if not isinstance(network, Ensemble):
-        return {name: value.copy() for name, value in found[0].items()}
+        return found[0]
     size = network.networks[0].hidden_size
     shapes = weight_shapes(network.config, network.vocab_size)
     return {name: _join(name, [one[name] for one in found], shape, size) for name, shape in shapes.items()}

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
-from charrnn.model.ensemble import build_network, networks_of, tensors_of
+from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of
 from charrnn.model.layer import Noise
 from charrnn.text.batches import BatchRows
 from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
@@ -216,7 +216,7 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all batch rows."""
         state = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
-        return _numpy({**self._tensors(), "state": state}), {"step": self.step, "cursor": self.cursor}
+        return numpy_tensors({**self._tensors(), "state": state}), {"step": self.step, "cursor": self.cursor}
 
     def restore(
         self, model: Mapping[str, NDArray[Any]], training: Mapping[str, NDArray[Any]], counters: Mapping[str, Any]
@@ -276,7 +276,3 @@ def _fit_network(network: nn.Module, model: Mapping[str, NDArray[Any]]) -> list[
 def _copy_all(copies: list[Copy]) -> None:
     for value, saved in copies:
         value.copy_(saved)
-
-
-def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: value.detach().float().cpu().contiguous().numpy().copy() for name, value in tensors.items()}
