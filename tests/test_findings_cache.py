@@ -418,4 +418,4 @@ def test_the_digest_covers_all_code_that_measures_and_other_packages(monkeypatch
             assert is_covered or name in harmless.split(", ") or (shows and "lab" in source.parts), (source, name)
     usual, theirs = program_digest(), Mock(package="theirs 1.0", is_own=False)
     monkeypatch.setattr("charrnn.cells.saved.scan_plugins", lambda group, kind: [theirs])
-    assert usual != program_digest.__wrapped__()
+    assert usual != program_digest()

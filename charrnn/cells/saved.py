@@ -62,7 +62,6 @@ MEASURING = (
 """Patterns of the source files whose code decides what is measured."""
 
 
-@cache
 def program_digest() -> str | None:
     """Return the SHA-256 of the source code that measures, with the versions of the packages that add cells or rooms.
 
