@@ -21,6 +21,7 @@ DEPTHS = {
     "highway": "a gate mixes each layer's outputs with those of the layer below",
     "dilated": "stacked; layer l continues from the character 2^l before",
     "grid": "at every character, an LSTM runs up the layers",
+    "attention": "stacked; each layer adds what one attention head reads in its last outputs",
 }
 """What `--depth` takes. Equations: `model.depths.DEPTHS`."""
 CELL_GROUP = "charrnn.cells"

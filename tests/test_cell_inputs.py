@@ -57,7 +57,7 @@ def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
             for step in (1e-6, -1e-6):
                 outputs = states.outputs.clone()
                 outputs[:, source, unit] += step
-                moved.append(states.network.layer_inputs(states.ids, outputs[None])[2][0].mean(0))
+                moved.append(states.network.layer_inputs(states.ids, states.before, outputs[None])[2][0].mean(0))
             slopes.append((moved[0] - moved[1]) / 2e-6)
         path = torch.stack(slopes, dim=1)
         if depth in ("stacked", "dilated") and source == 0:

@@ -227,7 +227,7 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
     ids, state = make_inputs(network)
     first, second = network.recurrent_layers()
     with torch.no_grad():
-        if depth != "grid":
+        if depth not in ("grid", "attention"):
             below, _ = first(network.embedding(ids), state[0, :1])
             y, _ = second(below, state[1])
         if depth == "residual":
@@ -246,6 +246,16 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
             top = gate * y + (1 - gate) * below
         elif depth in ("stacked", "dilated"):
             top = y
+        elif depth == "attention":
+            top = network.embedding(ids)
+            for index, layer in enumerate((first, second)):
+                y, _ = layer(top, state[index, :1])
+                past, joined = torch.cat((state[index, 1:], y)), []
+                for t, (query, gate) in enumerate(one.chunk(2, dim=-1) for one in network.attentions[index](y)):
+                    near = past[t : t + 64]
+                    weights = ((near * query).sum(-1) / near.shape[-1] ** 0.5).softmax(0)
+                    joined.append(y[t] + gate.sigmoid() * (weights[..., None] * near).sum(0))
+                top = torch.stack(joined)
         else:
             raise NotImplementedError(f"no formula of {depth}: add a branch")
         torch.testing.assert_close(network(ids, state)[0], network.output(top), **EXACT)

@@ -19,7 +19,7 @@ from charrnn.training.trainer import Trainer
 V, T, B = 9, 15, 4
 ARCHITECTURES = [(cell, depth) for cell in CELLS for depth in DEPTHS if (cell, depth) != ("irnn", "grid")]
 RECENT = [(cell, "stacked") for cell in ("mingru", "minlstm", "rglru", "slstm", "mogrifier")]
-ARCHITECTURES = [pair for pair in ARCHITECTURES + RECENT if pair[0] != "unitary"]
+ARCHITECTURES = [pair for pair in ARCHITECTURES + RECENT if pair[0] != "unitary" and pair[1] != "attention"]
 
 
 def make_ensemble(**changes: Any) -> Ensemble:
@@ -122,7 +122,8 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average: float) -> No
 def test_what_does_not_make_up_one_network_is_refused() -> None:
     for changes, message in (
         ({"cell": "unitary"}, "`num_members` is 2, but networks of the cell unitary"),
-        ({"cell": "mogrifier", "hidden_size": 24}, "networks of the cell mogrifier do not make up one of 24 units"),
+        ({"cell": "mogrifier", "hidden_size": 24}, "mogrifier and the depth stacked do not make up one of 24 units"),
+        ({"depth": "attention", "hidden_size": 24}, "lstm and the depth attention do not make up one of 24 units"),
         ({"hidden_size": 15}, "`hidden_size` is 15; .* needs a multiple"),
     ):
         with pytest.raises(UsageError, match=message):

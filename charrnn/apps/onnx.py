@@ -267,11 +267,11 @@ class _Walk(Walk[Value]):
 def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
     """Build the graph of a model from the weights of `model.safetensors`.
 
-    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be written: the dilated
-    depth, or a cell of another package.
+    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be written: the depths
+    dilated and attention, or a cell of another package.
     """
-    if config.depth == "dilated":
-        raise UsageError("The depth dilated cannot be written to a .onnx file. Export a .zip instead.")
+    if config.depth in ("dilated", "attention"):
+        raise UsageError(f"The depth {config.depth} cannot be written to a .onnx file. Export a .zip instead.")
     graph = Graph()
     walk = _Walk(config, tensors, Graph(graph))
     network = walk.architecture

@@ -264,7 +264,7 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
             shift = torch.zeros(states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True)
             outputs = states.outputs.clone()
             outputs[:, source] += shift
-            total = states.network.layer_inputs(states.ids, outputs[None])[layer].sum(dim=(0, 1)) / len(states)
+            total = states.network.layer_inputs(states.ids, states.before, outputs[None])[layer][0].mean(0)
             if not total.requires_grad:
                 continue
             rows = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]

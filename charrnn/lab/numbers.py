@@ -32,7 +32,7 @@ from charrnn.generation.options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.records import Prediction
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
 from charrnn.model.ngrams import NUM_BEFORE, rows_of
-from charrnn.model.portable_math import NUMPY
+from charrnn.model.portable_math import NUMPY, attend
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.views.tables import Bar, plain_table
@@ -241,6 +241,9 @@ class _Reader(Walk[Any]):
             if learned is not None:
                 states += learned[layer, : num_states * dilation].reshape(states.shape)
             self._queues.append([tuple(states[:, place]) for place in range(dilation)])
+        past = np.zeros((len(self._queues), self.architecture.depth.span, 1, self._size))
+        self._past = [*(past if learned is None else past + learned[:, self.architecture.kept_outputs, None])]
+        """The last outputs (span, 1, H) of each layer, oldest first."""
 
     def step(self, char: int, target: int | None) -> StepNumbers:
         """Read a character, and compare the prediction with the target."""
@@ -287,6 +290,8 @@ class _Reader(Walk[Any]):
             names, labels = ("W_bottom x", "b_bottom"), (*_units(self._size, "h"), *_units(self._size, "c"))
         elif prefix == "highways":
             names = ("W_t x", "b_t")
+        elif prefix == "attentions":
+            names, labels = ("W_a y", "b_a"), (*_units(self._size, "q"), *_units(self._size, "s"))
         else:
             cell_name = self._config.cell if prefix.startswith("layers") else "lstm"
             argument = "x" if last == "ih" else ARGUMENTS.get(cell_name, {}).get(last, "h")
@@ -311,6 +316,16 @@ class _Reader(Walk[Any]):
     def append(self, layer: int, latest: tuple[Doubles, ...]) -> None:
         self._queues[layer].append(latest)
         self._rows[self._begin :] = _with_states(self._rows[self._begin :], self._before, latest)
+
+    def shift(self, layer: int, y: Doubles) -> Doubles:
+        past = self._past[layer]
+        self._past[layer] = np.concatenate((past[1:], y[None]))
+        return past
+
+    def look_up(self, query: Doubles, past: Doubles) -> Doubles:
+        read = attend(query, past)
+        self._rows.append(_row("read", read))
+        return read
 
     def pass_on(self, layer: int, joined: Doubles) -> None:
         if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:

@@ -20,6 +20,9 @@ class Links(Protocol[A]):
     def climb(self, layer: int, x: A) -> A:
         """Feed x (…, H) to the LSTM along depth: its output (…, H) at a layer, where `Depth.has_lstm`."""
 
+    def attend(self, layer: int, y: A) -> A:
+        """Return what a layer's head reads (…, H) in its last `Depth.span` outputs; keep y (…, H) with them."""
+
 
 class Depth:
     """Stacked layers, and base class of the depths: y, the outputs of the layer."""
@@ -29,6 +32,9 @@ class Depth:
     has_lstm: ClassVar[bool] = False
     """Whether an LSTM runs up the layers: `bottom` (2 * H, E) computes its first state from a character's vector, and
     the first layer reads that state's h; `grids.i` are its weights at layer i."""
+    span: ClassVar[int] = 0
+    """Outputs of each layer that the state keeps, after that of its cell. If any, every layer has a weight (2 * H, H)
+    and a bias (2 * H,): `attentions.i`."""
 
     @staticmethod
     def dilation(layer: int) -> int:
@@ -86,11 +92,27 @@ class Grid(Depth):
         return links.climb(layer, y)
 
 
+class Attention(Depth):
+    """y + sigmoid(W_g y + b_g) * r, where one head reads r in the last outputs of the layer (Merity 2019: SHA-RNN).
+
+    r is the sum of softmax(k q / sqrt(H)) k over these outputs k, with q = W_q y + b_q: keys and values are the outputs
+    themselves, as in the paper, which has no weights but the query's either. Before a text they are 0.
+    """
+
+    span = 64
+
+    @staticmethod
+    def join(links: Links[A], layer: int, x: A, y: A) -> A:
+        joined: A = y + links.attend(layer, y)
+        return joined
+
+
 DEPTHS: dict[str, type[Depth]] = {
     "stacked": Depth,
     "residual": Residual,
     "highway": Highway,
     "dilated": Dilated,
     "grid": Grid,
+    "attention": Attention,
 }
 """Depths by the name that `--depth` takes. `architectures` describes them and says how to add one."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError, named
+from charrnn.model.depths import DEPTHS
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
@@ -35,21 +36,23 @@ def check_ensemble(config: Config) -> None:
         size = getattr(config, name)
         if size != "one-hot" and resolved(size) % members:
             raise UsageError(f"{named(name)} is {size}; {named('num_members', members)} needs a multiple of {members}.")
-    if members > 1 and not can_join(config.cell, members, resolved(config.hidden_size) // members):
+    if members > 1 and not can_join(config, members, resolved(config.hidden_size) // members):
         raise UsageError(
-            f"{named('num_members')} is {members}, but networks of the cell {config.cell} do not make up one of "
-            f"{config.hidden_size} units. Use another cell, or 1."
+            f"{named('num_members')} is {members}, but networks of the cell {config.cell} and the depth {config.depth} "
+            f"do not make up one of {config.hidden_size} units. Use others, or 1."
         )
 
 
-def can_join(cell: str, members: int, size: int) -> bool:
+def can_join(config: Config, members: int, size: int) -> bool:
     """Return whether networks of `size` units side by side are one network of all their units.
 
     Not if the cell permutes units or has a matrix whose rank does not grow with them, nor for a cell of another
-    package, whose equations may mix units in other ways.
+    package, whose equations may mix units in other ways, nor with one attention head for all units.
     """
-    whole, one = (cell_type(cell).extras(units) for units in (members * size, size))
-    return cell_type(cell).__module__.startswith("charrnn.") and all(
+    cell = cell_type(config.cell)
+    whole, one = (cell.extras(units) for units in (members * size, size))
+    mixes_units = DEPTHS[config.depth].span > 0 or not cell.__module__.startswith("charrnn.")
+    return not mixes_units and all(
         kind != "permutation" and shape == tuple(members * length for length in one[name][0])
         for name, (shape, kind) in whole.items()
     )

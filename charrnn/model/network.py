@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from charrnn.config import Config
 from charrnn.model.cells import Ops
@@ -64,7 +65,8 @@ class CharRNN(nn.Module):
     `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`, `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H),
     `output.bias` (V,); gate order i, f, g, o for the LSTM and r, z, n for the GRU; and for a highway
     `highways.i.weight` (H, H), `highways.i.bias` (H,), for a grid `bottom.weight` (2*H, E), `bottom.bias` (2*H,) and
-    `grids.i` as `layers.i` of an LSTM; a learned initial state is `learned_state` (L, S, H).
+    `grids.i` as `layers.i` of an LSTM, for attention `attentions.i.weight` (2*H, H), first of the query, then of the
+    gate, and `attentions.i.bias` (2*H,); a learned initial state is `learned_state` (L, S, H).
 
     Reading END (`Config.end_id`) resets the state of its lane to the initial one, from which END is read, so nothing
     reaches a document from those before it.
@@ -88,6 +90,9 @@ class CharRNN(nn.Module):
             self.highways = nn.ModuleList(
                 nn.Linear(hidden_size, hidden_size) for _ in range(num_layers - 1 if self.depth.has_gates else 0)
             )
+            self.attentions = nn.ModuleList(
+                nn.Linear(hidden_size, 2 * hidden_size) for _ in range(num_layers if self.depth.span else 0)
+            )
             if self.depth.has_lstm:
                 self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
@@ -106,7 +111,7 @@ class CharRNN(nn.Module):
         self.grids = nn.ModuleList(
             RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if self.depth.has_lstm else 0)
         )
-        self._num_states = network.num_states
+        self._num_states, self.kept_outputs = network.num_states, network.kept_outputs
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
             self.learned_state = nn.Parameter(torch.zeros(num_layers, self._num_states, hidden_size))
@@ -121,6 +126,9 @@ class CharRNN(nn.Module):
         for highway in self.highways:
             nn.init.xavier_uniform_(highway.get_parameter("weight"), generator=generator)
             nn.init.constant_(highway.get_parameter("bias"), HIGHWAY_BIAS)
+        for attention in self.attentions:
+            nn.init.xavier_uniform_(attention.get_parameter("weight"), generator=generator)
+            nn.init.zeros_(attention.get_parameter("bias"))
         if self.depth.has_lstm:
             nn.init.xavier_uniform_(self.bottom.weight, generator=generator)
             nn.init.zeros_(self.bottom.bias)
@@ -211,10 +219,13 @@ class CharRNN(nn.Module):
         (top, cells, hidden, *rows), state = self._read(ids, state, None, ops or {}, want_cells=True)
         return (self._logits(top, *rows), cells, hidden), state
 
-    def layer_inputs(self, ids: Tensor, outputs: Tensor) -> list[Tensor]:
-        """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs (T, B, L, H)."""
+    def layer_inputs(self, ids: Tensor, state: Tensor, outputs: Tensor) -> list[Tensor]:
+        """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs (T, B, L, H).
+
+        The state (L, S, B, H) is that before them.
+        """
         below = self.vectors(ids)
-        links, inputs = _Links(self, below), []
+        links, inputs = _Links(self, below, state), []
         for index, output in enumerate(outputs.unbind(2)):
             below = below if links.along_depth is None else links.along_depth[0]
             inputs.append(below)
@@ -276,7 +287,7 @@ class CharRNN(nn.Module):
         is_vectors = ids.is_floating_point()
         takes_ids = not is_vectors and not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
         below = ids if takes_ids or is_vectors else _drop(self.vectors(ids), self.input_dropout, noise)
-        links = _Links(self, below)
+        links = _Links(self, below, state)
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]
             if links.along_depth is not None:
@@ -289,9 +300,10 @@ class CharRNN(nn.Module):
             else:
                 outputs, last = layer(below, used, table, noise, ops.get(index))
             all_hidden.append(outputs)
-            new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
             below = self.depth.join(links, index, below, _drop(outputs, self.dropout, noise))
             joined.append(below)
+            rest = layer_state[len(used) + self.depth.span :]
+            new_state.append(torch.cat((last.to(state.dtype), links.kept[index], rest)))
         top = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
         read = (top, torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2)) if want_cells else (top,)
         if self.ngrams is not None and not is_vectors:
@@ -304,9 +316,11 @@ class CharRNN(nn.Module):
 class _Links:
     """The weights of a network's depth in one pass over a window; see `model.depths.Links`."""
 
-    def __init__(self, network: CharRNN, vectors: Tensor) -> None:
+    def __init__(self, network: CharRNN, vectors: Tensor, state: Tensor) -> None:
         """Compute the initial state of the LSTM along depth, if there is one, from embeddings (T, B, E)."""
         self._network = network
+        self.kept = list(state[:, network.kept_outputs])
+        """The last outputs (span, B, H) of each layer."""
         self.along_depth: Tensor | None = None
         """State (2, T, B, H) of the LSTM along depth."""
         if network.depth.has_lstm:
@@ -321,6 +335,19 @@ class _Links:
         _, state = self._network.grid_layers()[layer](x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2))
         self.along_depth = state.view(self.along_depth.shape)
         return self.along_depth[0]
+
+    def attend(self, layer: int, y: Tensor) -> Tensor:
+        query, gate = self._network.attentions[layer](y).chunk(2, dim=-1)
+        past, span = torch.cat((self.kept[layer].to(y.dtype), y)), self._network.depth.span
+        self.kept[layer] = past[-span:].to(self.kept[layer].dtype)
+        reads = []
+        for begin in range(0, len(y), span):
+            near, queries = past[begin : begin + 2 * span - 1], query[begin : begin + span]
+            # Character t of these reads the outputs t, …, t + span - 1 of `near`, which are those before it.
+            is_read = torch.ones(len(queries), len(near), dtype=torch.bool, device=y.device).triu().tril(span - 1)
+            batch_first = (part.transpose(0, 1) for part in (queries, near, near))
+            reads.append(scaled_dot_product_attention(*batch_first, attn_mask=is_read).transpose(0, 1))
+        return gate.sigmoid() * torch.cat(reads)
 
 
 def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:

@@ -86,6 +86,17 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
     return np.asarray(np.ldexp(total, x_exponent + w_exponent.T - 2 * num_bits))
 
 
+def attend(query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
+    """Compute the mean (B, H) of the vectors `past` (N, B, H) with the weights softmax(past query / sqrt(H)).
+
+    A sum's order depends on its shape alone.
+    """
+    scores = (past * query).sum(-1, dtype=np.float64) / math.sqrt(query.shape[-1])
+    weights = exact_exp(scores - scores.max(0))
+    read = (weights[..., None] * past).sum(0) / weights.sum(0)[:, None]
+    return np.asarray(read, query.dtype)
+
+
 def _split(x: Doubles, num_bits: int) -> tuple[Doubles, Doubles, NDArray[Any]]:
     """Split x (B, K) into integers high and low: x = (high + low / 2^bits) 2^(exponent - bits), exponent (B, 1)."""
     _, exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True, initial=0))

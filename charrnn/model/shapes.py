@@ -48,6 +48,8 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
         if depth.has_gates and index:
             shapes[f"highways.{index - 1}.weight"] = (size, size)
             shapes[f"highways.{index - 1}.bias"] = (size,)
+        if depth.span:
+            shapes |= {f"attentions.{index}.weight": (2 * size, size), f"attentions.{index}.bias": (2 * size,)}
         if depth.has_lstm:
             shapes |= {"bottom.weight": (2 * size, input_size), "bottom.bias": (2 * size,)}
             for name in ("ih", "hh"):

@@ -15,7 +15,7 @@ from charrnn.errors import UsageError, named
 from charrnn.model.cells import Ops, State
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.ngrams import add_ngrams
-from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, exact_product
+from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, attend, exact_product
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
 
@@ -229,3 +229,12 @@ class _Walk(Walk[Any]):
         queue[:, :-1] = queue[:, 1:]
         for part, value in zip(queue, latest, strict=True):
             part[-1] = value
+
+    def shift(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
+        kept = self._state[layer, self.architecture.kept_outputs]
+        past = kept.copy()
+        kept[:-1], kept[-1] = past[1:], y
+        return past
+
+    def look_up(self, query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
+        return attend(query, past)

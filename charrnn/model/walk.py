@@ -53,8 +53,13 @@ class Architecture:
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer, those of the cell type times the largest dilation, and one for `ngrams`."""
-        return self.cell.num_states * self.dilations[-1] + (self.ngram_rows > 0)
+        """S: state vectors per layer, those of the cell type times the largest dilation, and `span`; 1 for `ngrams`."""
+        return self.cell.num_states * self.dilations[-1] + self.depth.span + (self.ngram_rows > 0)
+
+    @property
+    def kept_outputs(self) -> slice:
+        """The state vectors of a layer that are its last outputs, oldest first, where `Depth.span`."""
+        return slice(self.cell.num_states, self.cell.num_states + self.depth.span)
 
     def extras_of(self, layer: int, tensors: Mapping[str, NDArray[Any]], dtype: Any = np.float32) -> dict[str, Any]:
         """Return the arrays of `Cell.extras` of a layer by name: a permutation as int64, the others as `dtype`."""
@@ -72,6 +77,8 @@ class Architecture:
         names = ["output"]
         if self.depth.has_gates:
             names += [f"highways.{index}" for index in range(self.num_layers - 1)]
+        if self.depth.span:
+            names += [f"attentions.{layer}" for layer in range(self.num_layers)]
         if self.depth.has_lstm:
             names.append("bottom")
             cells += [(f"grids.{layer}", Lstm) for layer in range(self.num_layers)]
@@ -101,7 +108,7 @@ class Walk(Generic[A]):
         """Compute x @ weight.T + bias with the weights of that name.
 
         Names are `layers.0.ih`, `layers.0.hh` and other recurrent weights of the cell, `highways.0`, `bottom`,
-        `grids.0.ih`, `grids.0.hh`, `output`.
+        `grids.0.ih`, `grids.0.hh`, `attentions.0`, `output`.
         """
         raise NotImplementedError
 
@@ -119,6 +126,14 @@ class Walk(Generic[A]):
 
     def append(self, layer: int, latest: State[A]) -> None:
         """Keep the latest state of a layer in place of the oldest one."""
+        raise NotImplementedError
+
+    def shift(self, layer: int, y: A) -> A:
+        """Return the last outputs (span, B, H) of a layer, oldest first, and keep y in place of the oldest one."""
+        raise NotImplementedError
+
+    def look_up(self, query: A, past: A) -> A:
+        """Compute what an attention head with a query (B, H) reads in outputs (span, B, H)."""
         raise NotImplementedError
 
     def pass_on(self, layer: int, joined: A) -> None:
@@ -159,3 +174,9 @@ class Walk(Generic[A]):
         """Feed x to the LSTM along depth; see `model.depths.Links`."""
         self.along_depth = self.step_cell(Lstm, f"grids.{layer}", self.ops, x, self.along_depth, {})
         return self.along_depth[0]
+
+    def attend(self, layer: int, y: A) -> A:
+        """Read with the attention head of a layer; see `model.depths.Links`."""
+        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
+        read: A = self.ops.sigmoid(gate) * self.look_up(query, self.shift(layer, y))
+        return read

@@ -278,7 +278,7 @@ def choose_members(config: Config, num_steps: int, most_steps: int) -> Config:
         return config
     units = resolved(config.hidden_size)
     members = min(MAX_MEMBERS, int(num_steps / (MEMBER_SHARE * most_steps)), MAX_JOINED_SIZE // units)
-    if members < 2 or not can_join(config.cell, members, units):
+    if members < 2 or not can_join(config, members, units):
         return replace(config, num_members=1)
     joined = replace(config, num_members=members, hidden_size=members * units)
     if config.embedding_size == "one-hot":
