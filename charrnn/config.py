@@ -385,8 +385,7 @@ def _format(value: object) -> str:
         return "a number of thousands of digits"
     if isinstance(value, list | dict):  # Abbreviated: a few YAML aliases can expand to a list that fills the memory.
         return reprlib.repr(value)
-    text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return shortened(text)
+    return shortened("/".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def allowed_values(name: str) -> str:

@@ -118,8 +118,7 @@ class FindingsCache:
         kept = encoded[len(encoded) - bisect_right(sizes, MAX_BYTES - 1024) :]
         body = f'{{"format":{FORMAT_VERSION},"identity":"{self.identity}","entries":{{{",".join(kept)}}}}}'
         data = body.encode("ascii")
-        digest = hashlib.sha256(data).hexdigest().encode("ascii")
-        return b'{"sha256":"' + digest + b'","findings":' + data + b"}\n"
+        return b'{"sha256":"' + hashlib.sha256(data).hexdigest().encode("ascii") + b'","findings":' + data + b"}\n"
 
 
 def findings_path(run: Path, step_name: str) -> Path:

@@ -118,14 +118,12 @@ class BlockSums:
         num_drawn = draws @ self.counts[has_values]
         # All sums are taken about the mean, because a small difference of large sums would lose digits.
         centred = self.sums[has_values] - self.mean * self.counts[has_values]
-        means = self.mean + (draws @ centred) / num_drawn
-        return percentiles(means, num_blocks)
+        return percentiles(self.mean + (draws @ centred) / num_drawn, num_blocks)
 
 
 def draw_counts(num_blocks: int, num_resamples: int) -> NDArray[np.int64]:
     """Return how often each resample draws each block (num_resamples, K): K times in all, by a seeded generator."""
-    generator = np.random.default_rng(0)
-    return generator.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_resamples)
+    return np.random.default_rng(0).multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=num_resamples)
 
 
 def percentiles(estimates: Any, num_blocks: int | None = None) -> tuple[float, float]:

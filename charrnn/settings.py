@@ -30,10 +30,9 @@ def merge_settings(
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
     variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
-    env_values = {variables[key]: value for key, value in (environment or {}).items() if key in variables}
     for origin, given in (
         (file_name, file or {}),
-        ("environment", env_values),
+        ("environment", {variables[key]: value for key, value in (environment or {}).items() if key in variables}),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     ):
         parsed = {}

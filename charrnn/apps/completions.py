@@ -263,8 +263,7 @@ class Server:
         yield "data: [DONE]\n\n"
 
     def _usage(self, asked: CompletionRequest, texts: list[Text]) -> dict[str, int]:
-        is_bytes = self.model.vocab.kind == "byte"
-        num_read = sum(len(prompt.encode() if is_bytes else prompt) for prompt in asked.prompt)
+        num_read = sum(len(prompt.encode() if self.model.vocab.kind == "byte" else prompt) for prompt in asked.prompt)
         num_drawn = sum(text.num_drawn for text in texts)
         return {"prompt_tokens": num_read, "completion_tokens": num_drawn, "total_tokens": num_read + num_drawn}
 

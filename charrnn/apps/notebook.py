@@ -95,8 +95,7 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:
-    shown = SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist())
-    return SURPRISE_LEGEND, shown, *_cut(trace.text)
+    return SURPRISE_LEGEND, SurpriseMap(trace.text[:MAX_CHARS], trace.bits[:MAX_CHARS].tolist()), *_cut(trace.text)
 
 
 def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:

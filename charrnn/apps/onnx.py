@@ -139,8 +139,7 @@ def _concatenate(parts: Sequence[Value], axis: int) -> Value:
 
 def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tuple[Value, Value]:
     """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by N instead."""
-    signal = _concatenate([part[..., None] for part in (re, im)], axis=-1)
-    found = signal.apply("DFT", axis=1, inverse=int(is_inverse))
+    found = _concatenate([part[..., None] for part in (re, im)], axis=-1).apply("DFT", axis=1, inverse=int(is_inverse))
     scaled = found * (math.sqrt(num_points) if is_inverse else 1 / math.sqrt(num_points))
     real, imaginary = scaled.graph.nodes_of("Split", scaled, num_outputs=2, axis=-1)
     axis = scaled.graph.constant(np.array([-1]))
@@ -231,8 +230,7 @@ class _Walk(Walk[Value]):
         return self.before[layer][: self.architecture.cell.num_states]
 
     def append(self, layer: int, latest: State[Value]) -> None:
-        kept = self.before[layer][len(latest) :]
-        self.after.append((*latest, *(part.apply("Identity") for part in kept)))
+        self.after.append((*latest, *(part.apply("Identity") for part in self.before[layer][len(latest) :])))
 
     def step_cell(
         self, cell: type[Cell], prefix: str, ops: Ops[Value], x: Value, state: State[Value], extras: Mapping[str, Value]

@@ -90,8 +90,7 @@ def explore(
 
     model = load_model(run, quiet=quiet)
     content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED))
-    encoded = model.encode(content, context=before)
-    explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
+    explorer = Explorer(model, model.encode(content, context=before), num_shown=chars, num_scored=CHARS_SCORED)
     explorer.run_until_signal(context.obj.signals)
     warn(tuple(explorer.warnings), quiet=quiet)
     return explorer.exit_code(context.obj.signals.number)

@@ -319,8 +319,7 @@ class CellAnalysis(Extensible):
 
         def choose(missing: list[int]) -> list[tuple[int, int]]:
             wanted = [(shown[place], labels[shown[place].detector]) for place in missing]
-            reader = self.reader(self.network())
-            parts = choose_passages(self.text.text, wanted, self.half, reader, self.num_units)
+            parts = choose_passages(self.text.text, wanted, self.half, self.reader(self.network()), self.num_units)
             return [(part.start, part.stop) for part in parts]
 
         found = self.kept_each(

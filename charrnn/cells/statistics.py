@@ -258,8 +258,7 @@ class LabelledHistograms:
             self._waiting.clear()
             num_columns, num_labels = values.shape[1], labels.shape[1]
             ordered = np.sort(values.T, axis=1)
-            at = np.arange(1, NUM_BINS) * len(values) // NUM_BINS
-            self.edges = np.ascontiguousarray(ordered[:, at])
+            self.edges = np.ascontiguousarray(ordered[:, np.arange(1, NUM_BINS) * len(values) // NUM_BINS])
             self.counts = np.zeros((num_columns, NUM_BINS), np.int64)
             self.sums = np.zeros((num_columns, NUM_BINS, num_labels))
             self._fill(self.edges, values, labels)
@@ -312,8 +311,7 @@ def best_by_chance(
     """
     num_chars = len(target)
     least = max(1, int(num_chars * MIN_SHIFT))
-    generator = np.random.default_rng(0)
-    shifts = generator.integers(least, max(least + 1, num_chars - least), NUM_SHIFTS)
+    shifts = np.random.default_rng(0).integers(least, max(least + 1, num_chars - least), NUM_SHIFTS)
     # Row 0 is the label without a shift.
     windows = np.lib.stride_tricks.sliding_window_view(np.append(target, target), num_chars)
     shifted = np.ascontiguousarray(windows[num_chars - np.append(0, shifts)])
@@ -378,8 +376,7 @@ class Moments:
             chosen = _choose_greedily(correlations, towards[:, target], max(sizes[:-1], default=0), begin)
             for index, size in enumerate(sizes[:-1]):
                 some = chosen[:size]
-                solved = np.linalg.solve(correlations[np.ix_(some, some)], towards[some, target])
-                weights[some, target, index] = solved
+                weights[some, target, index] = np.linalg.solve(correlations[np.ix_(some, some)], towards[some, target])
         weights /= scale[:, None, None]
         target_mean = self._target_sums / self.num_chars
         intercepts = target_mean[:, None] - (self.means[:, None, None] * weights).sum(axis=0)

@@ -192,17 +192,15 @@ def trace_text(network: CharRNN, text: EncodedText, *, num_guesses: int = 0, kee
     of every layer.
     """
     ids, first, num_chars = text.ids, text.first, len(text)
-    layers = network.recurrent_layers()
-    cells = np.empty((num_chars, len(layers), network.hidden_size), np.float32)
+    cells = np.empty((num_chars, len(network.recurrent_layers()), network.hidden_size), np.float32)
     logprobs = np.full(num_chars + 1, np.nan, np.float32)
     num_guesses = min(num_guesses, network.output.out_features)
     guess_ids, guess_probs = (np.zeros((num_chars, num_guesses), dtype) for dtype in (np.int64, np.float32))
     hidden = np.empty_like(cells) if keeps_hidden else None
 
     # From the last character of the context on, if there is one: its logits predict the first character of the text.
-    begin = max(0, first - 1)
     with torch.inference_mode(), task("reading", num_chars) as advance:
-        traced = read_in_lanes(network.trace, network.initial_state, ids, begin)
+        traced = read_in_lanes(network.trace, network.initial_state, ids, max(0, first - 1))
         for positions, (logits, window_cells, window_hidden) in traced:
             is_text = (positions >= first) & (positions < len(ids))
             here = positions[is_text] - first

@@ -207,10 +207,9 @@ def extreme_passages(
         begin, end = _snapped(text, index)
         yield records.PassagePlace(kind=kind, rank=rank, index=index, begin=begin, end=end, value=float(values[index]))
 
-    for rank in range(NUM_EXTREMES):
-        yield from take("top", rank + 1, order[::-1])
-    for rank in range(NUM_EXTREMES):
-        yield from take("bottom", rank + 1, order)
+    for kind, ranked in (("top", order[::-1]), ("bottom", order)):
+        for rank in range(NUM_EXTREMES):
+            yield from take(kind, rank + 1, ranked)
     for decile in range(NUM_DECILES, 0, -1):
         begin, end = (len(order) * number // NUM_DECILES for number in (decile - 1, decile))
         middle = (begin + end) // 2
@@ -349,8 +348,7 @@ def _contrasts(labels: Labels, starts: NDArray[np.int64], ends: NDArray[np.int64
     variances = (squares[ends] - squares[starts]) / lengths - means**2
     # changes[i]: how many of the first i + 1 labels differ from the one before.
     changes = np.append(0, np.cumsum(labels[1:] != labels[:-1]))
-    num_changes = changes[ends - 1] - changes[starts]
-    return np.asarray(np.maximum(0.0, variances) * np.minimum(NUM_CHANGES, num_changes))
+    return np.asarray(np.maximum(0.0, variances) * np.minimum(NUM_CHANGES, changes[ends - 1] - changes[starts]))
 
 
 def most_changes(labels: Labels, first: int, length: int) -> int:

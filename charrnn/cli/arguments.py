@@ -184,5 +184,4 @@ def load_mixture(first: "Model", mix: Sequence[str], mode: str | None, *, quiet:
     if (mix_models := find_function(PackageFunction, "mix")) is None:
         raise UsageError("--mix needs the package charrnn.lab, which is not installed.")
     names, weights = parse_mix(mix)
-    models = [first, *(load_model(name, quiet=quiet) for name in names)]
-    return mix_models(models, weights, mode=mode or "mixture")
+    return mix_models([first, *(load_model(name, quiet=quiet) for name in names)], weights, mode=mode or "mixture")

@@ -71,8 +71,7 @@ def _load(entry: CommandEntry) -> Any:
 def _built(function: Any, options: tuple[Option, ...], name: str) -> Any:
     """Build the command of a function with further options, once for a process that runs several command lines."""
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    epilog = getattr(function, "epilog", None)
-    alone.command(name, cls=Command, epilog=epilog)(with_options(function, options, name))
+    alone.command(name, cls=Command, epilog=getattr(function, "epilog", None))(with_options(function, options, name))
     return typer.main.get_command(alone)
 
 

@@ -60,13 +60,7 @@ Values = Mapping[str, Any]
 """The values of the options by flag; None or False for one that is not given."""
 
 
-def sample(
-    run: RunArgument = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    *,
-    values: Values,
-) -> None:
+def sample(run: RunArgument = None, json: JsonOption = False, quiet: QuietOption = False, *, values: Values) -> None:
     """Generate text.
 
     The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line. A

@@ -105,8 +105,7 @@ class Page:
                 for index, chunks in enumerate(self.model.generator.write_each(count, options)):
                     self._write_places([separator(documents, index, count), self.typed], chunks, documents != "none")
                 return
-            texts = self.model.generator.iter_samples(count, options, temperatures=temperatures)
-            for index, text in enumerate(texts):
+            for index, text in enumerate(self.model.generator.iter_samples(count, options, temperatures=temperatures)):
                 first = {"temperature": temperatures[index]} if temperatures else {}
                 if self.show_as_json:
                     print_json(self._as_json(text) | first)

@@ -161,8 +161,7 @@ def printable(text: str) -> str:
     """
     from charrnn.views.theme import visible
 
-    lines = text.replace("\r\n", "\n")
-    return "".join(character if character in "\n\t" else visible(character) for character in lines)
+    return "".join(character if character in "\n\t" else visible(character) for character in text.replace("\r\n", "\n"))
 
 
 def discard_output() -> None:

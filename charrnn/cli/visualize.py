@@ -120,8 +120,7 @@ def visualize(
     text: red where the cell is low, blue where it is high.
     """
     export = values["--export"]
-    given = {flag: value == "" or is_given(value) for flag, value in values.items()}
-    analysis = choose_analysis(analyses(), given)
+    analysis = choose_analysis(analyses(), {flag: value == "" or is_given(value) for flag, value in values.items()})
     check_export(export, text, no_arrays=None if analysis.exports_arrays else f"{analysis.name} has")
     run, others = _split_runs(analysis, runs or [])
     detectors = _chosen_detectors(values["--detector"] or (), values["--detect"] or ())
@@ -145,8 +144,7 @@ def visualize(
 
 
 def _further_options() -> tuple[Option, ...]:
-    options = (*FIRST, *OPTIONS, *analysis_options(analyses()))
-    return tuple({option.flag: option for option in options}.values())
+    return tuple({option.flag: option for option in (*FIRST, *OPTIONS, *analysis_options(analyses()))}.values())
 
 
 visualize.further_options = _further_options  # type: ignore[attr-defined]
@@ -391,8 +389,7 @@ def export_arrays(subject: Subject, export: Path) -> None:
     trace = subject.model.trace(subject.text, keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = len(trace.text) if subject.value(CELL) else subject.study.half
-    arrays = trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)
-    deliver(Shown("", (), None, arrays=arrays), export)
+    deliver(Shown("", (), None, arrays=trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)), export)
 
 
 _BEST = Analysis(None, _measure_findings, _show_findings, takes=DETECTOR_OPTIONS | {"--sparkline"}, exports_arrays=True)

@@ -80,8 +80,7 @@ def label_newline_next(text: str) -> Flags:
 def label_indentation(text: str) -> Counts:
     """Spaces and tabs that this line starts with; while they are read, their number so far."""
     index = np.arange(len(text))
-    is_newline = _where(text, "\n".__eq__)
-    line_starts = _last_index(np.append(True, is_newline[:-1])[: len(text)])
+    line_starts = _last_index(np.append(True, _where(text, "\n".__eq__)[:-1])[: len(text)])
     stops = np.append(np.flatnonzero(~_where(text, " \t".__contains__)), len(text))
     widths = stops[np.searchsorted(stops, line_starts)] - line_starts
     return np.asarray(np.minimum(widths, index - line_starts + 1))

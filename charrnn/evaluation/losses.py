@@ -125,8 +125,7 @@ def consecutive_ranges(positions: NDArray[np.int64], longest: int | None = None)
 
     With `longest`, a range of more indices is divided.
     """
-    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    for first, last in pairwise(edges):
+    for first, last in pairwise([0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]):
         for begin in range(first, last, longest or max(1, last - first)):
             yield begin, min(begin + (longest or last - first), last)
 

@@ -274,8 +274,7 @@ class _Matching:
         earlier, self._states = self._states, {}
         for text in texts:
             key, begin = text.tobytes(), text[:-1].tobytes()
-            is_known = key in earlier
-            self._states[key] = earlier[key] if is_known else self._pattern.follow(earlier[begin], int(text[-1]))
+            self._states[key] = earlier[key] if key in earlier else self._pattern.follow(earlier[begin], int(text[-1]))
         missing = [self._pattern.missing_after(self._states[text.tobytes()]) for text in texts]
         return np.asarray(np.stack(missing) >= self._length - texts.shape[1])
 

@@ -149,8 +149,7 @@ class Generator:
                 "all."
             )
         if missing and isinstance(text, str):
-            nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
-            text = text.translate(nearest)
+            text = text.translate({ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing})
         return text
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
@@ -384,8 +383,7 @@ def by_fields(
     def call(self: Any, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
         return method(self.generator, options(*args, **kwargs))
 
-    this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = [this, *signature(options).parameters.values()]
+    parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *signature(options).parameters.values()]
     call.__signature__ = signature(method).replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {"return": method.__annotations__.get("return")}
     return call

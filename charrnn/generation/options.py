@@ -80,8 +80,7 @@ class Shaping:
 
     def __post_init__(self) -> None:
         is_right = math.isfinite(self.temperature) and self.temperature >= 0
-        wanted = f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}."
-        _check("temperature", self.temperature, is_right, wanted)
+        _check("temperature", self.temperature, is_right, f"0 (greedy) or more, and finite. Try {SAMPLE_TEMPERATURE}.")
         _check("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1.")
         _check("top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "more than 0 and at most 1.")
         _check("min_p", self.min_p, self.min_p is None or 0 <= self.min_p <= 1, "between 0 and 1.")
@@ -126,10 +125,7 @@ class TextOptions:
     """A regular expression of Python that the text matches as by `re.fullmatch`: other characters have probability 0.
     The text ends where it matches and nothing can follow, or after `length` characters."""
     words: Sequence[str] = option(
-        (),
-        "--words A,B",
-        "Write a text with each of these; whole words, if the model writes spaces.",
-        DISTRIBUTION,
+        (), "--words A,B", "Write a text with each of these; whole words, if the model writes spaces.", DISTRIBUTION
     )
     """Words that all occur in the text, in any order: a case of `match`. Whole words, if there are spaces."""
     clamps: Clamps = option(
@@ -278,8 +274,7 @@ class SearchOptions(TextOptions):
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        in_range = 1 <= self.width <= MAX_WIDTH
-        _check("width", self.width, in_range, f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.")
+        _check("width", self.width, 1 <= self.width <= MAX_WIDTH, f"between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}.")
         _check("length", self.length, self.length >= 1, "at least 1 in a beam search.")
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
@@ -337,5 +332,4 @@ def as_typed(value: object) -> str:
 def check_word(name: str, word: str, words: Sequence[str]) -> None:
     """Raise UsageError that names the option unless `word` is one of `words`."""
     if word not in words:
-        near = did_you_mean(word, words)
-        raise UsageError(f"{named(name)} is {word}; it must be one of {', '.join(words)}.{near}")
+        raise UsageError(f"{named(name)} is {word}; it must be one of {', '.join(words)}.{did_you_mean(word, words)}")

@@ -83,8 +83,7 @@ def read_blocks(
 
     In blocks, because Ctrl-C is handled only between two calls of compiled code, which lets no other thread run.
     """
-    nothing = np.zeros((1, stepper.vocab_size), np.float32)
-    logits, state = primed or PrimedState(nothing, stepper.initial_state(1))
+    logits, state = primed or PrimedState(np.zeros((1, stepper.vocab_size), np.float32), stepper.initial_state(1))
     compiled = compiled_loop(stepper, sum(map(len, blocks)), "read")
     weights = scratch = None
     if compiled is not None:

@@ -229,16 +229,14 @@ def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None
 
     def fit() -> Direction:
         (measured,) = analysis.measure([target])
-        read = analysis.reader(analysis.network())
-        return fit_direction(target, measured.score, size, analysis.num_units, read)
+        return fit_direction(target, measured.score, size, analysis.num_units, analysis.reader(analysis.network()))
 
     def fits(found: Direction) -> bool:
-        columns = (found.weights, found.means, found.deviations)
         return (
             found.is_yes_no == target.is_yes_no
             and len(set(found.cells)) == len(found.cells) > 0
             and all(0 <= layer < analysis.num_layers and 0 <= unit < analysis.num_units for layer, unit in found.cells)
-            and all(len(column) == len(found.cells) for column in columns)
+            and all(len(column) == len(found.cells) for column in (found.weights, found.means, found.deviations))
             and min(found.deviations) > 0
         )
 
@@ -384,8 +382,7 @@ def compare_ablations(
         for layer in one.layers:
             cell = network.recurrent_layers()[layer].cell
             clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
-        changes = free - score_with(network, text, clamps, advance)[0]
-        found = summarize(changes, text, detectors)
+        found = summarize(free - score_with(network, text, clamps, advance)[0], text, detectors)
         skipped[:] = found.pop("skipped")
         return DirectionAblation(cells=one.cells, **found)
 
@@ -409,8 +406,7 @@ def _random_direction(direction: Direction, moments: CellMoments, generator: np.
     for layer in direction.layers:
         num_cells = sum(at == layer for at, _ in direction.cells)
         moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
-        drawn = generator.choice(moving, min(num_cells, len(moving)), replace=False)
-        cells += [(layer, int(unit)) for unit in drawn]
+        cells += [(layer, int(unit)) for unit in generator.choice(moving, min(num_cells, len(moving)), replace=False)]
     deviations = [float(moments.deviations[cell]) for cell in cells]
     return replace(
         direction,
@@ -457,24 +453,22 @@ def direction_pictures(direction: Direction, title: str = "") -> list[Renderable
 def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
     """Draw a direction, and the table of its contribution beside its best cell and random directions, on average."""
     layer, unit = found.best_cell.cells[0]
-    effects = zip(*(one.effects for one in found.random), strict=True)
     of_random = [
         replace(
             same[0],
             change_inside=fmean(one.change_inside for one in same),
             change_outside=fmean(one.change_outside for one in same),
         )
-        for same in effects
+        for same in zip(*(one.effects for one in found.random), strict=True)
     ]
     changes: list[Change] = [(one.change, one.effects) for one in (found.ablation, found.best_cell)]
     changes.append((fmean(one.change for one in found.random), of_random))
     headings = ("direction", f"cell {layer}:{unit}", "random")
-    table = clamped_table(headings, changes, found.ablation.ci, found.direction.detector)
     return [
         *direction_pictures(found.direction, title),
         Text(),
         Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
-        table,
+        clamped_table(headings, changes, found.ablation.ci, found.direction.detector),
         *([skipped_lines(found.skipped)] if found.skipped else []),
     ]
 

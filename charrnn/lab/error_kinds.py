@@ -219,9 +219,7 @@ def attribute_errors(
     positions = losses[0].positions
     if any(not np.array_equal(one.positions, positions) for one in losses) or len(ngram_nats) != len(positions):
         raise ValueError("the losses must be those of the same characters")
-    is_error = np.zeros(len(positions), bool)
-    for one in losses:
-        is_error |= one.nats > ERROR_NATS
+    is_error = np.any([one.nats > ERROR_NATS for one in losses], axis=0)
     kinds = np.full(len(positions), NO_ERROR, np.int8)
     kinds[is_error] = _UNDECIDED
     kinds[is_error & (ngram_nats < ERROR_NATS)] = KINDS.index("n-gram")
@@ -376,8 +374,7 @@ def _table_of(model: ModelErrors) -> RenderableType:
     for one in model.kinds:
         if one.num_errors:
             table.add_row(one.kind, f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}", Bar(one.share))
-    total = sum(one.nats for one in model.kinds)
-    table.add_row("all", f"{model.num_errors:,}", "", f"{total:.4f}", "", style="bold")
+    table.add_row("all", f"{model.num_errors:,}", "", f"{sum(one.nats for one in model.kinds):.4f}", "", style="bold")
     return table
 
 

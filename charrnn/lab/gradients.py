@@ -292,8 +292,7 @@ def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHEC
             f"{named('gates')} shows how open the gates are, {named('gradients')} how far back they reach."
         )
     steps = ((model.step, model.tensors) for model in load_steps(folder.path))
-    log = MetricsLog(folder.path / "metrics.jsonl").read()
-    return measure_spectrum(folder.path.name, config, steps, log)
+    return measure_spectrum(folder.path.name, config, steps, MetricsLog(folder.path / "metrics.jsonl").read())
 
 
 def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Place, Doubles]]:
@@ -306,8 +305,7 @@ def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> I
     for layer in range(resolved(config.num_layers)):
         for name, num_blocks in cell.products.items():
             weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
-            whole = np.asarray(cell.effective_weight(weight))
-            for number, block in enumerate(whole.reshape(num_blocks, size, size)):
+            for number, block in enumerate(np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)):
                 gate = "" if num_blocks == 1 else letters[number] if letters else str(number)
                 yield (layer, f"W_{name}", gate), block
         if cell is Unitary:
@@ -449,8 +447,7 @@ class GateReport(Displayable):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         right, up = ("x", "y") if options.ascii_only else ("→", "↑")
-        title = f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
-        yield Text(title, style="bold")
+        yield Text(f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)", style="bold")
         for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
             uses = list(of_layer)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))

@@ -103,8 +103,7 @@ def model_history(
     """
     networks = ((step.step, step.network) for step in load_steps(run_folder(model)))
     analysis = model.study(text, context=context, cached=cached)
-    findings = analysis.findings(detectors)
-    return RecordTuple(history(analysis, findings, networks, detectors))
+    return RecordTuple(history(analysis, analysis.findings(detectors), networks, detectors))
 
 
 def run_folder(model: Model) -> Path:

@@ -267,8 +267,7 @@ def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
             total = states.network.layer_inputs(states.ids, states.before, outputs[None])[layer][0].mean(0)
             if not total.requires_grad:
                 continue
-            rows = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]
-            path = torch.stack(rows)
+            path = torch.stack([torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total])
             if path.any():
                 paths[source] = path
     return paths
@@ -288,8 +287,7 @@ def measure_earlier(
     indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
     check_length(len(text), 2, "what sets the value of a cell")
     places = indices + text.first
-    warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
-    ids, state = read_before(network, text.ids, places, num_lags, warm_up)
+    ids, state = read_before(network, text.ids, places, num_lags, min(WARM_UP, int(places.min()) - num_lags + 1))
     effects = erase(network, ids, mean_vector(network, text), state, layer, unit).numpy()
     return _summarize(text, values, indices, ids.numpy(), effects)
 
@@ -388,9 +386,8 @@ def drivers_table(inputs: CellInputs) -> Table:
         is_itself = (driver.layer, driver.unit) == (inputs.layer, inputs.unit)
         return f"{'itself' if is_itself else f'{driver.layer}:{driver.unit}':>6} {driver.strength:+.2f}"
 
-    has_gates = any(driver.gate for driver in inputs.drivers)
     return plain_table(
-        "gate" if has_gates else "",
+        "gate" if any(driver.gate for driver in inputs.drivers) else "",
         "strongest drivers: layer:unit and strength",
         rows=[
             (gate or "all", "   ".join(map(shown, [*drivers][:NUM_DRIVERS_SHOWN])))
@@ -406,8 +403,7 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     # The state before a text is 0.
     values = [0.0, *(passage.value for passage in earlier.passages)]
     if largest < LEAST_EFFECT * (max(values) - min(values)):
-        bound = math.ceil(1000 * largest) / 1000
-        saturated = f"saturated: erasing one character changes it by at most {bound:.3f}"
+        saturated = f"saturated: erasing one character changes it by at most {math.ceil(1000 * largest) / 1000:.3f}"
         return [Text("Set by the last characters", style="bold"), Text(saturated)]
     title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions"
     numbers = ("times", "erased")

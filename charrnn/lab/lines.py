@@ -210,8 +210,7 @@ def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) 
         differences = [f"{other - first:+.2f}" for other in others]
         shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
         table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
-    title = f"The {len(lines)} least likely of {num_lines:,} lines, for their length"
-    return Group(Text(title), table)
+    return Group(Text(f"The {len(lines)} least likely of {num_lines:,} lines, for their length"), table)
 
 
 def _show(

@@ -219,8 +219,7 @@ def evaluate_ngrams(
     measured.check_stateful(max_chars)
     training = model.training_text(text if isinstance(text, CorpusPart) else None)
     positions = scored_positions(len(measured.ids), measured.first_scored, max_chars)
-    usable = usable_orders(orders, training)
-    rows = _losses_by_order(training, usable, measured.ids, positions)
+    rows = _losses_by_order(training, usable_orders(orders, training), measured.ids, positions)
     return tuple(measured.report(losses.blocks, protocol=f"{order}-gram") for order, losses in rows)
 
 
@@ -261,8 +260,7 @@ def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None
         text, reference = comparison.runs[0].text, comparison.losses[0]
         for order, losses in _losses_by_order(training, usable, text.ids, reference.positions):
             difference = paired_difference(losses, reference)
-            report = text.report(losses.blocks, protocol=f"{order}-gram")
-            comparison.add(report, name=NGRAM, difference=difference)
+            comparison.add(text.report(losses.blocks, protocol=f"{order}-gram"), name=NGRAM, difference=difference)
         if len(training) > MOST_TRAINING_CHARS:
             comparison.notes.append(
                 f"n-grams are counted in the last {MOST_TRAINING_CHARS:,} characters of the training text "

@@ -146,8 +146,7 @@ class Novelty(Displayable):
 def _excerpt(text: str | bytes) -> Text:
     """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an ellipsis."""
     head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
-    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
-    line = Text(all_visible(decoded))
+    line = Text(all_visible(head.decode("utf-8", "replace") if isinstance(head, bytes) else head))
     line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
     return line
 
@@ -417,8 +416,7 @@ class _SuffixAutomaton:
             link, first = self.links[state], self.first_ends[state]
             if not first or self.lengths[link] < self.min_length:
                 continue
-            is_whole = self.matched[link] == self.lengths[link]
-            self.ends[link] = min(first, self.ends[link]) if is_whole else first
+            self.ends[link] = min(first, self.ends[link]) if self.matched[link] == self.lengths[link] else first
             self.first_ends[link] = min(first, self.first_ends[link] or first)
             self.matched[link] = self.lengths[link]
         for state in by_length:  # a state without a match has that of its longest suffix with one
@@ -482,8 +480,7 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
         yield from zip(text, marks, strict=True)
         return
     for character in text.decode("utf-8", "surrogateescape"):
-        num_bytes = len(character.encode("utf-8", "surrogateescape"))
-        yield character, min(islice(marks, num_bytes))
+        yield character, min(islice(marks, len(character.encode("utf-8", "surrogateescape"))))
 
 
 def _marks(novelty: Novelty) -> NDArray[np.uint8]:

@@ -214,8 +214,7 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
     patched = _read(network, target.ids, {layer: _replacing(units[layer], memories[layer]) for layer in layers})
     sources, targets = taken.values.tolist(), free.values.tolist()
     before, after = (one.logits.double().log_softmax(-1) for one in (free, patched))
-    changes = (after.exp() - before.exp()).abs()
-    most = changes.argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
+    most = (after.exp() - before.exp()).abs().argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
     return Patch(
         cells=tuple(
             PatchedCell(layer=layer, unit=unit, source=sources[layer][unit], target=targets[layer][unit])

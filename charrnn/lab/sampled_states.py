@@ -65,8 +65,7 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     last = len(text.ids) - 1
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
-    warm_up = min(WARM_UP, earliest)
-    ids, before = read_before(network, text.ids, positions, 1, warm_up)
+    ids, before = read_before(network, text.ids, positions, 1, min(WARM_UP, earliest))
     (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")
@@ -92,9 +91,8 @@ def characters_of(text: EncodedText) -> dict[int, str]:
     """Return every id that occurs in a text and how it is written; a byte that is no character by itself as \\xNN."""
     ids, first = np.unique(text.ids[text.first :], return_index=True)
     shown = (text.text[index] for index in first.tolist())
-    is_byte = text.kind == "byte"
     return {
-        int(id): f"\\x{ord(character):02x}" if is_byte and ord(character) > 127 else character
+        int(id): f"\\x{ord(character):02x}" if text.kind == "byte" and ord(character) > 127 else character
         for id, character in zip(ids, shown, strict=True)
     }
 

@@ -87,14 +87,13 @@ class ModelDescription(Displayable):
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the names and values of a table, without what is unknown."""
-        loss = "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character"
         found = (
             ("cells", self.architecture),
             ("weights", f"{self.num_parameters:,}"),
             ("alphabet", self.symbols),
             ("text", self.text),
             ("step", f"{self.step:,}"),
-            ("validation loss", loss),
+            ("validation loss", "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character"),
         )
         return [(name, value) for name, value in found if value]
 

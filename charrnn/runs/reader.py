@@ -171,8 +171,7 @@ class RunReader:
         path = self.path / CONFIG
         data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
         # Only checkpoints of format 1, whose runs have no seal, have no such file.
-        is_needed = any(os.path.lexists(self.path / name / CONFIG) for name in self.checkpoints())
-        check_seal(path, data, is_needed=is_needed)
+        check_seal(path, data, is_needed=any(os.path.lexists(self.path / name / CONFIG) for name in self.checkpoints()))
         return parse_config(path, data)
 
     def _problems_beside(self, loaded: Checkpoint) -> list[str]:
@@ -223,8 +222,7 @@ def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[
     """
     if run is not None:
         return ModelFile(Path(run)) if is_model_file(run) else open_run(run, checkpoints), None
-    saved = _saved_runs(checkpoints)
-    for folder in reversed(saved):
+    for folder in reversed(_saved_runs(checkpoints)):
         if folder.is_validated() or folder.is_imported():
             return folder, None
     newest = open_run(None, checkpoints)

@@ -88,8 +88,7 @@ def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
     if not fractions or min(fractions) <= 0 or not math.isfinite(total):
         raise DataError(f"cannot split a text by {tuple(fractions)}: give a positive share for each part")
     inner = [int(math.fsum(fractions[:k]) / total * num) for k in range(1, len(fractions))]
-    bounds = [0, *inner, num]
-    parts = tuple(slice(start, stop) for start, stop in pairwise(bounds))
+    parts = tuple(slice(start, stop) for start, stop in pairwise([0, *inner, num]))
     if any(part.start >= part.stop for part in parts):
         enough = max(len(parts), math.ceil(total / min(fractions)))
         shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)

@@ -325,8 +325,7 @@ class RecordedCorpus:
         faults: list[DataError] = []
         tried: list[list[str | None]] = []
         # Standard input can be read only once.
-        ways = (self.locations,) if "-" in self.config.corpus else (self.locations, ())
-        for locations in ways:
+        for locations in (self.locations,) if "-" in self.config.corpus else (self.locations, ()):
             try:
                 origins = self._origins(locations, stdin)
                 if (where := [origin.location for origin in origins]) in tried:
@@ -335,8 +334,7 @@ class RecordedCorpus:
                 documents = Documents.of(self.config)
                 with SourceReader(origins, alphabet=alphabet, encoding=encoding, documents=documents) as text:
                     if text.digest == self.digest:
-                        is_exact = alphabet == "exact"
-                        vocab = vocab or text.own_vocab(min_count=self.config.min_count, is_exact=is_exact)
+                        vocab = vocab or text.own_vocab(min_count=self.config.min_count, is_exact=alphabet == "exact")
                         return Corpus.of(text, vocab)
                     faults.append(DataError(self._changed(text, instead, reason)))
             except NotHereError as error:

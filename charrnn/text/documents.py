@@ -165,8 +165,7 @@ class _Layout:
         self._ends = document_ends(ids, end_id)
         self._starts = np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
         self._order = document_order(len(self._ends), order)
-        lengths = (self._ends - self._starts)[self._order]
-        self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+        self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum((self._ends - self._starts)[self._order])))
         """(D + 1,): where the documents begin in their order, and N."""
 
     def blocks(self, ids: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -213,8 +212,7 @@ def split_documents(ends: NDArray[np.int64], fractions: Sequence[float], *, kind
     total = math.fsum(fractions)
     bounds = [0]
     for part in range(1, len(fractions)):
-        share = math.fsum(fractions[:part]) / total
-        num = int(np.searchsorted(ends, share * int(ends[-1]))) + 1
+        num = int(np.searchsorted(ends, math.fsum(fractions[:part]) / total * int(ends[-1]))) + 1
         # One document at least for this part and for each of those that follow.
         bounds.append(min(max(num, bounds[-1] + 1), len(ends) - len(fractions) + part))
     edges = [0, *(int(ends[bound - 1]) for bound in bounds[1:]), int(ends[-1])]

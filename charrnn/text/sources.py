@@ -51,8 +51,7 @@ def load_catalogue() -> tuple[CatalogueEntry, ...]:
     """Read the catalogue of the package."""
     import yaml
 
-    path = Path(__file__).with_name("catalogue.yaml")
-    records: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    records: Any = yaml.safe_load(Path(__file__).with_name("catalogue.yaml").read_text(encoding="utf-8"))
     return tuple(CatalogueEntry(**record) for record in records)
 
 

@@ -263,8 +263,7 @@ class LineChart:
         """Yield a line as one path for each of its segments, then its marks, which alternate with the others'."""
         for segment in line.segments:
             if segment:
-                points = [place(point) for point in segment]
-                yield path(points, _colour(line.number), width=2 if line.is_marked else 1)
+                yield path([place(point) for point in segment], _colour(line.number), width=2 if line.is_marked else 1)
         if line.is_marked:
             offset = (self._marked.index(line) + 0.5) / len(self._marked)
             for point in self._mark_points(line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]):

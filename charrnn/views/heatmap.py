@@ -75,9 +75,8 @@ class SurpriseMap:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Maps 0 to MAX_BITS to all shades of one hue, and to all blocks.
-        characters = zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True)
         yield from draw(
-            characters,
+            zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True),
             console,
             options,
             partial(palette_of(console).share, "surprise"),
@@ -102,8 +101,7 @@ def draw(
     carriage return and a newline only the newline is drawn.
     """
     plain = is_plain(console)
-    shown_characters = without_carriage_returns(characters)
-    for line in fold(shown_characters, options.max_width, ascii_only=options.ascii_only):
+    for line in fold(without_carriage_returns(characters), options.max_width, ascii_only=options.ascii_only):
         if plain:
             yield Segment("".join(shown for shown, _ in line))
         else:

@@ -176,8 +176,7 @@ def to_page(page: Page) -> str:
         r"[^ -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], encoded
     )
     encoded = encoded.replace("<", "\\u003c")
-    template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
-    return template.replace("DATA", encoded, 1)
+    return TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1).replace("DATA", encoded, 1)
 
 
 def _guesses(after: Sequence[tuple[str, float]], names: dict[str, int]) -> list[int]:

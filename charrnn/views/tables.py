@@ -430,8 +430,7 @@ def how_to_read(rows: Sequence[EvaluationRow]) -> str:
 
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
     """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor the best."""
-    ngrams = [row for row in rows if row.name == NGRAM]
-    best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
+    best = min([row for row in rows if row.name == NGRAM], key=lambda row: row.loss.nats_per_char, default=None)
     shown = {f"{order}-gram" for order in SHOWN_ORDERS}
     return tuple(row for row in rows if row.name != NGRAM or row is best or row.loss.protocol in shown)
 

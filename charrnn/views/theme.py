@@ -141,12 +141,10 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH from the paper."""
     paper, full_hue, share = PAPERS[background], HUES[hue], step / NUM_SHADES
     begin, _, _ = to_oklab(paper.paper)
-    lightness = begin + (paper.lightness - begin) * share
-    coloured = from_oklch(lightness, full_hue.chroma * share, full_hue.degrees)
+    coloured = from_oklch(begin + (paper.lightness - begin) * share, full_hue.chroma * share, full_hue.degrees)
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
         return coloured, paper.ink
-    is_dark = contrast(coloured, "#ffffff") > contrast(coloured, "#000000")
-    return coloured, "#ffffff" if is_dark else "#000000"
+    return coloured, "#ffffff" if contrast(coloured, "#ffffff") > contrast(coloured, "#000000") else "#000000"
 
 
 def contrast(one: str, other: str) -> float:

@@ -146,8 +146,7 @@ def compress(
         bool, typer.Option("--with-model", help="Include the model, so that nothing else is needed to decompress.")
     ] = False,
     order: Annotated[
-        int,
-        typer.Option("--order", "--ngrams", metavar="N", help="Guess by the last 1 to 6 characters, too; try 4."),
+        int, typer.Option("--order", "--ngrams", metavar="N", help="Guess by the last 1 to 6 characters, too; try 4.")
     ] = 0,
     force: ForceOption = False,
     json: JsonOption = False,

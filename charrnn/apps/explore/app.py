@@ -136,8 +136,7 @@ class TextView(ScrollView, can_focus=False):
     @property
     def current_line(self) -> int:
         """Which line the cursor is on."""
-        cursor = self._cursor or 0
-        return next((row for row, line in enumerate(self._lines) if line[-1][1] >= cursor), 0)
+        return next((row for row, line in enumerate(self._lines) if line[-1][1] >= (self._cursor or 0)), 0)
 
     def line_further(self, by: int) -> int:
         """The character so many lines down from the cursor, in the same place of its line."""
@@ -161,8 +160,7 @@ class TextView(ScrollView, can_focus=False):
             return Strip.blank(self.size.width)
         if is_below:
             return Strip([Segment(self.sparkline(row))]).adjust_cell_length(self.size.width)
-        is_current = self._cursor is not None and row == self.current_line
-        segments = [Segment("▸ " if is_current else "  ")]
+        segments = [Segment("▸ " if self._cursor is not None and row == self.current_line else "  ")]
         runs = groupby(self._lines[row], lambda item: self._style_at(item[1]))
         segments += [Segment("".join(shown for shown, _ in run), style) for style, run in runs]
         return Strip(segments).adjust_cell_length(self.size.width)
@@ -232,8 +230,7 @@ class Page(Screen[None]):
 
         def measure(job: Job) -> None:
             for page in explorer.study.page_in_parts(*cell):
-                summary = summary_pictures(page, score.detector if score else None)
-                job.show(self._draw, summary, page_pictures(page))
+                job.show(self._draw, summary_pictures(page, score.detector if score else None), page_pictures(page))
                 job.pause()
 
         explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
@@ -431,8 +428,7 @@ class Browser(Screen[None]):
         viewed, values = self.exploration.viewed, self.exploration.values
         if values is None or not len(values):
             return Text("")
-        guesses = viewed.guesses()
-        shown = [f"{_shown(character)} {probability:.2f}" for character, probability in guesses]
+        shown = [f"{_shown(character)} {probability:.2f}" for character, probability in viewed.guesses()]
         return Text.assemble(
             (f"{_shown(viewed.text[viewed.cursor])} {values[viewed.cursor]:+.2f}", "bold"),
             "   next: " + "  ".join(shown) if shown else "",

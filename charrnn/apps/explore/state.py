@@ -60,8 +60,7 @@ class TracedText(_Text):
         return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
 
     def guesses(self) -> list[tuple[str, float]]:
-        here = slice(self.cursor, self.cursor + 1)
-        return [] if self.trace is None else self.model.guesses(self.trace, here)[0]
+        return [] if self.trace is None else self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))[0]
 
 
 class TypedText(_Text):

@@ -158,8 +158,7 @@ def _input_arrays(stepper: Stepper, tensors: Mapping[str, NDArray[Any]]) -> dict
     names = {"embedding": "embedding.weight", "weight_ih": "layers.0.weight_ih_l0", "bias_ih": "layers.0.bias_ih_l0"}
     factors = {name: np.asarray(tensors[key], np.float32) for name, key in names.items()}
     table = stepper.tables["layers.0.ih"]
-    is_smaller = sum(factor.size for factor in factors.values()) < table.size
-    return factors if is_smaller else {"table": table}
+    return factors if sum(factor.size for factor in factors.values()) < table.size else {"table": table}
 
 
 def _hash(text: str) -> str:

@@ -328,8 +328,7 @@ class DraftReader:
         if len(text) == 0 or self._end_id is not None:
             return PrimedState(*self._stepper.read(sampling.start_ids(self._vocab, self._end_id)))
         # Nothing is predicted of the first character of a text.
-        logits = np.zeros((1, self._stepper.vocab_size), np.float32)
-        return PrimedState(logits, self._stepper.initial_state(1))
+        return PrimedState(np.zeros((1, self._stepper.vocab_size), np.float32), self._stepper.initial_state(1))
 
 
 _readers: WeakKeyDictionary[Any, DraftReader] = WeakKeyDictionary()

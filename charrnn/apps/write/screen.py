@@ -194,8 +194,7 @@ class Editor(TextArea):
 
     def _insert(self, text: str) -> None:
         self.history.checkpoint()
-        result = self.replace(text, *self.selection, maintain_selection_offset=False)
-        self.move_cursor(result.end_location)
+        self.move_cursor(self.replace(text, *self.selection, maintain_selection_offset=False).end_location)
         self.history.checkpoint()
 
     async def _on_key(self, event: events.Key) -> None:

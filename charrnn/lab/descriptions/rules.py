@@ -158,8 +158,7 @@ def decode_bytes(data: bytes) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray
 
     A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
     """
-    text = data.decode("utf-8", "surrogateescape")
-    points = code_points(text)
+    points = code_points(data.decode("utf-8", "surrogateescape"))
     is_byte = (points >= 0xDC80) & (points <= 0xDCFF)
     return points, np.where(is_byte, 1, utf8_sizes(points))
 
@@ -209,8 +208,7 @@ def _of_characters(codes: NDArray[np.unsignedinteger[Any]], half: int) -> Iterat
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
     phrase = _PLACES[lag].format(name)
-    shifted = np.append(np.zeros(lag, bool), flags[: len(flags) - lag])
-    return Condition(phrase, f"not {phrase}", phrase), shifted
+    return Condition(phrase, f"not {phrase}", phrase), np.append(np.zeros(lag, bool), flags[: len(flags) - lag])
 
 
 NAMED = {"\t": "a tab", "\r": "a carriage return", "\u00a0": "a no-break space"}
@@ -300,8 +298,7 @@ class RuleSearch:
                 [tuple(other for other in rules[0][1] if other != one) for one in rules[0][1]] if rules else []
                 for rules in found
             ]
-            refined = self._extend(scaled, parts)
-            found = [self._merge(old + new) for old, new in zip(found, refined, strict=True)]
+            found = [self._merge(old + new) for old, new in zip(found, self._extend(scaled, parts), strict=True)]
             lengths.append([[rule for _, rule in rules] for rules in found])
             parents = lengths[-1]
         return [[rule for rules in lengths for rule in rules[cell][:NUM_KEPT]] for cell in range(len(values))]
@@ -390,8 +387,7 @@ def fit_rising(sums: Float64Array, sizes: Float64Array) -> Float64Array:
     is_range = widths > 0
     means = np.where(is_range, (totals[:, None, 1:] - totals[:, :-1, None]) / np.where(is_range, widths, 1), np.inf)
     smallest = np.minimum.accumulate(means[:, :, ::-1], axis=2)[:, :, ::-1]
-    largest = np.maximum.accumulate(smallest, axis=1)
-    return np.diagonal(largest, axis1=1, axis2=2)
+    return np.diagonal(np.maximum.accumulate(smallest, axis=1), axis1=1, axis2=2)
 
 
 def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -401,5 +397,4 @@ def fit_monotone(sums: Float64Array, sizes: Float64Array) -> tuple[Float64Array,
     """
     rising, falling = fit_rising(sums, sizes), -fit_rising(-sums, sizes)
     gains = [(fitted**2) @ sizes for fitted in (rising, falling)]
-    is_rising = gains[0] >= gains[1]
-    return np.where(is_rising[:, None], rising, falling), np.maximum(*gains)
+    return np.where((gains[0] >= gains[1])[:, None], rising, falling), np.maximum(*gains)

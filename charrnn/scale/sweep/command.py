@@ -103,8 +103,7 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    first = {name: axis[0] for name, axis in given.items()}
-    config, _ = configure(corpus, first, values[RECIPE.flag])
+    config, _ = configure(corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag])
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
     default = Config()
     return replace(config, **{name: getattr(default, name) for name in axes}), axes

@@ -445,9 +445,8 @@ def sweep_table(report: SweepReport) -> Table:
     columns += ["failed"] * any(row.num_failed for row in report.rows)
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
     for row in report.rows:
-        values = [format_value(row.values[name]) for name in report.fields]
         cells = [
-            ", ".join(values) or "all alike",
+            ", ".join([format_value(row.values[name]) for name in report.fields]) or "all alike",
             *(number_text(row.mean, ".4f"), _half_width(row.low, row.high), number_text(row.spread, ".4f")),
             *(number_text(row.difference, "+.4f"), _half_width(row.difference_low, row.difference_high)),
             "" if row.num_parameters is None else short_number(row.num_parameters),
@@ -708,8 +707,7 @@ class _Sweeping:
         def receive(event: dict[str, Any] | None) -> None:
             self.received.put((run.name, event))
 
-        path = self.folder / run.name
-        self.active[run.name] = RunProcess(path, config, receive, self.lock, threads=self.threads)
+        self.active[run.name] = RunProcess(self.folder / run.name, config, receive, self.lock, threads=self.threads)
 
     def _next_event(self) -> Iterator[AnySweepEvent]:
         """Wait a moment for an event of any run; yield what it means for the sweep."""
