@@ -15,10 +15,9 @@ from charrnn.text.vocab import Vocab
 
 
 def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents: str = "none") -> Path:
-    """Save the model of `chain_weights`, and return its folder.
+    """Save the model of `chain_weights`, and return its folder. `corpus` is recorded as the training text.
 
-    Each character occurs once in `cycle`; one of them should be a newline, because a text without a prime starts after
-    one, or with `documents` their END, U+0000. `corpus` is recorded as the training text.
+    Each character occurs once in `cycle`; one is a newline, after which a text without a prime starts (or after END).
     """
     assert len(set(cycle)) == len(cycle)
     column = "poem" if documents == "column" else None

@@ -114,10 +114,7 @@ def environment(arguments: tuple[str, ...]) -> dict[str, str]:
 
 
 def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, str]]) -> Log:
-    """Run a script of bash in a folder. `call(arguments, folder, stdin)` runs `charrnn ARGUMENTS`.
-
-    The script ends at the first command that fails.
-    """
+    """Run a script of bash until a command fails. `call(arguments, folder, stdin)` runs `charrnn ARGUMENTS`."""
     log, answer = Log(), folder.parent / "answer"
     skipping = "".join(f'{name}() {{ echo {name} >> "$ANSWER.skipped"; }}\n' for name in SKIPPED)
     requests, requests_end = os.pipe()

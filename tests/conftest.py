@@ -1,7 +1,6 @@
 """Shared fixtures: a synthetic corpus, tiny models that are trained on it once, and functions that run the command.
 
-Each model is trained once per run of the tests: in a folder that all workers share, from which each takes a copy. Tests
-that change a run change a copy of it (`lab`).
+Each worker takes a copy of a model that was trained once. Tests that change a run change a copy of it (`lab`).
 """
 
 from __future__ import annotations
@@ -270,10 +269,7 @@ def corpus_file(corpus: SyntheticCorpus, shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def train_run(corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
-    """Return a function that trains a run of that name on the corpus; settings as for `Config`.
-
-    With the same settings in another worker it copies the run.
-    """
+    """Return a function that trains a run on the corpus, or copies it from a worker; settings as for `Config`."""
     import charrnn
     from charrnn.training.events import TrainEvent
 

@@ -1,7 +1,4 @@
-"""Set the environment of every test and of its subprocesses: the same on every machine.
-
-A test inherits no variable of the caller unless its name is in `PASSED` or `MACHINE`.
-"""
+"""Set the environment of every test and of its subprocesses: only names in `PASSED` and `MACHINE` are inherited."""
 
 import contextlib
 import importlib.util

@@ -67,10 +67,7 @@ def play_in(app: Any, script: Callable[[Any, Any], Awaitable[None]], size: tuple
 
 
 async def process_messages(*_: float) -> None:
-    """Give every task so many turns that all messages are processed, before and after the next frame is drawn.
-
-    Textual itself waits after each key until the process is idle, for up to a second while a thread computes.
-    """
+    """Let every task process its messages before and after the next frame. Textual itself would wait up to a second."""
     for turn in range(101):
         await asyncio.sleep(FRAME_SECONDS if turn == 50 else 0)
 

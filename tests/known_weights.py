@@ -1,7 +1,4 @@
-"""Weights from formulas, and texts that they predict: the same on every machine and, without charrnn, in every version.
-
-H units, V characters.
-"""
+"""Weights from formulas, without charrnn, and texts that they predict, everywhere the same. H units, V characters."""
 
 import random
 from typing import Any

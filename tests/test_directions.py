@@ -39,9 +39,7 @@ from charrnn.text.vocab import EncodedText
 
 SIZE = 8
 MARKS = "abpqrstuc z"
-"""a opens and b closes a span; p and q, r and s, t and u switch a disturbance each on and off; z ends all of them.
-
-c is only inside."""
+"""a opens and b closes a span, with c inside; p and q, r and s, t and u switch a disturbance on and off; z ends all."""
 
 
 def _inside(text: str) -> Any:

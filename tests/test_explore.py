@@ -401,9 +401,6 @@ def test_every_size_will_do(quoting: Model, monkeypatch: pytest.MonkeyPatch) -> 
     play(quoting, script, QUOTED, size=(1, 1))
 
 
-# Pages.
-
-
 def on_page(app: Explorer, widget: str) -> str:
     return str(app.screen.query_one(widget).render()) if isinstance(app.screen, Page) else ""
 
@@ -507,9 +504,6 @@ def test_every_screen_is_legible_and_the_help_lists_every_key(model: Model, monk
 
     text = "the lamp is lit. (the door) is not.\nnor is she here\n"  # too short to score
     play(model, script, text, size=(80, 200))
-
-
-# What both interfaces have in common.
 
 
 def test_the_newest_job_runs_first_and_none_that_is_not_wanted() -> None:

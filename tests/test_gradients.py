@@ -87,9 +87,6 @@ def test_a_text_too_short_is_refused() -> None:
             measure_reach(CharRNN(make_config("rnn"), 6), make_text(num_chars, num_context), max_lag=max_lag)
 
 
-# --- the chart
-
-
 def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -> GradientReach:
     """One layer for each factor, by which its norm changes from lag to lag."""
     lags = tuple(range(1, furthest + 1))

@@ -1,7 +1,4 @@
-"""`--init-from`: a new run that starts with an old one's weights and alphabet, and leaves the old one alone.
-
-With `--extend-alphabet` new characters get rows of their own, and all old weights stay what they are.
-"""
+"""`--init-from` starts a run with an old one's weights and alphabet; `--extend-alphabet` adds rows and changes none."""
 
 import json
 import re

@@ -1,6 +1,4 @@
-"""The page that runs a model: it generates the text of `charrnn sample`, and restores what `charrnn compress` wrote,
-byte for byte, in node and in a browser.
-"""
+"""The page of a model writes the text of `charrnn sample` and restores compressed files, in node and in a browser."""
 
 import base64
 import hashlib

@@ -38,8 +38,7 @@ def validation(number: int, seconds: float, nats: float | None) -> dict[str, Any
 
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
-    """Build a run in `checkpoints/` with these records in its log, later than those before. It reads two characters
-    per step."""
+    """Build a run in `checkpoints/` with these records in its log, later than those before; two characters per step."""
 
     def make(name: str, *records: dict[str, Any]) -> Path:
         path = build_chain(tmp_path / "checkpoints" / name, "\nabcd")
@@ -167,9 +166,6 @@ def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None
     assert found.skipped == ("started: no validation loss is logged yet",)
 
 
-# --- the table
-
-
 MODEL: dict[str, Any] = {"cell": "lstm", "num_layers": 2, "hidden_size": 512, "num_parameters": 3_321_921, "seed": 0}
 TEXT: dict[str, Any] = {"corpus": "/texts/shakespeare.txt", "text": "shakespeare", "digest": "a", "split": (0.9, 0.1)}
 STEPS: dict[str, Any] = {"step": 2472, "num_steps": 2472, "num_chars": 20_250_624, "best_nats": 1.34561}
@@ -217,9 +213,6 @@ def test_losses_that_must_not_be_compared_get_a_note() -> None:
         assert note in " ".join(shown(RUN, replace(RUN, name="b", **change), width=20))
         for other in (replace(RUN, name="b"), replace(RUN, name="b", best_nats=None, **change)):
             assert "compared" not in " ".join(shown(RUN, other, width=140))
-
-
-# --- the command
 
 
 def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, build: Build) -> None:

@@ -110,10 +110,7 @@ def chi_square(counts: NDArray[Any], expected: NDArray[np.float64]) -> float:
 
 
 def critical_value(num_free: int) -> float:
-    """What chi-square with that many degrees of freedom exceeds once in a million right samplers.
-
-    Wilson & Hilferty 1931: its cube root is nearly normal. For 3 to 15 degrees the error here is under 2 %.
-    """
+    """What chi-square exceeds once in a million: Wilson & Hilferty 1931, within 2 % for 3 to 15 degrees of freedom."""
     z = NormalDist().inv_cdf(1 - 1e-6)
     return num_free * (1 - 2 / (9 * num_free) + z * math.sqrt(2 / (9 * num_free))) ** 3
 

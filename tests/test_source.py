@@ -203,10 +203,7 @@ def main():
 @given(data=st.data())
 @settings(max_examples=50, deadline=None, derandomize=True)
 def test_a_text_cut_anywhere_has_the_labels_of_the_whole(data: st.DataObject) -> None:
-    """From the first definition at the margin, which stands in no bracket, if or docstring, to the last line but one.
-
-    The end is not told what follows.
-    """
+    """From the first definition at the margin, outside brackets, ifs and docstrings, to the last line but one."""
     text = LAMPS_PYTHON * 4
     begin = data.draw(st.integers(0, len(text) // 2))
     end = data.draw(st.integers(len(text) * 3 // 4, len(text)))

@@ -64,10 +64,7 @@ def functions(package: Path) -> Iterator[Function]:
 
 
 def module_imports(package: Path) -> dict[str, set[str]]:
-    """For each module of a package, the modules of the package that it imports, inside functions too.
-
-    Imports under `TYPE_CHECKING` are left out: they never run.
-    """
+    """For each module of a package, what it imports of it, inside functions too, but not under `TYPE_CHECKING`."""
     modules = {
         ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"): path
         for path in package.rglob("*.py")

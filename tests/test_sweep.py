@@ -141,9 +141,6 @@ def test_settings_in_the_environment_do_not_reach_a_run() -> None:
     assert sweeping.run_environment(environment).keys() == {"CHARRNN_CORPORA", "PATH"}
 
 
-# ---- the command
-
-
 SMALL = (*SMALL_FLAGS, "--set", "threads=1")
 
 

@@ -115,10 +115,7 @@ def die_in_saves(number: int | None, count_path: str, signals: list[int] = [sign
 
 
 def die_at_call(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
-    """Send signals to this process at its `number`-th function call: an arbitrary but reproducible moment.
-
-    With None, no signal is sent and the number of calls is written to a file.
-    """
+    """Send signals to this process at its `number`-th function call; with None, write the number of calls to a file."""
     num_calls = 0
 
     def count(frame: object, event: str, argument: object) -> None:
@@ -156,10 +153,7 @@ def die_within_a_line(number: int) -> None:
 
 
 class ForkedPopen(subprocess.Popen[bytes]):
-    """Runs `python -m charrnn ARGUMENTS` in a fork of this process, which has imported torch, instead of a new Python.
-
-    The process that forks must have one thread: it starts one process at a time.
-    """
+    """Runs `python -m charrnn` in forks of this process, with torch imported and one thread: one at a time."""
 
     def __init__(self, command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...], **options: Any) -> None:
         kept: list[object] = []  # The old stream objects, whose end would close the new streams.

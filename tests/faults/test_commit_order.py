@@ -1,7 +1,4 @@
-"""The order of the operations of a commit, and the state of the run if the process dies before any of them.
-
-Readers get complete, recent checkpoints while others are saved and pruned.
-"""
+"""The operations of a commit: their order, a death before any of them, and readers while checkpoints are pruned."""
 
 import os
 import re
@@ -48,9 +45,6 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
     ]
     assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
     assert steps[-1] == f"rmdir .{OLD}.old"
-
-
-# --- dying
 
 
 def history(run: RunWriter, keep: int) -> None:

@@ -1,7 +1,4 @@
-"""A full or faulty disk: whichever operation fails, saved checkpoints load, and one message names the reason.
-
-A draft is the old one or the new one, also whenever the process is killed or the power fails while it is saved.
-"""
+"""A full or faulty disk: checkpoints load, a draft is the old or the new one, and one message names the reason."""
 
 import errno
 import json
@@ -90,8 +87,6 @@ def test_checkpoints_load_whatever_fails(
         assert run.load_best().warnings == ()
 
 
-# --- whole trainings
-
 SETTINGS: dict[str, Any] = {**SMALL_RUN, "hidden_size": 4, "steps": 3, "save_every": 1, "evaluate_every": 2, "keep": 1}
 FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
 
@@ -145,9 +140,6 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
         steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
         assert hidden(run) == []
-
-
-# --- drafts
 
 
 def save_draft(path: Path) -> None:

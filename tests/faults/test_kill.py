@@ -63,9 +63,6 @@ def test_a_run_killed_during_a_save_or_at_any_moment_resumes_to_the_same_result(
     assert num_killed >= (count if in_saves else 0.7 * count)
 
 
-# --- many commands
-
-
 def start(fork_server: ForkServer, run: Path) -> Child:
     """Train without end; returns when two steps were taken."""
     child = fork_server.spawn(*train(run, steps=10**6, evaluate_every=10**6))

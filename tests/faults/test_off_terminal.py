@@ -126,9 +126,6 @@ def test_the_bar_moves_and_nothing_is_wider(
     assert max(cell_len(line) for line in rest if str(tmp_path) not in line) <= width
 
 
-# Streams and homes that are not there.
-
-
 def thorough_but_first(line: str, *others: str) -> list[Any]:
     return [line, *(pytest.param(other, marks=pytest.mark.thorough) for other in others)]
 

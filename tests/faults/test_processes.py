@@ -34,9 +34,6 @@ FOREVER = ("--steps", "100000", "--evaluate-every", "5", "--save-every", "5")
 linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 
 
-# What torchrun says
-
-
 def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
     assert this_rank({}) is None
     assert this_rank({"RANK": "x"}) is None, "a process on its own"
@@ -137,9 +134,6 @@ def test_a_second_ctrl_c_is_sent_on_before_what_is_left_is_killed(monkeypatch: p
     sender.popen.send_signal.assert_called_once_with(signal.SIGTERM)
 
 
-# What the processes of a launch know together
-
-
 def test_the_first_to_fail_prints_and_all_end_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch import distributed
 
@@ -154,9 +148,6 @@ def test_the_first_to_fail_prints_and_all_end_with_its_code(monkeypatch: pytest.
     second.announce_stop(signal.SIGHUP)
     assert second.stop_signal == first.stop_signal == signal.SIGHUP  # the own question is answered after it is set
     assert (first.train(lambda: 2), second.train(lambda: 0)) == (2, 0)
-
-
-# Real processes
 
 
 def ranks_of(folder: Path) -> dict[int, int]:

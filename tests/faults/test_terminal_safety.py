@@ -166,9 +166,6 @@ def test_json_is_ascii_and_says_what_it_was(on_screen: Screen, hostile: Path, ar
         assert value["text"] == expected.text
 
 
-# What goes wrong.
-
-
 def values_of(name: str) -> list[tuple[str, ...]]:
     """A command line for each of a command's options that take a value, with a hostile one; and for its arguments."""
     command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
@@ -214,9 +211,6 @@ def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Scr
             ran = on_screen(*line, TERM="dumb")
             assert ran.code in (0, 3, 4), (what, ran.err)
             assert_shows_only(ran)
-
-
-# What is exported.
 
 
 @pytest.mark.parametrize(

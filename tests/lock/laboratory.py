@@ -1,7 +1,4 @@
-"""Build a folder of texts and runs whose weights come from formulas: the same bytes on every machine.
-
-Written without charrnn, so that the same folder is there for every version of it. H units, V characters.
-"""
+"""Build texts and runs from formulas, without charrnn: the same bytes in every version. H units, V characters."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Run command lines in the laboratory and describe all they do: exit code, both streams and the files they write.
-
-Nothing of charrnn is imported but `charrnn.cli.app.run`, whatever stands behind it.
-"""
+"""Run command lines in the laboratory by `charrnn.cli.app.run` alone: exit codes, streams and written files."""
 
 from __future__ import annotations
 
