@@ -242,7 +242,9 @@ class _Reader(Walk[Any]):
                 states += learned[layer, : num_states * dilation].reshape(states.shape)
             self._queues.append([tuple(states[:, place]) for place in range(dilation)])
         past = np.zeros((len(self._queues), self.architecture.depth.span, 1, self._size))
-        self._past = [*(past if learned is None else past + learned[:, self.architecture.kept_outputs, None])]
+        if learned is not None:
+            past += learned[:, self.architecture.kept_outputs, None]
+        self._past: list[Doubles] = [*past]
         """The last outputs (span, 1, H) of each layer, oldest first."""
 
     def step(self, char: int, target: int | None) -> StepNumbers:

@@ -345,9 +345,10 @@ class _Links:
             near, queries = past[begin : begin + 2 * span - 1], query[begin : begin + span]
             # Character t of these reads the outputs t, …, t + span - 1 of `near`, which are those before it.
             is_read = torch.ones(len(queries), len(near), dtype=torch.bool, device=y.device).triu().tril(span - 1)
-            batch_first = (part.transpose(0, 1) for part in (queries, near, near))
-            reads.append(scaled_dot_product_attention(*batch_first, attn_mask=is_read).transpose(0, 1))
-        return gate.sigmoid() * torch.cat(reads)
+            near, queries = near.transpose(0, 1), queries.transpose(0, 1)
+            reads.append(scaled_dot_product_attention(queries, near, near, attn_mask=is_read).transpose(0, 1))
+        read: Tensor = gate.sigmoid() * torch.cat(reads)
+        return read
 
 
 def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:

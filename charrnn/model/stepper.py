@@ -232,7 +232,7 @@ class _Walk(Walk[Any]):
 
     def shift(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
         kept = self._state[layer, self.architecture.kept_outputs]
-        past = kept.copy()
+        past: Float32Array = kept.copy()
         kept[:-1], kept[-1] = past[1:], y
         return past
 
