@@ -71,9 +71,8 @@ MAX_NGRAM_WEIGHTS = 1 << 22
 """Weights of that table at most: it has a column per character, so for more than 64 characters it has fewer rows."""
 MAX_NGRAM_ALPHABET = 2048
 """Largest alphabet with a table: for a larger one, so few rows are no gain (benchmarks/LOG.md)."""
-MEMBER_SHARE = 0.35
-"""Share of the steps that a network can use for which two networks are as good as one of twice the steps
-(benchmarks/LOG.md)."""
+MEMBER_EPOCHS = 8
+"""Times that each of several networks must read the text, to be worth its share of the time (benchmarks/LOG.md)."""
 MAX_MEMBERS, MAX_JOINED_SIZE = 4, 2048
 """Networks at most that a budget in minutes trains side by side, and units of all together: the network that they are
 saved as has M * M times the recurrent weights of one, so a larger one would be slow to read and to write with."""
@@ -84,6 +83,9 @@ FORWARD_COST = 1 / 3
 MIN_READ = {128: 0, 256: 500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read to be better than the next smaller one in
 the same time (benchmarks/LOG.md)."""
+MINUTES_SHARE = 2 / 3
+"""Share of what a model can read in a budget in minutes that counts, because several smaller networks, or more steps of
+one, are a better use of a budget that is just enough (benchmarks/LOG.md)."""
 
 
 def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
@@ -158,7 +160,8 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
         if hidden_size > MAX_HIDDEN_SIZE:
             break
         sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
-        num_read = chars_of_minutes(sized, operations_per_second) if num_steps is None else num_steps * num_per_step
+        in_minutes = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
+        num_read = in_minutes if num_steps is None else num_steps * num_per_step
         if min(num_read, useful_chars(num_recurrent_weights(sized), num_train_chars)) >= least:
             chosen = hidden_size
     return chosen
@@ -269,15 +272,18 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
     return None if num_val_chars <= largest else largest
 
 
-def choose_members(config: Config, num_steps: int, most_steps: int) -> Config:
+def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Config:
     """Choose how many networks a budget in minutes trains side by side, in which one network could take `num_steps`.
 
-    Each takes at least a share of the `most_steps` that it can use. The sizes of one network become those of all.
+    Each reads the text MEMBER_EPOCHS times, and takes MIN_USEFUL_STEPS, at least. The sizes of one network become those
+    of all.
     """
     if config.num_members != "auto":
         return config
     units = resolved(config.hidden_size)
-    members = min(MAX_MEMBERS, int(num_steps / (MEMBER_SHARE * most_steps)), MAX_JOINED_SIZE // units)
+    num_read = num_steps * resolved(config.num_lanes) * resolved(config.bptt_length)
+    most = min(num_read // (MEMBER_EPOCHS * num_train_chars), num_steps // MIN_USEFUL_STEPS)
+    members = min(MAX_MEMBERS, most, MAX_JOINED_SIZE // units)
     if members < 2 or not can_join(config, members, units):
         return replace(config, num_members=1)
     joined = replace(config, num_members=members, hidden_size=members * units)
