@@ -22,15 +22,17 @@ from pathlib import Path
 
 from charrnn.architectures import CELLS
 from charrnn.config import Config
+from charrnn.lab import EXTENSIONS
 from charrnn.model.network import CharRNN
 
 DIVERGED = 5
 VOCAB_SIZE = 66
 EMBEDDING_SIZE = 64
 ARCHITECTURES = [
-    *((cell, "stacked", 1) for cell in CELLS),
+    *((cell, "stacked", 1) for cell in (*CELLS, *(recent.name for recent in EXTENSIONS))),
+    ("lstm", "attention", 1),
     *(("lstm", "stacked", layers) for layers in (2, 3)),
-    *(("lstm", depth, 3) for depth in ("residual", "highway", "dilated", "grid")),
+    *(("lstm", depth, 3) for depth in ("residual", "highway", "dilated", "grid", "attention")),
 ]
 
 
@@ -81,20 +83,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--only", nargs="+", metavar="CELL:DEPTH:LAYERS", help="only these, such as lstm:residual:3")
     parser.add_argument("--parameters", type=int, default=300_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    sizes = [size_for(arguments.parameters, *architecture) for architecture in ARCHITECTURES]
+    chosen = [one for one in ARCHITECTURES if not arguments.only or ":".join(map(str, one)) in arguments.only]
+    sizes = [size_for(arguments.parameters, *architecture) for architecture in chosen]
     tasks = [
         (*architecture, size, seed)
-        for architecture, (size, _) in zip(ARCHITECTURES, sizes, strict=True)
+        for architecture, (size, _) in zip(chosen, sizes, strict=True)
         for seed in range(arguments.seeds)
     ]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         results = list(pool.map(partial(train, arguments, Path(folder)), tasks))
     rows = []
-    for index, ((cell, depth, num_layers), (size, count)) in enumerate(zip(ARCHITECTURES, sizes, strict=True)):
+    for index, ((cell, depth, num_layers), (size, count)) in enumerate(zip(chosen, sizes, strict=True)):
         found = results[index * arguments.seeds : (index + 1) * arguments.seeds]
         good = [result for result in found if result is not None]
         name = f"| `{cell}` | {depth} | {num_layers}×{size} | {count:,} |"
