@@ -310,7 +310,7 @@ def sections() -> Iterator[str]:
     yield describe_settings()
     equations = "[equations](theory.md#cell-types-and-depths)"
     yield f"## Cells\n\nValues of `--cell`; {equations}, [speeds](results.md#architectures).\n\n{items(CELLS)}"
-    yield f"## Depths\n\nValues of `--depth`, for two or more layers; {equations}.\n\n{items(DEPTHS)}"
+    yield f"## Depths\n\nValues of `--depth`; {equations}.\n\n{items(DEPTHS)}"
     yield f"## Optimizers\n\nValues of `--optimizer`; [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}

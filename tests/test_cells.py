@@ -23,7 +23,7 @@ T, B, I, L = 13, 3, 4, 3  # noqa: E741
 RECENT = [entry.name for entry in EXTENSIONS]
 ALL = [*CELLS, *RECENT]
 # Each cell with two depths: they meet only in the products and in the queue of states.
-ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % 5]) for index, cell in enumerate(ALL) for step in (0, 3)]
+ARCHITECTURES = [(cell, [*DEPTHS][(index + step) % len(DEPTHS)]) for index, cell in enumerate(ALL) for step in (0, 3)]
 OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"ngram_rows": 53}]
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
@@ -219,6 +219,20 @@ def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, o
         # float32 against float64; an irnn's values grow to some hundreds.
         scale = max(1.0, float(expected[t].abs().max()))
         np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize("length", [1, 64, 65, 140])
+def test_attention_reads_a_window_as_its_characters(length: int) -> None:
+    network = make_network("gru", "attention", ngram_rows=53)
+    ids = torch.randint(0, V, (length, B), generator=torch.Generator().manual_seed(4))
+    state, one_by_one = network.initial_state(B), []
+    with torch.no_grad():
+        logits, last = network(ids, state)
+        for char in ids:
+            found, state = network(char[None], state)
+            one_by_one.append(found)
+    torch.testing.assert_close(torch.cat(one_by_one), logits, **EXACT)
+    torch.testing.assert_close(state, last, **EXACT)
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -22,6 +22,7 @@ MODELS = [
     {"cell": "unitary", "num_layers": 2, "depth": "residual"},
     {"cell": "gru", "num_layers": 3, "depth": "dilated"},
     {"cell": "lstm", "num_layers": 2, "depth": "grid"},
+    {"cell": "gru", "num_layers": 2, "depth": "attention", "initial_state": "learned"},
     {"cell": "rnn", "num_layers": 2, "depth": "highway", "sum_outputs": True},
     {"cell": "lstm", "num_layers": 2, "initial_state": "learned"},
     {"cell": "gru", "num_layers": 2, "zoneout": 0.1, "ngram_rows": 53},

@@ -110,7 +110,12 @@ def test_the_rows_of_every_other_cell_have_names() -> None:
     assert all(name and not name.startswith("a_sigmoid") for rows in names.values() for name in rows)
 
 
-def test_a_highway_and_a_grid_show_their_own_products() -> None:
+def test_a_highway_a_grid_and_attention_show_their_own_products() -> None:
+    row = model_of(config_of("gru", "attention")).numbers("he").steps[1].layers[1].row
+    q_and_s, h, s = add(row("W_a h"), row("b_a")), np.array(row("h").values), np.array(row("s").values)
+    np.testing.assert_allclose((*row("q").values, *row("a_s").values), q_and_s, **EXACT)
+    np.testing.assert_allclose(s, sigmoid(row("a_s").values), **EXACT)
+    np.testing.assert_allclose(row("y").values, h + s * np.array(row("read").values), **EXACT)
     (_, upper) = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers
     lower = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers[0]
     t, x, h = (np.array(row.values) for row in (upper.row("t"), lower.row("h"), upper.row("h")))

@@ -131,9 +131,10 @@ def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: p
         config = config_of("squared", "residual")
         with pytest.raises(UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"):
             onnx_of(config, tensors_of(config))
-        config = config_of("lstm", "dilated")
-        with pytest.raises(UsageError, match=r"depth dilated cannot be written"):
-            onnx_of(config, tensors_of(config))
+        for depth in ("dilated", "attention"):
+            config = config_of("lstm", depth)
+            with pytest.raises(UsageError, match=f"depth {depth} cannot be written"):
+                onnx_of(config, tensors_of(config))
     finally:
         cell_type.cache_clear()
         sys.modules.pop("leaky_cell", None)

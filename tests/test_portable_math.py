@@ -19,7 +19,16 @@ from charrnn.generation import sampling
 from charrnn.model import portable_math
 from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
-from charrnn.model.portable_math import EXACT, NUMPY, SUM_BITS, TANH_LIMIT, Matrix, exact_product, exact_tanh
+from charrnn.model.portable_math import (
+    EXACT,
+    NUMPY,
+    SUM_BITS,
+    TANH_LIMIT,
+    Matrix,
+    attend,
+    exact_product,
+    exact_tanh,
+)
 
 
 @pytest.mark.parametrize("num_terms", [0, 1, 3, 64, 5000])
@@ -39,6 +48,16 @@ def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> N
     if num_terms:
         x[0, 0] = np.nan
         assert np.isnan(exact_product(x, weight)[0]).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 33])
+def test_attention_is_the_same_for_one_row_and_for_many(size: int) -> None:
+    generator = np.random.default_rng(size)
+    query, past = generator.normal(size=(7, size)).astype(np.float32), generator.normal(size=(64, 7, size))
+    past = past.astype(np.float32)
+    read = attend(query, past)
+    assert all(np.array_equal(read[[row]], attend(query[[row]], past[:, [row]])) for row in range(7))
+    assert np.array_equal(read[2:5], attend(query[2:5], past[:, 2:5]))
 
 
 def test_cosine_and_sine_are_right() -> None:

@@ -125,7 +125,8 @@ def consecutive_ranges(positions: NDArray[np.int64], longest: int | None = None)
 
     With `longest`, a range of more indices is divided.
     """
-    for first, last in pairwise([0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]):
+    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+    for first, last in pairwise(edges):
         for begin in range(first, last, longest or max(1, last - first)):
             yield begin, min(begin + (longest or last - first), last)
 

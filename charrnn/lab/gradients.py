@@ -140,8 +140,9 @@ def measure_reach(
 
     loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the text. state_{t-k} is all
     that a layer carries from character t - k to the next one (h and c; in a dilated layer also the queue of its latest
-    states), with the states of the other layers fixed. Each window is warmed up on up to 512 characters in float32; the
-    rest is computed in float64, because the norms fall far below the resolution of float32.
+    states, with attention its last outputs), with the states of the other layers fixed. Each window is warmed up on up
+    to 512 characters in float32; the rest is computed in float64, because the norms fall far below the resolution of
+    float32.
 
     Raises UsageError for a `max_lag` under 1, DataError for a text too short.
     """

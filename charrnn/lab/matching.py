@@ -403,7 +403,8 @@ def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.
         # beginning, so the last one would leave inference mode on.
         stack.enter_context(torch.inference_mode())
         streams = (contextlib.closing(stream_cells(study.network(), study.text)) for study in studies)
-        for windows in zip(*[stack.enter_context(stream) for stream in streams], strict=True):
+        readers = [stack.enter_context(stream) for stream in streams]
+        for windows in zip(*readers, strict=True):
             first = windows[0][0]
             assert all(np.array_equal(indices, first) for indices, _ in windows[1:]), "the windows are not in step"
             yield [cells for _, cells in windows]

@@ -146,7 +146,8 @@ class Novelty(Displayable):
 def _excerpt(text: str | bytes) -> Text:
     """Return the beginning of a text in one line of at most `EXCERPT_WIDTH` columns, cut with an ellipsis."""
     head = text[: 4 * EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
-    line = Text(all_visible(head.decode("utf-8", "replace") if isinstance(head, bytes) else head))
+    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    line = Text(all_visible(decoded))
     line.truncate(EXCERPT_WIDTH, overflow="ellipsis")
     return line
 

@@ -293,7 +293,7 @@ class _Reader(Walk[Any]):
         elif prefix == "highways":
             names = ("W_t x", "b_t")
         elif prefix == "attentions":
-            names, labels = ("W_a y", "b_a"), (*_units(self._size, "q"), *_units(self._size, "s"))
+            names, labels = ("W_a h", "b_a"), (*_units(self._size, "q"), *_units(self._size, "s"))
         else:
             cell_name = self._config.cell if prefix.startswith("layers") else "lstm"
             argument = "x" if last == "ih" else ARGUMENTS.get(cell_name, {}).get(last, "h")
@@ -324,10 +324,11 @@ class _Reader(Walk[Any]):
         self._past[layer] = np.concatenate((past[1:], y[None]))
         return past
 
-    def look_up(self, query: Doubles, past: Doubles) -> Doubles:
-        read = attend(query, past)
-        self._rows.append(_row("read", read))
-        return read
+    def attend(self, layer: int, y: Doubles) -> Doubles:
+        query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
+        opened, read = DOUBLE.sigmoid(gate), attend(query, self.shift(layer, y))
+        self._rows += [_row("q", query), _row("a_s", gate), _row("s", opened), _row("read", read)]
+        return np.asarray(opened * read)
 
     def pass_on(self, layer: int, joined: Doubles) -> None:
         if joined is not self._queues[layer][-1][0] and not self.architecture.depth.has_lstm:

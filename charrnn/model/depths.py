@@ -33,8 +33,8 @@ class Depth:
     """Whether an LSTM runs up the layers: `bottom` (2 * H, E) computes its first state from a character's vector, and
     the first layer reads that state's h; `grids.i` are its weights at layer i."""
     span: ClassVar[int] = 0
-    """Outputs of each layer that the state keeps, after that of its cell. If any, every layer has a weight (2 * H, H)
-    and a bias (2 * H,): `attentions.i`."""
+    """Outputs of each layer that the state keeps, after that of its cell; in training, as dropout left them. If any,
+    every layer has a weight (2 * H, H) and a bias (2 * H,): `attentions.i`."""
 
     @staticmethod
     def dilation(layer: int) -> int:
@@ -95,8 +95,8 @@ class Grid(Depth):
 class Attention(Depth):
     """y + sigmoid(W_g y + b_g) * r, where one head reads r in the last outputs of the layer (Merity 2019: SHA-RNN).
 
-    r is the sum of softmax(k q / sqrt(H)) k over these outputs k, with q = W_q y + b_q: keys and values are the outputs
-    themselves, as in the paper, which has no weights but the query's either. Before a text they are 0.
+    r is the sum of softmax(k q / sqrt(H)) k over these outputs k, with q = W_q y + b_q: as in the paper, only the query
+    is multiplied by a matrix. Before a text the outputs are 0, or learned as the rest of the state.
     """
 
     span = 64

@@ -39,7 +39,7 @@ def check_ensemble(config: Config) -> None:
     if members > 1 and not can_join(config, members, resolved(config.hidden_size) // members):
         raise UsageError(
             f"{named('num_members')} is {members}, but networks of the cell {config.cell} and the depth {config.depth} "
-            f"do not make up one of {config.hidden_size} units. Use others, or 1."
+            f"do not make up one of {config.hidden_size} units. Use {named('num_members', 1)}."
         )
 
 

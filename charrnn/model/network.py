@@ -1,8 +1,8 @@
 """The language model: embedding, recurrent layers, output layer.
 
 Shapes: T time, B batch, V vocabulary, E embedding (V for one-hot vectors), H hidden, L layers, S state vectors per
-layer (those of its cell, times the largest dilation). Everything is time-major, and the recurrent state is one explicit
-tensor (L, S, B, H).
+layer (those of its cell times the largest dilation, `Depth.span` outputs, one for n-grams). Everything is time-major,
+and the recurrent state is one explicit tensor (L, S, B, H).
 """
 
 from collections.abc import Mapping

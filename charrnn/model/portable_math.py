@@ -89,11 +89,12 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
 def attend(query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
     """Compute the mean (B, H) of the vectors `past` (N, B, H) with the weights softmax(past query / sqrt(H)).
 
-    A sum's order depends on its shape alone.
+    The order of every sum depends on N and H alone.
     """
     scores = (past * query).sum(-1, dtype=np.float64) / math.sqrt(query.shape[-1])
     weights = exact_exp(scores - scores.max(0))
-    read = (weights[..., None] * past).sum(0) / weights.sum(0)[:, None]
+    # NumPy adds the rows of (N, 1) in another order than those of (N, B).
+    read = (weights[..., None] * past).sum(0) / weights.cumsum(0)[-1][:, None]
     return np.asarray(read, query.dtype)
 
 

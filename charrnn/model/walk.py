@@ -53,7 +53,7 @@ class Architecture:
 
     @property
     def num_states(self) -> int:
-        """S: state vectors per layer, those of the cell type times the largest dilation, and `span`; 1 for `ngrams`."""
+        """S: state vectors per layer: of its cell times the largest dilation, `Depth.span`, and one for n-grams."""
         return self.cell.num_states * self.dilations[-1] + self.depth.span + (self.ngram_rows > 0)
 
     @property

@@ -325,7 +325,8 @@ class RecordedCorpus:
         faults: list[DataError] = []
         tried: list[list[str | None]] = []
         # Standard input can be read only once.
-        for locations in (self.locations,) if "-" in self.config.corpus else (self.locations, ()):
+        ways = (self.locations,) if "-" in self.config.corpus else (self.locations, ())
+        for locations in ways:
             try:
                 origins = self._origins(locations, stdin)
                 if (where := [origin.location for origin in origins]) in tried:

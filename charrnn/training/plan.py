@@ -319,8 +319,8 @@ def plan_steps(
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), computing, seconds)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - computing.start))
-    timed = replace(config, threads=threads)
-    timed = recipe.choose_members(timed, int(seconds_left / seconds_per_step), text.num_train)
+    most_steps_of_one = int(seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step)
+    timed = recipe.choose_members(replace(config, threads=threads), most_steps_of_one, text.num_train)
     seconds_per_step *= timed.num_networks / config.num_networks
     planned = recipe.choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
     return computing.group.share_config(planned)

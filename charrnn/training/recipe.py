@@ -53,8 +53,9 @@ SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
 DROPPED = ("dropout", "input_dropout", "weight_drop")
 """Settings that are shares of what is dropped; the last two follow from the first."""
-DROPOUT_PER_EPOCH = 0.025
-"""Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
+DROPOUT_SCALE = 0.055
+"""Dropout is this times the root of the epochs times the recurrent weights per character, both of which make a network
+learn by heart, and of 1 / M for M networks: what one of them has by heart, the others do not (benchmarks/LOG.md)."""
 DROPOUT_EPOCHS = 3
 """Epochs from which on something is dropped."""
 MAX_DROPOUT = 0.5
@@ -84,8 +85,8 @@ MIN_READ = {128: 0, 256: 500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_00
 """Units of a layer, and the characters that a model of that size must read to be better than the next smaller one in
 the same time (benchmarks/LOG.md)."""
 MINUTES_SHARE = 2 / 3
-"""Share of what a model can read in a budget in minutes that counts, because several smaller networks, or more steps of
-one, are a better use of a budget that is just enough (benchmarks/LOG.md)."""
+"""Share of what a model can read in a budget in minutes that counts: where it is just enough, several smaller networks,
+or more steps of a smaller one, are better more often than not (benchmarks/LOG.md)."""
 
 
 def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
@@ -226,15 +227,13 @@ def choose_steps(
         budget = min(most_steps, int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step))
     steps = max(1, min(budget, MAX_STEPS))
     epochs = steps * chars_per_step / num_train_chars
-    needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
-    # What one network of several has by heart, the others do not have (benchmarks/LOG.md).
-    needed /= math.sqrt(config.num_networks)
+    needed = DROPOUT_SCALE * math.sqrt(epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks)
     auto_dropout = 0.0 if epochs < DROPOUT_EPOCHS else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     # One-hot vectors are hidden or kept as a whole.
     auto_input = 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
     # Of an irnn, whose state would grow without bound, no weights are dropped.
-    auto_weights = 0.0 if config.cell == "irnn" else round(dropout / 3, 2)
+    auto_weights = 0.0 if config.cell == "irnn" else round(dropout / 2, 2)
     auto_decay = round(LEAST_WEIGHT_DECAY + dropout / 2, 3)
     validation_chars = choose_validation_chars(config, steps, num_val_chars)
     cost_in_steps = min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
@@ -275,15 +274,15 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
 def choose_members(config: Config, num_steps: int, num_train_chars: int) -> Config:
     """Choose how many networks a budget in minutes trains side by side, in which one network could take `num_steps`.
 
-    Each reads the text MEMBER_EPOCHS times, and takes MIN_USEFUL_STEPS, at least. The sizes of one network become those
-    of all.
+    Each reads the text MEMBER_EPOCHS times, as much as its size and its window were chosen for, and takes
+    MIN_USEFUL_STEPS, at least. The sizes of one network become those of all.
     """
     if config.num_members != "auto":
         return config
     units = resolved(config.hidden_size)
     num_read = num_steps * resolved(config.num_lanes) * resolved(config.bptt_length)
-    most = min(num_read // (MEMBER_EPOCHS * num_train_chars), num_steps // MIN_USEFUL_STEPS)
-    members = min(MAX_MEMBERS, most, MAX_JOINED_SIZE // units)
+    least = max(MEMBER_EPOCHS * num_train_chars, SHORT_READ, MIN_READ.get(units, 0))
+    members = min(MAX_MEMBERS, num_read // least, num_steps // MIN_USEFUL_STEPS, MAX_JOINED_SIZE // units)
     if members < 2 or not can_join(config, members, units):
         return replace(config, num_members=1)
     joined = replace(config, num_members=members, hidden_size=members * units)
@@ -298,7 +297,7 @@ def units_of_network(config: Config) -> int:
 
 
 def num_recurrent_weights(config: Config) -> int:
-    """Count the weights of the recurrent layers of a network, without biases and those of a highway or a grid.
+    """Count the weights of the recurrent layers of a network, without biases and those of its depth.
 
     The columns that one-hot vectors look up are left out, as the embedding is.
     """

@@ -144,7 +144,8 @@ def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
     coloured = from_oklch(begin + (paper.lightness - begin) * share, full_hue.chroma * share, full_hue.degrees)
     if contrast(coloured, paper.ink) >= MIN_CONTRAST:
         return coloured, paper.ink
-    return coloured, "#ffffff" if contrast(coloured, "#ffffff") > contrast(coloured, "#000000") else "#000000"
+    is_dark = contrast(coloured, "#ffffff") > contrast(coloured, "#000000")
+    return coloured, "#ffffff" if is_dark else "#000000"
 
 
 def contrast(one: str, other: str) -> float:
