@@ -200,7 +200,7 @@ def main() -> None:
 
 def earlier_runs(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the runs of a record that was stopped. Exits if they are of another row, commit or kind of machine."""
-    if not folder.exists():
+    if not (folder / "record.json").exists():
         return []
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     fixed = ("minutes", "commit", "instructions", "torch")
