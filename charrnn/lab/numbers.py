@@ -319,14 +319,10 @@ class _Reader(Walk[Any]):
         self._queues[layer].append(latest)
         self._rows[self._begin :] = _with_states(self._rows[self._begin :], self._before, latest)
 
-    def shift(self, layer: int, y: Doubles) -> Doubles:
-        past = self._past[layer]
-        self._past[layer] = np.concatenate((past[1:], y[None]))
-        return past
-
     def attend(self, layer: int, y: Doubles) -> Doubles:
         query, gate = np.split(self.product(f"attentions.{layer}", y), 2, axis=-1)
-        opened, read = DOUBLE.sigmoid(gate), attend(query, self.shift(layer, y))
+        opened, read = DOUBLE.sigmoid(gate), attend(query, self._past[layer])
+        self._past[layer] = np.concatenate((self._past[layer][1:], y[None]))
         self._rows += [_row("q", query), _row("a_s", gate), _row("s", opened), _row("read", read)]
         return np.asarray(opened * read)
 

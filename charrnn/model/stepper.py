@@ -230,11 +230,9 @@ class _Walk(Walk[Any]):
         for part, value in zip(queue, latest, strict=True):
             part[-1] = value
 
-    def shift(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
+    def attend(self, layer: int, y: NDArray[Any]) -> NDArray[Any]:
+        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
         kept = self._state[layer, self.architecture.kept_outputs]
-        past: Float32Array = kept.copy()
-        kept[:-1], kept[-1] = past[1:], y
-        return past
-
-    def look_up(self, query: NDArray[Any], past: NDArray[Any]) -> NDArray[Any]:
-        return attend(query, past)
+        read = np.asarray(self.ops.sigmoid(gate) * attend(query, kept))
+        kept[:-1], kept[-1] = kept[1:].copy(), y
+        return read

@@ -128,14 +128,6 @@ class Walk(Generic[A]):
         """Keep the latest state of a layer in place of the oldest one."""
         raise NotImplementedError
 
-    def shift(self, layer: int, y: A) -> A:
-        """Return the last outputs (span, B, H) of a layer, oldest first, and keep y in place of the oldest one."""
-        raise NotImplementedError
-
-    def look_up(self, query: A, past: A) -> A:
-        """Compute what an attention head with a query (B, H) reads in outputs (span, B, H)."""
-        raise NotImplementedError
-
     def pass_on(self, layer: int, joined: A) -> None:
         """Take note of what a layer passes on to the next one."""
 
@@ -177,6 +169,4 @@ class Walk(Generic[A]):
 
     def attend(self, layer: int, y: A) -> A:
         """Read with the attention head of a layer; see `model.depths.Links`."""
-        query, gate = self.ops.split(self.product(f"attentions.{layer}", y), 2)
-        read: A = self.ops.sigmoid(gate) * self.look_up(query, self.shift(layer, y))
-        return read
+        raise NotImplementedError
