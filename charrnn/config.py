@@ -381,11 +381,12 @@ def _wanted(name: str) -> str:
 
 
 def _format(value: object) -> str:
-    if isinstance(value, int) and value.bit_length() > 10_000:  # Python refuses to convert it to a string.
+    try:
+        if isinstance(value, list | dict):  # A few YAML aliases can expand to a list that fills the memory.
+            return reprlib.repr(value)
+        return shortened("/".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    except ValueError:  # Python refuses to convert such a number to a string.
         return "a number of thousands of digits"
-    if isinstance(value, list | dict):  # Abbreviated: a few YAML aliases can expand to a list that fills the memory.
-        return reprlib.repr(value)
-    return shortened("/".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def allowed_values(name: str) -> str:

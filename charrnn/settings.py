@@ -94,8 +94,15 @@ def load_yaml(text: str, origin: str) -> Any:
     class Loader(base):  # type: ignore[misc]
         """Rejects what `SafeLoader` accepts: repeated keys, of which it keeps the last, and merge keys (`<<`).
 
-        A few hundred bytes of nested merge keys expand until the memory is full.
+        A few hundred bytes of nested merge keys expand until the memory is full. Rejects numbers of thousands of digits
+        too, such as `0xffff…`: Python reads them, and then refuses to convert them to a string.
         """
+
+        def construct_scalar(self, node: Any) -> Any:
+            if node.tag == "tag:yaml.org,2002:int" and len(node.value) > 1000:
+                fault = "a number has more than 1,000 digits"
+                raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
+            return super().construct_scalar(node)
 
         def flatten_mapping(self, node: Any) -> None:
             seen: set[str] = set()

@@ -149,6 +149,17 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted() -> None:
         assert str(caught.value) == f"`{name}` is {str(written)[:80]!r}; it must be {wanted}."
 
 
+@pytest.mark.parametrize("name", ["split", "corpus", "seed", "dropout", "cell", "sum_outputs"])
+def test_a_number_that_python_cannot_write_out_is_refused(name: str) -> None:
+    for value in (16**5000, [16**5000, 1], (1, 16**5000), {16**5000: 1}):
+        with pytest.raises(UsageError, match=f"`{name}` is 'a number of thousands of digits'"):
+            parse_value(name, value)
+    digits = f"0x{16**5000:x}"
+    for written in (f"{name}: {digits}", f"{name}: [{digits}]", f"{name}:\n  a: {digits}", f"? {digits}\n: 1"):
+        with pytest.raises(DataError, match="is not YAML: a number has more than 1,000 digits"):
+            from_yaml(written, "recipe.yaml")
+
+
 def test_what_yaml_takes_for_something_else() -> None:
     # YAML 1.1 wants `1.0e-3` for a number, and takes `on` for true.
     config = from_yaml("learning_rate: 1e-3\nsteps: 2e3\n", "recipe.yaml")
