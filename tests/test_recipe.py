@@ -69,9 +69,10 @@ def test_settings_kept_or_chosen() -> None:
         ({"minutes": 3}, 34_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 128}),
         ({"minutes": 3}, 36_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 4}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
-        ({"minutes": 5}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
+        ({"minutes": 60}, 1_150_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 5}, 1_200_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
-        ({"minutes": 60}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
+        ({"minutes": 60}, 4_400_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
+        ({"steps": 2_400}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
         ({"minutes": 60}, 10**7, math.sqrt(2) * CPU_RATE, {"hidden_size": 1024}),
         ({"minutes": 1440}, 10**9, math.sqrt(2) * CPU_RATE, {"hidden_size": 2048}),
     ):

@@ -84,10 +84,12 @@ FORWARD_COST = 1 / 3
 MIN_READ = {128: 0, 256: 500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read to be better than the next smaller one in
 the same time (benchmarks/LOG.md)."""
-MINUTES_SHARE, PAIR_SHARE = 2 / 3, 1 / 2
+MINUTES_SHARE = 2 / 3
 """Share of what a model can read in a budget in minutes that counts: where it is just enough, several smaller networks,
-or more steps of a smaller one, are better more often than not. The lower share is that of a network with more weights
-than the text has characters, which learns it by heart unless there is time for two (benchmarks/LOG.md)."""
+or more steps of a smaller one, are better more often than not (benchmarks/LOG.md)."""
+FEW_WEIGHTS = 400_000
+"""In minutes, a network with more recurrent weights than these and than the text has characters is never chosen: it
+learns the text by heart, and several smaller ones are better, whatever the time (benchmarks/LOG.md)."""
 
 
 def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
@@ -163,8 +165,9 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
             break
         sized = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
         num_weights = num_recurrent_weights(sized)
-        share = PAIR_SHARE if num_weights > num_train_chars else MINUTES_SHARE
-        in_minutes = share * chars_of_minutes(sized, operations_per_second)
+        if num_steps is None and num_weights > max(FEW_WEIGHTS, num_train_chars):
+            break
+        in_minutes = MINUTES_SHARE * chars_of_minutes(sized, operations_per_second)
         num_read = in_minutes if num_steps is None else num_steps * num_per_step
         if min(num_read, useful_chars(num_weights, num_train_chars)) >= least:
             chosen = hidden_size
