@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.architectures import CELL_GROUP, CELLS
+from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.extensions import plugin_names
 from charrnn.model.network import CharRNN
@@ -70,6 +70,7 @@ class Task:
     cell: str
     language: str
     seed: int
+    depth: str = "stacked"
     steps: int = STEPS
 
 
@@ -89,6 +90,7 @@ def train(task: Task, strings: Sequence[FormalString], vocab: Vocab) -> tuple[Ch
     ids = vocab.encode("".join(string.text + END for string in strings)).astype(np.uint8)
     config = Config(
         cell=task.cell,
+        depth=task.depth,
         num_layers=1,
         hidden_size=HIDDEN_SIZE,
         embedding_size=8,
@@ -175,10 +177,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def write_table(records: Sequence[dict[str, Any]], languages: Sequence[str]) -> str:
+def write_table(records: Sequence[dict[str, Any]], cells: Sequence[str], languages: Sequence[str]) -> str:
     """Return the table of the results in Markdown: one per seed, a dash where not even length 10 is right."""
     lines = ["| cell | " + " | ".join(f"`{name}`" for name in languages) + " |", "| --- |" + " --- |" * len(languages)]
-    for cell in NAMES:
+    for cell in cells:
         entries = []
         for language in languages:
             found = [record for record in records if (record["cell"], record["language"]) == (cell, language)]
@@ -208,6 +210,7 @@ def main() -> int:
     parser.add_argument("log", type=Path, help="JSON Lines")
     parser.add_argument("--cells", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--languages", nargs="+", choices=list(FORMAL_LANGUAGES), default=list(FORMAL_LANGUAGES))
+    parser.add_argument("--depth", choices=DEPTHS, default="stacked")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--jobs", type=int, default=1, help="models that are trained at a time, one thread each")
@@ -216,7 +219,7 @@ def main() -> int:
     arguments = parser.parse_args()
     deadline = time.monotonic() + arguments.seconds
     tasks = [
-        Task(cell=cell, language=language, seed=seed, steps=arguments.steps)
+        Task(cell=cell, language=language, seed=seed, depth=arguments.depth, steps=arguments.steps)
         for seed in range(arguments.seeds)
         for cell in arguments.cells
         for language in arguments.languages
@@ -229,8 +232,9 @@ def main() -> int:
 
     if not arguments.table:
         run_all(missing(), arguments.log, arguments.jobs, deadline)
-    records = [record for record in read_log(arguments.log) if record["steps"] == arguments.steps]
-    print(write_table(records, arguments.languages))
+    asked = (arguments.depth, arguments.steps)
+    records = [record for record in read_log(arguments.log) if (record["depth"], record["steps"]) == asked]
+    print(write_table(records, arguments.cells, arguments.languages))
     return 1 if missing() else 0
 
 
