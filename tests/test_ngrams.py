@@ -13,6 +13,7 @@ from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
+from charrnn.training.optim import NGRAM_DECAY, NGRAM_RATE, TableSGD
 
 V, ROWS = 30, 53
 WITHOUT = Config(cell="gru", num_layers=2, hidden_size=12, embedding_size=5, dropout=0.0, input_dropout=0.0)
@@ -60,6 +61,19 @@ def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
     ids = torch.arange(V)[:, None]
     network(ids, network.initial_state(1))[0].sum().backward()
     assert network.ngrams.weight.grad is not None and network.ngrams.weight.grad.any()
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_the_number_of_networks(
+    members: int,
+) -> None:
+    config = config_of(num_members=members, num_lanes=4, bptt_length=8, learning_rate=0.02)
+    before, mean = torch.randn(2, ROWS, V, generator=torch.Generator().manual_seed(1))
+    table = torch.nn.Parameter(before.clone())
+    table.grad = members * mean  # the loss of several networks is the sum of theirs
+    TableSGD(table, config, 900).step(0.005, 1)
+    rate = NGRAM_RATE * 32 * 0.005 / 0.02
+    torch.testing.assert_close(table.detach(), (1 - rate * NGRAM_DECAY / 900) * before - rate * mean)
 
 
 @pytest.mark.parametrize("documents", ["none", "lines"])

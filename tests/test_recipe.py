@@ -205,3 +205,5 @@ def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) 
     assert in_time.steps is not None and in_time.steps < limit and not ends_early(config, in_time, num_train)
     # However short the text is, something is learnt.
     assert limit >= recipe.MIN_USEFUL_STEPS
+    four = recipe.choose_members(sized, 10**9, num_train)
+    assert recipe.most_useful_steps(four, num_train) == pytest.approx(2 * limit, abs=2) or limit == 150

@@ -185,8 +185,7 @@ class TableSGD:
     of its peak. s is NGRAM_RATE * n: every character changes its rows, as if they were read one by one. d is
     NGRAM_DECAY / N for a text of N characters, so that what was read once or twice counts little, however often the
     text is read. An optimizer that divides by the size of the gradients would learn rare rows by heart
-    (benchmarks/LOG.md). Of M networks, whose loss is the sum of theirs, both terms have 1 / M of that rate, so that the
-    prior is M times as wide.
+    (benchmarks/LOG.md). Of M networks g is the mean: their loss is the sum.
     """
 
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
@@ -194,7 +193,7 @@ class TableSGD:
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
         num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
         self._scale = NGRAM_RATE * num_chars / config.num_networks / float(config.learning_rate)
-        self._decay = NGRAM_DECAY / text_length
+        self._decay = NGRAM_DECAY * config.num_networks / text_length
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:

@@ -196,8 +196,7 @@ def plan_run(config: Config, text: Text, computing: Computing) -> tuple[Config, 
         group.rows(batches.batch_size)
         # It is recorded, so that the run continues, and can be repeated, in the precision it started with.
         sized = replace(sized, precision=choose_precision(sized, device))
-    most_steps = recipe.most_useful_steps(sized, text.num_train)
-    return plan_steps(group.share_config(sized), text, batches, computing, most_steps), batches
+    return plan_steps(group.share_config(sized), text, batches, computing, may_end_early=True), batches
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
@@ -302,13 +301,13 @@ def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
 
 
 def plan_steps(
-    config: Config, text: Text, batches: BatchRows, computing: Computing, most_steps: int = MAX_STEPS
+    config: Config, text: Text, batches: BatchRows, computing: Computing, *, may_end_early: bool = False
 ) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
-    Minutes count from `Computing.start` and are turned into at most `most_steps` by measuring. Sums on another number
-    of threads differ in their last digits, so the configuration that is returned, not the command, reproduces a run.
-    Several processes measure together, and get the choices of the first one.
+    Minutes count from `Computing.start` and are turned into steps by measuring, with `may_end_early` into no more than
+    are useful. Sums on another number of threads differ in their last digits, so the configuration that is returned,
+    not the command, reproduces a run. Several processes measure together, and get the choices of the first one.
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
@@ -322,6 +321,7 @@ def plan_steps(
     most_steps_of_one = int(seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step)
     timed = recipe.choose_members(replace(config, threads=threads), most_steps_of_one, text.num_train)
     seconds_per_step *= timed.num_networks / config.num_networks
+    most_steps = recipe.most_useful_steps(timed, text.num_train) if may_end_early else MAX_STEPS
     planned = recipe.choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
     return computing.group.share_config(planned)
 

@@ -63,7 +63,7 @@ MAX_DROPOUT = 0.5
 LEAST_WEIGHT_DECAY = 0.1
 """Automatic weight decay without dropout; half of the dropout is added (benchmarks/LOG.md)."""
 USEFUL_EPOCHS = 1050.0
-"""A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
+"""A network with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
 NGRAM_ROWS = 65_521
@@ -201,10 +201,11 @@ def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int) -
 def most_useful_steps(config: Config, num_train_chars: int) -> int:
     """Return the steps after which a longer schedule ends in a higher loss, because the model learns the text by heart.
 
-    Sizes, batch rows and window are resolved.
+    Sizes, batch rows and window are resolved. M networks can use √M times as many (benchmarks/LOG.md).
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
-    num_steps = round(useful_chars(num_recurrent_weights(config), num_train_chars) / chars_per_step)
+    useful = math.sqrt(config.num_networks) * useful_chars(num_recurrent_weights(config), num_train_chars)
+    num_steps = round(useful / chars_per_step)
     return max(MIN_USEFUL_STEPS, min(MAX_STEPS, num_steps))
 
 
