@@ -10,9 +10,10 @@ from hand_built import small_config
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.model.ensemble import Ensemble, config_of_member, tensors_of
+from charrnn.model.ensemble import Ensemble, tensors_of
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN, load_network
+from charrnn.model.shapes import config_of_member, num_parameters
 from charrnn.text.batches import BatchRows
 from charrnn.training.trainer import Trainer
 
@@ -117,6 +118,7 @@ def test_a_restored_ensemble_is_the_same_to_the_bit(weight_average: float) -> No
         assert np.array_equal(value, second.model_tensors()[name]), name
     table = first.model_tensors()["ngrams.weight"]
     assert table.any() and first.num_parameters < sum(value.size for value in first.model_tensors().values())
+    assert first.num_parameters == num_parameters(first.config, V)
 
 
 def test_what_does_not_make_up_one_network_is_refused() -> None:

@@ -9,7 +9,6 @@ Shapes: M networks, H and E the units and the embedding of one, G blocks, T time
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,7 @@ from charrnn.model.depths import DEPTHS
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type
-from charrnn.model.shapes import weight_shapes
-
-SEED_STEP = 1_000_003
-"""Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have none in common."""
+from charrnn.model.shapes import config_of_member, weight_shapes
 
 
 def check_ensemble(config: Config) -> None:
@@ -55,19 +51,6 @@ def can_join(config: Config, members: int, size: int) -> bool:
     return not mixes_units and all(
         kind != "permutation" and shape == tuple(members * length for length in one[name][0])
         for name, (shape, kind) in whole.items()
-    )
-
-
-def config_of_member(config: Config, index: int = 0) -> Config:
-    """Return the configuration of a network of an ensemble, whose units are an equal share of `config.hidden_size`."""
-    members = config.num_networks
-    embedding_size = config.embedding_size
-    return replace(
-        config,
-        num_members=1,
-        hidden_size=resolved(config.hidden_size) // members,
-        embedding_size=embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members,
-        seed=(config.seed + index * SEED_STEP) % 2**32,
     )
 
 

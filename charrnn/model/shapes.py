@@ -21,6 +21,8 @@ MAX_HEADER_BYTES = 1 << 20
 """Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""
 TRAINING_COPIES = 6
 """Values that training stores per weight: weight, gradient, two moments, average, and one for temporary results."""
+SEED_STEP = 1_000_003
+"""Difference of the seeds of two networks of an ensemble, so that runs with the seeds 0, 1, 2 have none in common."""
 
 
 def input_size_of(config: Config, vocab_size: int) -> int:
@@ -60,8 +62,27 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     return shapes
 
 
+def config_of_member(config: Config, index: int = 0) -> Config:
+    """Return the configuration of a network of an ensemble, whose units are an equal share of `config.hidden_size`."""
+    members = config.num_networks
+    embedding_size = config.embedding_size
+    return replace(
+        config,
+        num_members=1,
+        hidden_size=resolved(config.hidden_size) // members,
+        embedding_size=embedding_size if embedding_size == "one-hot" else resolved(embedding_size) // members,
+        seed=(config.seed + index * SEED_STEP) % 2**32,
+    )
+
+
 def num_parameters(config: Config, vocab_size: int) -> int:
-    """Count the trained values of a model without building it, as `CharRNN.num_parameters` does."""
+    """Count the trained values of a model without building it, as `CharRNN.num_parameters` does.
+
+    Of several networks, which share the table of n-grams, zeros outside the blocks of each are not counted.
+    """
+    if (members := config.num_networks) > 1:
+        table = Architecture.of(config).ngram_rows * vocab_size
+        return members * (num_parameters(config_of_member(config), vocab_size) - table) + table
     extras = cell_type(config.cell).extras(resolved(config.hidden_size))
     fixed = {name for name, (_, kind) in extras.items() if kind == "permutation"}
     shapes = weight_shapes(config, vocab_size)

@@ -34,6 +34,7 @@ from charrnn.display import Displayable
 from charrnn.errors import CheckpointError, Message, UsageError, check_range, named
 from charrnn.extensions import PackageFunction, offers
 from charrnn.intervals import Estimate, t_quantile
+from charrnn.model.shapes import num_parameters
 from charrnn.process import ENDING_SIGNALS, num_cores
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
@@ -755,7 +756,7 @@ def run_state(folder: Path, plan: SweepPlan, run: SweepRun) -> SweepRun:
         run,
         step=loaded.step,
         num_steps=num_steps,
-        num_parameters=sum(tensor.size for tensor in loaded.model.values()),
+        num_parameters=num_parameters(config, len(loaded.description.vocab())),
         text_digest=cast("str | None", loaded.state.get("corpus_digest")),
     )
     if loaded.step < num_steps or loaded.state.get("is_validation_due") is True:
