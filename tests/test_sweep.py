@@ -20,6 +20,7 @@ from synthetic import make_corpus
 import charrnn.scale.sweep.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError
+from charrnn.model.shapes import num_parameters
 from charrnn.runs.overview import find_runs
 from charrnn.runs.reader import SWEEP, open_run, runs_of_sweep
 from charrnn.runs.writer import lock_folder
@@ -182,7 +183,8 @@ def test_a_process_gets_its_threads_and_its_error_is_kept(config: Config, monkey
 
 
 def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = sweeping.plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1)
+    sizes = Config(steps=4, num_layers=1, hidden_size=5, embedding_size=2)
+    plan = sweeping.plan_sweep(sizes, {"cell": ["rnn"]}, num_seeds=1)
     (run,) = plan.runs()
     names, config = lambda: ["step-00000004"], lambda: plan.config_of(run.values, 0)
     reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)
@@ -193,10 +195,11 @@ def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monk
         ({"best_nats": math.inf}, sweeping.FAILED),
         ({}, sweeping.FAILED),
     ):
-        saved = SimpleNamespace(step=4, state=state, model={})
+        saved = SimpleNamespace(step=4, state=state, description=SimpleNamespace(vocab=lambda: "abc"))
         reader.load_checkpoint = lambda name, with_training, saved=saved: saved
         found = sweeping.run_state(tmp_path, plan, run)
         assert (found.status, found.nats_per_char) == (status, 1.5 if status == sweeping.FINISHED else None)
+        assert found.num_parameters == num_parameters(config(), 3)
 
 
 def test_the_name_of_a_sweep_stands_for_its_runs_but_where_one_is_needed(command: Command, tmp_path: Path) -> None:
