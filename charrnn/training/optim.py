@@ -185,22 +185,23 @@ class TableSGD:
     of its peak. s is NGRAM_RATE * n: every character changes its rows, as if they were read one by one. d is
     NGRAM_DECAY / N for a text of N characters, so that what was read once or twice counts little, however often the
     text is read. An optimizer that divides by the size of the gradients would learn rare rows by heart
-    (benchmarks/LOG.md). Of M networks g is the mean: their loss is the sum.
+    (benchmarks/LOG.md). For M networks, whose losses are added, g is the mean of their gradients: the prior stays.
     """
 
     def __init__(self, table: Tensor, config: Config, text_length: int) -> None:
         """Keep nothing of earlier steps."""
         self.state: dict[Tensor, dict[str, Tensor]] = {table: {}}
         num_chars = min(MAX_NGRAM_CHARS, resolved(config.num_lanes) * resolved(config.bptt_length))
-        self._scale = NGRAM_RATE * num_chars / config.num_networks / float(config.learning_rate)
-        self._decay = NGRAM_DECAY * config.num_networks / text_length
+        self._scale = NGRAM_RATE * num_chars / float(config.learning_rate)
+        self._decay = NGRAM_DECAY / text_length
+        self._num_networks = config.num_networks
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
         """Take a step along the gradient, which is dense where several processes have added theirs."""
         for table in self.state:
             rate = learning_rate * self._scale
-            table.mul_(1 - rate * self._decay).add_(_gradient(table), alpha=-rate)
+            table.mul_(1 - rate * self._decay).add_(_gradient(table), alpha=-rate / self._num_networks)
 
 
 def _zeros(weights: Sequence[Tensor], *moments: str) -> dict[Tensor, dict[str, Tensor]]:
