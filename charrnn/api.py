@@ -151,7 +151,7 @@ class Model(Generating, Displayable, Extensible):
         """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""
         if isinstance(text, bytes):
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            warning = f"{counted(num_parts, 'byte')} of longer characters: each is shown by itself."
+            warning = f"{counted(num_parts, 'byte')} of longer characters: each is shown, and labelled, as Latin-1."
             return (warning,) if num_parts else ()
         num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):

@@ -242,8 +242,9 @@ class Config:
             return "reset_probability", f"{learned} needs more than 0, else no state is reset to it."
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             return "num_layers", "dilated layers may be at most 12 (2^11 characters back)."
-        if self.ngram_rows not in ("auto", 0) and self.hidden_size in (1, 2, 3):
-            return "ngram_rows", f"it needs {named('hidden_size', 4)} or more."
+        least = 4 * self.num_networks
+        if self.ngram_rows not in ("auto", 0) and self.hidden_size != "auto" and self.hidden_size < least:
+            return "ngram_rows", f"it needs {named('hidden_size', least)} or more."
         if self.num_members not in ("auto", 1) and self.init_from is not None:
             return (
                 "num_members",

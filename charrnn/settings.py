@@ -33,13 +33,12 @@ def merge_settings(
     for origin, given in (
         (file_name, file or {}),
         ("environment", {variables[key]: value for key, value in (environment or {}).items() if key in variables}),
-        ("flag", {name: value for name, value in flags.items() if value is not None}),
+        ("flag", flags),
     ):
         parsed = {}
         for name, value in given.items():
             with _naming_source(origin, name):
-                alone: dict[str, Any] = {check_field_name(name): value}
-                parsed[name] = getattr(Config(**alone), name)
+                parsed[name] = parse_alone(name, value)
         for exclusive in (BUDGETS, WIDTHS):
             if any(parsed.get(name) not in (None, "auto") for name in exclusive):
                 for name in exclusive:
@@ -56,6 +55,14 @@ def merge_settings(
         if "optimizer" not in values:
             origins["optimizer"] = origins["muon_scale"]
     return Config(**values), origins
+
+
+def parse_alone(name: str, value: object) -> Any:
+    """Return the value of a field, checked without the other fields. Raises UsageError that names the field."""
+    alone: dict[str, Any] = {check_field_name(name): value}
+    if alone == {"documents": "column"}:
+        alone["column"] = "any"
+    return getattr(Config(**alone), name)
 
 
 @contextmanager
@@ -115,10 +122,13 @@ def load_yaml(text: str, origin: str) -> Any:
 
     try:
         return yaml.load(text, Loader)
-    # LookupError, TypeError and AttributeError: a tag whose value has another type, such as `!!int ""` or `!!bool x`.
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
-        raise DataError(f"{origin} is not YAML: {reason}") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())[:150]
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except (ValueError, LookupError, TypeError, AttributeError):  # such as `!!int ""` or `!!bool x`
+        reason = "a value does not fit its tag, or is no possible date"
+    raise DataError(f"{origin} is not YAML: {reason}")
 
 
 def read_yaml(text: str, origin: str, ignored: Collection[str] = ()) -> dict[str, object]:
@@ -144,11 +154,12 @@ def read_recipe(name: str) -> dict[str, object]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     try:
         return read_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The recipe {path} is not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
+    except OSError as error:
         stems = sorted(recipe.stem for recipe in folder.glob("*.yaml"))
-        names, hint = ", ".join(stems), did_you_mean(name, stems)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
-        raise UsageError(f"No recipe {name!r} ({reason}). Recipes: {names}; or give a .yaml file.{hint}") from None
+        instead = f"{', '.join(stems)}; or give a .yaml file.{did_you_mean(name, stems)}"
+        raise UsageError(f"No recipe {name!r} ({error.strerror}). Recipes: {instead}") from None
 
 
 def to_yaml(config: Config) -> str:

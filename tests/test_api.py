@@ -175,7 +175,8 @@ def test_encoding_warnings_count_what_is_not_known(model: charrnn.Model, byte_mo
     read |= {"語a": "1 of 2 characters is unknown to {}, which reads it"}
     for text, expected in read.items():
         assert model.encoding_warnings(text) == (f"{expected.format(model.name)} as the unknown symbol.",)
-    assert byte_model.encoding_warnings("é".encode()) == ("2 bytes of longer characters: each is shown by itself.",)
+    said = "2 bytes of longer characters: each is shown, and labelled, as Latin-1."
+    assert byte_model.encoding_warnings("é".encode()) == (said,)
     assert model.encoding_warnings("a") == byte_model.encoding_warnings(b"a") == ()
 
 

@@ -191,6 +191,7 @@ def test_of_the_candidates_the_typical_one_is_shown_not_the_best() -> None:
     for sign in (1, -1):
         chosen = choose_passage(text, labels, 0, lambda part, sign=sign: float(sign * agreements[part.start]))  # type: ignore[misc]
         assert agreements[chosen.start] == pytest.approx(0.5)
+    assert any(part.start for part in cell_values.contrasting_passages(text.replace("\n", " "), labels, 0)), "one line"
 
 
 @pytest.mark.parametrize("first", [0, 40])

@@ -30,7 +30,7 @@ OPTIONS: list[dict[str, Any]] = [{}, {"sum_outputs": True}, {"zoneout": 0.4}, {"
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
-def make_layer(cell: str, **noise: float) -> RecurrentLayer:
+def make_layer(cell: str, **noise: Any) -> RecurrentLayer:
     layer = RecurrentLayer(cell, I, H, **noise).double()
     layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
     return layer
@@ -327,11 +327,12 @@ def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) ->
     assert abs(is_old.double().mean().item() - 0.3) < 0.06
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if CELLS[cell].products])
-def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: str) -> None:
-    layer, masked = make_layer(cell, weight_drop=0.5), make_layer(cell)
+def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: str, dilation: int) -> None:
+    layer, masked = make_layer(cell, dilation=dilation, weight_drop=0.5), make_layer(cell, dilation=dilation)
     inputs = torch.randn(T, 2, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    state = torch.zeros(layer.cell.num_states, 2, H, dtype=torch.float64)
+    state = torch.zeros(dilation * layer.cell.num_states, 2, H, dtype=torch.float64)
     with torch.no_grad():
         quiet = masked(inputs, state)[0]
         noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 2))[0]

@@ -64,7 +64,15 @@ def test_within_words_is_another_temperature(command: Command, lab: Path) -> Non
     assert text_of(command(*options, 5, "--temp-at", "words")) == text_of(command(*options, 5, "--temp-at", "words=0"))
 
 
-@pytest.mark.parametrize("options", [(), ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic")])
+def test_a_run_has_the_name_of_its_folder_inside_it(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lab)
+    assert charrnn.load(".").name == lab.name
+
+
+SEVERAL, BEAM, COLD = ("--count", 3, "--json"), ("--beam", 4, "--beam-mode", "stochastic"), ("--temp", 0)
+
+
+@pytest.mark.parametrize("options", [(), SEVERAL, BEAM, (*COLD, "--temp-at", "words=9")])
 def test_a_seed_is_drawn_and_named(command: Command, alphabet_run: Path, options: tuple[object, ...]) -> None:
     hot = () if "--beam" in options else ("--temp", 4)
     options = ("sample", alphabet_run, "--length", 60, *hot, *options)

@@ -161,7 +161,7 @@ def test_the_bar_shows_means_and_the_last_lines_name_the_step(capsys: pytest.Cap
         assert first == f"Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step {line}"
         assert second == ("which every command uses." if best_step < 3_200 else "Next:")
     view = TrainingView(Signals(), show_as_json=False, quiet=False)
-    view._bar = Mock(total=9)
+    view._bar = Mock(total=9, n=0)
     for nats, rate in ((1.0, 100_000.0), (2.0, 300_000.0)):
         steps: dict[str, Any] = {"step": 1, "seconds": 1.0, "grad_norm": 1.0, "learning_rate": 1e-3}
         view._show_step(StepEvent(train_nats=nats, chars_per_second=rate, **steps))

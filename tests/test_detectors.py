@@ -35,6 +35,8 @@ QQQQQ?.....QQQQQQ......  a blank line ends it
 QQQQQ????.....QQQQQQ..  so does a line of blanks
 One.¶¶¶¶Two "three".¶
 ............QQQQQQ...  a blank line opens none
+„One“ two “three” four »five« six «seven»
+QQQQ......QQQQQQ.......QQQQQ......QQQQQQ.  the marks of other languages
 It's 'so' ‘then’ "isn't it".¶
 .................QQQQQQQQQ...  apostrophes are none
 He said "wait

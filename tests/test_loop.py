@@ -17,6 +17,7 @@ from charrnn.runs.checkpoint import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe
+from charrnn.training.optim import TableSGD
 from charrnn.training.trainer import StepResult, Trainer
 
 pytestmark = pytest.mark.trained
@@ -51,9 +52,12 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Any:
     return install
 
 
-def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any) -> None:
+def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_table: list[float] = []
+    monkeypatch.setattr(TableSGD, "step", lambda self, rate, number: of_table.append(rate * self._scale))
     fail_at(8)
-    events = list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
+    events = list(charrnn.train(charrnn.Config(**SETTINGS, ngram_rows=50), out=Path("run")))
+    assert of_table[6] == of_table[7], "the rate of the table is a share of the peak, as after a resumption"
     (warning,) = [event for event in events if event.event == "warning"]
     assert "Step 8: loss nan." in warning.message and "back to step 6" in warning.message and "0.005" in warning.message
     done = events[-1]

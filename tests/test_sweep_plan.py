@@ -9,11 +9,12 @@ from unittest.mock import Mock
 import drawn
 import pytest
 
-from charrnn.config import Config, parse_value
+from charrnn.config import Config
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
 from charrnn.scale.sweep import sweep as sweeping
-from charrnn.scale.sweep.command import SweepView
+from charrnn.scale.sweep.command import SweepView, plan_settings
+from charrnn.settings import merge_settings
 
 BASE = Config(corpus=("text.txt",), steps=10)
 
@@ -82,8 +83,13 @@ def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
     arguments = sweeping.setting_arguments(config)
     assert arguments[::2] == ["--set"] * (len(arguments) // 2)
     parsed = dict(argument.split("=", 1) for argument in arguments[1::2])
-    values = {name: parse_value(name, value) for name, value in parsed.items()}
-    assert Config(corpus=("text.txt",), **values) == config
+    assert merge_settings(flags={"corpus": ("text.txt",), **parsed})[0] == config
+
+
+def test_what_follows_from_the_first_value_of_an_axis_is_not_kept() -> None:
+    for axis, follower in (("muon_scale=0,2", "optimizer"), ("column=a,b", "documents")):
+        config, axes = plan_settings([], {"--set": [axis], "--recipe": None})
+        assert len(axes) == 1 and getattr(config, follower) == getattr(Config(), follower)
 
 
 def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> None:

@@ -332,12 +332,14 @@ def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:
 
 def _segments(text: str, first: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where every passage from index `first` on begins and ends."""
-    starts = np.array([first, *(match.end() for match in re.finditer("[\n\0]", text[first:-1]))])
+    line = f"[^\n\0]{{0,{MAX_LENGTH - 1}}}[\n\0]|[^\n\0]{{{MAX_LENGTH}}}"  # or a part of a longer one
+    starts = np.array([first, *(match.end() for match in re.finditer(line, text[first:-1]))])
     starts[1:] += first
-    ends = np.append(starts[NUM_LINES:], len(text))
+    ends = np.append(starts[NUM_LINES:], [len(text)] * NUM_LINES)[: len(starts)]
+    ends = np.minimum(ends, starts + MAX_LENGTH)
     # A passage that reaches the end has fewer lines. Only the first such is kept: one short line would beat all others.
-    starts = starts[: len(ends)]
-    return starts, np.minimum(ends, starts + MAX_LENGTH)
+    is_kept = np.append(True, ends[:-1] < len(text))
+    return starts[is_kept], ends[is_kept]
 
 
 def _contrasts(labels: Labels, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """charrnn sample: text on stdout, nothing else."""
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ def sample(run: RunArgument = None, json: JsonOption = False, quiet: QuietOption
     seed, beam, mode = values["--seed"], values["--beam"], values["--beam-mode"]
     if seed is None and (beam is None or mode == "stochastic"):
         seed = fresh_seed()
-        page.fresh_seed = seed if any(temperatures) else None
+        page.fresh_seed = seed if any(temperatures) or values["--temp-at"] else None
     if beam is None:
         _draw(page, values, seed, temperatures)
         return
@@ -193,7 +194,7 @@ def _load_page(run: str | None, values: Values, *, json: bool, quiet: bool) -> "
         first=first,
         model=model,
         prime=_load_prime(typed, values["--prime-file"], learned, model),
-        typed=typed,
+        typed=os.fsencode(typed).decode("utf-8", "replace"),
         length=length,
         reference=reference,
         show_as_json=json,
@@ -226,7 +227,7 @@ def _load_prime(typed: str, file: str | None, learned: str | bytes | None, model
     if file is None or model.config.documents != "lines":
         return prime
     # A file ends with a newline, which is no part of the document.
-    return prime.rstrip(b"\n") if isinstance(prime, bytes) else prime.rstrip("\n")
+    return prime.rstrip(b"\r\n") if isinstance(prime, bytes) else prime.rstrip("\n")
 
 
 def _read_prime_file(name: str, alphabet: str) -> str | bytes:

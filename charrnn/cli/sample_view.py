@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.streams import deliver, print_json, printable, result_console, warn
+from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console, warn
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.records import GeneratedText
@@ -133,7 +133,7 @@ class Page:
                 continue
             sys.stdout.write(separator(self.model.config.documents, index, count))
             mark = rich_text.Text("" if is_new else "  (in the training text)", style="dim")
-            console.print(rich_text.Text(printable(self.typed + text.text)) + mark, soft_wrap=True)
+            console.print(rich_text.Text(printable(self.typed + text.text, IN_TEXT)) + mark, soft_wrap=True)
         if not self.show_as_json:
             console.print(*novelty.view())
 
@@ -226,7 +226,7 @@ class Page:
             return
         console = result_console()
         if self.typed:
-            sys.stdout.write(printable(self.typed) + "\n")
+            sys.stdout.write(printable(self.typed, IN_TEXT) + "\n")
         for page in found.pages():
             console.print(page)
         if len(found.text) < found.min_length:
@@ -297,7 +297,7 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     """
     end, is_terminal = "", sys.stdout.isatty()
     for chunk in whole_line_ends(chunks):
-        sys.stdout.write(printable(chunk) if is_terminal else chunk)
+        sys.stdout.write(printable(chunk, IN_TEXT) if is_terminal else chunk)
         if is_terminal:
             sys.stdout.flush()
         end = (end + chunk)[-LOOP_CHARS:]

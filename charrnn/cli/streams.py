@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, TextIO
+from unicodedata import category
 
 import typer.main
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
+IN_TEXT = "\n\t\u200c\u200d"
+"""What a terminal gets of a model's text as it is: also the joiners, which Persian, Indic scripts and emoji need."""
 TRAIN = "train"
 """The command whose options set the fields of a configuration."""
 
@@ -154,14 +157,15 @@ def print_traceback(error: BaseException) -> None:
     sys.stderr.write(printable("".join(format_exception(error))))
 
 
-def printable(text: str) -> str:
-    """Return `text` with control and bidirectional characters made visible; newlines and tabs stay.
+def printable(text: str, kept: str = "\n\t") -> str:
+    """Return `text` with control and bidirectional characters made visible; those `kept` and combining marks stay.
 
     Of a carriage return and a newline, the line end of Windows, only the newline stays.
     """
     from charrnn.views.theme import visible
 
-    return "".join(character if character in "\n\t" else visible(character) for character in text.replace("\r\n", "\n"))
+    characters = text.replace("\r\n", "\n")
+    return "".join(one if one in kept or category(one)[0] == "M" else visible(one) for one in characters)
 
 
 def discard_output() -> None:

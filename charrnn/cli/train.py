@@ -21,14 +21,14 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.streams import discard_output, print_json, print_path, printable, result_console, with_flags
-from charrnn.config import MACHINE, Config, check_field_name, parse_value
+from charrnn.cli.streams import IN_TEXT, discard_output, print_json, print_path, printable, result_console, with_flags
+from charrnn.config import MACHINE, Config, check_field_name
 from charrnn.errors import UsageError, counted, named
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.options import Option, options_of
 from charrnn.progress import Progress, using
 from charrnn.runs.logs import MetricsLog
-from charrnn.settings import merge_settings, read_recipe
+from charrnn.settings import merge_settings, parse_alone, read_recipe
 from charrnn.training import events
 from charrnn.training.process_group import LaunchedProcess, launched_process, process_support
 
@@ -116,7 +116,7 @@ def train(
     for option in FIELD_OPTIONS:
         if isinstance(values[option.flag], str) and not values[option.flag].strip():  # of an unset shell variable
             raise UsageError(f"{named(option.parameter)} is empty: give a value, or leave it out.")
-    flags = parse_settings(values, _parse_setting, example="learning_rate=4e-3")
+    flags = parse_settings(values, parse_alone, example="learning_rate=4e-3")
     invocation: Invocation = context.obj
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
     corpus = corpus or []
@@ -162,13 +162,6 @@ def parse_settings(values: Mapping[str, Any], parse: Callable[[str, str], Any], 
         except UsageError as error:
             raise UsageError(f"--set {assignment}: {error.marked}") from None
     return parsed
-
-
-def _parse_setting(name: str, text: str) -> Any:
-    """Parse the value of a field. Raises UsageError that names the field, also for one out of its range."""
-    value = parse_value(name, text)
-    Config(**{name: value})
-    return value
 
 
 def configure(corpus: Sequence[str], flags: dict[str, Any], recipe: str | None) -> tuple[Config, dict[str, str]]:
@@ -359,7 +352,7 @@ class TrainingView:
         self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
         self._bar.set_postfix_str(f"{recent:.3f} nats, {self._rate / 1000:.0f}k chars/s", refresh=False)
-        self._bar.update(1)
+        self._bar.update(event.step - self._bar.n)
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
             self._bar.set_postfix_str("validating ...")
@@ -381,7 +374,7 @@ class TrainingView:
         if self._start is not None and event.step < EARLY_SHARE * self._start.num_steps:
             self._print(readable(event.text), style="cyan", no_wrap=True, overflow="ellipsis")
             return
-        self._print("\n".join(printable(event.text).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
+        self._print("\n".join(printable(event.text, IN_TEXT).split("\n")[:SAMPLE_LINES]), style="cyan", soft_wrap=True)
         self._print()
 
     def _show_warning(self, event: events.WarningEvent) -> None:

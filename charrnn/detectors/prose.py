@@ -45,17 +45,25 @@ def _last_index(marked: Flags) -> Counts:
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else np.zeros(0, np.int64)
 
 
+CLOSING = {'"': '"”', "“": '"”', "„": '"“”', "«": "»", "»": "«"}
+"""The double quotation marks that open a quotation, each with those that close it: English, German, French, Danish."""
+
+
 def label_quotes(text: str) -> Flags:
-    """True inside straight or curly double quotation marks. A blank line ends a quotation; apostrophes are ignored."""
+    """True inside double quotation marks (CLOSING). A blank line ends a quotation; apostrophes are ignored."""
     inside = np.zeros(len(text), bool)
-    is_open, begin = False, 0
-    for match in re.finditer('["“”]|\n[ \t\r]*\n', text):
+    closing, begin = "", 0
+    for match in re.finditer('["“”„«»]|\n[ \t\r]*\n', text):
         # A mark changes the label of its own character; a blank line is known to be blank at its newline.
         changed = match.end() - 1
-        inside[begin:changed] = is_open
+        inside[begin:changed] = closing != ""
         begin = changed
-        is_open = {"“": True, "”": False, "\n": False}.get(text[changed], not is_open)
-    inside[begin:] = is_open
+        mark = text[changed]
+        if mark == "\n" or mark in closing:
+            closing = ""
+        elif not closing:
+            closing = CLOSING.get(mark, "")
+    inside[begin:] = closing != ""
     return inside
 
 

@@ -240,8 +240,9 @@ class RecurrentLayer(nn.Module):
         """Fold the D interleaved sequences of a dilated layer into the batch, and process them together."""
         num_steps, batch_size = inputs.shape[:2]
         dilation = self.dilation
+        weights = {name: self._dropped(self.weight(name), how.noise) for name in self.cell.products}
         if dilation == 1:
-            return self._run(inputs, state, how)
+            return self._run(inputs, weights, state, how)
         whole = num_steps - num_steps % dilation
         outputs, cells, begin = [], [], 0
         for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
@@ -252,7 +253,7 @@ class RecurrentLayer(nn.Module):
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            out, cell, last = self._run(folded, first, how)
+            out, cell, last = self._run(folded, weights, first, how)
             outputs.append(out.reshape(length, batch_size, self.hidden_size))
             cells.append(cell.reshape(length, batch_size, self.hidden_size))
             read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
@@ -260,9 +261,10 @@ class RecurrentLayer(nn.Module):
             begin += length
         return torch.cat(outputs), torch.cat(cells), state
 
-    def _run(self, inputs: Tensor, state: Tensor, how: _Reading) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(
+        self, inputs: Tensor, weights: Mapping[str, Tensor], state: Tensor, how: _Reading
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Compute outputs, cell values and last state (S, B, H), as fast as possible."""
-        weights = {name: self._dropped(self.weight(name), how.noise) for name in self.cell.products}
         is_plain = how.ops is None and self.zoneout == 0
         if is_plain and runs_whole(self.cell_name, inputs.device):
             return self._run_whole(inputs, state, weights["hh"], how)

@@ -104,7 +104,8 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
         sized = replace(config, hidden_size=size, embedding_size=embedding_size(size), parameters=None)
         return num_parameters(sized, vocab_size)
 
-    multiples = range(1, MAX_HIDDEN_SIZE // multiple + 1)
+    least_size = 1 if config.ngram_rows in ("auto", 0) else 4
+    multiples = range(-(-least_size // multiple), MAX_HIDDEN_SIZE // multiple + 1)
     least, most = count(multiples[0]), count(multiples[-1])
     if (memory := memory_bytes()) is not None:
         most = min(most, memory // (4 * TRAINING_COPIES))
@@ -116,7 +117,7 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
             f"{named('num_layers')} and {named('embedding_size')} change that."
         )
     # The count rises with the number of units.
-    return multiple * bisect_right(multiples, config.parameters, key=count)
+    return multiple * multiples[bisect_right(multiples, config.parameters, key=count) - 1]
 
 
 def check_multiple(config: Config) -> None:

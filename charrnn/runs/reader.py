@@ -314,7 +314,7 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
         if run and _is_unreadable(place):
             raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
-            return RunReader(place)
+            return RunReader(place if place.name.strip(".") else place.resolve())
         if run and os.path.isfile(place):
             raise CheckpointError(_about_file(place))
     if (in_sweep := runs_of_sweep(run, checkpoints)) is not None:

@@ -249,7 +249,11 @@ def origin_at(location: str, order: Order) -> Origin | None:
     Raises DataError if it exists but cannot be read.
     """
     if os.path.isabs(location):
-        if _is_there(location):
+        try:
+            is_there = _is_there(location)
+        except OSError as error:
+            raise unreadable(location, error) from error
+        if is_there:
             return _path(Path(location), _label(location), order, needs_regular=True)
         if glob.has_magic(location):
             with suppress(NotHereError):

@@ -33,6 +33,7 @@ from charrnn.training.events import (
     TrainEvent,
     WarningEvent,
 )
+from charrnn.training.optim import make_optimizers
 from charrnn.training.plan import Text
 from charrnn.training.trainer import Trainer
 
@@ -236,9 +237,10 @@ class TrainingSession:
         saved = self.group.share_checkpoint(saved)
         for message in saved.warnings:
             yield WarningEvent(message=message)
-        trainer.restore(saved.model, saved.training, saved.state)
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
+        trainer.optimizers = make_optimizers(trainer.network, trainer.config, len(trainer.batches.ids))
+        trainer.restore(saved.model, saved.training, saved.state)
         self._description = Description.of(self.run.path, trainer.config, self.text.vocab)
         if self.group.is_first:
             self.run.write_description(self._description)

@@ -150,7 +150,11 @@ class Trainer:
         for weight in self._weights:
             weight.grad = None
         (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
-        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        gradients = []
+        for weight in self._weights:
+            if weight.grad is None:  # a learned state, in a window in which no document begins
+                weight.grad = torch.zeros_like(weight)
+            gradients.append(weight.grad)
         if scale != 1:
             for gradient in gradients:
                 gradient.mul_(1 / scale)

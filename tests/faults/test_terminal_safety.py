@@ -21,6 +21,7 @@ from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, stee
 
 import charrnn
 from charrnn.cli.app import app
+from charrnn.cli.streams import IN_TEXT, printable
 from charrnn.config import FIELD_NAMES
 from charrnn.text import sources
 
@@ -81,11 +82,11 @@ def hostile(hostile_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyP
     return copied
 
 
-def assert_shows_only(ran: Ran, *, has_bars: bool = False, is_text: bool = False) -> None:
+def assert_shows_only(ran: Ran, *, has_bars: bool = False, is_text: bool = False, kept: str = "\n\t") -> None:
     """That nothing steers the terminal; `is_text`: stdout is a pipe that carries characters as they are."""
     assert not re.search(r"unexpected \w+Error|Traceback", ran.err)
-    assert is_text or steering(COLOUR.sub("", ran.out)) == []
-    assert steering(COLOUR.sub("", ran.err), "\n\t\r" if has_bars else "\n\t") == []
+    assert is_text or steering(COLOUR.sub("", ran.out), kept) == []
+    assert steering(COLOUR.sub("", ran.err), kept + "\r" * has_bars) == []
 
 
 def modes_of(cases: list[Any]) -> list[Any]:
@@ -107,7 +108,8 @@ def test_no_output_contains_control_sequences(
     assert ran.code == 0, ran.err
     assert len(ran.out) > 30
     is_text = arguments[0] == "sample" and not MODES[mode]["is_terminal"]
-    assert_shows_only(ran, has_bars=mode == "colours", is_text=is_text)
+    kept = IN_TEXT if arguments[0] == "sample" else "\n\t"
+    assert_shows_only(ran, has_bars=mode == "colours", is_text=is_text, kept=kept)
     if not is_text and "--detect" in arguments and "--history" not in arguments:
         assert "[/bold]" in ran.out, "a name is shown as it is"
 
@@ -127,13 +129,13 @@ def test_training_shows_hostile_names_and_texts_as_text(
     assert ran.code == 0
     assert "byte-order mark" in ran.err and "sample at step" in ran.err
     is_terminal = MODES[mode]["is_terminal"]
-    assert_shows_only(ran, has_bars=mode == "colours", is_text=not is_terminal)
+    assert_shows_only(ran, has_bars=mode == "colours", is_text=not is_terminal, kept=IN_TEXT)
     if not is_terminal:
         # For programs: undecodable bytes of it are spelled as Python spells them.
         assert ran.out == IN_A_NAME.encode("utf-8", "backslashreplace").decode() + "\n"
     again = on_screen("train", "--resume", IN_A_NAME, "--steps", 6, **MODES[mode])
     assert again.code == 0
-    assert_shows_only(again, has_bars=mode == "colours", is_text=not is_terminal)
+    assert_shows_only(again, has_bars=mode == "colours", is_text=not is_terminal, kept=IN_TEXT)
 
 
 def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: Path) -> None:
@@ -142,7 +144,9 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: P
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
     assert on_screen(*line, is_terminal=False).out == expected + ("" if expected.endswith("\n") else "\n")
     shown = on_screen(*line, "--length", 300, TERM="dumb")
-    assert "␛" in shown.out and steering(shown.out) == []
+    assert "␛" in shown.out and steering(shown.out, IN_TEXT) == []
+    for text in ("नमस्ते", "สวัสดี", "e\u0301", "می\u200cخواهم"):
+        assert printable(text, IN_TEXT) == text, "marks belong to their letters"
 
 
 JSON: list[tuple[str, ...]] = [
@@ -197,7 +201,7 @@ def test_no_error_message_contains_control_sequences(on_screen: Screen, process:
         assert ran.code == 0 or 1 <= ran.err.partition("error: ")[2].count("\n") <= 3, line
         shown = [ran, on_screen(*line, TERM="dumb")] if number % 4 == 0 else [ran]
         for one in shown:
-            assert_shows_only(one)
+            assert_shows_only(one, kept=IN_TEXT if name == "sample" else "\n\t")
             assert one.err.count("error: ") == (ran.code > 0)
     assert codes <= {0, 2, 3, 4} and 2 in codes
     if name == "sample":
@@ -210,7 +214,7 @@ def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Scr
         for line in (("sample", "--length", 5), ("runs",)):
             ran = on_screen(*line, TERM="dumb")
             assert ran.code in (0, 3, 4), (what, ran.err)
-            assert_shows_only(ran)
+            assert_shows_only(ran, kept=IN_TEXT)
 
 
 @pytest.mark.parametrize(

@@ -103,10 +103,13 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
 
     given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
-    config, _ = configure(corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag])
+    config, origins = configure(corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag])
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
+    # What nobody gave, and follows from the first value, is left open with it.
+    followers = [name for axis, name in (("muon_scale", "optimizer"), ("column", "documents")) if axis in axes]
+    derived = [name for name in followers if name not in given and origins[name] in ("default", "flag")]
     default = Config()
-    return replace(config, **{name: getattr(default, name) for name in axes}), axes
+    return replace(config, **{name: getattr(default, name) for name in (*axes, *derived)}), axes
 
 
 class SweepView:
