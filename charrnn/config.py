@@ -390,15 +390,6 @@ def _format(value: object) -> str:
         return "a number of thousands of digits"
 
 
-def allowed_values(name: str) -> str:
-    """Return what a field must be, in words: its range, or else its type."""
-    if name not in _RANGES:
-        return _wanted(name)
-    words = [word for kind in _KINDS[name] if name not in _CHOICES for word in get_args(kind)]
-    unset = ["null"] if NoneType in _KINDS[name] else []
-    return ", or ".join([_RANGES[name][0], *words, *unset])
-
-
 def check_field_name(name: str) -> str:
     """Return the name of the field that `name` means; raise UsageError with the most similar one if there is none."""
     name = FIELD_ALIASES.get(name, name)

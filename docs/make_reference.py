@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 import typer.main
@@ -21,7 +21,7 @@ from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cli.app import app
 from charrnn.cli.options import RULES
 from charrnn.cli.train import FIELD_OPTIONS
-from charrnn.config import FIELD_NAMES, Config, allowed_values
+from charrnn.config import FIELD_NAMES, Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.generator import MAX_COUNT
@@ -238,6 +238,17 @@ def field_docstrings() -> dict[str, str]:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
             found[name], name = str(node.value.value), ""
     return found
+
+
+def allowed_values(name: str) -> str:
+    """Return what a field must be, in words: its range, or else its type."""
+    if name not in charrnn.config._RANGES:
+        return charrnn.config._wanted(name)
+    words = [
+        word for kind in charrnn.config._KINDS[name] if name not in charrnn.config._CHOICES for word in get_args(kind)
+    ]
+    unset = ["null"] if type(None) in charrnn.config._KINDS[name] else []
+    return ", or ".join([charrnn.config._RANGES[name][0], *words, *unset])
 
 
 def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:

@@ -179,9 +179,8 @@ def test_a_new_run_begins_in_the_learned_state_of_the_old_one() -> None:
 def test_a_window_in_which_no_document_begins_leaves_the_learned_state() -> None:
     trainer = make_trainer(initial_state="learned", documents="lines")
     trainer.batches = BatchRows(np.full(300, 2, np.uint16), B)  # END is 1
-    before = trainer.model_tensors()["learned_state"].copy()
     take_steps(trainer, 2)
-    np.testing.assert_array_equal(trainer.model_tensors()["learned_state"], before)
+    assert not trainer.model_tensors()["learned_state"].any(), "as it was drawn: zero"
 
 
 def test_a_gradient_that_overflows_fp16_is_computed_again_with_a_smaller_scale(monkeypatch: pytest.MonkeyPatch) -> None:

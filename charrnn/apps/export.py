@@ -92,8 +92,9 @@ def _onnx(model: Model, path: Path) -> Content:
 def _html(model: Model, path: Path) -> Content:
     from charrnn.apps.model_page.page import to_model_page
     from charrnn.runs.checkpoint import MODEL_FILE_SUFFIX
+    from charrnn.runs.reader import RunReader
 
-    run = model.name if model.path is not None else f"{model.name}{MODEL_FILE_SUFFIX}"
+    run = f"{model.name}{MODEL_FILE_SUFFIX}" if model.path is None else RunReader(model.path).name
     return to_model_page(model, run, model.found_cells).encode("utf-8"), None
 
 

@@ -164,8 +164,7 @@ def printable(text: str, kept: str = "\n\t") -> str:
     """
     from charrnn.views.theme import visible
 
-    characters = text.replace("\r\n", "\n")
-    return "".join(one if one in kept or category(one)[0] == "M" else visible(one) for one in characters)
+    return "".join(c if c in kept or category(c)[0] == "M" else visible(c) for c in text.replace("\r\n", "\n"))
 
 
 def discard_output() -> None:

@@ -59,10 +59,7 @@ def label_quotes(text: str) -> Flags:
         inside[begin:changed] = closing != ""
         begin = changed
         mark = text[changed]
-        if mark == "\n" or mark in closing:
-            closing = ""
-        elif not closing:
-            closing = CLOSING.get(mark, "")
+        closing = "" if mark == "\n" or mark in closing else closing or CLOSING.get(mark, "")
     inside[begin:] = closing != ""
     return inside
 

@@ -406,8 +406,9 @@ NOTE = "README.txt"
 _MODEL_FILES = (CONFIG, VOCAB, MODEL)
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
 _MAX_UNPACKED = 1 << 26
-_MAX_RATIO = 20
-"""A file that unpacks to more than _MAX_UNPACKED bytes may grow by this factor at most; weights hardly grow."""
+_MAX_RATIO = 100
+"""A file that unpacks to more than _MAX_UNPACKED bytes may grow by this factor at most. Weights hardly grow, those of M
+networks, at most 64, M times."""
 
 
 @dataclass(frozen=True, slots=True)

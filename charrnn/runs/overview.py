@@ -136,9 +136,10 @@ class LearningCurve(Displayable):
 
 def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
     """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
-    # A run without a digest is known by the name of its text.
+    # Where a run has no digest, the runs are compared by the names of their texts.
+    texts = {run.digest for run in runs} if all(run.digest for run in runs) else {run.text for run in runs}
     reasons = (
-        ("These runs learned different texts: their losses", {run.digest or run.text for run in runs}),
+        ("These runs learned different texts: their losses", texts),
         ("Losses per character and losses per byte", {run.alphabet for run in runs}),
         ("These runs split their text differently: their validation losses", {run.split for run in runs}),
     )

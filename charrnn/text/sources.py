@@ -350,7 +350,7 @@ def _folder(folder: Path, label: str, order: Order) -> Origin:
     paths: list[Path] = []
     num_hidden = num_runs = 0
     for inside, subfolders, files in os.walk(folder, onerror=refuse):
-        if inside != str(folder) and RUN_FILES.issubset(files):
+        if inside != str(folder) and _is_run(Path(inside)):
             num_runs += 1
             subfolders.clear()
             continue
@@ -372,7 +372,8 @@ def _several(
 
 
 def _is_run(folder: Path) -> bool:
-    return all(os.path.lexists(folder / name) for name in RUN_FILES)
+    """Whether this is the folder of a run or of a sweep."""
+    return os.path.lexists(folder / "sweep.json") or all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 
 def _absolute(path: Path) -> str | None:

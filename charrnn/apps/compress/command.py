@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -263,7 +264,7 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
     Raises CharRNNError if it cannot be written.
     """
     started = time.perf_counter()
-    with nullcontext() if target == STREAM else convert_os_errors("write", Path(target)), _replaced(target) as file:
+    with nullcontext() if target == STREAM else convert_os_errors("write", Path(target)), _into(target, source) as file:
         num_written = restored = 0
         for part in parts:
             num_written += file.write(part)
@@ -284,14 +285,16 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
 
 
 @contextmanager
-def _replaced(target: str) -> Iterator[BinaryIO]:
-    """Open what is written. Raises OSError."""
+def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
+    """Open what is written: a new file has the permissions of the source, if that is a file. Raises OSError."""
     path = behind_links(Path(target))
     if target == STREAM or (path.exists() and not path.is_file()):  # a pipe or a device
         with nullcontext(sys.stdout.buffer) if target == STREAM else path.open("wb") as file:
             yield file
     else:
         with replacing(path) as temporary, temporary.open("xb") as file:
+            if os.path.isfile(source.name):
+                shutil.copymode(source.name, temporary)
             yield file
             os.fsync(file.fileno())
 

@@ -52,7 +52,8 @@ from charrnn.runs.checkpoint import Description
 from charrnn.text.vocab import Vocab
 
 MAX_UNPACKED, MAX_RATIO = 1 << 26, 32
-"""Weights of more bytes may take this many times the packed ones at most, eight of which are usual."""
+"""Weights of more bytes may take this many times the packed ones at most, of which eight are usual; for M networks M
+times as many, because weights between them are zero."""
 
 
 def pack_model(config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]], stepper: Stepper) -> bytes:
@@ -92,7 +93,7 @@ def _read(file: BinaryIO, name: str, num_packed: int) -> Model:
     description = Description(Path(name), *map(file.read, sizes))
     config, vocab = description.config(), description.vocab()
     check_portable(config)
-    if weight_bytes(config, len(vocab)) > max(MAX_UNPACKED, MAX_RATIO * num_packed):
+    if weight_bytes(config, len(vocab)) > max(MAX_UNPACKED, MAX_RATIO * config.num_networks * num_packed):
         raise ValueError("it unpacks to more than charrnn packs")
     tensors = {}
     for tensor, shape in weight_shapes(config, len(vocab)).items():

@@ -105,9 +105,10 @@ def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Con
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     config, origins = configure(corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag])
     axes = {name: axis for name, axis in given.items() if len(axis) > 1}
-    # What nobody gave, and follows from the first value, is left open with it.
-    followers = [name for axis, name in (("muon_scale", "optimizer"), ("column", "documents")) if axis in axes]
-    derived = [name for name in followers if name not in given and origins[name] in ("default", "flag")]
+    # What follows from the first value is left open with it: the documents, and the optimizer, if 0 chose it.
+    derived = ["documents"] if "column" in axes else []
+    if "muon_scale" in axes and "optimizer" not in given and origins["optimizer"] == "flag":
+        derived.append("optimizer")
     default = Config()
     return replace(config, **{name: getattr(default, name) for name in (*axes, *derived)}), axes
 
