@@ -142,10 +142,11 @@ class Model(Generating, Displayable, Extensible):
         return load_network(self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()})
 
     def untrained_baseline(self) -> "CharRNN":
-        """Build the same network with newly drawn weights."""
-        from charrnn.model.network import CharRNN
+        """Build the same network, or the same several, with newly drawn weights."""
+        from charrnn.model.ensemble import build_network, tensors_of
 
-        return CharRNN(replace(self.config, seed=(self.config.seed + 1) % 2**32), len(self.vocab))
+        config = replace(self.config, seed=(self.config.seed + 1) % 2**32)
+        return replace(self, config=config, tensors=tensors_of(build_network(config, len(self.vocab)))).network
 
     def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
         """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""

@@ -84,7 +84,7 @@ class FindingsCache:
                 path.parent.mkdir(exist_ok=True)
                 remove_temporaries(path.parent)
             write_atomically(path, self._encode(entries))
-            self._entries, self._new = entries, {}
+            self._entries, self._new = (entries if self._entries is None else self._entries | self._new), {}
 
     @property
     def _path(self) -> Path | None:

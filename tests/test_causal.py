@@ -83,9 +83,9 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context(monkeypatch: pytest.
     assert done == {"ablating": 2 * len(text)}
 
 
-@pytest.mark.parametrize("depth", ["stacked", "dilated"])
-def test_several_cells_are_clamped_at_once_as_each_alone(depth: str) -> None:
-    network, text = make_network("gru", depth, num_layers=2).float(), make_text(700)
+@pytest.mark.parametrize(("depth", "documents"), [("stacked", "none"), ("dilated", "none"), ("stacked", "lines")])
+def test_several_cells_are_clamped_at_once_as_each_alone(depth: str, documents: str) -> None:
+    network, text = make_network("gru", depth, num_layers=2, documents=documents).float(), make_text(700)
     begins, cells = [0, 400, 100, 650], [(0, 2), (1, 3), (0, 5), (1, 3)]
     found = ablate_cells(network, text.ids, begins, 50, cells)
     for begin, (layer, unit), (value, changes) in zip(begins, cells, found, strict=True):

@@ -389,7 +389,8 @@ def ablate_cells(
     character but the first (num_chars - 1,). Several parts are read at once, each of them twice.
     """
     num_lanes = lanes_of(num_chars)
-    num_together = max(1, MAX_LANES // num_lanes)
+    # With documents, the rows of the batch are pieces of them, not lanes.
+    num_together = max(1, MAX_LANES // num_lanes) if network.end_id is None else 1
     found: list[tuple[float, Float64Array]] = []
     with task("ablating", 2 * len(begins) * num_chars) as advance:
         for first in range(0, len(begins), num_together):
@@ -406,7 +407,7 @@ def ablate_cells(
                 rows = [part * num_lanes + lane for part, _ in clamped for lane in range(num_lanes)]
                 units = [unit for _, unit in clamped for _ in range(num_lanes)]
                 memories = torch.tensor([memory(values[part]) for part, _ in clamped for _ in range(num_lanes)])
-                ops[layer] = replacing(units, memories.to, rows, len(here) * num_lanes)
+                ops[layer] = replacing(units, memories.to, rows if num_together > 1 else (), len(here) * num_lanes)
             held, _ = score_parts(network, ids, starts, num_chars, ops, advance)
             found += zip(values, free - held, strict=True)
     return found

@@ -75,7 +75,7 @@ def parse_direction(option: str, text: str, detectors: Sequence[Detector] = ()) 
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
     UsageError for another form and for an unknown detector.
     """
-    known = {detector.name: detector for detector in detectors}
+    known = {detector.name: detector.for_any_text() for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @
         return known[text], NUM_CELLS
     name, at, size = text.rpartition("@") if "@" in text else (text, "", "")

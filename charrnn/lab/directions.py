@@ -265,8 +265,8 @@ def ablate_direction(
     """
     chosen = [] if detectors is None else get_detectors(detectors)
     own = _target(analysis, next((one for one in chosen if one.name == direction.detector), direction.detector))
-    targets, skipped = choose_targets(analysis.text.text, chosen)
-    targets = [own, *(target for target in targets if target.name != own.name)]
+    targets, skipped = choose_targets(analysis.text.text, [one for one in chosen if one.name != own.name])
+    targets = [own, *targets]
     num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
 
     def ablate() -> DirectionContribution:

@@ -20,7 +20,7 @@ from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import trace_text
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
 from charrnn.cli.visualize import find_best_cells
-from charrnn.detectors.detector import Detector
+from charrnn.detectors.detector import Detector, why_not_scored
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import UsageError
 from charrnn.extensions import ModelMethod
@@ -68,12 +68,13 @@ def history(
     part = text.part(half, half + CHARS_OF_HISTORY)
     # Labels are those of the whole text, because a part may begin inside a span.
     labels = label_by_name(text.text, [score.detector for score in findings.scores], detectors)
+    scores = [one for one in findings.scores if not why_not_scored(labels[one.detector][half : half + len(part)])]
     steps: list[int] = []
-    values: list[list[float]] = [[] for _ in findings.scores]
+    values: list[list[float]] = [[] for _ in scores]
     for step, network in networks:
         steps.append(step)
         trace = trace_text(network, part)
-        for score, of_cell in zip(findings.scores, values, strict=True):
+        for score, of_cell in zip(scores, values, strict=True):
             cell, of_part = trace.cells[:, score.layer, score.unit], labels[score.detector][half : half + len(part)]
             of_cell.append(measure_score(cell, of_part, score.polarity))
     return tuple(
@@ -85,7 +86,7 @@ def history(
             steps=tuple(steps),
             values=tuple(of_cell),
         )
-        for score, of_cell in zip(findings.scores, values, strict=True)
+        for score, of_cell in zip(scores, values, strict=True)
     )
 
 

@@ -250,11 +250,10 @@ def origin_at(location: str, order: Order) -> Origin | None:
     """
     if os.path.isabs(location):
         try:
-            is_there = _is_there(location)
+            if _is_there(location):
+                return _path(Path(location), _label(location), order, needs_regular=True)
         except OSError as error:
             raise unreadable(location, error) from error
-        if is_there:
-            return _path(Path(location), _label(location), order, needs_regular=True)
         if glob.has_magic(location):
             with suppress(NotHereError):
                 return _pattern(_label(location), location, order)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -148,7 +149,7 @@ def clipped(passage: records.CellPassage, num_columns: int) -> records.ColouredT
         # ↵ stands for a carriage return before it, too.
         mark = "" if passage.text.startswith("\r\n", place) else visible(character)
         shown.append(mark if character in LINE_ENDS or character == "\r" else character)
-        widths.append(len(mark))
+        widths.append(cell_len(mark))
     begin = end = at
     used, before = 0, 0
     # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long as there are any.

@@ -507,18 +507,17 @@ class Browser(Screen[None]):
 
     def _type(self, characters: Iterable[str]) -> None:
         """Let the model read what was typed or pasted."""
-        vocab = self.model.vocab
         for character in characters:
             if character == DELETE_LAST:
                 self.typed.delete_last()
             elif self.typed.is_full:
                 self.say(f"no more than {state.MAX_TYPED:,} characters can be typed")
                 break
-            elif not vocab.has_unknown_symbol and vocab.unknown_characters(character):
+            elif not self.model.vocab.has_unknown_symbol and self.model.vocab.unknown_characters(character):
                 self.say(f"{_shown(character)} is not in the vocabulary: it is left out")
             else:
                 self.typed.feed(character)
-                if vocab.unknown_characters(character):
+                if self.model.vocab.unknown_characters(character):
                     self.say(f"{_shown(character)} is not in the vocabulary: it counts as unknown")
         self._show()
 

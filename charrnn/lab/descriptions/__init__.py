@@ -279,7 +279,7 @@ class _Halves:
         `values` (c, n) are those of the choosing half. A rule that holds, or fails, too rarely has R² 0.
         """
         groups = self.groups(key)[: self.half]
-        sizes = np.bincount(groups, minlength=2).astype(np.float64)
+        sizes = np.bincount(groups, minlength=1 if isinstance(key, int) else 2).astype(np.float64)
         centres = values.mean(axis=1, dtype=np.float64)
         if not isinstance(key, int) and sizes.min() < MIN_POSITIVES:
             return [_Fit(key, 0.0, np.full(2, centre)) for centre in centres]

@@ -355,8 +355,7 @@ def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> Swe
     rows = sorted(((_row(group), group) for group in groups.values()), key=lambda pair: _order(pair[0]))
     compared = [_with_difference(row, group, rows[0][1]) for row, group in rows]
     notes = list(plan.notes())
-    digests = {run.text_digest for run in runs if run.status == FINISHED}
-    if len(digests) > 1 and not {*plan.axes} & {*TEXT_FIELDS}:
+    if len({run.text_digest for run in runs if run.status == FINISHED}) > 1 and not {*plan.axes} & {*TEXT_FIELDS}:
         notes.append("the text changed between the runs, so their losses do not compare: start another sweep")
     return SweepReport(
         folder=str(folder),
