@@ -24,13 +24,7 @@ ARCHITECTURES = [pair for pair in ARCHITECTURES + RECENT if pair[0] != "unitary"
 
 
 def make_ensemble(**changes: Any) -> Ensemble:
-    sizes: dict[str, Any] = {
-        "cell": "lstm",
-        "hidden_size": 16,
-        "embedding_size": 12,
-        "num_members": 2,
-        "ngram_rows": 11,
-    }
+    sizes = {"cell": "lstm", "hidden_size": 16, "embedding_size": 12, "num_members": 2, "ngram_rows": 11}
     ensemble = Ensemble(small_config(**{**sizes, **changes}), V)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -130,9 +124,6 @@ def test_what_does_not_make_up_one_network_is_refused() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             make_ensemble(**changes)
-    for alone, message in (
-        ({"init_from": "run"}, "with `init_from`"),
-        ({"parameters": 9999}, "`parameters` fits"),
-    ):
+    for alone, message in (({"init_from": "run"}, "with `init_from`"), ({"parameters": 9999}, "`parameters` fits")):
         with pytest.raises(UsageError, match=f"`num_members` is 2; {message}"):
             Config(num_members=2, **alone)  # type: ignore[arg-type]

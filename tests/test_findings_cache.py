@@ -155,6 +155,15 @@ def test_a_damaged_or_foreign_file_is_not_used_and_made_again(tmp_path: Path, wa
         assert cache(tmp_path).get("score", {"of": 1}) == 0.5
 
 
+def test_what_is_ignored_is_ignored_after_a_save_too(tmp_path: Path) -> None:
+    put_score(tmp_path)
+    again = cache(tmp_path)
+    again.ignore_saved()
+    again.put("other", {"of": 1}, 1.0)
+    again.save()
+    assert (again.get("score", {"of": 1}), again.get("other", {"of": 1})) == (None, 1.0)
+
+
 def test_a_number_of_hundreds_of_digits_is_no_number_in_a_warning(tmp_path: Path) -> None:
     found, told = cache(tmp_path), list[str]()
     found.on_warning = told.append
