@@ -128,6 +128,7 @@ class PairMatch(Displayable):
     @property
     def share_95(self) -> float:
         """The share of the cells whose best |r| is above 95 % of their null: p at most 0.05."""
+        # In float32, in which it is kept, a p of 5 / 100 is above 0.05.
         return statistics.fmean(match.p_value <= 0.05 + 1e-6 for match in self.matches)
 
     @property
