@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -28,18 +29,19 @@ def main() -> None:
         run = str(Path(folder) / "run")
         command = [sys.executable, "-m", "charrnn", "train", arguments.corpus, "--json", "--out", run, *options]
         print(f"{platform.machine()}: charrnn train {arguments.corpus} {' '.join(options)}")
+        begin = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                event = json.loads(line)
+                event, seconds = json.loads(line), time.monotonic() - begin
                 if event["event"] != "evaluation":
                     continue
                 print(
-                    f"{event['seconds']:>8.1f} s  step {event['step']:>7,}  {event['val_nats']:.4f} nats/char",
+                    f"{seconds:>8.1f} s  step {event['step']:>7,}  {event['val_nats']:.4f} nats/char",
                     flush=True,
                 )
                 while left and event["val_nats"] <= left[0]:
-                    print(f"{event['seconds']:>8.1f} s  reached {left.pop(0)}")
+                    print(f"{seconds:>8.1f} s  reached {left.pop(0)}")
         if process.returncode:
             sys.exit(process.returncode)
         subprocess.run([sys.executable, "-m", "charrnn", "evaluate", run], check=True)

@@ -165,7 +165,7 @@ class Model(Generating, Displayable, Extensible):
         """Return the run's `validation` or `test` text in its corpus, which is read in blocks however large it is.
 
         Raises DataError if the corpus is not there any more, came from standard input, or has changed; UsageError if
-        the run has no such part; CharRNNError if the ids of a large corpus cannot be written to the cache.
+        the run has no such part; CharRNNError if the ids of a large corpus cannot be written to a disk.
         """
         index = {"validation": 1, "test": 2}.get(part)
         if index is None:
@@ -358,7 +358,7 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS
     For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
     """
     folder = open_folder(run, checkpoints)
-    for name in folder.checkpoints():
+    for name in filter(lambda name: (folder.path / name).is_dir(), folder.checkpoints()):  # not pruned meanwhile
         loaded = folder.load_checkpoint(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
             yield _model_of(folder, loaded)

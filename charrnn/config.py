@@ -209,8 +209,8 @@ class Config:
         for name in FIELD_NAMES:
             value = parse_value(name, getattr(self, name))
             object.__setattr__(self, name, value)
-            is_word = value == "auto" or (value == "one-hot" and name == "embedding_size")
-            if name in _RANGES and value is not None and (not is_word or name in _CHOICES):
+            is_word = (value == "auto" and name in AUTO_FIELDS) or (value == "one-hot" and name == "embedding_size")
+            if name in _RANGES and value is not None and not is_word:
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
                     raise UsageError(f"{named(name)} is {_format(value)}; it must be {allowed}.{_hint(name, value)}")
@@ -337,7 +337,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("muon_scale weight_decay", "at least 0 and finite", lambda x: x >= 0 and math.isfinite(x)),
     ("learning_rate", "more than 0 and at most 10", lambda rate: 0 < rate <= 10),
     ("clip_norm", "more than 0", lambda norm: norm > 0),
-    ("forget_bias", "a finite number", math.isfinite),
+    ("forget_bias", "between -10^4 and 10^4", lambda bias: -1e4 <= bias <= 1e4),
 )
 """Fields that are numbers: their names, their range in words, and whether a number is in it."""
 
@@ -351,7 +351,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "encoding": ("a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding),
     "split": (
         "two or three positive shares, such as 90/10",
-        lambda shares: len(shares) in (2, 3) and all(share > 0 and math.isfinite(share) for share in shares),
+        lambda shares: len(shares) in (2, 3) and all(1e-9 <= share <= 1e9 for share in shares),
     ),
     "column": ("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000),
     **{name: (words, is_allowed) for names, words, is_allowed in _NUMBERS for name in names.split()},

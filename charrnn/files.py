@@ -30,6 +30,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be written."""
     with convert_os_errors("write", path, num_bytes=len(data)), replacing(path) as temporary:
         write_synced(temporary, data)
+        with contextlib.suppress(OSError):  # There may be no file yet.
+            shutil.copymode(path, temporary)
 
 
 @contextlib.contextmanager

@@ -76,7 +76,8 @@ def test_every_cell_has_everything_also_in_json(measured: Atlas) -> None:
     assert measured.half == len(TEXT) // 2 and measured.findings.num_cells == len(cells)
     found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
     assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
-    assert found["descriptions"]["num_explained"] >= 0 and "descriptions" not in found["descriptions"]
+    report = found["descriptions"]
+    assert report["num_explained"] == measured.report.num_explained and "descriptions" not in report
     assert [one["detector"] for one in found["findings"]] == [one.detector for one in measured.findings.scores]
     third = found["cells"][2]
     assert third.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}

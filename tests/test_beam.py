@@ -278,7 +278,6 @@ def test_what_all_beams_agree_on_is_yielded_at_once(groups: int, size: int) -> N
 
 def test_an_option_out_of_range_is_refused() -> None:
     for wrong, message in (
-        ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
         ({"length": 0}, "`length` is 0; it must be at least 1 in a beam search"),
         ({"diversity": 0.5, "mode": "stochastic"}, "`diversity` is 0.5, but the search is stochastic"),
         ({"mode": "diverse", "groups": 4}, "`groups` is 4; it must divide `width=6`: one of 1, 2, 3, 6"),

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import TrainedRun, copy_run
 from rich.cells import cell_len
@@ -16,7 +17,8 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
-from charrnn.cells.records import CellPage, CellPassage
+from charrnn.cells.records import CellPage, CellPassage, PassagePlace
+from charrnn.cells.values import read_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import PassageList, ValueCharts, clipped, page_pictures, timescale_text
 
@@ -54,7 +56,7 @@ def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None
         assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)
         assert passage.value == values[place.index]
     found = page.to_json()
-    assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
+    json.dumps(found, allow_nan=False)
     assert found.keys() == {"layer", "unit", "passages", "values", "inputs", "outputs", "description", "ablation"}
     with pytest.raises(UsageError, match="There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"):
         study.page(1, 0)
@@ -100,6 +102,12 @@ def test_a_bar_of_full_height_is_a_correlation_of_one(page: CellPage) -> None:
         lines = drawn([ValueCharts(replace(page.values, autocorrelation=correlations))], 40)
         first = next(number for number, line in enumerate(lines) if "autocorrelation" in line) + 1
         assert lines[first].strip() == (top * len(correlations)).strip()
+
+
+def test_a_document_is_a_line() -> None:
+    place = PassagePlace(kind="top", rank=1, value=0.1, index=4, begin=0, end=5)
+    [passage] = read_passages("ab\0cd\n", [place], [np.zeros(5, np.float32)])
+    assert (passage.text, passage.line) == ("ab\0cd", 2)
 
 
 def test_a_passage_is_clipped_around_its_character() -> None:

@@ -4,6 +4,7 @@ import io
 import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,20 @@ def test_a_carry_goes_through_all_bytes_before_it() -> None:
     coder = RangeEncoder(b"\x01" + b"\xff" * 300, low=rows.MASK)
     coder.code((1, 2), 1)
     assert coder.finish().startswith(b"\x02" + bytes(300) + b"\x80")
+
+
+def test_a_row_that_compiled_code_left_half_coded_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose carry would leave zeros at its end, which are removed."""
+    coder, loop = coder_of(MODELS["char"])[0], SimpleNamespace(NUM_BYTES=0, LOW=1)
+    fields = np.array([[4, rows.MASK]], np.uint64)
+
+    def write(loop: Any, sizes: Any, symbols: Any, room: Any, ends: Any, decodes: bool) -> Any:
+        room[0, :4], ends[0] = (1, 2, 255, 255), 4
+        return fields
+
+    monkeypatch.setattr(coder, "_compiled_loop", lambda sizes: loop)
+    monkeypatch.setattr(coder, "_code_compiled", write)
+    assert coder.encode([b"abba"]) == [None]
 
 
 @settings(max_examples=20)

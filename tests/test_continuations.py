@@ -110,6 +110,9 @@ def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytes
         assert np.array_equal(primed.logits, expected.logits) and np.array_equal(primed.state, expected.state)
         assert sum(read) <= most
     assert DraftReader(stepper, vocab).state_after(vocab.encode("")).logits.shape == (1, len(vocab))
+    end, ids = int(vocab.encode("W")[0]), vocab.encode(text)
+    after = DraftReader(stepper, vocab, end).state_after(np.concatenate((ids, [end], ids[:9])))
+    assert np.array_equal(after.state, DraftReader(stepper, vocab, end).state_after(ids[:9]).state), "END resets it"
 
 
 def test_what_word_processors_write_is_read() -> None:

@@ -249,6 +249,7 @@ def test_a_direction_is_measured_once_and_again_after_damage(tmp_path: Path, mon
         assert first.direction(SPANS, 3) == direction
     first.cache._new[ablation] = encode(replace(found, best_cell=replace(found.best_cell, change=0.75)))
     assert first.ablate_direction(direction, [SPANS]) == found
+    assert "url" in [one.detector for one in first.ablate_direction(direction, [SPANS, "url"]).skipped]
     assert len(warned) == 6 and "0.4 in it (direction)" in warned[3] and "0.75 in it (direction a" in warned[5]
 
 

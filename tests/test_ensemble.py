@@ -1,5 +1,6 @@
 """An ensemble: what its networks predict together, the one network they are, and how they are trained side by side."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_each_network_learns_as_if_it_were_alone() -> None:
     together = make_trainer(**plain)
     assert isinstance(together.averaged, Ensemble)
     for index, network in enumerate(together.averaged.networks):
-        alone = make_trainer(**vars_of(config_of_member(together.config, index)))
+        alone = make_trainer(**asdict(config_of_member(together.config, index)))
         losses = [alone.take_step().train_nats for _ in range(8)]
         if index == 0:
             reported = [together.take_step().train_nats for _ in range(8)]
@@ -93,10 +94,6 @@ def test_each_network_learns_as_if_it_were_alone() -> None:
             np.testing.assert_allclose(reported, (sums + losses) / 2, rtol=1e-6)
         for name, value in alone.averaged.state_dict().items():
             torch.testing.assert_close(network.state_dict()[name], value, rtol=1e-5, atol=1e-6)
-
-
-def vars_of(config: Config) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in Config.__dataclass_fields__}
 
 
 @pytest.mark.parametrize("weight_average", [0.9, 0.0])

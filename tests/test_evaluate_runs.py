@@ -185,6 +185,4 @@ def test_what_cannot_be_compared_is_refused() -> None:
     assert len(of_bytes) == len(TEXT[:300].encode()) - 1 and {"\\xc3", "\\xa9"} < {*of_bytes}, "a text is read as bytes"
     with pytest.raises(DataError, match="model-1 does not know 1 char"):
         evaluate_runs(models, TEXT + "Q", by=("class",))
-    with pytest.raises(UsageError, match="`by` is 'word'; use position or class"):
-        evaluate_runs(models[:1], TEXT, by=("word",))
     assert evaluate_runs(models[:1], TEXT[:500]).first.nats_ci is None, "too short for an interval"

@@ -17,20 +17,6 @@ from typing import Any
 import pytest
 from built_runs import build_chain, build_quoting
 from conftest import REPOSITORY, TrainedRun
-from fixture_types import Command
-from known_weights import QUOTING_UNIT, quoting_text
-from rich.cells import cell_len
-from rich.style import Style
-
-import charrnn
-from charrnn.api import Model
-from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.records import CellFindings, CellScore
-from charrnn.text.vocab import undo_decode_each
-from charrnn.views.theme import block, palette_of
-
-pytest.importorskip("textual", reason="textual is not installed")
-
 from exploring import (
     FRESH,
     answer,
@@ -46,19 +32,29 @@ from exploring import (
     use_light_terminal,
     whole_page,
 )
+from fixture_types import Command
+from known_weights import QUOTING_UNIT, quoting_text
+from rich.cells import cell_len
+from rich.style import Style
 from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
+import charrnn
+from charrnn.api import Model
 from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
 from charrnn.apps.explore.app import BROWSER_KEYS, HINT, PAGE_KEYS, TABLE_KEYS, Comparison, Explorer, Page, TextView
 from charrnn.apps.explore.state import ALL, BEST, Row, TypedText, columns
 from charrnn.apps.full_screen import FullScreenApp, Job, Question, Work
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.records import CellFindings, CellScore
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.lab.outputs import UNIT_OF_EFFECTS
 from charrnn.progress import task
+from charrnn.text.vocab import undo_decode_each
 from charrnn.views.tables import score_mark, score_text
+from charrnn.views.theme import block, palette_of
 
 HOSTILE = "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab \U0001f642\n"
 QUOTED = quoting_text(2_000, seed=1)

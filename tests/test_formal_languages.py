@@ -3,14 +3,12 @@
 import json
 
 import numpy as np
-import pytest
 from fixture_types import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_detectors import FORMAL
 
 from charrnn.detectors.registry import DETECTORS
-from charrnn.errors import UsageError
 from charrnn.text.formal_languages import BRACKETS, END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
@@ -127,17 +125,3 @@ def test_make_prints_strings_or_objects_with_their_states(command: Command) -> N
     assert len(lines) == 7 and all(recognises("parity", line) and len(line) <= 9 for line in lines)
     found = [json.loads(line) for line in command(*make, "--lines=7", "--max-length=9", "--json").out.splitlines()]
     assert found == [{"text": line, "states": {"parity": naive_states("parity", line)["parity"]}} for line in lines]
-
-
-def test_a_language_or_a_length_that_there_is_not_is_refused() -> None:
-    for name, brackets, message in (("dyk", 1, "Did you mean dyck"), ("dyck", 5, "is 5; it"), ("copy", 2, "only dyck")):
-        with pytest.raises(UsageError, match=message):
-            find_language(name, brackets)
-    for name, shortest, longest, message in (
-        ("copy", 1, 0, r"is 0; it must"),
-        ("copy", 5, 4, r"is 5; it must be in 1\.\.4,"),
-    ):
-        with pytest.raises(UsageError, match=message):
-            draw(name, 1, min_length=shortest, max_length=longest)
-    with pytest.raises(UsageError, match=r"No string of anbncn has a length in 1\.\.2: use `max_length=3`, or more\."):
-        draw("anbncn", 1, max_length=2)

@@ -26,7 +26,10 @@ def save(
     parts = {"rnn": getattr(nn, kind)(e, H, **options), "head": nn.Linear(H, V, bias=options.get("bias", True))}
     model = nn.ModuleDict(parts if e == V else {"emb": nn.Embedding(V, e), **parts})
     weights = {name: one for name, one in {**model.state_dict(), **changes}.items() if one is not None}
-    torch.save({"model": weights}, file) if file.endswith(".pt") else save_file(weights, file)
+    if file.endswith(".pt"):
+        torch.save({"model": {name: nn.Parameter(one) for name, one in weights.items()}}, file)
+    else:
+        save_file(weights, file)
     Path("v.json").write_text(json.dumps(list(vocab) if isinstance(vocab, str) else vocab), encoding="utf-8")
     return model
 

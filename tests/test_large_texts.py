@@ -36,16 +36,14 @@ def write(name: str, content: str | bytes = TEXT) -> str:
     return name
 
 
+BOOK = {"a": "\ufeffno newline at the end\r\n" + TEXT, "b": TEXT.encode() + b"\xff"}
 WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
     "gzip": lambda: ([write("a.txt.gz", gzip.compress(TEXT.encode()))], {}),
     "two files of bytes": lambda: ([write("a.bin", TEXT), write("b.bin", b"\0" * 99)], {"alphabet": "byte"}),
     "known vocabulary": lambda: ([write("a.txt")], {"vocab": Vocab.from_text("Ein Büchlein\n")}),
     "wide ids": lambda: ([write("a.txt", "".join(map(chr, range(0x4E00, 0x4E00 + 700))) * 3 + "plain\n" * 400)], {}),
     "folder": lambda: (
-        [
-            os.path.dirname(write("book/a.txt", "\ufeffno newline at the end\r\n" + TEXT)),
-            os.path.dirname(write("more/b.txt", TEXT.encode() + b"\xff")),
-        ][:1],
+        [*{os.path.dirname(write(f"book/{name}.txt", text)) for name, text in BOOK.items()}],
         {},
     ),
 }

@@ -1,8 +1,10 @@
 """Training that goes wrong: back to what was saved, once, with half the learning rate; then the end."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from saved_runs import forge_description
 
 import charrnn
 from charrnn.cli.app import run as run_command
-from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.checkpoint import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
@@ -116,9 +118,17 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(RunReader, "read_config", lambda self: config)
         assert loop._changed_config(run, loaded, {"keep": 2}).threads == torch.get_num_threads()
-    monkeypatch.setattr(loop, "choose_precision", lambda config, device: "fp32")
-    list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
-    assert run.read_config().precision == "fp32"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "choose_precision", lambda config, device: "fp32")
+        list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
+    monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
+    for train in (
+        partial(charrnn.resume, "run", {"precision": "bf16"}),
+        partial(charrnn.train, replace(config, precision="bf16")),
+    ):
+        with pytest.raises(UsageError, match="cannot compute in it on this CPU"):
+            list(train())
+    assert run.read_config().precision == "fp32" and not Path("checkpoints").exists()
 
 
 def test_another_model_s_configuration_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +156,7 @@ def test_an_underused_budget_warns_first(monkeypatch: pytest.MonkeyPatch, is_sto
     assert (last.event == "warning") is (minutes == 30 and not is_stopped)
     if last.event == "warning":
         assert "of the 1800 seconds of its budget" in last.message
-        assert "Resume run with `minutes=30.0`" in last.message or "Resume run with `minutes=29." in last.message
+        assert re.search(r"Resume run with `minutes=[23]\d\.\d`", last.message)
 
 
 def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,5 +229,5 @@ def test_a_step_is_loaded_by_its_number(runs: list[str], tmp_path: Any, monkeypa
         charrnn.load(runs[0], step=first)
     # A run may have such a name itself.
     copy_run(tmp_path / "checkpoints" / runs[1], tmp_path / "checkpoints" / "gru@7")
-    for name in ("gru@7", f"{runs[0]}@{last}"):
-        load_model(name, quiet=True)
+    for name, step in (("gru@7", None), (f"{runs[0]}@{last}", last)):
+        assert step in (None, load_model(name, quiet=True).step)

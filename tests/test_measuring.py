@@ -108,7 +108,7 @@ def test_steps_take_a_thread_for_every_32_units(four_threads: None) -> None:
 def test_auto_is_bf16_for_128_units_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for precision, units, has_instructions, expected in (
         ("fp32", 512, True, "fp32"),
-        ("bf16", 12, False, "bf16"),
+        ("fp16", 12, False, "fp16"),
         ("auto", 512, False, "fp32"),
         ("auto", 128, True, "bf16"),
         ("auto", 127, True, "fp32"),

@@ -148,7 +148,7 @@ def write_text(folder: Path, *, with_quotes: bool = True) -> Path:
 
 def test_the_script_runs(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), str(write_text(tmp_path)), "--steps", "20"]
-    ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     nats = re.search(r"step 20 of 20: (\d\.\d+) nats", ran.stdout)
     held_out = re.search(r"The held-out text: (\d\.\d+) nats per character", ran.stdout)

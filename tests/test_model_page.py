@@ -139,7 +139,7 @@ def in_node(page: str, function: str, cases: Sequence[Any], folder: Path) -> lis
       process.stdout.write(JSON.stringify({json.dumps(cases)}.map({function})));
     }});"""
     (folder / "program.js").write_text(program, encoding="utf-8")
-    found = subprocess.run([NODE, folder / "program.js"], capture_output=True, timeout=300, check=True)
+    found = subprocess.run([NODE, folder / "program.js"], capture_output=True, timeout=600, check=True)
     return list(json.loads(found.stdout))
 
 

@@ -22,6 +22,7 @@ from charrnn.lab.ngrams import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts
 from charrnn.views.tables import shown_rows
 
 Ngram = tuple[int, ...]
+ENDS = ngrams._EndsOfNgrams
 
 
 class Textbook:
@@ -109,6 +110,12 @@ def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch)
     part, last = (NgramModel.fit(ids, 4, 3) for ids in (training, training[300:]))
     np.testing.assert_array_equal(part.char_nats(training, positions), last.char_nats(training, positions))
     assert len(part.ids) == 200
+    model = NgramModel.fit(training, 4, 20)
+    sizes: list[int] = []
+    monkeypatch.setattr(ngrams, "_EndsOfNgrams", lambda chars, *rest: sizes.append(len(chars)) or ENDS(chars, *rest))
+    late = model.char_nats(np.concatenate((training, training)), positions + 500)
+    np.testing.assert_array_equal(late, model.char_nats(np.concatenate((training[-60:], training)), positions + 60))
+    assert sizes[0] == 200 + 2 + 70, "of the text, only the characters that an n-gram can reach are sorted"
 
 
 def test_discounts_are_those_of_chen_and_goodman_or_the_fallback() -> None:

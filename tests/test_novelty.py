@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 from synthetic import SyntheticCorpus
+from test_tables import novelty
 
 import charrnn
 from charrnn.errors import DataError, UsageError
 from charrnn.lab import novelty as room
-from charrnn.lab.novelty import LINES, STYLES, CopiedText, Copy, Novelty, find_copies, find_documents, window_hashes
+from charrnn.lab.novelty import LINES, STYLES, CopiedText, Novelty, find_copies, find_documents, window_hashes
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
@@ -155,12 +156,6 @@ def test_documents_are_found_in_slices(corpus: list[str], asked: set[str], slice
         else:
             found = find_documents(asked, joined)
     assert found == asked & set(corpus)
-
-
-def novelty(text: str | bytes, *spans: tuple[int, int]) -> Novelty:
-    """A novelty with copies of (start, length)."""
-    copies = tuple(Copy(start=start, length=length, source=0, source_line=1) for start, length in spans)
-    return Novelty(text=text, min_length=1, copies=copies)
 
 
 def styled(renderable: CopiedText, width: int) -> list[tuple[str, int]]:

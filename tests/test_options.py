@@ -15,12 +15,9 @@ from charrnn.options import options_of
 
 def test_a_sample_s_options_are_checked_when_they_are_made() -> None:
     for options, message in (
-        ({"length": -1}, "`length` is -1; it must be 0 or more"),
         ({"max_line": -1}, "`max_line` is -1; it must be 1 or more"),
         ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
-        ({"temperature": -1}, "`temperature` is -1; it must be 0"),
         ({"temp_at": "words=-1"}, "`temp_at` is words=-1; it must be words, or words=T with"),
-        ({"top_k": 0}, "`top_k` is 0; it must be at least 1"),
         ({"precision": "int9"}, "`precision` is int9; it must be one of auto, int8, fp32. Did you mean int8"),
         ({"unknown": "skipp"}, "`unknown` is skipp; it must be one of error, skip, nearest. Did you mean skip"),
         ({"match": b"ab*"}, "`match` is b'ab\\*'; it must be a string"),

@@ -14,6 +14,7 @@ import torch
 from conftest import clean_environment
 from environment import python_path
 from hand_built import TEXTS, text_hash
+from numpy._core._multiarray_umath import __cpu_dispatch__
 
 from charrnn.generation import sampling
 from charrnn.model import portable_math
@@ -102,7 +103,7 @@ for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid"
     print(cell, hashlib.sha256(b"".join([stepper.tables["layers.0.ih"].tobytes(), *parts])).hexdigest())
 """
 PROCESSORS = {
-    "without AVX2 in NumPy": {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"},
+    "NumPy without options": {"NPY_DISABLE_CPU_FEATURES": " ".join(__cpu_dispatch__)},
     "BLAS for Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
     "BLAS for Nehalem": {"OPENBLAS_CORETYPE": "Nehalem"},
 }

@@ -39,7 +39,7 @@ class Meeting:
     """Where threads exchange tensors: all bring one, then all see all of them."""
 
     def __init__(self, size: int) -> None:
-        self._barrier = threading.Barrier(size, timeout=60)
+        self._barrier = threading.Barrier(size, timeout=600)
         self._brought: dict[int, Tensor] = {}
 
     def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
@@ -193,7 +193,7 @@ def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(monk
     monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 0.001)
     monkeypatch.setattr(ConnectedProcesses, "_sum", exchange)
     with pytest.raises(KeyboardInterrupt), ConnectedProcesses(0, 2).together():
-        assert all(num_exchanged.acquire(timeout=60) for _ in range(3))
+        assert all(num_exchanged.acquire(timeout=600) for _ in range(3))
         (pulse,) = (thread for thread in threading.enumerate() if isinstance(thread, _Pulse))
         assert pulse.daemon, "it does not keep a process that ends"
         monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 60)

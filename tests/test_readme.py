@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -40,8 +39,6 @@ def test_the_python_example_runs(
 def test_the_commands_of_the_quick_start_parse() -> None:
     blocks = re.findall(r"```\n(.*?)\n```", README.split("## Quick start")[1].split("\n## ")[0], re.DOTALL)
     assert len(blocks) == 2
-    for block in blocks:
-        assert subprocess.run(["bash", "-n"], input=block, text=True, check=False).returncode == 0
     assert blocks[0].endswith("charrnn train && charrnn sample && charrnn visualize")
     assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
 
@@ -103,12 +100,6 @@ def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
 
     page = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9
-
-
-def test_the_reference_is_that_of_the_code() -> None:
-    made = runpy.run_path(str(REPOSITORY / "docs" / "make_reference.py"))["make_reference"]()
-    page = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
-    assert page == made, "run: python docs/make_reference.py"
 
 
 def test_the_index_lists_every_page() -> None:

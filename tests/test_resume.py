@@ -96,6 +96,18 @@ def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(com
     assert num_steps_told(run) == list(range(1, (config.steps or 0) + 1)) and len(num_steps_told(run)) > 3
 
 
+def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(text_file: Path) -> None:
+    run = train("run", stop=3, keep=0)
+    [name] = RunWriter(run).checkpoints()
+    (run / name).rename(run / f".{name}.old-7")
+    start, *_ = charrnn.resume("run", {"steps": 40})
+    assert start.event == "start" and start.first_step == 3
+    assert (start.config["evaluate_every"], start.config["save_every"]) == (5, 4), "as they were given"
+    train("other", evaluate_every="auto", save_every="auto", steps=200)
+    start, *_ = charrnn.resume("other", {"steps": 400, "save_every": 7})
+    assert start.event == "start" and (start.config["evaluate_every"], start.config["save_every"]) == (50, 7)
+
+
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
     run = train("run")
     before = (saved_files(run), metrics_of(run), (run / "samples.txt").read_text())
@@ -145,13 +157,13 @@ def test_it_says_that_it_waits_for_the_keyboard(capsys: pytest.CaptureFixture[st
         assert capsys.readouterr().err == expected
 
 
-@pytest.mark.parametrize("what", ["the folder", "lock"])
-def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize(("what", "said"), [("the folder", "cannot write"), ("lock", "was moved or removed")])
+def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, what: str, said: str) -> None:
     """Saving into what is left would leave a folder that no command takes for a run."""
     (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
     config = charrnn.Config(corpus=(str(tmp_path / "text.txt"),), steps=6, save_every=1, **SMALL_RUN)
     run = tmp_path / "run"
-    with pytest.raises(charrnn.CharRNNError, match="run"):
+    with pytest.raises(charrnn.CharRNNError, match=said):
         for event in charrnn.train(config, out=run):
             if event.event == "saved" and event.step == 2:
                 if what == "the folder":

@@ -37,9 +37,7 @@ class Session:
 
     def make(self, run: RunWriter) -> TrainingSession:
         trainer = Trainer(self.config, self.batches, len(self.text.vocab), CPU)
-        return TrainingSession(
-            run, trainer, self.text, should_stop=lambda: self.is_stop_asked, should_save=lambda: self.is_save_asked
-        )
+        return TrainingSession(run, trainer, self.text, 0, lambda: self.is_stop_asked, lambda: self.is_save_asked)
 
     def saved_state(self) -> dict[str, object]:
         name = (self.run.path / "latest").read_text().strip()

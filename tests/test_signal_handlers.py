@@ -5,11 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from charrnn import process
 from charrnn.cli import signals
 from charrnn.cli.signals import Signals
 from charrnn.process import ENDING_SIGNALS, ENDS_WITH_INPUT, ending_signals_delayed
@@ -34,13 +32,6 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypa
         time.sleep(30)
     assert (num_lost, handler.number) == (2, number)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
-
-
-def test_the_age_of_the_process_is_that_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    stat = f"7 (a) b) S {'0 ' * 18}{40 * os.sysconf('SC_CLK_TCK')} 0"
-    files = {"/proc/self/stat": stat, "/proc/uptime": "42.5 80.0"}
-    monkeypatch.setattr(Path, "read_text", lambda path, **_: files[path.as_posix()])
-    assert process._age_at_import() == 2.5
 
 
 def test_an_interrupt_in_a_finalizer(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

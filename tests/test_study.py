@@ -128,7 +128,7 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     monkeypatch.setattr("charrnn.lab.directions.CHARS_OF_DIRECTION", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 100)
-    scope = {"charrnn": charrnn, "model": model, "text": text, "study": study}
+    scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}
     scope |= {"findings": study.findings(untrained=False), "trace": model.trace(text, num_guesses=2)}
     page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
@@ -136,5 +136,5 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     assert {analysis.name for analysis in analyses() if analysis.name} | {"--guesses", "--with"} <= options
     for _, cell in rows:
         for expression in re.findall(r"`([^`]+)`", cell):
-            long = expression.replace('"text"', "text.text").replace("17", "7")  # it has 12 units
+            long = expression.replace("17", "7")  # it has 12 units
             assert eval(long, scope) is not None, expression

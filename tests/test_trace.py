@@ -110,7 +110,7 @@ def test_the_values_are_those_of_a_trace(cell: str, depth: str) -> None:
     # Half precision has 11 significant bits; gates are computed by other functions than those of the trace.
     np.testing.assert_allclose(activations.values, cells.T, atol=1e-3)
     np.testing.assert_array_equal(activations.of(1, 2), activations.values[H + 2].astype(np.float32))
-    assert done == {"reading": len(text)} and activations.half == len(text) // 2
+    assert done == {"reading": len(text)}
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixture_types import Command
-
-from charrnn.api import Model
-
-pytest.importorskip("textual", reason="textual is not installed")
-
 from exploring import answer, check_input, illegible, look, look_at_help, play_writer, screen, until, use_light_terminal
+from fixture_types import Command
 from textual import events
 from textual.pilot import Pilot
 
+from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write import drafts
 from charrnn.apps.write.continuations import Continuation, Continuations, continue_text

@@ -15,7 +15,7 @@ import typer
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import JsonOption, QuietOption
-from charrnn.cli.streams import print_json, print_path, warn
+from charrnn.cli.streams import print_json, print_path, warn, write_aside
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.extensions import ModelMethod
 from charrnn.files import JSON, behind_links, encode_text, json_to_bytes, write_atomically
@@ -169,7 +169,7 @@ def export(
     data, check = write_model(model, Path(file), force=force)
     if not quiet and not json:
         loss = "" if model.val_nats is None else f", validation loss {model.val_nats:.4f} nats per character"
-        sys.stderr.write(f"step {model.step:,}{loss}\n")
+        write_aside(f"step {model.step:,}{loss}")
     if target.suffix == ".onnx" and check is None:
         warn(("the file was not checked, because onnxruntime is not installed",), quiet=quiet)
     if check is not None and not quiet and not json:

@@ -92,7 +92,7 @@ def read_tensors(path: Path) -> Tensors:
         if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
             problem = f"{name} of {tensor.dtype} has values that are not finite floats of 32 bits"
             raise CheckpointError(f"{path}: {problem}\nsave it as float32, or mend it")
-    return {str(name): tensor.float().numpy() for name, tensor in found.items()}
+    return {str(name): tensor.detach().float().numpy() for name, tensor in found.items()}
 
 
 def read_vocab(path: Path) -> Vocab:

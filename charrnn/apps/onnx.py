@@ -328,7 +328,7 @@ def onnx_to_bytes(model: Model) -> bytes:
         producer_version=__version__,
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        doc_string="A character-level recurrent language model. docs/onnx.md of charrnn explains inputs and metadata.",
+        doc_string="A character-level recurrent language model. docs/export.md of charrnn explains its inputs.",
     )
     helper.set_model_props(file, metadata(model))
     return bytes(file.SerializeToString(deterministic=True))

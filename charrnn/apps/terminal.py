@@ -63,7 +63,7 @@ def check_full_screen(command: str, instead: str) -> None:
 
 def fills_terminal() -> bool:
     """Return whether the keyboard and the screen are a terminal; textual draws on stderr."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)
+    return all(one and one.isatty() for one in (sys.stdin, sys.stdout)) and supports_cursor_control(sys.stderr)
 
 
 def explore(

@@ -383,11 +383,6 @@ class Moments:
         return sizes, weights.reshape(num_cells, -1).astype(np.float32), intercepts.reshape(-1)
 
     @property
-    def num_cells(self) -> int:
-        """C."""
-        return len(self.origin)
-
-    @property
     def means(self) -> Float64Array:
         """The mean (C,) of each cell."""
         return np.asarray(self._cell_sums / self.num_chars + self.origin)
@@ -422,7 +417,7 @@ class Moments:
 
     def _ridge(self) -> Float64Array:
         """Return the ridge (C, C) of the probe on all cells."""
-        return np.eye(self.num_cells) * (self.num_cells / self.num_chars)
+        return np.eye(len(self.origin)) * (len(self.origin) / self.num_chars)
 
 
 def _choose_greedily(

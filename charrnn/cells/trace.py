@@ -129,13 +129,12 @@ class GateCounter:
 
 def _recording(calls: list[Tensor]) -> Ops[Tensor]:
     """`TORCH`, with every gate kept in `calls`."""
-    from charrnn.model.layer import TORCH
 
     def sigmoid(x: Tensor) -> Tensor:
         calls.append(x.sigmoid())
         return calls[-1]
 
-    return replace(TORCH, sigmoid=sigmoid)
+    return replace(torch_ops(), sigmoid=sigmoid)
 
 
 Float32Array = NDArray[np.float32]
@@ -287,11 +286,6 @@ class Activations:
     def num_cells(self) -> int:
         """C."""
         return self.num_layers * self.num_units
-
-    @property
-    def half(self) -> int:
-        """The index at which the scoring half begins."""
-        return len(self.text) // 2
 
     def of(self, layer: int, unit: int) -> NDArray[np.float32]:
         """Return the values (N,) of a cell."""

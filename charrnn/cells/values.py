@@ -268,7 +268,7 @@ def read_passages(
             value=place.value,
             index=place.index,
             begin=place.begin,
-            line=1 + text.count("\n", 0, place.index),
+            line=1 + text.count("\n", 0, place.index) + text.count("\0", 0, place.index),
             text=text[place.begin : place.end],
             values=tuple(round(value, 4) for value in of_passage.tolist()),
         )

@@ -118,7 +118,7 @@ def _prepare_process() -> str | None:
     for stream in (sys.stdout, sys.stderr):
         # Escape characters that the encoding of the stream lacks, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace", newline="\n")
     try:
         os.getcwd()  # without one torch ends the process with a message about one of its libraries
     except OSError:

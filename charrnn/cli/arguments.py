@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import printable, warn
+from charrnn.cli.streams import printable, warn, write_aside
 from charrnn.config import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
@@ -123,7 +123,7 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
     name, step = _split_step(run)
     model = load(name) if step is None else load(name, step=step)
     if run is None and not quiet and sys.stderr.isatty():
-        sys.stderr.write(f"Run: {printable(model.name)}\n")
+        write_aside(f"Run: {printable(model.name)}")
     warn(model.warnings, quiet=quiet)
     return model
 

@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.streams import can_animate, printable, warn
+from charrnn.cli.streams import can_animate, printable, warn, write_aside
 from charrnn.progress import Progress, Task
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class TerminalProgress(Progress):
     def tell(self, news: object) -> None:
         """Print a message on stderr."""
         if isinstance(news, str) and not self.quiet:
-            sys.stderr.write(f"{printable(news)}\n")
+            write_aside(printable(news))
 
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console, warn
+from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console, warn, write_aside
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.records import GeneratedText
@@ -182,8 +182,7 @@ class Page:
             def on_draw(num_drawn: int) -> None:
                 if self.fresh_seed is not None:
                     if not self.quiet:
-                        sys.stderr.write(f"seed {self.fresh_seed}\n")
-                        sys.stderr.flush()
+                        write_aside(f"seed {self.fresh_seed}")
                     self.fresh_seed = None
                 advance(num_drawn)
 

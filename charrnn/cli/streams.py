@@ -32,7 +32,16 @@ TRAIN = "train"
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
     """Print warnings on stderr, one per line, unless `quiet`."""
     for message in messages if not quiet else ():
-        sys.stderr.write(f"warning: {printable(with_flags(message))}\n")
+        write_aside(f"warning: {printable(with_flags(message))}")
+
+
+def write_aside(line: str) -> None:
+    """Print a line on stderr; nothing, once its reader has gone: stdout may have another one."""
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        discard_output()
 
 
 def with_flags(message: str, command: str | None = None) -> str:
@@ -142,7 +151,7 @@ def print_error(message: str) -> None:
     """Print at most three lines on stderr, with control characters escaped."""
     # splitlines() also splits at characters that a file name may contain, and would drop the remedy.
     lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
-    sys.stderr.write("error: " + "\n       ".join(lines) + "\n")
+    write_aside("error: " + "\n       ".join(lines))
 
 
 def describe_unexpected(error: BaseException) -> str:

@@ -179,7 +179,7 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> list[Detect
     Raises UsageError for a detector that is not usable, and for two with one name.
     """
     own = [_own_detector(spec) for spec in dict.fromkeys(specs)]
-    taken = {*DETECTORS}
+    taken = {*DETECTORS, *names}
     for detector in own:
         if detector.name in taken:
             raise UsageError(
@@ -251,16 +251,16 @@ def _measure_findings(subject: Subject) -> FoundCells:
     if subject.value(FIND):
         findings, num_passages = study.findings(options.detectors, ablations=True), 0
     found = FoundCells(findings, study.passages(findings, options.detectors, num_passages))
-    if not findings.scores:
+    # The atlas of all cells is a method that a room adds.
+    measure_atlas = getattr(study, "atlas", None)
+    if subject.value(FIND) or not (findings.scores or measure_atlas):
         return found
     if options.suffix == ".html":
         part = slice(study.half, study.half + CHARS_ON_PAGE)
         trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
         labels = label_by_name(study.text.text, [score.detector for score in findings.scores], options.detectors)
         found = replace(found, trace=trace, labels={name: whole[part] for name, whole in labels.items()})
-    # The atlas of all cells is a method that a room adds.
-    measure_atlas = getattr(study, "atlas", None)
-    if options.suffix in (".html", ".json") and measure_atlas is not None and not subject.value(FIND):
+    if options.suffix in (".html", ".json") and measure_atlas is not None:
         found = replace(found, atlas=measure_atlas(findings))
     return found
 
@@ -347,7 +347,7 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
     kind = cell_type(model.config.cell).shows
     guesses = model.guesses(trace) if trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
-    drawn, slides = [], []
+    drawn, slides = [], list[tuple[str, Scale, RenderableType]]()
     for values, page in zip(all_values, pages, strict=True):
         coloured = ColouredText(text=text, values=tuple(map(float, values)))
         drawn.append({"layer": page.layer, "unit": page.unit, "values": [*coloured.values], "page": page.to_json()})
@@ -355,7 +355,7 @@ def _show_cells(subject: Subject, measured: ShownCells) -> Shown:
         title = f"cell {page.layer}:{page.unit} of {all_visible(model.name)}"
         pictures.append(Text.assemble((title, "bold"), f", {kind}  "))
         scale = Scale() if shows_guesses else scale_of(coloured.values)
-        if len(drawn) == 1 or scale.is_own:
+        if not slides or scale.is_own or slides[-1][1].is_own:
             pictures += [*scale_pictures(scale), *([Text(ABOUT_GUESSES)] if shows_guesses else ())]
         heat_map = HeatMap(coloured, has_sparkline or None, scale)
         slides.append((f"{title}, {kind}", scale, GuessMap(text, coloured.values, guesses) if guesses else heat_map))

@@ -90,7 +90,8 @@ class BeamSearch:
         generator = np.random.Generator(np.random.PCG64(options.seed or 0))
         matching = None if self._pattern is None else _Matching(self._pattern, options.length)
         found = _Found(options, self._stops, self._find_ends if matching is None else matching.find_ends)
-        live = _Live.start(options.num_groups)
+        zeros, empty = np.zeros(options.num_groups), np.zeros((options.num_groups, 0))
+        live = _Live(np.arange(options.num_groups), empty.astype(np.int32), empty, zeros, zeros)
         if options.mode == "stochastic":
             live.keys = generator.gumbel(size=1)
         rows = np.zeros(options.num_groups, np.int64)
@@ -152,11 +153,6 @@ class _Live:
     logprobs: Float64Array  # (W, N), the model's own
     totals: Float64Array  # (W,), log-probabilities; in a stochastic search normalised over the allowed texts
     keys: Float64Array  # (W,), what beams are chosen by: the totals, in a stochastic search plus noise
-
-    @classmethod
-    def start(cls, num_groups: int) -> "_Live":
-        texts, logprobs = np.zeros((num_groups, 0), np.int32), np.zeros((num_groups, 0))
-        return cls(np.arange(num_groups), texts, logprobs, np.zeros(num_groups), np.zeros(num_groups))
 
     @property
     def num_chars(self) -> int:

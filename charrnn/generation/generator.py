@@ -229,8 +229,7 @@ class Generator:
     def beam(self, options: SearchOptions) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
         search = self.search(options)
-        for _ in search:
-            pass
+        list(search)
         return search.best()
 
     def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:

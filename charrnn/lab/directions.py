@@ -282,7 +282,8 @@ def ablate_direction(
         names = {tuple(effect.detector for effect in one.effects) for one in ablations}
         return found.direction == direction and bool(found.best_cell.cells) and len(names) == 1
 
-    of_targets: JSON = [[target.name, analysis.target_key(target)] for target in targets]
+    of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
+    of_targets += [[one.detector, one.reason] for one in skipped]
     key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
     return analysis.kept("direction ablation", key, DirectionContribution, ablate, fits)
 
@@ -345,7 +346,7 @@ def fit_direction(target: Target, best: records.CellScore, size: int, num_units:
         low=float(low),
         high=float(high),
         num_chars=len(labels),
-        is_all=len(chosen) == moments.num_cells,
+        is_all=len(chosen) == len(moments.origin),
     )
 
 

@@ -23,10 +23,11 @@ from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from charrnn.api import Model, TextOrIds, load, load_steps, open_folder
+from charrnn.api import Model, TextOrIds, load_steps, open_folder
 from charrnn.cells.records import GateUse
 from charrnn.cells.trace import GATE_NAMES, INPUT_BLOCKS, Activations
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import load_model
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import DataError, UsageError, check_range, named
@@ -227,7 +228,7 @@ GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with di
 
 
 def _measure(subject: Subject) -> tuple[GradientReach, ...]:
-    others = [load(name) for name in subject.value(WITH) or ()]
+    others = [load_model(name, quiet=subject.options.values["--quiet"]) for name in subject.value(WITH) or ()]
     return gradients_with(subject.model, others, subject.content, context=subject.context)
 
 

@@ -359,8 +359,9 @@ def _summarize(
         if len(some) >= MIN_COUNT
     ]
     means.sort(key=lambda one: -abs(one.measured))
-    num_high = min(NUM_STRONG // 2, (len(indices) + 1) // 2)
-    shown = [*range(min(NUM_SHOWN, num_high)), *range(num_high, min(num_high + NUM_SHOWN, len(indices)))]
+    highest, lowest = (np.argsort(sign * values[indices], kind="stable").tolist() for sign in (-1, 1))
+    num_high = (len(indices) + 1) // 2
+    shown = [*highest[: min(NUM_SHOWN, num_high)], *lowest[: min(NUM_SHOWN, len(indices) - num_high)]]
     return EarlierCharacters(
         num_positions=len(indices),
         measured_by_lag=tuple(np.abs(effects).mean(1)[::-1].tolist()),

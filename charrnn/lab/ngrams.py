@@ -97,7 +97,8 @@ class NgramModel:
             check_range("order", order, 1, self.order)
         if len(positions) and not 0 <= int(positions.min()) <= int(positions.max()) < len(ids):
             raise ValueError(f"positions must be in [0, {len(ids)})")
-        return self._by_order(ids[: positions.max(initial=0) + 1], positions, chosen)
+        first = max(0, int(positions.min(initial=len(ids))) - self.order)
+        return self._by_order(ids[first : positions.max(initial=0) + 1], positions - first, chosen)
 
     def _by_order(
         self, ids: IdArray, positions: Int64Array, orders: Collection[int]

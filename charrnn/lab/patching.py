@@ -152,10 +152,9 @@ def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[
         raise UsageError("There is no cell to patch: give one or more.")
     chosen: list[tuple[int, int]] = []
     for cell in cells:
-        layer, unit = (cell, 0) if isinstance(cell, int) else cell
-        model.stepper.check_unit(layer, unit)
-        units = range(model.stepper.hidden_size) if isinstance(cell, int) else (unit,)
-        chosen += [(layer, one) for one in units]
+        layer, *units = (cell, *range(model.stepper.hidden_size)) if isinstance(cell, int) else cell
+        model.stepper.check_unit(layer, units[0])
+        chosen += [(layer, unit) for unit in units]
     return list(dict.fromkeys(chosen))
 
 

@@ -66,6 +66,9 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     earliest = max(text.first, min(WARM_UP, last // 2))
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     ids, before = read_before(network, text.ids, positions, 1, min(WARM_UP, earliest))
+    if network.end_id is not None:  # Reading END begins with the initial state.
+        is_end = torch.from_numpy(ids[0] == network.end_id)[:, None]
+        before = torch.where(is_end.to(before.device), network.initial_state(len(positions)), before)
     (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")

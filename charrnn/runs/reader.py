@@ -209,9 +209,14 @@ def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
 
     Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
     """
-    found = _saved_runs(checkpoints)[-1] if run is None else find_run(run, checkpoints)
+    found = choose_run(run, checkpoints)
     found.saved_checkpoints()
     return found
+
+
+def choose_run(run: str | None, checkpoints: Path) -> RunReader:
+    """Open a run as `open_run` does, even if it has no checkpoint yet."""
+    return _saved_runs(checkpoints)[-1] if run is None else find_run(run, checkpoints)
 
 
 def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[RunReader | ModelFile, str | None]:
@@ -234,7 +239,7 @@ def _saved_runs(checkpoints: Path) -> list[RunReader]:
     known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
-    return [folder for folder in known if os.path.isfile(folder.path / "latest")] or known
+    return [folder for folder in known if any(folder.path.glob("step-*"))] or known
 
 
 def where(checkpoints: Path) -> str:

@@ -141,6 +141,12 @@ class RunWriter(RunReader):
                 f"put it back and continue with {named('resume')}, or train again"
             )
 
+    def restore_replaced(self) -> None:
+        """Bring back a checkpoint that a process set aside, and was killed before it had replaced it."""
+        for aside in self.path.glob(".step-*.old-*"):
+            with contextlib.suppress(OSError):  # The new one is there.
+                os.rename(aside, self.path / aside.name[1:].partition(".")[0])
+
     def continue_from(self, loaded: Checkpoint) -> None:
         """Make the checkpoint from which training continues the newest one, and repair the pointers.
 
@@ -214,7 +220,7 @@ class RunWriter(RunReader):
         for name in removable[: max(len(removable) - keep, 0)]:
             with files.convert_os_errors("remove", self.path / name):
                 # Renamed first: a crash in between leaves a temporary folder, never a damaged checkpoint.
-                shutil.rmtree(_set_aside(self.path / name))
+                shutil.rmtree(_set_aside(self.path / name, "tmp"))
             discard_findings(self.path, name)
 
     def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
@@ -229,7 +235,7 @@ class RunWriter(RunReader):
 
     def _replace(self, final: Path, temporary: Path) -> None:
         """Replace a checkpoint by `temporary`; on failure it is restored. Raises OSError."""
-        replaced = _set_aside(final)
+        replaced = _set_aside(final, "old")
         try:
             os.rename(temporary, final)
         except OSError:
@@ -238,9 +244,9 @@ class RunWriter(RunReader):
         shutil.rmtree(replaced)
 
 
-def _set_aside(folder: Path) -> Path:
+def _set_aside(folder: Path, kind: str) -> Path:
     """Rename a checkpoint to a name that counts as temporary, and return its new path. Raises OSError."""
-    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    aside = folder.with_name(f".{folder.name}.{kind}-{os.getpid()}")
     os.rename(folder, aside)
     return aside
 

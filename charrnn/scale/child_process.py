@@ -42,8 +42,8 @@ class ChildProcess:
         return self.popen.poll()
 
     def send(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
-        with contextlib.suppress(ProcessLookupError):
+        """Send a signal, unless the process has ended; not Ctrl-C on Windows, which the console sends to all."""
+        with contextlib.suppress(ProcessLookupError, ValueError):
             self.popen.send_signal(number)
 
     def kill(self) -> None:

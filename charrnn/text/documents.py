@@ -127,7 +127,8 @@ def end_documents(blocks: Iterable[bytes], kind: str, *, label: str, column: str
         for value in _values(checked, column, label):
             yield from _whole((value,))
     elif kind == "lines":
-        yield from map(_end_lines, _complete_lines(checked))
+        for lines in _complete_lines(checked):
+            yield b"".join(line + END_BYTE for line in lines.split(b"\n") if line.strip())
     elif kind == "blank-lines":
         yield from _paragraphs(_lines(checked))
     else:
@@ -242,11 +243,6 @@ def _complete_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         parts.append(tail)
     if rest := b"".join(parts):
         yield (rest + b"\n").replace(b"\r\n", b"\n")
-
-
-def _end_lines(lines: bytes) -> bytes:
-    """Turn whole lines into documents."""
-    return b"".join(line + END_BYTE for line in lines.split(b"\n") if line.strip())
 
 
 def _paragraphs(lines: Iterable[bytes]) -> Iterator[bytes]:

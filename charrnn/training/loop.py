@@ -16,7 +16,7 @@ from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint, Description
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run
+from charrnn.runs.reader import CHECKPOINTS, RunReader, choose_run
 from charrnn.runs.writer import RunWriter, clear_unsaved, lock_folder, new_run
 from charrnn.text.batches import BatchRows
 from charrnn.text.corpus import recorded_corpus
@@ -24,7 +24,7 @@ from charrnn.training import plan
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import choose_precision
 from charrnn.training.process_group import Computing, ProcessGroup, connected
-from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
+from charrnn.training.recipe import DEFAULT_MINUTES, choose_steps, ends_early
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
 
@@ -86,7 +86,7 @@ def train(
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
             notes = (*initial.warnings, *plan.extension_note(config, initial, text), *notes)
         trainer.share()
-        session = TrainingSession(run, trainer, text, should_stop=should_stop, should_save=should_save)
+        session = TrainingSession(run, trainer, text, start, should_stop, should_save)
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             for event in events:
                 is_done = isinstance(event, DoneEvent) and event.is_complete
@@ -155,8 +155,10 @@ def resume(
         with group.together():
             parsed = _parse_changes(changes or {})
             if group.is_first:
-                folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
+                folder = RunWriter(choose_run(None if run is None else str(run), checkpoints).path)
                 stack.enter_context(lock_folder(folder.path))
+                folder.restore_replaced()
+                folder.saved_checkpoints()
                 found = folder.load_checkpoint("latest", with_training=True)
                 config = _changed_config(folder, found, parsed, group.size)
                 check_shapes(config, found.model, folder.path)
@@ -167,7 +169,7 @@ def resume(
             device = group.device(pick_device(config.device))
         text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin))
         computing = Computing(device, group, start)
-        planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded.step, computing)
+        planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded, computing)
         trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
@@ -175,9 +177,7 @@ def resume(
             folder.write_description(Description.of(folder.path, planned, text.vocab))
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
             loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
-        session = TrainingSession(
-            folder, trainer, text, should_stop=should_stop, should_save=should_save, loaded=loaded
-        )
+        session = TrainingSession(folder, trainer, text, start, should_stop, should_save, loaded)
         notes = (*text.corpus.notes, *plan.validation_notes(planned, text))
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             yield from events
@@ -238,17 +238,24 @@ def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: Binary
 
 
 def _plan_further(
-    name: str, config: Config, changes: Mapping[str, Any], text: plan.Text, taken: int, computing: Computing
+    name: str, config: Config, changes: Mapping[str, Any], text: plan.Text, loaded: Checkpoint, computing: Computing
 ) -> tuple[Config, BatchRows]:
-    """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the batch rows.
+    """Plan the steps of the run `name` beyond those taken; return the configuration and the batch rows.
 
-    A budget in minutes or epochs counts from here. Raises UsageError for fewer steps than were taken.
+    A budget in minutes or epochs counts from here. How often the run validates and saves follows from a new budget if
+    it followed from the old one. Raises UsageError for fewer steps than were taken.
     """
+    taken, old = loaded.step, loaded.description.config()
+    if any(changes.get(budget) is not None for budget in BUDGETS):
+        free = replace(old, evaluate_every="auto", save_every="auto", validation_chars="auto")
+        auto = choose_steps(free, text.num_train, text.num_before_test - text.num_train)
+        followed = [one for one in ("evaluate_every", "save_every") if getattr(old, one) == getattr(auto, one)]
+        config = replace(config, **dict[str, Any]((one, "auto") for one in followed if one not in changes))
     batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is chosen again.
     with computing.group.together():
         computing.group.rows(batches.batch_size)
-        if changes.get("precision") == "auto":
+        if "precision" in changes:
             config = replace(config, precision=choose_precision(config, computing.device))
     planned = plan.plan_steps(computing.group.share_config(config), text, batches, computing)
     if config.steps is None:

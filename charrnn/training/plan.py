@@ -16,7 +16,7 @@ import torch
 
 from charrnn.config import MAX_STEPS, MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
-from charrnn.model.device import has_fast_bf16, on_threads
+from charrnn.model.device import chosen_precision, has_fast_bf16, on_threads
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters, num_parameters
 from charrnn.progress import task, tell
 from charrnn.runs.checkpoint import Checkpoint
@@ -64,10 +64,11 @@ def _most_threads(config: Config) -> int:
 def choose_precision(config: Config, device: torch.device) -> str:
     """Return the configuration's precision; for `auto` bf16 or fp32.
 
-    bf16 if the device has instructions for it and is no CPU, or the layers have at least BF16_UNITS units.
+    bf16 if the device has instructions for it and is no CPU, or the layers have at least BF16_UNITS units. Raises
+    UsageError for one that the device cannot compute in.
     """
     if config.precision != "auto":
-        return config.precision
+        return chosen_precision(device, config.precision)
     is_large = device.type != "cpu" or recipe.units_of_network(config) >= BF16_UNITS
     return "bf16" if is_large and has_fast_bf16(device) else "fp32"
 
@@ -132,7 +133,7 @@ def measure_step(
 
 
 MEASURE_SECONDS = 2.5
-"""Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
+"""Time for which steps are measured, at most twice as long, to turn a budget in minutes into a number of steps."""
 FEW_STEPS = 100
 """Fewer steps that fit into a budget in minutes are noted: a network has learned little more than frequent words."""
 MEASURE_SHARE = 0.03
@@ -328,7 +329,11 @@ def plan_steps(
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
     """Describe what the user may not expect of the text, and which settings were changed to fit it."""
-    notes = [*text.corpus.notes, *document_notes(planned, text)]
+    notes = [*text.corpus.notes]
+    if planned.end_id is not None:
+        num_documents = int(text.corpus.counted.counts[text.corpus.counted.code_points == 0].sum())
+        num_val = len(document_ends(text.ids[text.num_train : text.num_before_test], planned.end_id))
+        notes.append(f"{num_documents:,} documents, {num_val:,} of them in the validation text")
     num_unknown = len(text.corpus.unknown)
     if num_unknown:
         why, remedy = "too rare to learn", ""
@@ -375,15 +380,6 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     return tuple(notes)
 
 
-def document_notes(config: Config, text: Text) -> list[str]:
-    """Say how many documents the text has, and how many of them are validated on."""
-    if config.end_id is None:
-        return []
-    num_documents = int(text.corpus.counted.counts[text.corpus.counted.code_points == 0].sum())
-    num_val = len(document_ends(text.ids[text.num_train : text.num_before_test], config.end_id))
-    return [f"{num_documents:,} documents, {num_val:,} of them in the validation text"]
-
-
 def validation_notes(config: Config, text: Text) -> list[str]:
     """Describe which part of the validation text is read, if it is not all of it."""
     num_val, num_read = text.num_before_test - text.num_train, config.validation_chars
@@ -402,7 +398,7 @@ def read_text(
     """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
 
     Without `vocab`, the text gets a vocabulary of its own; `Config.extend_alphabet` adds new characters to `vocab`.
-    Raises DataError if it cannot be used, CharRNNError if the ids of a large one cannot be written to the cache.
+    Raises DataError if it cannot be used, CharRNNError if the ids of a large one cannot be written to a disk.
     """
     if recorded is not None:
         corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run")
@@ -419,4 +415,8 @@ def read_text(
             stdin=stdin,
         )
     parts = split_text(corpus.ids, config)
+    if parts[0].stop < 2:
+        raise DataError(
+            f"The training text has 1 character; it needs 2. Give a longer text or another {named('split')}."
+        )
     return Text(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)

@@ -16,13 +16,11 @@ from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undr
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
-from charrnn.process import seconds_since_start
 from charrnn.progress import CallbackProgress, Task, using
 from charrnn.runs.checkpoint import CONFIG, Checkpoint, Description, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.text.corpus import state_of_corpus
-from charrnn.text.vocab import Vocab
 from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
@@ -97,15 +95,18 @@ class TrainingSession:
         run: RunWriter,
         trainer: Trainer,
         text: Text,
-        *,
+        start: float,
         should_stop: Callable[[], bool],
         should_save: Callable[[], bool],
         loaded: Checkpoint | None = None,
     ) -> None:
-        """Train a new run, or continue from `loaded`, which the trainer has restored."""
+        """Train a new run, or continue from `loaded`, which the trainer has restored.
+
+        Seconds count from `start`, as `time.perf_counter` counts.
+        """
         self.run, self.trainer, self.text, self.group = run, trainer, text, trainer.group
         self.should_stop, self.should_save = should_stop, should_save
-        self.loaded = loaded
+        self.loaded, self._began = loaded, start
         self._requests = (False, False)
         """Whether any of several processes was asked to stop, and to save, when they took the last step."""
         self.state = SessionState()
@@ -162,7 +163,7 @@ class TrainingSession:
         changed = self.loaded is not None or state.has_gone_back or state.is_stopped
         yield DoneEvent(
             step=trainer.step,
-            seconds=seconds_since_start(),
+            seconds=time.perf_counter() - self._began,
             val_nats=state.val_nats,
             best_nats=state.best_nats,
             best_step=state.best_step,
@@ -216,7 +217,7 @@ class TrainingSession:
         self._requests = (result.flags[0], result.flags[1]) if result.flags else (False, False)
         event = StepEvent(
             step=self.trainer.step,
-            seconds=seconds_since_start(),
+            seconds=time.perf_counter() - self._began,
             train_nats=result.train_nats,
             grad_norm=result.grad_norm,
             learning_rate=result.learning_rate,
@@ -268,7 +269,7 @@ class TrainingSession:
             state.best_nats, state.best_step = val_nats, step
         event = EvaluationEvent(
             step=step,
-            seconds=seconds_since_start(),
+            seconds=time.perf_counter() - self._began,
             val_nats=val_nats,
             val_bpc=bits(val_nats),
             num_chars=num_scored_chars(self.text.num_before_test - self.text.num_train, self._max_chars),
@@ -313,7 +314,14 @@ class TrainingSession:
 
     def write_sample(self) -> SampleEvent:
         """Generate a sample with the averaged weights and append it to `samples.txt`."""
-        written = _generate_sample(self.trainer, self.text.vocab)
+        # With eight-bit weights, so that `charrnn sample` writes the same text.
+        config, vocab = self.trainer.config, self.text.vocab
+        stepper = Stepper(config, self.trainer.model_tensors(), "int8")
+        shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, config.end_id))
+        reading = prime_model(stepper, start_ids(vocab, config.end_id))
+        blocks = sample_ids(stepper, reading, [shaping], [config.seed], length=SAMPLE_LENGTH)
+        stream = TextStream(vocab, (), keeps_stop=False, end_id=config.end_id)
+        written = "".join(write_chunks(blocks, stream))
         self._samples.append(self.trainer.step, written)
         return SampleEvent(step=self.trainer.step, text=written)
 
@@ -339,13 +347,3 @@ class TrainingSession:
             model, keep = trainer.model_tensors(), trainer.config.keep
             self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
         return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
-
-
-def _generate_sample(trainer: Trainer, vocab: Vocab) -> str:
-    # With eight-bit weights, so that `charrnn sample` writes the same text.
-    stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
-    end_id = trainer.config.end_id
-    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, end_id))
-    reading = prime_model(stepper, start_ids(vocab, end_id))
-    blocks = sample_ids(stepper, reading, [shaping], [trainer.config.seed], length=SAMPLE_LENGTH)
-    return "".join(write_chunks(blocks, TextStream(vocab, (), keeps_stop=False, end_id=end_id)))

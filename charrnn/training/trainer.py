@@ -179,17 +179,13 @@ class Trainer:
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
         if len(self._networks) > 1 and self.averaged is not self.network:  # The model file has one network.
             tensors |= {f"averages/{name}": value for name, value in self.averaged.state_dict().items()}
-        if self._has_table_of_model:
+        if self.averaged is not self.network or len(self._networks) > 1:
+            # The model has the table of n-grams, which the weights and their averages share.
             tensors = {name: value for name, value in tensors.items() if not name.endswith(TABLE)}
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
         return tensors
-
-    @property
-    def _has_table_of_model(self) -> bool:
-        """Whether the table of n-grams is saved with the model alone: the weights and their averages share it."""
-        return self.averaged is not self.network or len(self._networks) > 1
 
     def _initial_state(self) -> torch.Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)

@@ -226,7 +226,8 @@ def timescale_text(values: records.CellValues) -> str:
     else:
         source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
     if values.timescale is None:
-        return f"timescale longer than can be measured ({source})"
+        why = "longer than can be measured" if values.autocorrelation else "of a constant cell"
+        return f"timescale {why} ({source})"
     said = f"timescale {values.timescale:,.3g} characters ({source})"
     if values.timescale_from != records.FROM_AUTOCORRELATION and values.decay is not None:
         said += f"; the autocorrelation falls to 1/e after {values.decay:.3g} characters"

@@ -131,7 +131,7 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
             score.detector,
             f"{score.layer}:{score.unit}",
             score_text(score) + score_mark(score),
-            interval_text(score),
+            ends_text(score.ci_low, score.ci_high),
             number_text(score.null_level),
             number_text(score.untrained),
             number_text(score.interior) if score.auc is not None else f"R² {number_text(score.r2)}",
@@ -174,11 +174,6 @@ def choosing_score_text(score: CellScore) -> str:
 
 def _named(score: CellScore, value: float | None) -> str:
     return f"AUC {value:.3f}" if score.auc is not None else f"ρ {value:+.3f}"
-
-
-def interval_text(score: CellScore) -> str:
-    """Return the 95 % interval of a score, or "" if there is none."""
-    return ends_text(score.ci_low, score.ci_high)
 
 
 def polarity_text(score: CellScore) -> str:

@@ -136,9 +136,6 @@ if __name__ == "__main__":
     assert torch.get_num_threads() == 1
     charrnn.training.session.SAMPLE_LENGTH = 24  # A tenth of the usual length: the tests' runs are short.
     os.fsync = lambda descriptor: None  # What survives kill -9 was written, synced or not.
-    with contextlib.suppress(ImportError):  # without textual
-        import charrnn.apps.explore.app
-        import charrnn.apps.write.screen
     with contextlib.redirect_stdout(io.StringIO()):
         assert run(["train", "--show-config"]) == 0  # imports what reads a command line
     # Otherwise garbage collection in each child would copy most of torch's memory.

@@ -26,7 +26,7 @@ def uninterrupted(fork_server: ForkServer) -> Uninterrupted:
 @pytest.fixture
 def on_screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run `charrnn ARGUMENTS` in this process with two streams that are terminals, or are not."""
-    from terminals import Stream
+    from streams import Stream
 
     from charrnn.cli.app import run
 

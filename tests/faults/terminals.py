@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import io
 import os
 import pty
 import re
@@ -53,23 +52,6 @@ def steering(text: str, allowed: str = "\n\t") -> list[str]:
             or unicodedata.bidirectional(character) in _TURNING
         )
     ]
-
-
-class Stream(io.TextIOWrapper):
-    """A standard stream that keeps what is written, optionally as a terminal; it has no file descriptor."""
-
-    def __init__(self, *, is_terminal: bool, encoding: str = "utf-8") -> None:
-        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
-        self._is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self._is_terminal
-
-    def text(self) -> str:
-        """All that was written to it."""
-        self.flush()
-        data: bytes = self.buffer.getvalue()  # type: ignore[attr-defined]
-        return data.decode(self.encoding)
 
 
 Screen = Callable[..., Ran]

@@ -5,12 +5,13 @@ import re
 import shutil
 import sys
 import threading
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
 import pytest
-from faulty_disk import Killed, faulty_disk, sync_nothing
-from saved_runs import FILES, commit, hidden, make_run
+from faulty_disk import Killed, faulty_disk
+from saved_runs import FILES, commit, hidden, make_run, save
 
 from charrnn.runs.checkpoint import best_checkpoint, read_checkpoint
 from charrnn.runs.writer import RunWriter
@@ -35,7 +36,7 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
     # A temporary file that became another is removed once more, to no effect, lest it stay when that failed.
     no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
     steps = [change for change in changes if change not in no_effect]
-    pruned = steps.index(f"rename .{OLD}.old")
+    pruned = steps.index(f"rename .{OLD}.tmp")
     assert steps[:pruned] == [
         f"mkdir .{NEW}.tmp",
         *(f"{operation} {name}" for name in FILES for operation in ("open", "write", "fsync")),
@@ -44,7 +45,7 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
         *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
     ]
     assert sorted(steps[pruned + 1 : -1]) == sorted(f"unlink {name}" for name in FILES)
-    assert steps[-1] == f"rmdir .{OLD}.old"
+    assert steps[-1] == f"rmdir .{OLD}.tmp"
 
 
 def history(run: RunWriter, keep: int) -> None:
@@ -63,7 +64,6 @@ def history(run: RunWriter, keep: int) -> None:
 def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, power: str, stride: int
 ) -> None:
-    sync_nothing(monkeypatch)
     numbers = count(70_000)
 
     def new_process() -> None:
@@ -104,9 +104,23 @@ def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
         shutil.rmtree(run.path.parent)
 
 
+def test_a_checkpoint_survives_a_death_at_any_operation_of_its_replacement(tmp_path: Path) -> None:
+    """As at a resume after a stop during a validation, which saves the same step with another state."""
+    for number in count(1):
+        run = make_run(tmp_path / str(number) / "run")
+        save(run, 100, 1.0)
+        with faulty_disk(run.path, number) as disk, suppress(Killed):
+            save(run, 100, 2.0)
+        run.restore_replaced()
+        loaded = run.load_checkpoint("latest", with_training=True)
+        assert loaded.warnings == () and loaded.model["weight"][0, 0] in (1, 2), disk.seen[-1]
+        if not disk.is_dead:
+            break
+    assert number > 20 and loaded.model["weight"][0, 0] == 2
+
+
 @pytest.mark.parametrize("num_steps", [40, pytest.param(2_000, marks=pytest.mark.thorough)])
-def test_no_reader_loads_half_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int) -> None:
-    sync_nothing(monkeypatch)
+def test_no_reader_loads_half_a_checkpoint(tmp_path: Path, num_steps: int) -> None:
     run = make_run(tmp_path / "run")
     commit(run, 0, best_step=0, keep=0)
     is_over = threading.Event()

@@ -23,7 +23,7 @@ from charrnn.training import loop
 
 WATCHED = Path(__file__).with_name("watched.py")
 MEGABYTE = 1_000_000
-GENEROUS_SECONDS = 60
+GENEROUS_SECONDS = 600
 """For a machine that is busy with other things."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran
-from faulty_disk import Killed, faulty_disk, sync_nothing
+from faulty_disk import Killed, faulty_disk
 from fixture_types import Command
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
@@ -56,10 +56,7 @@ def act(run: RunWriter, action: str) -> None:
 
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("action", ["replace a step", "go on"])
-def test_checkpoints_load_whatever_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str, number: int
-) -> None:
-    sync_nothing(monkeypatch)
+def test_checkpoints_load_whatever_fails(tmp_path: Path, action: str, number: int) -> None:
     run = make(tmp_path / "run", action)
     with faulty_disk(run.path) as disk:
         act(run, action)
@@ -104,12 +101,10 @@ def train_on(command: Command, root: Path, at: int | None, number: int) -> tuple
 @pytest.mark.parametrize("stride", [193, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
+    command: Command, tmp_path: Path, number: int, stride: int
 ) -> None:
-    sync_nothing(monkeypatch)
     (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
     root, run = tmp_path / "checkpoints", tmp_path / "checkpoints" / "text-001"
-    monkeypatch.chdir(tmp_path)
     ran, operations = train_on(command, root, None, number)
     assert ran.code == 0 and len(operations) > 150
     whole = weights_of(run)

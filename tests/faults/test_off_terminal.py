@@ -146,6 +146,16 @@ def test_a_closed_pipe_is_not_an_error(lab: Path, line: str, streams: str) -> No
         assert process.wait(timeout=600) == 0
 
 
+@pytest.mark.parametrize(("line", "code", "size"), [("sample --length 50 --prime zib", 0, 54), ("sample nosuch", 4, 0)])
+def test_without_a_reader_of_stderr_nothing_else_changes(lab: Path, line: str, code: int, size: int) -> None:
+    command = [sys.executable, "-m", "charrnn", *line.split()]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=lab.parent.parent, env=clean_environment(), **pipes) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stderr.close()  # a new seed, or the error, goes there
+        assert (len(process.stdout.read().decode()), process.wait(timeout=600)) == (size, code)
+
+
 @pytest.mark.parametrize(
     "line", thorough_but_first("predict zib", "sample --length 3000", "train text.txt --steps 2", "visualize --top 1")
 )

@@ -121,7 +121,6 @@ def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> Non
 
 
 def test_the_explorer_restores_the_terminal(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
-    pytest.importorskip("textual", reason="textual is not installed")
     terminal = Terminal(fork_server, "explore", uninterrupted.path, "--text", fork_server.folder / "text.txt")
     terminal.read_until(b"\x1b[?1049h")  # the other screen
     assert terminal.terminate() == 143
@@ -133,7 +132,6 @@ def test_the_editor_ends_and_says_what_is_lost(
     fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_closed: bool
 ) -> None:
     """A signal ends it, or the terminal is closed; a byte that is not UTF-8 and a letter were typed before."""
-    pytest.importorskip("textual", reason="textual is not installed")
     draft = tmp_path / "draft.txt"
     draft.write_text("a draft")
     terminal = Terminal(fork_server, "write", draft, "--run", uninterrupted.path)

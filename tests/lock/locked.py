@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-import io
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from unittest import mock
 
 import laboratory
 import numpy as np
+from streams import Stream
 
 RECORDS = Path(__file__).parent / "records"
 EXCERPT = 160
@@ -51,21 +51,6 @@ class Case:
     """Whether numbers may differ a little between processors."""
 
 
-class _Stream(io.TextIOWrapper):
-    """A stream that is a terminal or not."""
-
-    def __init__(self, data: bytes = b"", *, is_terminal: bool = False) -> None:
-        super().__init__(io.BytesIO(data), encoding="utf-8", newline="", write_through=True)
-        self.is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self.is_terminal
-
-    def text(self) -> str:
-        self.flush()
-        return self.buffer.getvalue().decode("utf-8", "replace")  # type: ignore[attr-defined,no-any-return]
-
-
 @contextlib.contextmanager
 def new_laboratory() -> Iterator[Path]:
     """Make the texts and runs in an empty folder, the working folder meanwhile."""
@@ -87,7 +72,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     is_terminal = case.line.startswith(TERMINAL)
     command, _, file = case.line.removeprefix(TERMINAL).partition(" < ")
     arguments, stdin = shlex.split(command), (folder / file).read_bytes() if file else b""
-    out, err = _Stream(is_terminal=is_terminal), _Stream(is_terminal=is_terminal)
+    out, err = Stream(is_terminal=is_terminal), Stream(is_terminal=is_terminal)
     before = _latest.pop(folder, None) or _stamps(folder)
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES and "CHARRNN" not in name}
     # Without instructions for bf16, precision auto is fp32, as on processors that have none.
@@ -95,7 +80,7 @@ def run_case(case: Case, folder: Path) -> dict[str, Any]:
     settled["TERM"] = "xterm-256color" if is_terminal else "dumb"
     with (
         mock.patch.dict(os.environ, settled, clear=True),
-        mock.patch.multiple(sys, stdin=_Stream(stdin), stdout=out, stderr=err),
+        mock.patch.multiple(sys, stdin=Stream(stdin), stdout=out, stderr=err),
         mock.patch.object(sys, "argv", ["charrnn", *arguments]),
     ):
         code = run(arguments)

@@ -17,7 +17,7 @@ import typer
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import JsonOption, QuietOption
-from charrnn.cli.streams import print_error, print_json, print_path, warn, with_flags
+from charrnn.cli.streams import print_error, print_json, print_path, warn, with_flags, write_aside
 from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.extensions import ModelMethod
 from charrnn.files import behind_links, convert_os_errors, replacing
@@ -281,7 +281,7 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
         print_path(target)
     if not quiet and bytes_in:
         share = f" ({num_written / bytes_in:.1%})" if num_written < 10 * bytes_in else ""
-        sys.stderr.write(f"{bytes_in:,} bytes to {num_written:,}{share}\n")
+        write_aside(f"{bytes_in:,} bytes to {num_written:,}{share}")
 
 
 @contextmanager

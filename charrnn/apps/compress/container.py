@@ -47,6 +47,7 @@ from charrnn.model.registry import cell_type
 from charrnn.model.shapes import weight_bytes, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.model.walk import Architecture
+from charrnn.process import memory_bytes
 from charrnn.progress import task
 from charrnn.runs.checkpoint import Description
 from charrnn.text.vocab import Vocab
@@ -93,7 +94,8 @@ def _read(file: BinaryIO, name: str, num_packed: int) -> Model:
     description = Description(Path(name), *map(file.read, sizes))
     config, vocab = description.config(), description.vocab()
     check_portable(config)
-    if weight_bytes(config, len(vocab)) > max(MAX_UNPACKED, MAX_RATIO * config.num_networks * num_packed):
+    most = max(MAX_UNPACKED, MAX_RATIO * config.num_networks * num_packed)
+    if weight_bytes(config, len(vocab)) > min(most, (memory_bytes() or 2 * most) // 2):
         raise ValueError("it unpacks to more than charrnn packs")
     tensors = {}
     for tensor, shape in weight_shapes(config, len(vocab)).items():

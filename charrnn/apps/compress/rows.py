@@ -75,7 +75,7 @@ class RangeEncoder:
 
     def __init__(self, data: bytes = b"", low: int = 0) -> None:
         """Start with the whole interval; or with what compiled code has written, and the low end of its interval."""
-        self._data, self._low, self._size = bytearray(data), low, MASK
+        self.data, self._low, self._size = bytearray(data), low, MASK
 
     def code(self, ends: Ends, symbol: int) -> int:
         """Narrow the interval to the part of a symbol, which is returned."""
@@ -83,24 +83,24 @@ class RangeEncoder:
         self._size = part * (int(ends[symbol]) - begin)
         self._raise(part * begin)
         while self._size < TOP:
-            self._data.append(self._low >> 56)
+            self.data.append(self._low >> 56)
             self._low, self._size = self._low << 8 & MASK, self._size << 8
         return symbol
 
     def _raise(self, offset: int) -> None:
         self._low += offset
         if self._low > MASK:  # one more in the bytes that are written
-            place = len(self._data) - 1
-            while self._data[place] == 255:
-                self._data[place] = 0
+            place = len(self.data) - 1
+            while self.data[place] == 255:
+                self.data[place] = 0
                 place -= 1
-            self._data[place] += 1
+            self.data[place] += 1
             self._low &= MASK
 
     def finish(self) -> bytes:
         """Return all bytes, without zeros at the end: the decoder reads zeros after them."""
         self._raise(-self._low % TOP)  # an interval of at least TOP contains a multiple of it
-        return bytes(self._data + bytes([self._low >> 56])).rstrip(b"\0")
+        return bytes(self.data + bytes([self._low >> 56])).rstrip(b"\0")
 
 
 class RangeDecoder:
@@ -200,10 +200,6 @@ class RowCoder:
         symbols[symbols < 0] = -1 - np.frombuffer(b"".join(escaped), np.uint8).astype(np.int32)
         return symbols
 
-    def to_bytes(self, symbols: Iterable[int]) -> bytes:
-        """Return the bytes of a row."""
-        return b"".join(map(self._bytes.__getitem__, symbols))
-
     def encode(self, rows: Sequence[bytes]) -> list[bytes | None]:
         """Return the coded bytes of each row; None where they would not be fewer than those of the row."""
         symbols, sizes = [self.to_symbols(row) for row in rows], [len(row) for row in rows]
@@ -216,8 +212,11 @@ class RowCoder:
             fields = self._code_compiled(compiled, sizes, _padded(symbols, np.int32), room, ends, decodes=False)
             states = fields[:, [compiled.NUM_BYTES, compiled.LOW]].tolist()
             encoders = [RangeEncoder(row[:end].tobytes(), low) for row, (end, low) in zip(room, states, strict=True)]
+        # Compiled code leaves a row that has grown too long: what it wrote may end in zeros, which `finish` removes.
+        fit = [len(encoder.data) < size for encoder, size in zip(encoders, sizes, strict=True)]
         coded = [encoder.finish() for encoder in encoders]
-        return [data if len(data) < size else None for data, size in zip(coded, sizes, strict=True)]
+        lengths = zip(coded, sizes, fit, strict=True)
+        return [data if is_short and len(data) < size else None for data, size, is_short in lengths]
 
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
         """Return the rows of `sizes` bytes that were coded as `rows`; others, if those are damaged."""
@@ -227,7 +226,7 @@ class RowCoder:
             symbols, ends = np.zeros((len(rows), max(sizes)), np.int32), np.array([len(row) for row in rows], np.int64)
             fields = self._code_compiled(compiled, sizes, symbols, _padded(rows, np.uint8), ends, decodes=True)
             decoded = [row[:end].tolist() for row, end in zip(symbols, fields[:, compiled.AT].tolist(), strict=True)]
-        return [self.to_bytes(one)[:size] for one, size in zip(decoded, sizes, strict=True)]
+        return [b"".join(map(self._bytes.__getitem__, one))[:size] for one, size in zip(decoded, sizes, strict=True)]
 
     def start(self, num_rows: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the state (L, S, B, H) and the logits (B, V) before a row, for several rows."""

@@ -21,7 +21,7 @@ from charrnn.generation.options import SAMPLE_TEMPERATURE, Clamps, Shaping
 from charrnn.generation.sampling import PrimedState, start_ids
 from charrnn.model.registry import cell_type
 from charrnn.text.vocab import decode_each, undo_decode_each
-from charrnn.views.tables import choosing_score_text, interval_text, meaning, polarity_text, score_mark, score_text
+from charrnn.views.tables import choosing_score_text, ends_text, meaning, polarity_text, score_mark, score_text
 from charrnn.views.theme import Scale, scale_of
 
 CellIndex = tuple[int, int]
@@ -224,7 +224,7 @@ class Exploration:
         if score is None:
             return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
         # The score first: a terminal with few lines may cut off the end.
-        interval = interval_text(score)
+        interval = ends_text(score.ci_low, score.ci_high)
         parts = [score_text(score) + score_mark(score), f"95 % {interval}" if interval else "", meaning(score)]
         about = f": {', '.join(filter(None, parts))}; {polarity_text(score)}: {DETECTORS[score.detector].looks_for}"
         about += f"; {choosing_score_text(score)} on the first half"

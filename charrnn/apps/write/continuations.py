@@ -192,8 +192,7 @@ class Continuations:
             banned=self._banned,
             find_ends=lambda texts: np.array([self._cut(row) for row in texts.tolist()], np.int64),
         )
-        for _ in search:
-            pass
+        list(search)
         found = []
         for beam in search.beams:
             is_complete = beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0
@@ -292,6 +291,8 @@ class DraftReader:
 
     def state_after(self, ids: Ids, on_read: OnRead = lambda num_chars: None) -> PrimedState:
         """Return the logits (1, V) and the state (L, S, 1, H) after a text (N,): of an empty one after a newline."""
+        # An END resets the state: what is before it makes no difference.
+        ids = ids[np.append(0, np.flatnonzero(ids == self._end_id) + 1)[-1] :]
         text, place = self._take(ids), len(ids)
         states = self._states | self._last
         begin = max((known for known in states if known <= place), default=0)

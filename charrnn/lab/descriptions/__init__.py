@@ -204,7 +204,7 @@ def descriptions(analysis: CellAnalysis, detectors: Sequence[str | Detector] | N
 
 
 def description_of(analysis: CellAnalysis, layer: int, unit: int) -> Description:
-    """Describe a cell by a rule in words: as `descriptions` did, if it was called, else without a baseline.
+    """Describe a cell by a rule in words: as `descriptions` did, if called before, else without a baseline.
 
     Raises DataError for a text too short.
     """

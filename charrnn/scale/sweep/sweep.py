@@ -24,7 +24,6 @@ from statistics import fmean, stdev
 from typing import IO, Any, cast
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from charrnn import config as fields
@@ -437,11 +436,8 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
     return Estimate(mean=difference, low=difference - half, high=difference + half)
 
 
-def sweep_table(report: SweepReport) -> Table:
-    """Build the table of a sweep, one row per setting, best first, in nats per character; ± are 95 % intervals.
-
-    The column `to best` is the difference of the mean to that of the first row.
-    """
+def sweep_view(report: SweepReport) -> RenderableType:
+    """Draw the table of a sweep, one row per setting, best first, and below it what its columns mean."""
     columns = ["nats", "±", "spread", "to best", "± ", "weights", "runs"]
     columns += ["failed"] * any(row.num_failed for row in report.rows)
     table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns, narrow=True)
@@ -454,11 +450,6 @@ def sweep_table(report: SweepReport) -> Table:
             *(f"{row.num_finished}/{row.num_runs}", str(row.num_failed or "")),
         ]
         table.add_row(*cells[: 1 + len(columns)], style="bold" if row is report.rows[0] else None)
-    return table
-
-
-def sweep_view(report: SweepReport) -> RenderableType:
-    """Draw the table of a sweep and, below it, what its columns mean."""
     counts = [row.num_finished for row in report.rows if row.spread is not None]
     fewest, most = min(counts, default=0), max(counts, default=0)
     seeds = (
@@ -466,7 +457,7 @@ def sweep_view(report: SweepReport) -> RenderableType:
         f"{fewest if fewest == most else f'{fewest} to {most}'} seeds (few seeds make it wide); "
     )
     caption = "Validation loss in nats per character: lower is better. "
-    return Group(sweep_table(report), Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row."))
+    return Group(table, Text(f"{caption}{seeds * bool(counts)}to best: difference to the first row."))
 
 
 def _half_width(low: float | None, high: float | None) -> str:
