@@ -337,7 +337,7 @@ _NUMBERS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("muon_scale weight_decay", "at least 0 and finite", lambda x: x >= 0 and math.isfinite(x)),
     ("learning_rate", "more than 0 and at most 10", lambda rate: 0 < rate <= 10),
     ("clip_norm", "more than 0", lambda norm: norm > 0),
-    ("forget_bias", "between -10^4 and 10^4", lambda bias: -1e4 <= bias <= 1e4),
+    ("forget_bias", "between -10^38 and 10^38", lambda bias: -1e38 <= bias <= 1e38),
 )
 """Fields that are numbers: their names, their range in words, and whether a number is in it."""
 
@@ -351,7 +351,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "encoding": ("a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16", _is_encoding),
     "split": (
         "two or three positive shares, such as 90/10",
-        lambda shares: len(shares) in (2, 3) and all(1e-9 <= share <= 1e9 for share in shares),
+        lambda shares: len(shares) in (2, 3) and all(1e-30 <= share <= 1e30 for share in shares),
     ),
     "column": ("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000),
     **{name: (words, is_allowed) for names, words, is_allowed in _NUMBERS for name in names.split()},

@@ -26,7 +26,10 @@ def drivers_of(states: SampledStates, layer: int, unit: int, most: int = 1000) -
 
 @pytest.mark.parametrize(("cell", "gates"), [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")])
 def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) -> None:
-    states = sample_states(make_network(cell, num_layers=2), make_text(300), 40)
+    network = make_network(cell, num_layers=2)
+    network.end_id = CHARACTERS.index("\n")
+    states = sample_states(network, make_text(300), 40)
+    assert states.before.any(0).any(0).any(1).tolist() == (states.ids[0] != network.end_id).tolist()
     above = states.network.recurrent_layers()[1].requires_grad_(False)
     found = drivers_of(states, 1, 4)
     assert [*found] == list(gates.strip() or [""])

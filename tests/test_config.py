@@ -58,7 +58,7 @@ IN_AND_OUT: dict[str, tuple[list[Any], list[Any]]] = {
     "initial_state": (["zero", "learned"], ["random"]),
     "init_from": ([None, "checkpoints/my run"], []),
     "extend_alphabet": ([False, True], []),
-    "forget_bias": ([-1e4, 0.0, 2.5], [1e39, math.inf, math.nan]),
+    "forget_bias": ([-1e38, 0.0, 2.5], [1e39, math.inf, math.nan]),
     "minutes": BUDGET,
     "epochs": BUDGET,
     "steps": ([1, 10**9], [0, 10**9 + 1]),

@@ -1,6 +1,7 @@
 """A run that was interrupted and resumed is the run that was never interrupted, bit for bit."""
 
 import io
+import json
 import os
 import shutil
 import threading
@@ -96,16 +97,22 @@ def test_fewer_steps_than_were_taken_are_refused_and_minutes_count_from_here(com
     assert num_steps_told(run) == list(range(1, (config.steps or 0) + 1)) and len(num_steps_told(run)) > 3
 
 
-def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(text_file: Path) -> None:
-    run = train("run", stop=3, keep=0)
+def test_a_run_goes_on_from_its_only_checkpoint_which_was_being_replaced(command: Command, text_file: Path) -> None:
+    run = train("run", stop=3, keep=0, steps=400)
     [name] = RunWriter(run).checkpoints()
     (run / name).rename(run / f".{name}.old-7")
-    start, *_ = charrnn.resume("run", {"steps": 40})
-    assert start.event == "start" and start.first_step == 3
-    assert (start.config["evaluate_every"], start.config["save_every"]) == (5, 4), "as they were given"
-    train("other", evaluate_every="auto", save_every="auto", steps=200)
-    start, *_ = charrnn.resume("other", {"steps": 400, "save_every": 7})
-    assert start.event == "start" and (start.config["evaluate_every"], start.config["save_every"]) == (50, 7)
+    start = json.loads(command("train", "--resume", "--steps", 800, "--json").out.splitlines()[0])
+    assert start["first_step"] == 3
+    assert (start["config"]["evaluate_every"], start["config"]["save_every"]) == (5, 4), "as they were given"
+
+
+def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file: Path) -> None:
+    run, seen = train("run", stop=3, evaluate_every="auto", save_every="auto", steps=400), list[Any]()
+    for changes in ({"epochs": 9.0}, {"steps": 4000}, {"steps": 8000, "save_every": 7}, {"steps": 400}):
+        seen += [*charrnn.resume(run, changes, should_stop=stop_after(1))][:1]
+    assert [start.config["evaluate_every"] for start in seen[1:]] == [500, 1000, 50]
+    assert [start.config["save_every"] for start in seen[1:]] == [500, 7, 7]
+    assert 8 * (seen[0].config["evaluate_every"] - 1) < seen[0].num_steps <= 8 * seen[0].config["evaluate_every"]
 
 
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:

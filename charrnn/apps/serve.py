@@ -5,7 +5,6 @@ import ipaddress
 import os
 import re
 import socket
-import sys
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import typer
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument
-from charrnn.cli.streams import print_path
+from charrnn.cli.streams import print_path, write_aside
 from charrnn.errors import UsageError, install_command, named
 
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -86,7 +85,7 @@ def serve(
         served = Server(model, token, is_over=lambda: server.should_exit)
         print_path(f"http://{name}:{listening.getsockname()[1]}")
         if not quiet:
-            sys.stderr.write(f"{model.name} is served; Ctrl-C ends it\n")
+            write_aside(f"{model.name} is served; Ctrl-C ends it")
         config = uvicorn.Config(
             served.app((*OWN_NAMES, name) if is_loopback(name) else ("*",)),
             log_level="error" if debug else "critical",

@@ -197,11 +197,11 @@ def _start(view: "TrainingView", config: Config, out: Path | None) -> int:
 
 def _resume(view: "TrainingView", run: str | None, changes: dict[str, Any]) -> int:
     """Continue a run; return the exit code."""
-    from charrnn.runs.reader import open_run
+    from charrnn.runs.reader import CHECKPOINTS, choose_run
     from charrnn.runs.writer import lock_folder
 
     if view.is_first:
-        with lock_folder(open_run(run).path):
+        with lock_folder(choose_run(run, CHECKPOINTS).path):
             pass  # An error about a run in use should appear at once, too.
     view.announce("Reading the text and the checkpoint ...")
     from charrnn.training import loop

@@ -361,7 +361,8 @@ def _summarize(
     means.sort(key=lambda one: -abs(one.measured))
     highest, lowest = (np.argsort(sign * values[indices], kind="stable").tolist() for sign in (-1, 1))
     num_high = (len(indices) + 1) // 2
-    shown = [*highest[: min(NUM_SHOWN, num_high)], *lowest[: min(NUM_SHOWN, len(indices) - num_high)]]
+    shown = highest[: min(NUM_SHOWN, num_high)]
+    shown += [column for column in lowest if column not in shown][: min(NUM_SHOWN, len(indices) - num_high)]
     return EarlierCharacters(
         num_positions=len(indices),
         measured_by_lag=tuple(np.abs(effects).mean(1)[::-1].tolist()),

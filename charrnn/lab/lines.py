@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.cli.streams import print_json, result_console, with_flags
+from charrnn.cli.streams import print_json, result_console, with_flags, write_aside
 from charrnn.errors import Message, UsageError, counted, named
 from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, Listing, check_comparable, distinct_names
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
@@ -225,7 +225,7 @@ def _show(
     """Print the losses as JSON Lines or, on a terminal, the least likely lines; on stderr, which part is scored."""
     scored, names = score_text(models, text, **options), distinct_names(models)
     if scored.note is not None and not quiet:
-        sys.stderr.write(f"{with_flags(scored.note)}\n")
+        write_aside(with_flags(scored.note))
     if as_json or not by_line or not sys.stdout.isatty():
         for loss in scored.iter_lines() if by_line else scored.iter_chars():
             print_json(to_json(loss, names))
@@ -236,7 +236,7 @@ def _show(
     least_likely = heapq.nlargest(NUM_SHOWN, lines, key=lambda line: (line.excess, -line.line))
     result_console().print(lines_view(least_likely, next(num_lines), names))
     if not quiet:
-        sys.stderr.write("Add --json for all lines, as JSON Lines.\n")
+        write_aside("Add --json for all lines, as JSON Lines.")
 
 
 EXTENSIONS = (

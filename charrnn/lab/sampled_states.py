@@ -67,8 +67,8 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
     positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
     ids, before = read_before(network, text.ids, positions, 1, min(WARM_UP, earliest))
     if network.end_id is not None:  # Reading END begins with the initial state.
-        is_end = torch.from_numpy(ids[0] == network.end_id)[:, None]
-        before = torch.where(is_end.to(before.device), network.initial_state(len(positions)), before)
+        is_end = (ids[0] == network.end_id)[:, None]
+        before = torch.where(is_end, network.initial_state(len(positions)), before)
     (logits, values, outputs), _ = network.trace(ids, before)
     check_finite(values, "cell values")
     check_finite(logits, "predictions")

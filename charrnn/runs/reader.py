@@ -239,7 +239,7 @@ def _saved_runs(checkpoints: Path) -> list[RunReader]:
     known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
         raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
-    return [folder for folder in known if any(folder.path.glob("step-*"))] or known
+    return [folder for folder in known if os.path.isdir(folder.path) and any(folder.path.glob("step-*"))] or known
 
 
 def where(checkpoints: Path) -> str:

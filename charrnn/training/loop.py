@@ -245,11 +245,10 @@ def _plan_further(
     A budget in minutes or epochs counts from here. How often the run validates and saves follows from a new budget if
     it followed from the old one. Raises UsageError for fewer steps than were taken.
     """
-    taken, old = loaded.step, loaded.description.config()
+    taken, sizes = loaded.step, (text.num_train, text.num_before_test - text.num_train)
     if any(changes.get(budget) is not None for budget in BUDGETS):
-        free = replace(old, evaluate_every="auto", save_every="auto", validation_chars="auto")
-        auto = choose_steps(free, text.num_train, text.num_before_test - text.num_train)
-        followed = [one for one in ("evaluate_every", "save_every") if getattr(old, one) == getattr(auto, one)]
+        auto = choose_steps(replace(loaded.description.config(), evaluate_every="auto", save_every="auto"), *sizes)
+        followed = [one for one in ("evaluate_every", "save_every") if getattr(config, one) == getattr(auto, one)]
         config = replace(config, **dict[str, Any]((one, "auto") for one in followed if one not in changes))
     batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is chosen again.
@@ -259,7 +258,8 @@ def _plan_further(
             config = replace(config, precision=choose_precision(config, computing.device))
     planned = plan.plan_steps(computing.group.share_config(config), text, batches, computing)
     if config.steps is None:
-        planned = replace(planned, steps=taken + (planned.steps or 0))
+        every: dict[str, Any] = {one: getattr(config, one) for one in ("evaluate_every", "save_every")}
+        planned = choose_steps(replace(planned, steps=taken + (planned.steps or 0), **every), *sizes)
     elif config.steps < taken:
         raise UsageError(f"{named('steps')} is {config.steps}, but {name} has taken {taken} steps already.")
     return planned, batches
