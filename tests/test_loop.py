@@ -122,10 +122,8 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch: pytest
         patch.setattr(loop, "choose_precision", lambda config, device: "fp32")
         list(charrnn.resume("run", {"precision": "auto", "steps": 3}))
     monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
-    for train in (
-        partial(charrnn.resume, "run", {"precision": "bf16"}),
-        partial(charrnn.train, replace(config, precision="bf16")),
-    ):
+    bf16 = {"precision": "bf16"}
+    for train in (partial(charrnn.resume, "run", bf16), partial(charrnn.train, replace(config, precision="bf16"))):
         with pytest.raises(UsageError, match="cannot compute in it on this CPU"):
             list(train())
     assert run.read_config().precision == "fp32" and not Path("checkpoints").exists()

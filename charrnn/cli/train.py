@@ -62,7 +62,7 @@ FACTS = {
     "Model": "{cell} {num_layers}×{hidden_size}, {num_parameters:,} parameters{table}",
     "Training": "{steps} of {num_lanes} batch rows × {bptt_length} characters = {epochs} epochs",
     "Computing": "{precision}, {processes}threads: {threads}{each}, seed: {seed}",
-    "Columns": "train, val: nats/character; bpc: bits; time: from the command's start",
+    "Columns": "train, val: nats/character; bpc: bits; time: from the start",
     "Saved in": "{run}",
 }
 """What is said of a run before it starts."""

@@ -258,6 +258,7 @@ def _plan_further(
             config = replace(config, precision=choose_precision(config, computing.device))
     planned = plan.plan_steps(computing.group.share_config(config), text, batches, computing)
     if config.steps is None:
+        # As for all steps, not only the further ones: that is what the next new budget compares with.
         every: dict[str, Any] = {one: getattr(config, one) for one in ("evaluate_every", "save_every")}
         planned = choose_steps(replace(planned, steps=taken + (planned.steps or 0), **every), *sizes)
     elif config.steps < taken:

@@ -213,10 +213,8 @@ class RowCoder:
             states = fields[:, [compiled.NUM_BYTES, compiled.LOW]].tolist()
             encoders = [RangeEncoder(row[:end].tobytes(), low) for row, (end, low) in zip(room, states, strict=True)]
         # Compiled code leaves a row that has grown too long: what it wrote may end in zeros, which `finish` removes.
-        fit = [len(encoder.data) < size for encoder, size in zip(encoders, sizes, strict=True)]
-        coded = [encoder.finish() for encoder in encoders]
-        lengths = zip(coded, sizes, fit, strict=True)
-        return [data if is_short and len(data) < size else None for data, size, is_short in lengths]
+        coded = [one.finish() if len(one.data) < size else None for one, size in zip(encoders, sizes, strict=True)]
+        return [None if data is None or len(data) >= size else data for data, size in zip(coded, sizes, strict=True)]
 
     def decode(self, rows: Sequence[bytes], sizes: Sequence[int]) -> list[bytes]:
         """Return the rows of `sizes` bytes that were coded as `rows`; others, if those are damaged."""
