@@ -63,7 +63,8 @@ def options_of(text: str) -> set[str]:
 def test_the_page_does_not_depend_on_settings(script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "CHARRNN_HIDDEN_SIZE": "7", "LANG": "de_DE"}.items():
         monkeypatch.setenv(name, value)
-    assert script.make_reference() == page
+    saved = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert script.make_reference() == page == saved, "run: python docs/make_reference.py"
 
 
 def test_the_drawings_are_those_of_the_script() -> None:
