@@ -416,7 +416,7 @@ def parse_value(name: str, value: object) -> Any:
             return value
     try:
         if bool in kinds:
-            return _WORDS[str(value).lower()]
+            return value if isinstance(value, bool) else _WORDS[value.lower() if isinstance(value, str) else ""]
         if int in kinds or float in kinds:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
+from traceback import walk_tb
 from types import FrameType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -116,11 +117,9 @@ def run_foreign(
         message, where = str(error), ""
         if isinstance(error, SyntaxError):
             message, where = error.msg, f" in {error.filename}, line {error.lineno}" if error.filename else ""
-        step = error.__traceback__
-        while step is not None:
-            if is_theirs(step.tb_frame):
-                where = f" in {step.tb_frame.f_code.co_filename}, line {step.tb_lineno}"
-            step = step.tb_next
+        for frame, line in walk_tb(error.__traceback__):
+            if is_theirs(frame):
+                where = f" in {frame.f_code.co_filename}, line {line}"
         raise UsageError(f"{what} failed{where}: {type(error).__name__}: {message}") from error
 
 
@@ -298,8 +297,7 @@ def offered(kind: type[Kind]) -> tuple[Kind, ...]:
 
 def offered_by_rooms(kind: type[Kind]) -> tuple[Kind, ...]:
     """Return the objects of a class that the rooms themselves declare; their MODULES are not imported."""
-    declared = (one for _, room in _rooms() for one in getattr(room, "EXTENSIONS", ()))
-    return tuple(one for one in declared if isinstance(one, kind))
+    return tuple(one for _, room in _rooms() for one in getattr(room, "EXTENSIONS", ()) if isinstance(one, kind))
 
 
 def find_function(kind: type[AddedFunction], name: str) -> Callable[..., Any] | None:

@@ -86,7 +86,10 @@ def fsync_folder(path: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Make a folder and its parents and sync them; on failure the folder is removed again. Raises OSError."""
-    path.mkdir(parents=True)
+    if not path.parent.exists():
+        with contextlib.suppress(FileExistsError):  # Another process may make it.
+            make_folder(path.parent)
+    path.mkdir()
     try:
         fsync_folder(path.parent)
     except OSError:

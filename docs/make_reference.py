@@ -68,7 +68,7 @@ charrnn sweep --cell lstm,gru --steps 1000
 """The beginning of the page."""
 BRACKETS = {
     r"\s*\[default: \(?([^];)]+)\)?\]": r" Default: `\1`.",
-    r"\s*\[default: ([^];]+); x>=(\d+)\]": r" Default: `\1`. At least \2.",
+    r"\s*\[default: \(?([^];)]+)\)?; x>=(\d+)\]": r" Default: `\1`. At least \2.",
     r"\s*\[x>=(\d+)\]": r" At least \1.",
     r"\s*\[(\d+)<=x<=(\d+)\]": r" From \1 to \2.",
 }

@@ -40,6 +40,8 @@ STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
 def test_a_chart_says_what_is_across_and_that_nothing_is_drawn() -> None:
     lines = drawn(chart(STRAIGHT, against="seconds"), 70, "ascii")
     assert lines[-2].endswith("seconds") and lines[-1].strip() == "o lamps-001"
+    narrow = to_svg([replace(chart(STRAIGHT), title="lamps " * 20)], columns=72)
+    assert '<g transform="translate(0 24)">' in narrow and "lamps " * 13 not in narrow
     assert drawn(chart(curve("empty")))[1] == EMPTY_NOTICE and EMPTY_NOTICE in to_svg([chart()])
 
 

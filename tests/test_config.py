@@ -143,6 +143,7 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_wanted() -> None:
         ("split", [0.9, True], "two or three positive shares, such as 90/10"),
         ("corpus", [1], "a list"),
         ("sum_outputs", "yes", "true or false"),
+        ("sum_outputs", 1, "true or false"),
     ):
         with pytest.raises(UsageError) as caught:
             parse_value(name, written)
@@ -282,14 +283,15 @@ def test_the_fast_parser_of_flat_yaml_returns_what_the_other_one_does(text: str)
     assert _FLAT.fullmatch(to_yaml(Config())) and _FLAT.fullmatch(to_yaml(Config(corpus=("a b/c.txt", "d"), steps=3)))
 
 
-def test_values_and_merge_keys_that_unfold_without_end_are_refused_as_they_stand() -> None:
+@pytest.mark.parametrize(("name", "wanted"), [("corpus", "a list"), ("sum_outputs", "true or false")])
+def test_values_and_merge_keys_that_unfold_without_end_are_refused_as_they_stand(name: str, wanted: str) -> None:
     # Each list is nine times the one before: 9^5 words from 250 characters, and four lines more would fill any memory.
     lists = [f"- &list{level} [{', '.join([f'*list{level - 1}' if level else 'lamp'] * 9)}]" for level in range(5)]
-    text = "\n".join(["corpus:", *lists])
+    text = "\n".join([f"{name}:", *lists])
     from_yaml("", "warm-up.yaml")  # what YAML itself imports does not count
     tracemalloc.start()
     try:
-        with pytest.raises(UsageError, match=r"`corpus` is .* it must be a list"):
+        with pytest.raises(UsageError, match=rf"`{name}` is .* it must be {wanted}"):
             from_yaml(text, "poems.yaml")
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -139,6 +139,8 @@ a % $b¶$c$ \% $d$¶
 .......QQ.....QQ..  comments
 \begin{verbatim}$a\end{verbatim} $b$
 .................................QQ.  verbatim
+\verb|$a| $b$¶
+..........QQ..  verbatim on a line
 $a¶b$ c
 QQQQ...  over the end of a line
 $a¶ ¶b $c$
@@ -216,6 +218,7 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why() -> None:
 def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
     for name, text, expected in (
         ("bracket-depth", "a (b [c'] d) e)\n(f", "001112221110000011"),
+        ("bracket-depth", "a (b\r\n\r\nc", "001111100"),
         ("string", "say 'so'.\n", "0000111000"),
         ("speaker", "Ann:\nyes\n", "111000000"),
         ("latex-math", "it is $x$.\n", "00000011000"),
@@ -224,6 +227,15 @@ def test_a_detector_that_is_named_labels_any_kind_of_text() -> None:
         assert DETECTORS[name].label(text) is None
         (named,) = get_detectors([name])
         labels = named.label(text)
+        assert labels is not None and "".join(str(int(label)) for label in labels) == expected
+
+
+def test_the_end_of_a_document_ends_what_is_open() -> None:
+    for name, text, expected in (
+        ("quote", 'a "b\0c "d" e', "001100011000"),
+        ("line-length", "ab\0cde\0\0", "10321000"),
+    ):
+        labels = DETECTORS[name].label_documents(text)
         assert labels is not None and "".join(str(int(label)) for label in labels) == expected
 
 

@@ -83,7 +83,8 @@ def test_the_delimiter_of_a_csv_file_and_an_unusable_one_is_one_error() -> None:
         (b"", "a.csv has no column 'text'; its header has no columns"),
         (b"text,id,text\n1,2,3\n", "a.csv has 2 columns 'text' in its header: rename all but one"),
         (b'id,text\n1,"open\n2,b\n', "a.csv, line 3, is not CSV"),
-        (b"id,text\n1,a\n2\n", "a.csv, line 3: 1 value, but 'text' is column 2"),
+        (b"id,text\n1,a\n2\n", "a.csv, line 3: 1 value, but 'text' is column 2 of 2: mend the line"),
+        (b"text\nHello, world\n", "a.csv, line 2: 2 values, but 'text' is column 1 of 1: mend the line"),
         (b"id,text\n1,a\0b\n", "a.csv has a NUL at byte offset 11"),
     ):
         with pytest.raises(DataError, match=message):

@@ -167,8 +167,8 @@ GUESSES = [[("b", 0.7), (" ", 0.2), ("x", 0.05)], [("c", 0.9)], [("\n", 0.5), ("
 
 def test_each_guess_stands_under_its_character_unless_it_is_unlikely() -> None:
     for width, expected in (
-        (60, ["ab語d", "bc↵  ", "␣ 語 ", "x    ", ""]),
-        (2, ["ab", "bc", "␣ ", "x ", "", "語", "↵ ", "語", "", "d", ""]),
+        (60, ["ab語d", "▅▅▅▅▅", "bc↵  ", "␣ 語 ", "x    ", ""]),
+        (2, ["ab", "▅▅", "bc", "␣ ", "x ", "", "語", "▅▅", "↵ ", "語", "", "d", "▅", ""]),
     ):
         assert plain(heatmap.GuessMap("ab語d", [0.0] * 4, GUESSES), width) == expected
 

@@ -83,6 +83,9 @@ def test_several_long_texts_are_written_in_little_memory(model: charrnn.Model, m
             for chunks in model.generator.write_each(count, SampleOptions(length=length)):
                 num_chars += sum(len(chunk) for chunk in chunks)
     assert num_chars == 3 * 300_000 + 40 * 5_000
+    drawn_together.clear()
+    monkeypatch.setattr(generator, "GROUP_BYTES", 3 * model.stepper.initial_state(1).nbytes)
+    assert len(list(model.generator.iter_samples(4, SampleOptions(length=9)))) == 4 and drawn_together == [3, 1]
 
 
 def refuse(command: Command, run: Path, code: int, options: tuple[object, ...], *parts: str) -> None:

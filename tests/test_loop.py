@@ -117,7 +117,7 @@ def test_what_was_chosen_for_another_machine_is_chosen_again(monkeypatch: pytest
     config, loaded = replace(run.read_config(), threads="auto"), run.load_checkpoint("latest", with_training=True)
     with monkeypatch.context() as patch:
         patch.setattr(RunReader, "read_config", lambda self: config)
-        assert loop._changed_config(run, loaded, {"keep": 2}).threads == torch.get_num_threads()
+        assert loop._changed_config(run, loaded, {"keep": 2})[1].threads == torch.get_num_threads()
     with monkeypatch.context() as patch:
         patch.setattr(loop, "choose_precision", lambda config, device: "fp32")
         list(charrnn.resume("run", {"precision": "auto", "steps": 3}))

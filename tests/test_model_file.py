@@ -192,6 +192,15 @@ def test_what_unpacks_to_gigabytes_or_is_packed_otherwise_is_refused(file: Path,
         _read_model_file(file, archive)
 
 
+def test_weights_that_are_nearly_all_zero_are_not_compressed(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = charrnn.load(file)
+    monkeypatch.setattr("charrnn.runs.checkpoint.MAX_UNPACKED", 0)
+    monkeypatch.setattr("charrnn.runs.checkpoint.MAX_RATIO", 4)
+    zeros = {name: np.zeros_like(tensor) for name, tensor in model.tensors.items()}
+    exported = charrnn.Model(model.config, model.vocab, zeros, name="zeros").export(file.with_name("zeros.zip"))
+    assert not any(tensor.any() for tensor in charrnn.load(exported).tensors.values())
+
+
 def test_a_model_that_is_larger_than_the_memory_is_not_read(file: Path) -> None:
     config = content_of(file)[CONFIG].decode()
     for name, value in (("num_layers", 64), ("hidden_size", 16384)):

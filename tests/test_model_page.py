@@ -57,7 +57,7 @@ def made(vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **set
 
 
 def page_of(model: Model, found: Sequence[FoundCell] = ()) -> str:
-    return to_model_page(model, model.name, found)
+    return to_model_page(model, found)
 
 
 DOCUMENTS = Vocab("char", ("", "\0", *LETTERS, "\udc80"))

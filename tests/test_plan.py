@@ -86,9 +86,9 @@ def test_measuring_takes_a_share_of_the_budget_within_limits(tmp_path: Path, mon
     measured: list[float] = []
     monkeypatch.setattr(plan, "measure_step", lambda *arguments: (measured.append(arguments[4]), (1.0, 1))[1])
     text, batches, computing = read_text(config, None, None), SimpleNamespace(), Computing(torch.device("cpu"))
-    for minutes in (0.01, 1.0, 30.0):
+    for minutes in (0.01, 1.0, 5.0, 30.0):
         plan.plan_steps(replace(config, minutes=minutes), text, batches, computing)  # type: ignore[arg-type]
-    assert measured == pytest.approx([0.25, 1.8, 2.5])
+    assert measured == pytest.approx([0.25, 1.8, 2.5, 9.0])
 
 
 def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_given(

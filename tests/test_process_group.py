@@ -24,6 +24,8 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_nats
+from charrnn.model.layer import Noise
+from charrnn.model.network import CharRNN
 from charrnn.scale.processes import ConnectedProcesses, _Pulse
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
@@ -114,6 +116,18 @@ def numbers(trainer: Trainer) -> dict[str, Tensor]:
     tensors |= {f"averaged {name}": value for name, value in trainer.model_tensors().items()}
     tensors["counters"] = np.array(list(counters.values()))
     return {name: torch.from_numpy(value) for name, value in tensors.items()}
+
+
+def test_with_documents_every_process_draws_zoneout_of_its_own_and_the_same_masks_of_the_window() -> None:
+    network = make_trainer(documents="lines", zoneout=0.3, weight_drop=0.2).network
+    assert isinstance(network, CharRNN) and network.end_id is not None
+    generators, drawn = [torch.Generator().manual_seed(3) for _ in range(2)], []
+    for generator, rows, ids in zip(generators, (slice(0, 2), slice(2, 4)), (network.end_id, 5), strict=True):
+        noise = Noise(generator, 4, rows)  # only the rows of the first process have an END
+        network(torch.tensor([[4, 4], [ids, 4], [4, 4]]), network.initial_state(2), noise)
+        drawn.append(noise.for_one_step((2, 99), 0.5))
+    assert torch.equal(*(generator.get_state() for generator in generators))
+    assert not torch.equal(*drawn)
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,12 @@ def test_a_new_budget_decides_how_often_to_validate_if_the_old_one_did(text_file
     assert [start.config["evaluate_every"] for start in seen[1:]] == [500, 1000, 50]
     assert [start.config["save_every"] for start in seen[1:]] == [500, 7, 7]
     assert 8 * (seen[0].config["evaluate_every"] - 1) < seen[0].num_steps <= 8 * seen[0].config["evaluate_every"]
+    with closing(charrnn.resume(run, {"steps": 40_000})) as events:  # which ends before it has saved a step
+        assert next(events).config["evaluate_every"] == 5000  # type: ignore[union-attr]
+    start, *_ = charrnn.resume(run, {"steps": 800}, should_stop=stop_after(1))
+    assert start.config["evaluate_every"] == 100  # type: ignore[union-attr]
+    seconds = [json.loads(line)["seconds"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(seconds) > 7 and seconds == sorted(seconds), "they count those of the processes before"
 
 
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:

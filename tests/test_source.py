@@ -60,6 +60,8 @@ page = "docs//a/*b*/"; // here¶
 .......SSSSSSSSSSSSS...CCCCCCC.  no comment in a string
 #include "a.h"¶
 .........SSSS..  a hash is code
+a = b(/c*/, 'd'); // e¶
+............SS....CCCC.  a star before a slash need not end a comment
 a = "open // ¶b = 'c';¶
 ....SSSSSSSSS.....SS...  an open string ends at its line
 """
@@ -159,6 +161,7 @@ def test_code_of_either_family_is_source_and_prose_verse_and_latex_are_not() -> 
         ("/*\n * Lights the lamp.\n */\nvoid light(struct lamp *lamp)\n{\n    lamp->lit = 1; // at last\n}\n", True),
         ("#include <lamp.h>\n#define LIT 1\n", True),
         (PROSE * 4 + PYTHON, True),  # eight lines of prose, six of code
+        ("* Lamps\n* **Rain**\n" * 9, False),
         ("import os\n" + "  \n" * 50, True),  # blank lines are no prose
     ):
         assert looks_like_source(text) == is_source

@@ -100,6 +100,7 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: i
         expected = cut(text, stops, keeps_stop=False)
         pieces = list(write_text(iter(blocks), TextStream(vocab, stops, keeps_stop=False)))
         assert found.text == "".join(piece.text for piece in pieces) == expected
+        assert found.stop == ("" if expected == text else stops[0])
         assert found.logprobs == tuple(piece.logprob for piece in pieces)
         assert "".join(write_chunks(iter(blocks), TextStream(vocab, stops, keeps_stop=False))) == expected
         assert {piece.value for piece in pieces} <= {0.5}

@@ -144,7 +144,7 @@ class Server:
 
     @cached_property
     def _page(self) -> str:
-        return to_model_page(self.model, self.model.name, self.model.found_cells)
+        return to_model_page(self.model, self.model.found_cells)
 
     def app(self, hosts: Sequence[str]) -> Starlette:
         """Return the application. A request must name one of `hosts`, so that no page of another site reaches it."""

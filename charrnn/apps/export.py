@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import zipfile
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,7 +70,9 @@ def _zip(model: Model, path: Path) -> Content:
         first = {checkpoint.NOTE: encode_text(note), checkpoint.MANIFEST: json_to_bytes(manifest)}
         for entry, data in {**first, **files}.items():
             info = zipfile.ZipInfo(entry, _DATE)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            is_large = len(data) > checkpoint.MAX_UNPACKED  # A table of n-grams may be nearly all zero.
+            is_stored = is_large and len(data) > checkpoint.MAX_RATIO // 2 * len(zlib.compress(data))
+            info.compress_type = zipfile.ZIP_STORED if is_stored else zipfile.ZIP_DEFLATED
             archive.writestr(info, data)
     return content.getvalue(), None
 
@@ -91,11 +94,8 @@ def _onnx(model: Model, path: Path) -> Content:
 
 def _html(model: Model, path: Path) -> Content:
     from charrnn.apps.model_page.page import to_model_page
-    from charrnn.runs.checkpoint import MODEL_FILE_SUFFIX
-    from charrnn.runs.reader import RunReader
 
-    run = f"{model.name}{MODEL_FILE_SUFFIX}" if model.path is None else RunReader(model.path).name
-    return to_model_page(model, run, model.found_cells).encode("utf-8"), None
+    return to_model_page(model, model.found_cells).encode("utf-8"), None
 
 
 FORMATS = {

@@ -24,7 +24,7 @@ from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, printable
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, named
-from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped, write_atomically
+from charrnn.files import MAX_TEXT_BYTES, behind_links, parse_json, read_capped, write_atomically
 from charrnn.lazy import LazyModule, torch
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import UNKNOWN, Vocab
@@ -70,7 +70,7 @@ def read_tensors(path: Path) -> Tensors:
     """Read a .safetensors, .pt or .pth file. Raises CheckpointError for what is none, UsageError for another suffix."""
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise UsageError(f"{path}: weights are in a .safetensors, .pt or .pth file.\nsave model.state_dict() as one")
-    data = read_capped(path, max_bytes=MAX_BYTES)
+    data = read_capped(behind_links(path), max_bytes=MAX_BYTES)
     try:
         if path.suffix == ".safetensors":
             found: Any = safetensors_torch.load(data)
@@ -100,7 +100,7 @@ def read_vocab(path: Path) -> Vocab:
 
     Entry 0 may be an unknown symbol. Raises CheckpointError that names the entry that is no character.
     """
-    data = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    data = parse_json(path, read_capped(behind_links(path), max_bytes=MAX_TEXT_BYTES))
     if isinstance(data, dict):
         data = next((data[name] for name in ("characters", "chars", "itos", "stoi") if name in data), data)
     if isinstance(data, dict):  # from ids to characters, or from characters to ids

@@ -4,6 +4,7 @@ Text without a colour of its own has that of the notebook; other colours are leg
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -24,10 +25,10 @@ from charrnn.runs.overview import LearningCurve, LearningCurves, ModelDescriptio
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.charts import learning_chart
 from charrnn.views.findings import findings_pictures, passage_pictures
-from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
+from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap, scale_pictures
 from charrnn.views.svg import FONTS, Drawing, print_all, terminal_theme, to_svg
 from charrnn.views.tables import ablation_table, evaluation_view, losses_table, plain_table, runs_view
-from charrnn.views.theme import all_visible
+from charrnn.views.theme import all_visible, scale_of
 
 MAX_CHARS = 4_000
 """Characters of a text that are drawn at most; a notebook keeps its outputs."""
@@ -91,7 +92,8 @@ def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
     shown, values, cut = coloured.text[:most], coloured.values[:most], _cut(coloured.text, most)
     if coloured.guesses:
         return Legend(), Text(ABOUT_GUESSES), GuessMap(shown, values, coloured.guesses[:most]), *cut
-    return Legend(), HeatMap(ColouredText(text=shown, values=values)), *cut
+    scale, drawn = scale_of(values), replace(coloured, text=shown, values=values, inside=coloured.inside[:most])
+    return *scale_pictures(scale), HeatMap(drawn, scale=scale), *cut
 
 
 def _surprise_pictures(trace: Trace) -> Sequence[RenderableType]:

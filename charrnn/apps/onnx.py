@@ -195,10 +195,11 @@ class _Walk(Walk[Value]):
             self._reset(ids)
         # The vectors of characters are embeddings, or one-hot.
         if self.config.embedding_size == "one-hot":
-            table = self.graph.constant(np.eye(self.vocab_size, dtype=np.float32), "one_hot")
+            values = self.graph.constant(np.array([0, 1], np.float32), "one_hot")
+            vectors = ids.apply("OneHot", self.graph.constant(np.array(self.vocab_size), "vocab_size"), values)
         else:
-            table = Value(self.graph, "embedding.weight")
-        logits = self.product("output", self.read(table.apply("Gather", ids, axis=0)))
+            vectors = Value(self.graph, "embedding.weight").apply("Gather", ids, axis=0)
+        logits = self.product("output", self.read(vectors))
         return self._ngrams(logits, ids) if self.architecture.ngram_rows else logits
 
     def _ngrams(self, logits: Value, ids: Value) -> Value:

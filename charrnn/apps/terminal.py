@@ -55,8 +55,8 @@ def check_full_screen(command: str, instead: str) -> None:
     """
     if find_spec("textual") is None:
         raise UsageError(f"{command} needs the package textual. Install it: {install_command()}")
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError(f"{command} moves the cursor, which a terminal with TERM=dumb cannot do.\n{instead}")
+    if (term := os.environ.get("TERM")) in ("dumb", "unknown"):
+        raise UsageError(f"{command} moves the cursor, which a terminal with TERM={term} cannot do.\n{instead}")
     if not fills_terminal():
         raise UsageError(f"{command} fills a terminal: standard input, output and error must all be one.\n{instead}")
 

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import records
-from charrnn.cells.saved import decode, encode, first_difference
+from charrnn.cells.saved import Result, decode, encode, first_difference
 from charrnn.cells.scores import Measured, Read, Target, choose_targets, is_bounded, label_by_name, measure, sort_scores
 from charrnn.cells.trace import Activations, ablate_cells, ablate_text, effects_of, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
@@ -42,8 +42,6 @@ FOUND_CELLS = "found cells"
 """The kind of the entry with the found cells of all texts that were measured, the latest for each detector."""
 Floats = NDArray[np.float32]
 """Values (N,) of a cell, or associations (C,) of all cells."""
-Result = TypeVar("Result")
-"""What is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +361,7 @@ class CellAnalysis(Extensible):
         cells = {one.detector: one for one in found_cells(self.cache, self.num_layers, self.num_units)}
         for score in scores:
             cells.pop(score.detector, None)
-            if score.is_significant and score.gain > 0:
+            if score.is_significant and score.untrained is not None and score.gain > 0:
                 place = {"layer": score.layer, "unit": score.unit}
                 cells[score.detector] = records.FoundCell(detector=score.detector, gain=score.gain, **place)
         now = encode(tuple(one for _, one in sorted(cells.items())))

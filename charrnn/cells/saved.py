@@ -102,10 +102,9 @@ def decode(kind: type[Result], value: JSON, sizes: Mapping[str, int]) -> Result 
     record may have a property `is_consistent`, which must be true.
     """
     try:
-        result: Result = _reader(cast(Any, kind))(value, sizes)
+        return cast(Result, _reader(cast(Any, kind))(value, sizes))
     except _UnexpectedError:
         return None
-    return result
 
 
 def first_difference(saved: JSON, measured: JSON) -> tuple[JSON, JSON] | None:
@@ -124,7 +123,16 @@ def _reader(kind: Any) -> Reader:
     """Return what reads a value of a type; kept, because looking at the type takes longer than reading the value."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return _in_range(_reader(parts[0]), parts[1])
+        read, contains = _reader(parts[0]), parts[1]
+
+        def read_number(value: JSON, sizes: Mapping[str, int]) -> Any:
+            number = read(value, sizes)
+            if not contains(number, sizes):
+                raise _UnexpectedError
+            return number
+
+        return read_number
+
     if origin in (Union, UnionType):
         (only,) = (_reader(part) for part in parts if part is not NoneType)
         return lambda value, sizes: None if value is None else only(value, sizes)
@@ -154,16 +162,6 @@ def _reader(kind: Any) -> Reader:
         return value
 
     return read_plain
-
-
-def _in_range(read: Reader, contains: Range) -> Reader:
-    def read_number(value: JSON, sizes: Mapping[str, int]) -> Any:
-        number = read(value, sizes)
-        if not contains(number, sizes):
-            raise _UnexpectedError
-        return number
-
-    return read_number
 
 
 def _tuple_reader(kinds: tuple[Any, ...]) -> Reader:

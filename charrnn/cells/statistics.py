@@ -238,13 +238,12 @@ class LabelledHistograms:
 
     def add(self, values: NDArray[np.float32], labels: Float64Array) -> None:
         """Count values (n, C) that have labels (n, D)."""
-        if self.edges is None:
-            self._waiting.append((values, labels))
-            if sum(len(part) for part, _ in self._waiting) < NUM_CALIBRATING:
-                return
-            self.finish()
-        else:
+        if self.edges is not None:
             self._fill(self.edges, values, labels)
+        else:
+            self._waiting.append((values, labels))
+            if sum(len(part) for part, _ in self._waiting) >= NUM_CALIBRATING:
+                self.finish()
 
     def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array) -> None:
         arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)

@@ -365,8 +365,7 @@ def summarize(changes: Float64Array, text: EncodedText, detectors: Sequence[Dete
     """Return the fields of an `Ablation` that summarize the changes (N - 1,) of the loss of a text."""
     change, ci = mean_change(changes, np.ones(len(changes), bool))
     effects, skipped = effects_of(changes, text, detectors)
-    of_detectors = {"effects": tuple(effects), "skipped": tuple(skipped)}
-    return {"change": change, "ci": ci, "num_chars": len(changes), **of_detectors}
+    return {"change": change, "ci": ci, "num_chars": len(changes), "effects": tuple(effects), "skipped": tuple(skipped)}
 
 
 def ablate_cells(

@@ -35,7 +35,7 @@ LARGEST_SNAP = 12
 """Characters by which a passage is shortened at each end so that it begins and ends between words."""
 SMALLEST_VARIANCE = 1e-9
 """Below this variance a cell counts as constant: its values differ by rounding errors only."""
-_SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]}]*(?=\s)|\n[ \t]*\n|\0|[;{}][ \t]*(?=\n)")
+_SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]}]*(?=\s)|\n[ \t\r]*\n|\0|[;{}][ \t]*(?=\r?\n)")
 """The end of a sentence, with its closing marks; a blank line; the end of a document; the end of a line of code."""
 MAX_SENTENCE = 1_000
 """Characters after which a sentence ends in any case, as in a text without punctuation."""
@@ -304,9 +304,8 @@ def choose_passage(text: str, labels: Labels, first: int, agreement: Callable[[s
     half of the others follow the detector at least as well. The cell's best place is not searched for.
     """
     candidates = contrasting_passages(text, labels, first)
-    agreements = [agreement(part) if len(candidates) > 1 else 0.0 for part in candidates]
-    order = sorted(range(len(candidates)), key=lambda index: (agreements[index], index))
-    return candidates[order[(len(order) - 1) // 2]]
+    ordered = sorted(candidates, key=agreement) if len(candidates) > 1 else candidates
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def contrasting_passages(text: str, labels: Labels, first: int) -> list[slice]:

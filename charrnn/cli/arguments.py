@@ -33,15 +33,14 @@ def read_text(source: str, config: Config) -> str | bytes:
     from charrnn.text.documents import Documents
     from charrnn.text.sources import SORTED
 
-    corpus = read_corpus(
+    return read_corpus(
         [source],
         alphabet=config.alphabet,
         encoding=config.encoding,
         order=SORTED,
         documents=Documents.of(config, SORTED),
         is_for_training=False,
-    )
-    return corpus.content
+    ).content
 
 
 def read_passage(model: "Model", source: str | None, num_chars: int) -> tuple[str | bytes, str | bytes, int]:

@@ -11,7 +11,7 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption, with_optio
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console
 from charrnn.detectors.registry import DETECTORS
-from charrnn.errors import DataError, did_you_mean
+from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.options import Option
 from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
@@ -50,6 +50,9 @@ def _default(
 ) -> None:
     if context.invoked_subcommand is None:
         list_corpora(json=json)
+    elif json:
+        name = context.invoked_subcommand
+        raise UsageError(f"--json belongs after {name}: charrnn corpora {name} --json")
 
 
 def list_corpora(json: JsonOption = False, quiet: QuietOption = False) -> None:

@@ -30,7 +30,7 @@ class Rule:
     """What the message says of the option beside."""
 
 
-REPORTS = ("--by --ngrams --dynamic", "--errors --long-range", "--per-line", "--per-char")
+REPORTS = ("--by --ngrams --dynamic", "--errors --long-range --coded", "--per-line", "--per-char")
 """The reports of `evaluate` that one call can print together."""
 _SEARCHES, _MATCHES = "which searches for the most likely text", "whose text must match as a whole"
 RULES: dict[str, tuple[Rule, ...]] = {
@@ -58,7 +58,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         Rule("--json", beside="--export"),
         Rule("--export", beside="--per-line --per-char", why="whose JSON Lines go to stdout"),
         Rule("--mix-mode", without="--mix"),
-        Rule("--errors --long-range --per-line --per-char", beside="--mix"),
+        Rule("--errors --long-range --coded --per-line --per-char", beside="--mix"),
     ),
     "runs": (Rule("--json", beside="--export"), Rule("--against --training --export", without="--plot")),
 }

@@ -50,21 +50,17 @@ class _Loaded(Mapping[str, Any]):
     """The commands by name. A command is imported when it is looked up, the rooms when it is not one of the core."""
 
     def __getitem__(self, name: str) -> Any:
-        return _load(CORE_COMMANDS.get(name) or extensions.commands()[name])
+        entry = CORE_COMMANDS.get(name) or extensions.commands()[name]
+        function = entry.load()
+        if isinstance(function, typer.Typer):
+            return typer.main.get_command(function)
+        return _built(function, tuple(getattr(function, "further_options", tuple)()), entry.name)
 
     def __iter__(self) -> Iterator[str]:
         return iter([*CORE_COMMANDS, *extensions.commands()])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
-
-
-def _load(entry: CommandEntry) -> Any:
-    """Import a command and return it as typer runs it."""
-    function = entry.load()
-    if isinstance(function, typer.Typer):
-        return typer.main.get_command(function)
-    return _built(function, tuple(getattr(function, "further_options", tuple)()), entry.name)
 
 
 @cache

@@ -180,10 +180,9 @@ class Page:
         with task("writing", num_chars) if has_bar else nullcontext(Task("writing")) as advance:
 
             def on_draw(num_drawn: int) -> None:
-                if self.fresh_seed is not None:
-                    if not self.quiet:
-                        write_aside(f"seed {self.fresh_seed}")
-                    self.fresh_seed = None
+                if self.fresh_seed is not None and not self.quiet:
+                    write_aside(f"seed {self.fresh_seed}")
+                self.fresh_seed = None
                 advance(num_drawn)
 
             yield replace(options, on_draw=on_draw)

@@ -84,11 +84,8 @@ class Signals:
         self.has_raised = True
         # An exception in a callback that cannot raise is lost: raise it again until the command has ended.
         if hasattr(signal, "setitimer"):
-            signal.signal(signal.SIGALRM, self._raise_again)
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
             signal.setitimer(signal.ITIMER_REAL, RERAISE_SECONDS, RERAISE_SECONDS)
-        raise KeyboardInterrupt
-
-    def _raise_again(self, number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     def _save(self, number: int, frame: FrameType | None) -> None:

@@ -88,7 +88,7 @@ OPTIONS = (
         "N",
         COLOURS,
         kind=int,
-        default=CHARS_SHOWN,
+        shown_default=str(CHARS_SHOWN),
         least=1,
     ),
     Option("--guesses", "With --cell: the five most likely next characters below each.", panel=COLOURS, kind=bool),
@@ -131,7 +131,7 @@ def visualize(
         if not MIN_COLUMNS <= columns <= MAX_COLUMNS:
             raise UsageError(f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80.")
     exports_arrays = options.suffix == ".npz"
-    num_chars = _num_chars_read(analysis, options, text, values["--chars"])
+    num_chars = _num_chars_read(analysis, options, text, values["--chars"] or CHARS_SHOWN)
     subject = _prepare(run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays)
     if exports_arrays:
         export_arrays(subject, export)
@@ -392,7 +392,9 @@ def export_arrays(subject: Subject, export: Path) -> None:
     deliver(Shown("", (), None, arrays=trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)), export)
 
 
-_BEST = Analysis(None, _measure_findings, _show_findings, takes=DETECTOR_OPTIONS | {"--sparkline"}, exports_arrays=True)
+_BEST = Analysis(
+    None, _measure_findings, _show_findings, takes=DETECTOR_OPTIONS | {"--sparkline", "--top"}, exports_arrays=True
+)
 CORE_ANALYSES: tuple[Analysis[Any], ...] = (
     _BEST,
     replace(_BEST, option=FIND, takes=DETECTOR_OPTIONS),

@@ -43,8 +43,14 @@ class Detector:
         return self if self.label_any is None else replace(self, label=self.label_any)
 
     def label_documents(self, text: str) -> Labels | None:
-        """Label a text whose documents, if it has any, end with END (U+0000), as if END were a newline."""
-        return self.label(text.replace("\0", "\n"))
+        """Label a text whose documents, if it has any, end with END (U+0000), as if a blank line stood there."""
+        labels = self.label(text.replace("\0", "\n\n"))
+        if labels is None or "\0" not in text:
+            return labels
+        import numpy as np
+
+        ends = np.flatnonzero(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32) == 0)
+        return np.delete(labels, ends + np.arange(len(ends)))
 
 
 def why_not_scored(labels: Labels | None, absence: str = "it does not apply to this text") -> str | None:

@@ -7,8 +7,8 @@ arrays (N,), for a text of N characters; both are 0 after a newline.
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from charrnn.detectors.prose import Counts, Flags
+
 _OPENING, _CLOSING = "([{<", ")]}>"
 _HEAD = 1000
 """Characters that are looked at first, because nearly every other text has another character among them."""

@@ -80,8 +80,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 def _find(name: str) -> Detector:
     from charrnn.extensions import find_plugin, plugin_names  # here, so that other commands start sooner
 
-    plugin = find_plugin(GROUP, "detector", name, DETECTORS)
-    if plugin is not None:
+    if (plugin := find_plugin(GROUP, "detector", name, DETECTORS)) is not None:
         from charrnn.detectors.custom import plugin_detector
 
         return plugin_detector(plugin)

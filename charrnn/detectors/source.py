@@ -6,6 +6,7 @@ Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -68,7 +69,7 @@ C_LINE = re.compile(
     r"(?m)[{}][ \t]*(?://.*)?\r?$"  # a block
     r"|^[^\n=(\[{<>]*[=(\[{<>].*;[ \t]*(?://.*)?\r?$"  # a statement; lines of verse end in ; too
     r"|^[ \t]*(?=[a-z_])(?:[\w:*&]+[ \t]+){0,2}[\w*]+;[ \t]*(?://.*)?\r?$"  # a declaration
-    r"|^[ \t]*(?:/\*|\*/|\*|//|#include|#define)"
+    r"|^[ \t]*(?:/\*|\*/|//|#include|#define)|^[ \t]+\*(?=[ \t]|\r?$)"  # a star at the margin is an item of a list
 )
 """Matches a line that looks like C."""
 
@@ -92,7 +93,11 @@ def scan_c(text: str) -> SourceLabels:
     condition and its body, but neither `else` nor `#if`.
     """
     edge = _COMMENT_EDGE.search(text)
-    opener = "/*" if edge is not None and edge.group() == "*/" else ""
+    openers = [""]
+    if edge is not None and edge.group() == "*/":
+        before = text[text.rfind("\n", 0, edge.start()) + 1 : edge.start()]
+        openers = ["/*", ""] if before.strip(" \t*") else ["/*"]  # In code it may stand in a string or a pattern.
+    opener = _open_at_start(text, _C_TOKEN, C_LINE, openers)
     regions, depths = _scan(_C_TOKEN, text, opener)
     in_if = np.zeros(len(text), bool)
     # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
@@ -109,10 +114,12 @@ def scan_c(text: str) -> SourceLabels:
     return SourceLabels(regions, depths, in_if)
 
 
-PYTHON_LINE = re.compile(r"(?m)^[ \t]*(?:def |class |import |from \w+ import |return\b|elif |if .*:$|for .*:$|self\.)")
+PYTHON_LINE = re.compile(
+    r"(?m)^[ \t]*(?:def |class |import |from \w+ import |return\b|elif |(?:if|for) .*:\r?$|self\.)"
+)
 """Matches a line that looks like Python."""
 NUM_SNIFFED = 20_000
-"""Characters from the start of a text that decide whether it starts inside a triple-quoted string."""
+"""Characters from the start of a text that decide whether it starts inside a comment or a triple-quoted string."""
 
 _PYTHON_TOKEN = re.compile(
     rf"""(?smx)
@@ -130,22 +137,26 @@ def scan_python(text: str) -> SourceLabels:
 
     A text cut out of a corpus rarely parses to its end, and may start inside a docstring.
     """
-    regions, depths = _scan(_PYTHON_TOKEN, text, _open_at_start(text))
+    openers = ["", *(marks for marks in ('"""', "'''") if marks in text[:NUM_SNIFFED])]
+    regions, depths = _scan(_PYTHON_TOKEN, text, _open_at_start(text, _PYTHON_TOKEN, PYTHON_LINE, openers))
     return SourceLabels(regions, depths, _label_if(text, regions, depths))
 
 
-def _open_at_start(text: str) -> str:
-    """Return the triple quotes of the string that the text starts inside, or "" if it starts in code.
+def _open_at_start(text: str, tokens: re.Pattern[str], code_line: re.Pattern[str], openers: Sequence[str]) -> str:
+    """Return which of `openers` opens the string or the comment that the text starts inside; "" if it starts in code.
 
-    Of these three assumptions, the one under which most lines that look like code are outside strings.
+    That is the first one with which most lines that look like code are outside strings and comments.
     """
     head = text[:NUM_SNIFFED]
 
     def num_code_lines(opener: str) -> int:
-        regions, _ = _scan(_PYTHON_TOKEN, head, opener)
-        return sum(bool(regions[match.start()] != Region.STRING) for match in PYTHON_LINE.finditer(head))
+        regions, _ = _scan(tokens, head, opener)
+        starts = [match.start() for match in code_line.finditer(head) if regions[match.start()] == Region.CODE]
+        return sum(
+            head[head.rfind("\n", 0, at) + 1 : at + 99].lstrip()[:1] != "*" for at in starts
+        )  # none of a comment
 
-    return max(["", *(marks for marks in ('"""', "'''") if marks in head)], key=num_code_lines)
+    return max(openers, key=num_code_lines)
 
 
 def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -185,7 +196,7 @@ def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -
 MIN_SHARE = 0.08
 """A text is source code if at least this share of its lines that are not blank look like code."""
 
-_BRACKET = re.compile(r"[(\[{)\]}]|\n[ \t]*\n")
+_BRACKET = re.compile(r"[(\[{)\]}]|\n[ \t\r]*\n")
 
 
 def label_strings(text: str) -> NDArray[np.bool_]:
@@ -261,6 +272,7 @@ _LATEX_EDGE = re.compile(
     rf"""(?sx)
     \\begin\{{(?P<verbatim>verbatim|lstlisting|comment)\*?\}} .*? (?:\\end\{{(?P=verbatim)\*?\}}|\Z)
     | \\(?P<edge>begin|end)\{{(?P<environment>{_LATEX_EQUATION})\*?\}}
+    | \\verb\*?(?P<bar>[^\w\s*]).*?(?:(?P=bar)|(?=\n))
     | \\[()\[\]]
     | \\[^\n]                   # an escaped dollar, an escaped backslash, any other command
     | %[^\n]*

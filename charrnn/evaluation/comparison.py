@@ -336,7 +336,10 @@ class Comparison:
         for run in self.runs:
             losses = self.losses_of(run)
             self.losses.append(losses)
-            difference, of_bytes = self._difference(run, losses), self._byte_difference(run, losses)
+            # None for the first run itself, and if one of the two reads bytes.
+            is_paired = run is not self.runs[0] and run.text.unit == self.runs[0].text.unit
+            difference = paired_difference(losses, self.losses[0]) if is_paired else None
+            of_bytes = self._byte_difference(run, losses)
             self._add_run(run, STATEFUL, losses.blocks, difference=difference, byte_difference=of_bytes)
         first: tuple[MeasuredRun, BlockSums] | None = None
         for run in self.runs:
@@ -346,8 +349,7 @@ class Comparison:
             ids = run.text.ids[run.text.first :]
             blocks = windowed_block_sums(run.network, ids, precision=self.precision, escape_nats=run.escape_nats)
             # Windows of characters and of bytes are not the same ones.
-            is_paired = first is not None and first[0].text.unit == run.text.unit
-            difference = block_difference(blocks, first[1]) if first and is_paired else None
+            difference = block_difference(blocks, first[1]) if first and first[0].text.unit == run.text.unit else None
             self._add_run(run, WINDOWED, blocks, difference=difference)
             first = first or (run, blocks)
 
@@ -355,12 +357,6 @@ class Comparison:
         precision = chosen_precision(run.network.device, self.precision)
         loss = run.text.report(blocks, protocol=protocol, precision=precision)
         self.add(loss, name=run.name, step=run.step, **differences)
-
-    def _difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
-        """Return the difference to the first run; None for that itself, and if one of the two reads bytes."""
-        first = self.runs[0]
-        is_paired = run is not first and run.text.unit == first.text.unit
-        return paired_difference(losses, self.losses[0]) if is_paired else None
 
     def _byte_difference(self, run: MeasuredRun, losses: CharLosses) -> Difference | None:
         """Return the difference to the first run in bits per byte, from blocks of the same bytes.
@@ -561,13 +557,11 @@ def check_comparable(runs: Sequence[MeasuredRun], *, needs_interval: bool = True
             f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs at least "
             f"{MIN_VALUES + 1:,}, because the difference is nothing without its interval."
         )
-    for run in runs[1:]:
-        if run.vocab == first.vocab or has_escapes:
-            continue
-        for one, other in ((first, run), (run, first)):
-            if one.text.num_unknown:
-                raise DataError(
-                    f"{one.name} does not know {counted(one.text.num_unknown, 'character')} of this text and reads "
-                    f"them as one symbol, which is easier to predict.\nThese figures of it cannot be compared with "
-                    f"those of {other.name}, which has another alphabet: give a text that both know."
-                )
+    others = [run for run in runs[1:] if run.vocab != first.vocab and not has_escapes]
+    for one, other in (pair for run in others for pair in ((first, run), (run, first))):
+        if one.text.num_unknown:
+            raise DataError(
+                f"{one.name} does not know {counted(one.text.num_unknown, 'character')} of this text and reads "
+                f"them as one symbol, which is easier to predict.\nThese figures of it cannot be compared with "
+                f"those of {other.name}, which has another alphabet: give a text that both know."
+            )

@@ -44,6 +44,8 @@ MAX_COUNT = 4096
 GROUP_CHARS = 2_000_000
 """Characters of several texts that are drawn together at most, unless one text alone is longer. They are kept until the
 texts before them are handed over: about 10 bytes each."""
+GROUP_BYTES = 1 << 28
+"""Bytes of the states of these texts at most."""
 NUM_PROBED = 4
 """Characters that a model reads when it is loaded, to find weights whose predictions are not finite."""
 CONTEXT = 30
@@ -294,8 +296,10 @@ class Generator:
         self, variants: Sequence[Variant], options: SampleOptions
     ) -> Iterator[tuple[Iterator[Block], list[TextStream], list[int]]]:
         """Yield the blocks of as many texts as are drawn together, and the text stream and the seed of each."""
+        most = GROUP_BYTES // self.model_for(options.precision, {}).initial_state(1).nbytes
         # A text that must match may end before others.
-        size = 1 if options.words or options.match is not None else max(1, GROUP_CHARS // max(1, options.length))
+        is_alone = options.words or options.match is not None
+        size = 1 if is_alone else max(1, min(most, GROUP_CHARS // max(1, options.length)))
         for first in range(0, len(variants), size):
             group = variants[first : first + size]
             yield self._draw(group, options), [self._text_stream(options) for _ in group], [seed for _, seed in group]

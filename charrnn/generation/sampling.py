@@ -6,7 +6,7 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 import importlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -57,12 +57,9 @@ class PrimedState(NamedTuple):
 @cache
 def _compiled_module(loop: str) -> ModuleType | None:
     """Import the module with a compiled loop that a room offers; None if there is none, or if numba is missing."""
-    for offer in extensions.offered_by_rooms(extensions.CompiledSampling):
-        if loop in offer.loops:
-            try:
-                return importlib.import_module(offer.module)
-            except ImportError:
-                return None
+    offers = extensions.offered_by_rooms(extensions.CompiledSampling)
+    with suppress(ImportError):
+        return next((importlib.import_module(one.module) for one in offers if loop in one.loops), None)
     return None
 
 
@@ -85,10 +82,8 @@ def read_blocks(
     """
     logits, state = primed or PrimedState(np.zeros((1, stepper.vocab_size), np.float32), stepper.initial_state(1))
     compiled = compiled_loop(stepper, sum(map(len, blocks)), "read")
-    weights = scratch = None
-    if compiled is not None:
-        weights = compiled.pack(stepper)
-        scratch = compiled.make_scratch(weights, 1)
+    weights = compiled and compiled.pack(stepper)
+    scratch = compiled and compiled.make_scratch(weights, 1)
     for block in blocks:
         if compiled is None:
             logits, state = stepper.read(block, state)
@@ -168,15 +163,13 @@ def sample_ids(
     if num_chars >= COMPILED_FROM and not _compiled_module.cache_info().currsize:
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
-    if ends_early and num_chars >= UNCACHED_FROM > 0:
-        compiled = compiled_loop(stepper, UNCACHED_FROM - 1)
-        if compiled is None:
-            begin = min(length - drawn, UNCACHED_FROM // num_streams)
-            yield from _numpy_blocks(stepper, streams, begin, max_line, newline, cell)
-            drawn += begin
-            compiled = compiled_loop(stepper, (length - drawn) * num_streams)
-    else:
-        compiled = compiled_loop(stepper, num_chars)
+    is_postponed = ends_early and num_chars >= UNCACHED_FROM > 0
+    compiled = compiled_loop(stepper, UNCACHED_FROM - 1 if is_postponed else num_chars)
+    if compiled is None and is_postponed:
+        begin = min(length - drawn, UNCACHED_FROM // num_streams)
+        yield from _numpy_blocks(stepper, streams, begin, max_line, newline, cell)
+        drawn += begin
+        compiled = compiled_loop(stepper, (length - drawn) * num_streams)
     if compiled is None:
         yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
     else:

@@ -44,7 +44,7 @@ class TextStream:
         self._stops, self._keeps_stop = tuple(stops), keeps_stop
         self._end_id, self._on_cut = end_id, on_cut
         self._pending: list[Piece] = []
-        self.is_done = False
+        self.is_done, self.stop = False, ""
         self.has_ended: bool | None = None if end_id is None else False
         """Whether the document has reached its END; None without documents."""
 
@@ -96,6 +96,7 @@ class TextStream:
         if found:
             self.is_done = True
             begin, end = min(found)
+            self.stop = text[begin:end]
             return self._cut(end if self._keeps_stop else begin)
         may_begin = max((_overlap(text, stop) for stop in self._stops), default=0)
         released: list[Piece] = []
@@ -173,7 +174,7 @@ def write_texts(
         if not stream.is_done:
             keep(index, stream.finish())
         text, values = texts[index].getvalue(), tuple(logprobs[index])
-        yield GeneratedText(text=text, logprobs=values, seed=seed, has_ended=stream.has_ended)
+        yield GeneratedText(text=text, logprobs=values, seed=seed, stop=stream.stop, has_ended=stream.has_ended)
 
 
 class TextSearch:

@@ -23,6 +23,7 @@ from charrnn.extensions import ModelMethod
 from charrnn.lab.descriptions import Description, DescriptionReport, descriptions
 from charrnn.lab.inputs import CellInputs, inputs
 from charrnn.lab.outputs import CellOutputs, outputs
+from charrnn.views.cell_page import characters_text
 from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, ShownPassage
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
@@ -301,9 +302,9 @@ def _values(values: CellValues) -> Iterator[PagePart]:
     if values.timescale is not None:
         source = values.timescale_from
         name = f"gate {source}" if len(source) == 1 else f"the {source}"
-        figures.append(("timescale", f"{values.timescale:.3g} characters, from {name}"))
+        figures.append(("timescale", f"{characters_text(values.timescale)}, from {name}"))
     if values.decay is not None:
-        figures.append(("autocorrelation falls to 1/e after", f"{values.decay:.3g} characters"))
+        figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
     for gate in values.gates:
         figures.append((f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %")))
     yield PagePart(title="Values", draw_as="figures", content=figures)

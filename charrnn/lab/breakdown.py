@@ -45,17 +45,13 @@ def class_name(character: str) -> str:
         return "ends of documents"
     if character in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029":  # the line boundaries of str.splitlines
         return "newlines"
-    category = unicodedata.category(character)
-    if category == "Cs":  # the "surrogateescape" of a byte that belongs to no character
-        return "other bytes"
     if character.isspace():
         return "spaces"
-    if category in ("Lu", "Lt"):
-        return "upper case"
-    if category == "Ll":
-        return "lower case"
+    category = unicodedata.category(character)
+    # Cs is the "surrogateescape" of a byte that belongs to no character.
+    categories = {"Lu": "upper case", "Lt": "upper case", "Ll": "lower case", "Cs": "other bytes"}
     groups = {"L": "other letters", "M": "combining marks", "N": "digits", "P": "punctuation", "S": "symbols"}
-    return groups.get(category[0], "other characters")
+    return categories.get(category) or groups.get(category[0], "other characters")
 
 
 MAX_CONTEXT = 1024
@@ -86,22 +82,18 @@ class GroupSums:
     def groups(self, reference: GroupSums | None = None) -> tuple[LossGroup, ...]:
         """Return the record of every group that has any character, with its difference to that of a reference."""
         total = self.cells.sums.sum()
-        found = []
-        for index in range(len(self.names)):
-            blocks = self._blocks(index)
-            if not blocks.num_values:
-                continue
-            found.append(
-                LossGroup(
-                    name=self.names[index],
-                    num_chars=blocks.num_values,
-                    nats_per_char=blocks.mean,
-                    share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
-                    nats_ci=blocks.interval(),
-                    difference=None if reference is None else block_difference(blocks, reference._blocks(index)),
-                )
+        return tuple(
+            LossGroup(
+                name=name,
+                num_chars=blocks.num_values,
+                nats_per_char=blocks.mean,
+                share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
+                nats_ci=blocks.interval(),
+                difference=None if reference is None else block_difference(blocks, reference._blocks(index)),
             )
-        return tuple(found)
+            for index, name in enumerate(self.names)
+            if (blocks := self._blocks(index)).num_values
+        )
 
     def _blocks(self, index: int) -> BlockSums:
         return BlockSums(self.cells.sums[index :: len(self.names)], self.cells.counts[index :: len(self.names)])

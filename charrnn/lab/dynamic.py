@@ -268,16 +268,14 @@ def _add_row(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tenso
     Only the first characters are scored, in one piece. If these are not all, the row is named `run[:N]`, and a row of
     the static loss of the same characters comes before it. Both are computed in fp32.
     """
-    text, network = run.text, cast("CharRNN", run.network)
+    text, network, first = run.text, cast("CharRNN", run.network), run.text.first_scored
     most = comparison.max_chars if comparison.has_limit else MAX_DYNAMIC
-    first, num_chars = text.first_scored, len(text.ids) - text.first_scored
-    num_scored = num_chars if most is None else min(num_chars, most)
-    ids = text.ids[: first + num_scored]
+    ids = text.ids[: None if most is None else first + most]
     static = char_losses(network, ids, first, precision="fp32")
     losses = adapt(network, ids, first, scale=scale).losses
     name = run.name
-    if num_scored < num_chars:
-        name = f"{run.name}[:{num_scored + first - text.first}]"
+    if len(ids) < len(text.ids):
+        name = f"{run.name}[:{len(ids) - text.first}]"
         report = text.report(static.blocks, protocol=STATEFUL, precision="fp32")
         comparison.add(report, name=name, step=run.step)
     difference = paired_difference(losses, static)

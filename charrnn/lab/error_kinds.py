@@ -129,8 +129,7 @@ class ErrorReport(Displayable):
         for model in self.models:
             num_errors, num_chars = counted(model.num_errors, "error"), counted(self.num_chars, "character")
             head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
-            pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
-            pictures.append(_table_of(model))
+            pictures += [Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"), _table_of(model)]
         return [*pictures, Text(LEGEND, style="dim")]
 
 
@@ -271,12 +270,9 @@ def _attribute_range(
                 kinds[error] = KINDS.index("after-space")
             elif classes[text[place]] in (PUNCTUATION, QUOTE):
                 kinds[error] = KINDS.index("punctuation")
-        if place >= end:
-            continue
-        kind_in_memory = find_memory(begin, end) if begin < place else None
-        if kind_in_memory is not None:
+        if begin < place < end and (kind_in_memory := find_memory(begin, end)) is not None:
             kinds[error] = kind_in_memory
-        else:
+        elif place < end:
             rare_errors.append(error)
             rare_words.append(words.setdefault(text[begin:end], len(words)))
     return np.array(rare_errors, np.int64), np.array(rare_words, np.int64)
@@ -471,7 +467,7 @@ def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pair
         text = decode_each(vocab, ids[begin:last])
         if vocab.kind == "byte":
             text = text.translate(_WITHOUT_BYTES)
-        for opened, closed in _pairs_of(text, is_cut=begin > 0):
+        for opened, closed in _pairs_of(text, may_be_inside=begin > 0):
             if begin + closed >= first and closed - opened <= MAX_DISTANCE:
                 closings.append(text[closed])
                 found.append((begin + opened, begin + closed))
@@ -484,11 +480,10 @@ _WITHOUT_BYTES = dict.fromkeys(range(0x80, 0x100), "\ufffd")
 """Replaces what stands for a byte of a longer character, which may look like a quotation mark: `«` is byte 0xab."""
 
 
-def _pairs_of(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
-    """Yield the offsets of each pair, by the closing one. `is_cut`: the text may begin inside a quotation."""
+def _pairs_of(text: str, *, may_be_inside: bool) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of each pair, by the closing one. `may_be_inside`: the text may begin inside a quotation."""
     still_open: dict[str, list[int]] = {character: [] for character in _OPENING}
     # A `"` after a cut may open or close. Those before the next blank line are ignored, unless one surely opens.
-    may_be_inside = is_cut
     for match in _TOKENS.finditer(text):
         token, offset = match.group(), match.start()
         if token == END or token.startswith("\n"):

@@ -310,7 +310,7 @@ def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArr
             if len(chosen) == end:
                 break
             before = ids[max(0, index - DIFFERENT + 1) : index + 1].tobytes()
-            if is_free[index] and (before not in known or not chosen):
+            if is_free[index] and before not in known:
                 chosen.append(index)
                 known.add(before)
                 is_free[max(0, index - spacing + 1) : index + spacing] = False

@@ -25,7 +25,7 @@ from charrnn.lazy import torch
 from charrnn.model.annotations import Predictor
 from charrnn.model.stepper import CharacterModel
 from charrnn.text.documents import END
-from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, encode_text
+from charrnn.text.vocab import UNKNOWN, EncodedText, Vocab, code_points, encode_text
 
 MixMode = Literal["mixture", "product"]
 """How predictions are mixed; see `mix`."""
@@ -67,11 +67,8 @@ class CommonAlphabet:
                 f"{MIN_COMMON}.\nMix runs whose texts are written in the same script."
             )
         characters = tuple(sorted(shared))
-        places = []
-        for vocab in vocabs:
-            id_of = {character: id for id, character in enumerate(vocab.characters)}
-            places.append(np.array([id_of[character] for character in characters]))
-        return cls(Vocab("char", characters), tuple(places))
+        points = code_points("".join(characters))
+        return cls(Vocab("char", characters), tuple(vocab.ids_of(points).astype(np.int64) for vocab in vocabs))
 
 
 def mix(models: Sequence[Model], weights: Sequence[float] | None = None, *, mode: MixMode = "mixture") -> Mixture:
@@ -165,14 +162,13 @@ class Mixture(Generating):
         Raises DataError for an empty text and for characters that one of the models does not know, if their alphabets
         differ; UsageError for bytes where the models read characters.
         """
-        if isinstance(text, str) and not self.vocab.has_unknown_symbol:
-            missing = self.vocab.unknown_characters(text)
-            if missing:
-                shown = ", ".join(f"{character!r}" for character in missing[:8])
-                raise DataError(
-                    f"The text has characters that one of the mixed runs does not know: {shown}.\n"
-                    "Give a text that all of them know."
-                )
+        is_exact = isinstance(text, str) and not self.vocab.has_unknown_symbol
+        if is_exact and (missing := self.vocab.unknown_characters(text)):
+            shown = ", ".join(f"{character!r}" for character in missing[:8])
+            raise DataError(
+                f"The text has characters that one of the mixed runs does not know: {shown}.\n"
+                "Give a text that all of them know."
+            )
         if self.config.end_id is not None and not context:
             context = END
         return encode_text(self.vocab, text, context)

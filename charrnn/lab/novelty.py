@@ -93,11 +93,7 @@ class Novelty(Displayable):
     @property
     def num_copied(self) -> int:
         """Number of characters that are part of a copy, each counted once."""
-        num = reached = 0
-        for copy in self.copies:
-            num += copy.stop - max(copy.start, reached)
-            reached = copy.stop
-        return num
+        return int(np.count_nonzero(_marks(self)))
 
     @property
     def share_copied(self) -> float:
@@ -243,8 +239,7 @@ def find_documents(documents: Collection[str | bytes], corpus: SlicedText) -> fr
     for begin in range(0, len(corpus), SLICE_CHARS):
         *whole, pending = (pending + corpus[begin : begin + SLICE_CHARS]).split(end)  # type: ignore[operator, arg-type]
         found.update(text for text in whole if text in documents)
-        if len(pending) > longest:  # too long for any of them: forget all but that
-            pending = pending[: longest + 1]
+        pending = pending[: longest + 1]  # what is too long for any of them stays too long
     return frozenset(found)
 
 

@@ -136,13 +136,12 @@ class NetworkNumbers(Displayable):
         return sum(losses) / len(losses) if losses else None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        steps = self.steps
-        shown = _shown_characters(steps)
+        shown = _shown_characters(self.steps)
         lines = list(self._lines(shown))
         name_width = max(len(name) for name, *_ in lines)
         margin = name_width + 1 + max(len(label) for _, label, *_ in lines) + 1
         num_columns = max(1, (options.max_width - margin) // COLUMN_WIDTH)
-        for first in range(0, len(steps), num_columns):
+        for first in range(0, len(self.steps), num_columns):
             if first:
                 yield Text()
             for name, label, cells, style in lines:
@@ -154,8 +153,7 @@ class NetworkNumbers(Displayable):
         yield Text()
         if self.mean_loss is not None:
             yield Text(f"mean loss {self.mean_loss:.4f} nats per character")
-        num_hidden = len(self.vocabulary) - len(shown)
-        if num_hidden:
+        if num_hidden := len(self.vocabulary) - len(shown):
             yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
     def _lines(self, shown: Sequence[int]) -> Iterator[tuple[str, str, list[str], str]]:
@@ -231,20 +229,16 @@ class _Reader(Walk[Any]):
         self._reset()
 
     def _reset(self) -> None:
-        learned, num_states = self._weights.get("learned_state"), self.architecture.cell.num_states
+        network, num_states = self.architecture, self.architecture.cell.num_states
+        initial = np.zeros((network.num_layers, network.num_states, self._size)) + self._weights.get("learned_state", 0)
         self._latest = (0,) * (NUM_BEFORE + 1)
         """The last characters, the oldest first: their ids plus 1."""
         self._queues: list[list[tuple[Doubles, ...]]] = []
         """For each layer the states from which its next characters continue, the next one first."""
-        for layer, dilation in enumerate(self.architecture.dilations):
-            states = np.zeros((num_states, dilation, 1, self._size))
-            if learned is not None:
-                states += learned[layer, : num_states * dilation].reshape(states.shape)
+        for layer, dilation in enumerate(network.dilations):
+            states = initial[layer, : num_states * dilation].reshape(num_states, dilation, 1, self._size)
             self._queues.append([tuple(states[:, place]) for place in range(dilation)])
-        past = np.zeros((len(self._queues), self.architecture.depth.span, 1, self._size))
-        if learned is not None:
-            past += learned[:, self.architecture.kept_outputs, None]
-        self._past: list[Doubles] = [*past]
+        self._past: list[Doubles] = [*initial[:, network.kept_outputs, None]]
         """The last outputs (span, 1, H) of each layer, oldest first."""
 
     def step(self, char: int, target: int | None) -> StepNumbers:

@@ -208,11 +208,11 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
     layers = sorted({layer for layer, _ in cells})
     units = {layer: [unit for at, unit in cells if at == layer] for layer in layers}
     memories: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    taken = _read(network, source.ids, {layer: _recording(memories[layer]) for layer in layers})
-    free = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
-    patched = _read(network, target.ids, {layer: _replacing(units[layer], memories[layer]) for layer in layers})
-    sources, targets = taken.values.tolist(), free.values.tolist()
-    before, after = (one.logits.double().log_softmax(-1) for one in (free, patched))
+    _, sources, _ = _read(network, source.ids, {layer: _recording(memories[layer]) for layer in layers})
+    free, targets, free_state = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
+    replacements = {layer: _replacing(units[layer], memories[layer]) for layer in layers}
+    patched, _, patched_state = _read(network, target.ids, replacements)
+    before, after = (logits.double().log_softmax(-1) for logits in (free, patched))
     most = (after.exp() - before.exp()).abs().argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
     return Patch(
         cells=tuple(
@@ -226,27 +226,21 @@ def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageI
             PatchedCharacter(character=character(id), before=float(before[id].exp()), after=float(after[id].exp()))
             for id in most
         ),
-        continuation_before=model.vocab.decode(_continue(model, free)),
-        continuation_after=model.vocab.decode(_continue(model, patched)),
+        continuation_before=model.vocab.decode(_continue(model, free, free_state)),
+        continuation_after=model.vocab.decode(_continue(model, patched, patched_state)),
     )
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """What a network has after a passage: logits (V,), cell values (L, H) and state (L, S, 1, H)."""
+def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> tuple[Tensor, list[list[float]], Tensor]:
+    """Read ids (N,); of the last one, the layers in `ops` compute with these functions.
 
-    logits: Tensor
-    values: Tensor
-    state: Tensor
-
-
-def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> _Reading:
-    """Read ids (N,); of the last one, the layers in `ops` compute with these functions."""
+    Returns what the network has after them: logits (V,), cell values (L, H) and state (L, S, 1, H).
+    """
     chars, state = torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1)
     if len(chars) > 1:
         _, state = network(chars[:-1], state)
     (logits, values, _), state = network.trace(chars[-1:], state, ops)
-    return _Reading(logits[0, 0], values[0, 0], state)
+    return logits[0, 0], values[0, 0].tolist(), state
 
 
 def _recording(memories: list[Tensor]) -> Ops[Tensor]:
@@ -265,10 +259,9 @@ def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
     return replacing(units, lambda _: next(remaining)[:, units])
 
 
-def _continue(model: Model, reading: _Reading) -> list[int]:
+def _continue(model: Model, logits: Tensor, state: Tensor) -> list[int]:
     """Take the most likely character NUM_WRITTEN times, up to and without an END."""
     written: list[int] = []
-    logits, state = reading.logits, reading.state
     while len(written) < NUM_WRITTEN:
         first = int(model.vocab.has_unknown_symbol)  # its id is 0
         char = first + int(logits[first:].argmax())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -140,19 +140,17 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`."""
 
 
-def keep_freed_memory() -> bool:
-    """Make the C library reuse the memory of freed tensors, in this process from now on; return whether it does.
+def keep_freed_memory() -> None:
+    """Make the C library reuse the memory of freed tensors, in this process from now on.
 
     By default, glibc returns large blocks to the system at once, so every step would request all its activations
     again, page by zeroed page. Does nothing where the C library has no `mallopt`.
     """
-    try:
+    with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    # Older versions reject more than 32 MiB.
-    is_set = mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)
-    return bool(is_set and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+        # Older versions reject more than 32 MiB.
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

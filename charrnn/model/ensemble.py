@@ -101,11 +101,9 @@ class Ensemble(nn.Module):
         With `noise`, each network draws masks of its own, and the logits of all are returned, (T, M * B, V): those of
         the first network first.
         """
-        logits, states = [], []
-        for network, part in zip(self.networks, state.chunk(len(self.networks), dim=-1), strict=True):
-            found, after = network(ids, part, None if noise is None else noise.another())
-            logits.append(found)
-            states.append(after)
+        parts = zip(self.networks, state.chunk(len(self.networks), dim=-1), strict=True)
+        found = [network(ids, part, None if noise is None else noise.another()) for network, part in parts]
+        logits, states = zip(*found, strict=True)
         joined = torch.stack(logits).mean(0) if noise is None else torch.cat(logits, dim=1)
         return joined, torch.cat(states, dim=-1)
 

@@ -28,10 +28,10 @@ class Noise:
     ones; each row of a piece gets those of its lane.
     """
 
-    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None)) -> None:
-        """Draw for `num_lanes` batch rows, of which the network reads its `own`."""
+    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None), number: int = 0) -> None:
+        """Draw for `num_lanes` batch rows, of which the network reads its `own`; it is the network of that number."""
         self._generator, self._num_lanes, self._own = generator, num_lanes, own
-        self._num_own = len(range(num_lanes)[own])
+        self._num_own, self._number, self._num_others = len(range(num_lanes)[own]), number, 0
         self._masks: list[Tensor] = []
         self._next = 0
         self._lanes: Tensor | None = None
@@ -39,14 +39,17 @@ class Noise:
 
     def another(self) -> "Noise":
         """Return noise for another network, whose masks are drawn from the same generator."""
-        return Noise(self._generator, self._num_lanes, self._own)
+        self._num_others += 1
+        return Noise(self._generator, self._num_lanes, self._own, self._num_others)
 
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece with one row for each of these lanes (R,) of the network's own."""
         if self._lanes is None and self._num_own < self._num_lanes:
             # How much the pieces draw depends on these lanes; the masks of the window must be those of all processes.
-            first = range(self._num_lanes)[self._own].start
-            self._generator_of_pieces = Generator().manual_seed(self._generator.initial_seed() ^ (first + 1) << 32)
+            first = range(self._num_lanes)[self._own].start + self._num_lanes * self._number
+            # Torch takes the lower 32 bits of a seed; seeds in a row, those of the windows, must not meet.
+            seed = (self._generator.initial_seed() + 0x9E3779B1 * (first + 1)) % (1 << 32)
+            self._generator_of_pieces = Generator().manual_seed(seed)
         self._next, self._lanes = 0, lanes
 
     def for_characters(self, length: int, share: float) -> Tensor:

@@ -245,6 +245,8 @@ class CharRNN(nn.Module):
         if self.end_id is not None and not ids.is_floating_point():
             is_end = (ids == self.end_id).cpu().numpy()
         if not is_end.any():
+            if noise is not None and self.end_id is not None:  # The rows of another process may have one.
+                noise.start_piece(torch.arange(ids.shape[1]))
             return self._read_on(ids, state, noise, ops, want_cells=want_cells)
         num_steps, num_lanes = is_end.shape
         segments = Segments.of(is_end)

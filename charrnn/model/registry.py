@@ -51,8 +51,7 @@ def cell_type(name: str) -> type[Cell]:
     """
     if name in CELLS:
         return CELLS[name]
-    plugin = find_plugin(CELL_GROUP, "cell", name, CELLS)
-    if plugin is None:
+    if (plugin := find_plugin(CELL_GROUP, "cell", name, CELLS)) is None:
         raise UsageError(f"No installed package provides the cell {name!r}.")
     cell = plugin.load()
     if not (isinstance(cell, type) and issubclass(cell, Cell)):

@@ -15,7 +15,7 @@ from charrnn.errors import UsageError, named
 from charrnn.model.cells import Ops, State
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.ngrams import add_ngrams
-from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, attend, exact_product
+from charrnn.model.portable_math import EXACT, NUMPY, Float32Array, Matrix, attend, exact_product
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
 
@@ -91,7 +91,8 @@ class Stepper:
         for name in ("bottom", "layers.0.ih") if "bottom" in linear else ("layers.0.ih",):
             weight, bias = linear.pop(name)
             with np.errstate(over="ignore"):  # in a model whose training diverged
-                table = _products(vectors, weight) + bias
+                products = weight.T.astype(np.float64) if vectors is None else exact_product(vectors, weight)
+                table = products + bias
                 self.tables[name] = table.astype(np.float32)
             vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
         self.ngrams: Float32Array | None = weights.get("ngrams.weight")
@@ -197,11 +198,6 @@ class Stepper:
         for char in ids:
             logits, state = self.step(np.array([char]), state)
         return logits, state
-
-
-def _products(vectors: Doubles | None, weight: Float32Array) -> Doubles:
-    """Compute the products (V, R) of every character's vector, (V, E) or one-hot, with a weight (R, E) or (R, V)."""
-    return weight.T.astype(np.float64) if vectors is None else exact_product(vectors, weight)
 
 
 class _Walk(Walk[Any]):

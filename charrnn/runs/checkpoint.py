@@ -222,7 +222,7 @@ def is_checkpoint_name(text: str) -> bool:
 def best_checkpoint(state: Mapping[str, JSON]) -> str | None:
     """Return the name of the best checkpoint at the time this state was saved; None if none was validated."""
     nats, step = state.get("best_nats"), state.get("best_step")
-    if isinstance(nats, float) and math.isfinite(nats) and isinstance(step, int) and step >= 0:
+    if isinstance(nats, float) and math.isfinite(nats) and isinstance(step, int) and 0 <= step <= MAX_STEPS:
         return checkpoint_name(step)
     return None
 
@@ -405,9 +405,8 @@ NOTE = "README.txt"
 
 _MODEL_FILES = (CONFIG, VOCAB, MODEL)
 _LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
-_MAX_UNPACKED = 1 << 26
-_MAX_RATIO = 100
-"""A file that unpacks to more than _MAX_UNPACKED bytes may grow by this factor at most. Weights hardly grow, those of M
+MAX_UNPACKED, MAX_RATIO = 1 << 26, 100
+"""A file that unpacks to more than MAX_UNPACKED bytes may grow by this factor at most. Weights hardly grow, those of M
 networks, at most 64, M times."""
 
 
@@ -459,7 +458,7 @@ def _read_model_file(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
             return file.read(max_bytes + 1)  # No more is unpacked than is expected.
 
     for entry in archive.infolist():
-        is_bomb = entry.file_size > max(_MAX_UNPACKED, _MAX_RATIO * entry.compress_size)
+        is_bomb = entry.file_size > max(MAX_UNPACKED, MAX_RATIO * entry.compress_size)
         if is_bomb or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise CheckpointError(f"{path} is damaged: charrnn export does not compress {entry.filename} like that")
     names = archive.namelist()

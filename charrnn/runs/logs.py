@@ -69,7 +69,7 @@ class MetricsLog:
             elapsed, step = _finite(record.get("seconds")), _finite(record.get("step"))
             nats = _finite(record.get("val_nats" if is_validation else "train_nats"))
             if elapsed is not None and elapsed >= 0:
-                # Seconds count from the start of a process: where they decrease, the run was resumed.
+                # In logs of earlier versions they count from the start of each process: they decrease where it begins.
                 seconds += elapsed - before if elapsed >= before else elapsed
                 before = elapsed
             yield LoggedLoss(is_validation, None if step is None else int(step), seconds, nats)

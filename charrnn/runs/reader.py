@@ -314,13 +314,13 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
 
     Raises CheckpointError with what is missing, or similar names.
     """
-    places = [Path(run), checkpoints / run]
+    places = [Path(run), checkpoints / run] if run else []
     for place in places:
-        if run and _is_unreadable(place):
+        if _is_unreadable(place):
             raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
-        if run and not _missing_from(place):
+        if not _missing_from(place):
             return RunReader(place if place.name.strip(".") else place.resolve())
-        if run and os.path.isfile(place):
+        if os.path.isfile(place):
             raise CheckpointError(_about_file(place))
     if (in_sweep := runs_of_sweep(run, checkpoints)) is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
@@ -329,10 +329,9 @@ def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     near = difflib.get_close_matches(run if "/" in run else Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     listing = f"newest runs: {', '.join(known[:5])}" if known else "none there yet; train one first: charrnn train"
-    for place in places:
-        if run and os.path.isdir(place):
-            missing = " and no ".join(_missing_from(place))
-            raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
+    if (folder := next(filter(os.path.isdir, places), None)) is not None:
+        missing = " and no ".join(_missing_from(folder))
+        raise CheckpointError(f"{folder} is not a run: it has no {missing}\n{listing}")
     raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
 
 

@@ -84,7 +84,9 @@ class RunWriter(RunReader):
         Raises CharRNNError when the folder cannot be made.
         """
         with files.convert_os_errors("create a run folder in", parent):
-            parent.mkdir(parents=True, exist_ok=True)
+            if not parent.is_dir():
+                with contextlib.suppress(FileExistsError):  # Another start may make it.
+                    files.make_folder(parent)
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
             taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
             number = max(taken, default=0)

@@ -48,8 +48,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """Kill the process if it runs, and wait for its end."""
-        if self.popen.poll() is None:
-            self.popen.kill()
+        self.popen.kill()
         self.popen.wait()
         cast("IO[bytes]", self.popen.stdin).close()
 

@@ -233,19 +233,17 @@ class RankedProcess(LaunchedProcess):
         if self._store is None:
             return None
         mine = f"{self.rank} {code}"
-        try:
+        with contextlib.suppress(torch.distributed.DistError):
             first = self._store.compare_set("failed", "", mine).decode()
-        except torch.distributed.DistError:
-            return None
-        return None if first == mine else int(first.split()[1])
+            return None if first == mine else int(first.split()[1])
+        return None
 
     def code_of_other_process(self) -> int | None:
         """Return the exit code for a process that another one's end keeps from training; None: print an error.
 
         The other one prints its error, and the launcher that a process was killed.
         """
-        first = self._wait_for("failed", ERROR_SECONDS)
-        if first is not None:
+        if (first := self._wait_for("failed", ERROR_SECONDS)) is not None:
             return int(first.split()[1])
         return 1 if self.is_supervised else None
 
@@ -362,20 +360,17 @@ class ConnectedProcesses(ProcessGroup):
         parts: Sequence[bytes] = (b"",) * 4
         if loaded is not None:
             description = loaded.description
-            head = {name: getattr(loaded, name) for name in ("name", "step", "digest")}
-            head |= {"state": dict(loaded.state), "warnings": list(loaded.warnings), "folder": str(description.folder)}
+            plain = {name: getattr(loaded, name) for name in ("name", "step", "digest")} | {"state": dict(loaded.state)}
+            head = {"plain": plain, "warnings": list(loaded.warnings), "folder": str(description.folder)}
             tensors = map(tensors_to_bytes, (loaded.model, loaded.training))
             parts = description.config_yaml, description.vocab_json, *tensors
         sent: Any = self.of_first(head)
         config_yaml, vocab_json, model, training = map(self.broadcast_bytes, parts)
         return loaded or Checkpoint(
-            name=sent["name"],
-            step=sent["step"],
+            **sent["plain"],
             model=safetensors.numpy.load(model),
             training=safetensors.numpy.load(training),
-            state=sent["state"],
             description=Description(Path(sent["folder"]), config_yaml, vocab_json),
-            digest=sent["digest"],
             warnings=tuple(sent["warnings"]),
         )
 

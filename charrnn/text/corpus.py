@@ -21,7 +21,7 @@ from charrnn.config import ALPHABETS, MIN_COUNT, Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, counted, shortened
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents, SourceReader, split_text
-from charrnn.text.sources import CORPORA, SHUFFLED, Order, Origin, find_origin, origin_at, standard_library
+from charrnn.text.sources import CORPORA, SHUFFLED, Order, Origin, find_entry, find_origin, origin_at, standard_library
 from charrnn.text.vocab import BLOCK_BYTES, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab, as_bytes
 
 MIN_LENGTH = 16
@@ -371,8 +371,6 @@ class RecordedCorpus:
         return "\n".join((message, *(f"When it was read again: {shortened('; '.join(notes))}." for _ in notes[:1])))
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
-        from charrnn.text.sources import find_entry
-
         lines = [f"The text of {self.run}, {shortened(source)}, is not here: put it back{instead}.{reason}"]
         if self.model_file:
             lines = [f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}"]

@@ -296,9 +296,12 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
             raise DataError(f"{label} has {names.count(column)} columns {column!r} in its header: rename all but one")
         index = names.index(column)
         for row in rows:
-            if row and len(row) <= index:
+            if row and not index < len(row) <= len(names):
                 values = counted(len(row), "value")
-                raise DataError(f"{label}, line {rows.line_num}: {values}, but {column!r} is column {index + 1}")
+                raise DataError(
+                    f"{label}, line {rows.line_num}: {values}, but {column!r} is column {index + 1} of {len(names)}: "
+                    "mend the line; a value with a delimiter needs quotes"
+                )
             if row:
                 yield row[index].encode("latin-1")
     except csv.Error as error:
@@ -477,6 +480,8 @@ class SourceReader:
                 raise
             except DataError as error:
                 fault = fault or error
+                if self._documents is not None:
+                    tally.fault = str(fault).splitlines()[0]
                 tally.num_skipped += 1
                 continue
             tally.num_marks += seen.num_marks
@@ -522,7 +527,7 @@ def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
 
 def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
     if skipped := _skipped(origin, tally, encoding):
-        yield f"skipped {skipped} in {origin.label}"
+        yield f"skipped {skipped} in {origin.label}" + (f" (first: {tally.fault})" if tally.fault else "")
     if origin.is_shuffled and tally.num_used > 1:
         yield f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes from all of it"
     if tally.num_marks:

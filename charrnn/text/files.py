@@ -54,6 +54,8 @@ class Tally:
     """Files that make up the text."""
     num_skipped: int = 0
     """Files that cannot be used."""
+    fault: str = ""
+    """Why the first of them cannot be, if documents are read: it may be a large one with a wrong line."""
     num_marks: int = 0
     """Byte-order marks that were removed."""
     num_line_ends: int = 0

@@ -4,7 +4,6 @@ The files of a folder or of a pattern are joined in order of their paths, or shu
 catalogue has a known URL and SHA-256; it is downloaded once and verified.
 """
 
-import contextlib
 import errno
 import glob
 import hashlib
@@ -88,7 +87,7 @@ def fetch(entry: CatalogueEntry, folder: Path, *, timeout_seconds: float = 20.0)
                 _download(entry, partial, timeout_seconds)
         finally:
             if is_new:
-                with contextlib.suppress(OSError):  # not empty
+                with suppress(OSError):  # not empty
                     folder.rmdir()
     except OSError as error:
         reason = " ".join((str(error) or type(error).__name__).split())[:180]
@@ -154,9 +153,8 @@ class Order:
         """
         if self.kind == "sorted":
             return sorted(range(len(names)), key=names.__getitem__)
-        keys = [shuffle_key(self.seed, name) for name in names]
         # By name where two keys are equal: the same name twice.
-        return sorted(range(len(names)), key=lambda index: (keys[index], names[index]))
+        return sorted(range(len(names)), key=lambda index: (shuffle_key(self.seed, names[index]), names[index]))
 
 
 def shuffle_key(seed: int, name: str) -> bytes:
@@ -322,19 +320,15 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     # Escaped, because the name of the working folder is not a pattern.
     location = pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
     # Relative to the folders that the pattern names, so that the order is the same from any working folder.
-    num_named = _num_named_folders(pattern)
+    # Those are its leading parts without wildcards: `a/[[]b/*.txt` names two folders.
+    parts = Path(pattern).parts
+    wild = (index for index, part in enumerate(parts[:-1]) if glob.has_magic(_ESCAPED.sub("", part)))
+    num_named = next(wild, len(parts) - 1)
     # Resolved, because the last folder may be `..`; "" is the root.
-    named = [_ESCAPED.sub(r"\1", part) for part in Path(pattern).parts[:num_named]]
+    named = [_ESCAPED.sub(r"\1", part) for part in parts[:num_named]]
     folder = Path(*named).resolve().name if named else ""
     names = (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths))
     return _several(label, names, paths, ["/".join(path.parts[num_named:]) for path in paths], order, location)
-
-
-def _num_named_folders(pattern: str) -> int:
-    """Count the leading parts of a pattern that match only one name: `a/[[]b/*.txt` has two."""
-    parts = Path(pattern).parts
-    is_pattern = [glob.has_magic(_ESCAPED.sub("", part)) for part in parts]
-    return min(len(parts) - 1, is_pattern.index(True) if True in is_pattern else len(parts))
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:

@@ -484,8 +484,7 @@ class IdBuilder:
         if self.file is None and self._max_bytes is not None and self.num_bytes > self._max_bytes:
             self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by whoever reads the text
         if self.file is not None:
-            for stored in self._blocks:
-                self.file.write(stored)
+            self.file.writelines(self._blocks)
             self._blocks = []
 
 

@@ -149,7 +149,7 @@ def resume(
     """
     start = time.perf_counter()
     found: Checkpoint | None = None
-    folder, config = RunWriter(Path()), Config()
+    folder, before, config = RunWriter(Path()), Config(), Config()
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(connected(group))
         with group.together():
@@ -160,16 +160,17 @@ def resume(
                 folder.restore_replaced()
                 folder.saved_checkpoints()
                 found = folder.load_checkpoint("latest", with_training=True)
-                config = _changed_config(folder, found, parsed, group.size)
+                before, config = _changed_config(folder, found, parsed, group.size)
                 check_shapes(config, found.model, folder.path)
         folder = _run_of_first(group, folder)
-        loaded, config = group.share_checkpoint(found), group.share_config(config)
+        loaded = group.share_checkpoint(found)
+        before, config = group.share_config(before), group.share_config(config)
         with group.together():
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
         text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin))
         computing = Computing(device, group, start)
-        planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded, computing)
+        planned, batches = _plan_further(folder.path.name, before, config, parsed, text, loaded.step, computing)
         trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
@@ -194,8 +195,10 @@ def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     return {name: parse_value(name, value) for name, value in changes.items()}
 
 
-def _changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int = 1) -> Config:
-    """Return the run's configuration with `changes`, which `_parse_changes` returned.
+def _changed_config(
+    run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int = 1
+) -> tuple[Config, Config]:
+    """Return the run's configuration, and that with `changes`, which `_parse_changes` returned.
 
     The threads are chosen again if another number of processes continues. A new budget replaces one of any kind.
 
@@ -214,7 +217,7 @@ def _changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, An
         changed["threads"] = "auto"  # Chosen again, with the steps.
     elif config.threads == "auto":  # A run from before threads were recorded: it used all there are.
         changed.setdefault("threads", torch.get_num_threads())
-    return replace(config, **changed)
+    return config, replace(config, **changed)
 
 
 def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> plan.Text:
@@ -238,16 +241,17 @@ def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: Binary
 
 
 def _plan_further(
-    name: str, config: Config, changes: Mapping[str, Any], text: plan.Text, loaded: Checkpoint, computing: Computing
+    run: str, old: Config, config: Config, changes: Mapping[str, Any], text: plan.Text, taken: int, computing: Computing
 ) -> tuple[Config, BatchRows]:
-    """Plan the steps of the run `name` beyond those taken; return the configuration and the batch rows.
+    """Plan the steps of `run` beyond those `taken`; return the configuration and the batch rows.
 
-    A budget in minutes or epochs counts from here. How often the run validates and saves follows from a new budget if
-    it followed from the old one. Raises UsageError for fewer steps than were taken.
+    `config` is that of `old` with `changes`. A budget in minutes or epochs counts from here. How often the run
+    validates and saves follows from a new budget if it followed from the old one. Raises UsageError for fewer steps
+    than were taken.
     """
-    taken, sizes = loaded.step, (text.num_train, text.num_before_test - text.num_train)
+    sizes = (text.num_train, text.num_before_test - text.num_train)
     if any(changes.get(budget) is not None for budget in BUDGETS):
-        auto = choose_steps(replace(loaded.description.config(), evaluate_every="auto", save_every="auto"), *sizes)
+        auto = choose_steps(replace(old, evaluate_every="auto", save_every="auto"), *sizes)
         followed = [one for one in ("evaluate_every", "save_every") if getattr(config, one) == getattr(auto, one)]
         config = replace(config, **dict[str, Any]((one, "auto") for one in followed if one not in changes))
     batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
@@ -262,5 +266,5 @@ def _plan_further(
         every: dict[str, Any] = {one: getattr(config, one) for one in ("evaluate_every", "save_every")}
         planned = choose_steps(replace(planned, steps=taken + (planned.steps or 0), **every), *sizes)
     elif config.steps < taken:
-        raise UsageError(f"{named('steps')} is {config.steps}, but {name} has taken {taken} steps already.")
+        raise UsageError(f"{named('steps')} is {config.steps}, but {run} has taken {taken} steps already.")
     return planned, batches

@@ -109,7 +109,8 @@ def measure_step(
         operations *= batches.batch_size * resolved(config.bptt_length)
         alone = operations / assumed_rate(replace(config, threads=1), device)
         # Fewer threads are not tried for a model that is too large for them.
-        times |= {count: [] for count in (most - 1, 1) if 1 <= count < most and alone / count <= seconds}
+        longest = min(seconds, MEASURE_SECONDS)
+        times |= {count: [] for count in (most - 1, 1) if 1 <= count < most and alone / count <= longest}
     with task("measuring", unit="steps") as advance:
         with on_threads(min(times)):  # On several, a step takes any time while other processes use the cores.
             for _ in range(2):  # The first one chooses its kernels.
@@ -133,11 +134,13 @@ def measure_step(
 
 
 MEASURE_SECONDS = 2.5
-"""Time for which steps are measured, at most twice as long, to turn a budget in minutes into a number of steps."""
+"""Time for which steps are measured, at most twice as long, to plan the steps of a budget of 2 to 8 minutes."""
 FEW_STEPS = 100
 """Fewer steps that fit into a budget in minutes are noted: a network has learned little more than frequent words."""
 MEASURE_SHARE = 0.03
 """Largest share of such a budget that is spent on measuring."""
+LONG_MEASURE_SHARE, MAX_MEASURE_SECONDS = 0.005, 30.0
+"""Share of a long budget, and the most: large networks are slower in the first 5 to 10 seconds (benchmarks/LOG.md)."""
 MIN_MEASURE_SECONDS = 0.25
 """Shortest time for which steps are measured, however small the budget."""
 MAX_UNKNOWN_SHARE = 0.1
@@ -316,7 +319,8 @@ def plan_steps(
         return computing.group.share_config(replace(planned, threads=choose_threads(planned)))
     # Measuring takes seconds, in which a reader can look at what is trained.
     tell(asdict(config) | text.facts | {"num_parameters": num_parameters(config, len(text.vocab))})
-    seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
+    most = max(MEASURE_SECONDS, min(MAX_MEASURE_SECONDS, LONG_MEASURE_SHARE * 60 * config.minutes))
+    seconds = min(most, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, batches, len(text.vocab), computing, seconds)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - computing.start))
     most_steps_of_one = int(seconds_left * (1 - recipe.EVALUATION_SHARE) / seconds_per_step)

@@ -306,9 +306,11 @@ def units_of_network(config: Config) -> int:
 def num_recurrent_weights(config: Config) -> int:
     """Count the weights of the recurrent layers of a network, without biases and those of its depth.
 
-    The columns that one-hot vectors look up are left out, as the embedding is.
+    The columns that one-hot vectors look up are left out, as the embedding is, unless the cell has no other weights.
     """
     cell, hidden_size, num_layers = cell_type(config.cell), units_of_network(config), resolved(config.num_layers)
-    embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size) // config.num_networks
+    embedding_size = 0 if cell.products else min(64, hidden_size)
+    if config.embedding_size != "one-hot":
+        embedding_size = resolved(config.embedding_size) // config.num_networks
     input_sizes = embedding_size + (num_layers - 1) * hidden_size
     return cell.input_blocks * hidden_size * input_sizes + num_layers * sum(cell.products.values()) * hidden_size**2

@@ -122,6 +122,8 @@ class TrainingSession:
         self._description = Description.of(run.path, config, text.vocab)
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
         self._samples = SampleLog(run.path / "samples.txt")
+        self._seconds_before = 0.0
+        """Seconds that the log of earlier processes ends with."""
 
     def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to the start event."""
@@ -201,6 +203,8 @@ class TrainingSession:
             self.state.best_nats, self.state.best_step = cast("tuple[float | None, int]", best)
             # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
             if self.group.is_first:
+                logged = [one for record in self._metrics.read() if isinstance(one := record.get("seconds"), float)]
+                self._seconds_before = logged[-1] if logged else 0.0
                 self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
         if self.group.is_first:
             # A process that was killed may have written samples of later steps than it saved.
@@ -224,7 +228,7 @@ class TrainingSession:
             chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
         )
         if self.group.is_first:
-            self._metrics.append(event.to_json())
+            self._metrics.append(event.to_json() | {"seconds": self._seconds_before + event.seconds})
         return event
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
@@ -277,7 +281,7 @@ class TrainingSession:
         )
         # A process that was killed may have logged it before it saved that it was done.
         if self.group.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
-            self._metrics.append(event.to_json())
+            self._metrics.append(event.to_json() | {"seconds": self._seconds_before + event.seconds})
         return event
 
     def _validation_nats_of_first(self) -> float:

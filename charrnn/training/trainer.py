@@ -136,7 +136,6 @@ class Trainer:
         # What is random is drawn for all batches, of which several processes take their own rows.
         batch_size, length = self.batches.batch_size, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        is_summed = self.group.size > 1
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
             is_kept = torch.rand(batch_size, 1, generator=generator)[self.rows] >= self.config.reset_probability
@@ -154,14 +153,13 @@ class Trainer:
         for weight in self._weights:
             if weight.grad is None:  # a learned state, in a window in which no document begins
                 weight.grad = torch.zeros_like(weight)
+            if scale != 1:
+                weight.grad.mul_(1 / scale)
             gradients.append(weight.grad)
-        if scale != 1:
-            for gradient in gradients:
-                gradient.mul_(1 / scale)
         figures = loss.detach().view(1) / len(self._networks)
-        if flags and is_summed:
-            figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
-        if is_summed:
+        if self.group.size > 1:
+            if flags:
+                figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
             self.group.sum_in_place([*gradients, figures])
         clip = nn.utils.clip_grad_norm_
         grad_norm = torch.stack([clip(weights, self.config.clip_norm, foreach=True) for weights in self._dense]).amax()
@@ -266,9 +264,8 @@ def _fit(value: torch.Tensor, saved: Mapping[str, NDArray[Any]], name: str) -> C
 def _fit_network(network: nn.Module, model: Mapping[str, NDArray[Any]]) -> list[Copy]:
     """Pair all weights of a network with the saved ones. Raises _DoesNotFit."""
     values = network.state_dict()
-    for name in model:
-        if name not in values:
-            raise _DoesNotFit(f"{name} is not a tensor of this network")
+    if unknown := [name for name in model if name not in values]:
+        raise _DoesNotFit(f"{unknown[0]} is not a tensor of this network")
     return [_fit(value, model, name) for name, value in values.items()]
 
 

@@ -219,6 +219,11 @@ def bars(numbers: Sequence[float], largest: float | None = None, *, ascii_only: 
     return lines
 
 
+def characters_text(number: float) -> str:
+    """Return a number of characters with three significant digits, if it has no more before the point."""
+    return f"{number:,.0f} characters" if number >= 999.5 else f"{number:.3g} characters"
+
+
 def timescale_text(values: records.CellValues) -> str:
     """Say the timescale of a cell, and where it comes from."""
     if values.timescale_from == records.FROM_AUTOCORRELATION:
@@ -228,9 +233,9 @@ def timescale_text(values: records.CellValues) -> str:
     if values.timescale is None:
         why = "longer than can be measured" if values.autocorrelation else "of a constant cell"
         return f"timescale {why} ({source})"
-    said = f"timescale {values.timescale:,.3g} characters ({source})"
+    said = f"timescale {characters_text(values.timescale)} ({source})"
     if values.timescale_from != records.FROM_AUTOCORRELATION and values.decay is not None:
-        said += f"; the autocorrelation falls to 1/e after {values.decay:.3g} characters"
+        said += f"; the autocorrelation falls to 1/e after {characters_text(values.decay)}"
     return said
 
 

@@ -196,7 +196,6 @@ class LineChart:
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
         """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
-        shapes = [label(0, LINE_HEIGHT * 0.75, self.title, bold=True)]
         if self._has_points:
             height, drawn = self._drawing(width)
         else:
@@ -204,7 +203,12 @@ class LineChart:
         for line in (line for note in self.notes for line in wrap(note, int(width / COLUMN_WIDTH))):
             height += LINE_HEIGHT
             drawn.append(label(0, height - LINE_HEIGHT / 2, line))
-        return height, [*shapes, *drawn]
+        first, *more = wrap(self.title, int(width / COLUMN_WIDTH))
+        if more:
+            titles = [label(0, LINE_HEIGHT * (number + 1.75), line, bold=True) for number, line in enumerate(more)]
+            down = LINE_HEIGHT * len(more)
+            height, drawn = height + down, [*titles, f'<g transform="translate(0 {down:g})">', *drawn, "</g>"]
+        return height, [label(0, LINE_HEIGHT * 0.75, first, bold=True), *drawn]
 
     def _drawing(self, width: float) -> tuple[float, list[str]]:
         """Return the lower end of the drawing, the axes and the legend, and their shapes."""
@@ -220,7 +224,7 @@ class LineChart:
             level = place((0, y))[1]
             shapes.append(path([(left, level), (right, level)], GRID, width=1))
             shapes.append(label(left - 8, level + 6, shown, anchor="end"))
-        for x, shown in self.across_ticks(PICTURE_TICKS):
+        for x, shown in self.across_ticks(min(PICTURE_TICKS, round(width / COLUMN_WIDTH) // TICK_EVERY)):
             at = place((x, 0))[0]
             shapes.append(path([(at, bottom), (at, bottom + 6)], INK))
             shapes.append(label(at, bottom + LINE_HEIGHT, shown, anchor="middle"))
@@ -261,9 +265,8 @@ class LineChart:
 
     def _drawn(self, line: Line, place: Callable[[Point], Point]) -> Iterator[str]:
         """Yield a line as one path for each of its segments, then its marks, which alternate with the others'."""
-        for segment in line.segments:
-            if segment:
-                yield path([place(point) for point in segment], _colour(line.number), width=2 if line.is_marked else 1)
+        for segment in filter(None, line.segments):
+            yield path([place(point) for point in segment], _colour(line.number), width=2 if line.is_marked else 1)
         if line.is_marked:
             offset = (self._marked.index(line) + 0.5) / len(self._marked)
             for point in self._mark_points(line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]):
@@ -311,14 +314,12 @@ def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
     They are at least 0.001 / (`MAX_TICKS` - 1) apart, and far enough that floats tell them from each other.
     """
     extent = max(highest - lowest, 1e-3, 1e-9 * max(abs(lowest), abs(highest)))
-    most = MAX_TICKS - 1
-    while True:
+    for most in range(MAX_TICKS - 1, 0, -1):  # with one interval it always ends
         step = round_step(extent, most)
-        first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
-        last = max(last, first + 1)
+        first = math.floor(lowest / step + 1e-9)
+        last = max(math.ceil(highest / step - 1e-9), first + 1)
         if last - first < MAX_TICKS:
             break
-        most -= 1
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     return [(level * step, f"{level * step:.{digits}f}") for level in range(first, last + 1)]
 

@@ -248,6 +248,10 @@ class GuessMap:
             for shown, (value, _) in line:
                 yield Segment(shown, None if plain else palette.value(value))
             yield Segment.line()
+            if plain:
+                blocks = (block(value, ascii_only=options.ascii_only) * cell_len(shown) for shown, (value, _) in line)
+                yield Segment("".join(blocks))
+                yield Segment.line()
             likely = [[one for one in guesses if one[1] >= MIN_PROBABILITY] for _, (_, guesses) in line]
             for row in zip_longest(*likely, fillvalue=("", 0.0)):
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):

@@ -123,9 +123,7 @@ class Page:
 
 def chars_on_page(num_cells: int) -> int:
     """Return how many characters a page shows with the values of so many cells."""
-    if num_cells <= FEW_CELLS:
-        return CHARS_ON_PAGE
-    return max(1, min(CHARS_ON_PAGE, 2 * VALUE_BYTES // num_cells))
+    return max(1, min(CHARS_ON_PAGE, 2 * VALUE_BYTES // max(1, num_cells)))
 
 
 def to_page(page: Page) -> str:
@@ -249,9 +247,7 @@ def _show(text: str) -> str:
 
 def _pack_values(values: NDArray[np.float32], num_bits: int) -> dict[str, Any]:
     """Return values (N,) as levels of 8 bits, of [-1, 1], or of 4 bits, of the range that they reach."""
-    if num_bits == 8:
-        return {"values": _pack(127 * values), "scale": 1.0}
-    packed, scale = pack(values)
+    packed, scale = (_pack(127 * values), 1.0) if num_bits == 8 else pack(values)
     return {"values": packed, "scale": scale}
 
 

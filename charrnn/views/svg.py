@@ -219,8 +219,7 @@ def _rectangle(column: float, top: float, num_columns: float, height: float, fil
 
 
 def _ink(style: Style) -> ColorTriplet:
-    colour = style.bgcolor if style.reverse else style.color
-    paper = style.color if style.reverse else style.bgcolor
+    colour, paper = (style.bgcolor, style.color) if style.reverse else (style.color, style.bgcolor)
     ink = _triplet(colour, is_ink=not style.reverse)
     return blend_rgb(ink, _triplet(paper, is_ink=bool(style.reverse)), FAINT) if style.dim else ink
 

@@ -309,7 +309,7 @@ def hesitation_table(places: Sequence[Hesitation]) -> RenderableType:
 
 def _with_percent(one: Hesitation | Prediction) -> str:
     share = "<1" if one.probability < 0.005 else f"{100 * one.probability:.0f}"
-    return f"{'space' if one.character == ' ' else all_visible(one.character).rstrip()}:{share}%"
+    return f"{'space' if one.character == ' ' else all_visible(one.character).rstrip(' ')}:{share}%"
 
 
 def runs_view(runs: Sequence[RunSummary]) -> RenderableType:
@@ -370,7 +370,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     parts += [Text(f"{protocol} is skipped: {reason}.") for protocol, reason in sorted(skipped)]
     if first.nats_ci is None:
         parts.append(Text("The text is too short for an interval, which needs 1,000 scored characters."))
-    parts += [Text(note) for note in evaluation.notes]
+    parts += [Text(all_visible(note)) for note in evaluation.notes]
     for breakdown in evaluation.breakdowns:
         parts += [Text(""), breakdown_view(breakdown)]
     return Group(*parts)

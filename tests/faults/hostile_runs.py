@@ -180,6 +180,7 @@ HARMLESS: dict[str, Callable[[Path, Path], object]] = {
     "a pipe in the place of vocab.json": lambda run, _: pipe(run / "vocab.json"),
     "a way out in a pointer": lambda run, out: (run / "best").write_text(f"../../{out.name}\n"),
     "a loss of 400 digits": lambda run, _: set_state(run, best_nats=10**400, best_step=10**400),
+    "a best step of 300 digits": lambda run, _: set_state(run, best_nats=1.0, best_step=10**300),
     "a text recorded at no place": lambda run, _: set_state(run, corpus_locations=[{"a": [1]}]),
     "a run to start with": lambda run, out: set_config(run, init_from=str(out)),
     "a history of huge numbers": lambda run, _: append(

@@ -284,6 +284,9 @@ def _write(parts: Iterable[bytes], target: str, source: _Source, *, restores: bo
         write_aside(f"{bytes_in:,} bytes to {num_written:,}{share}")
 
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
 @contextmanager
 def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
     """Open what is written: a new file has the permissions of the source, if that is a file. Raises OSError."""
@@ -292,8 +295,9 @@ def _into(target: str, source: _Source) -> Iterator[BinaryIO]:
         with nullcontext(sys.stdout.buffer) if target == STREAM else path.open("wb") as file:
             yield file
     else:
-        with replacing(path) as temporary, temporary.open("xb") as file:
-            if os.path.isfile(source.name):
+        mode = 0o600 if os.path.isfile(source.name) else 0o666  # Private until it has the permissions of the source.
+        with replacing(path) as temporary, os.fdopen(os.open(temporary, _NEW, mode), "wb") as file:
+            if mode == 0o600:
                 shutil.copymode(source.name, temporary)
             yield file
             os.fsync(file.fileno())

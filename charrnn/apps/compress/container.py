@@ -72,7 +72,16 @@ def pack_model(config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]]
             parts += [b"\0", tensors[name].astype("<f4").tobytes()]
         else:
             parts += [b"\1", matrix.scale.astype("<f4").tobytes(), matrix.values.tobytes()]
-    return gzip.compress(b"".join(parts), mtime=0)
+    data = b"".join(parts)
+    packed = gzip.compress(data, mtime=0)
+    if weight_bytes(config, len(vocab)) > _most_bytes(config, packed):  # A table of n-grams may be nearly all zero.
+        packed = gzip.compress(data, 0, mtime=0)
+    return packed
+
+
+def _most_bytes(config: Config, packed: bytes) -> int:
+    """Return how many bytes weights of so many packed ones take at most."""
+    return max(MAX_UNPACKED, MAX_RATIO * config.num_networks * len(packed))
 
 
 def unpack_model(packed: bytes, name: str) -> Model:
@@ -82,19 +91,19 @@ def unpack_model(packed: bytes, name: str) -> Model:
     """
     try:
         with gzip.open(io.BytesIO(packed)) as file, np.errstate(all="ignore"):  # what is not finite is refused
-            return _read(cast(BinaryIO, file), name, len(packed))
+            return _read(cast(BinaryIO, file), name, packed)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise CheckpointError(f"{name} is damaged: the model that it includes cannot be read ({error}).") from error
 
 
-def _read(file: BinaryIO, name: str, num_packed: int) -> Model:
+def _read(file: BinaryIO, name: str, packed: bytes) -> Model:
     sizes = [int.from_bytes(file.read(4), "little") for _ in range(2)]
     if max(sizes) > MAX_TEXT_BYTES:
         raise ValueError("it is larger than a model can be")
     description = Description(Path(name), *map(file.read, sizes))
     config, vocab = description.config(), description.vocab()
     check_portable(config)
-    most = max(MAX_UNPACKED, MAX_RATIO * config.num_networks * num_packed)
+    most = _most_bytes(config, packed)
     if weight_bytes(config, len(vocab)) > min(most, (memory_bytes() or 2 * most) // 2):
         raise ValueError("it unpacks to more than charrnn packs")
     tensors = {}

@@ -524,7 +524,7 @@ class Browser(Screen[None]):
 
 def _shown(character: str) -> str:
     """Return a character as it is shown by itself: the unknown symbol by name."""
-    return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip()
+    return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip(" ")
 
 
 class Explorer(FullScreenApp[None]):

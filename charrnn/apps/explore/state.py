@@ -187,12 +187,9 @@ class Exploration:
 
     def set_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
         """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
-        strongest: dict[CellIndex, CellScore] = {}
-        for scores in (findings.scores, *ranked.values()):
-            for score in scores:
-                known = strongest.setdefault((score.layer, score.unit), score)
-                if score.strength > known.strength:
-                    strongest[score.layer, score.unit] = score
+        scores = [*findings.scores, *(score for of_detector in ranked.values() for score in of_detector)]
+        scores.sort(key=lambda score: score.strength, reverse=True)
+        strongest = {(score.layer, score.unit): score for score in reversed(scores)}  # of equals the first one
         by_name = {BEST: findings.scores, **ranked} if findings.scores else {}
         lists = {name: [Row((score.layer, score.unit), score) for score in scores] for name, scores in by_name.items()}
         self.orders = lists | {ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]}

@@ -28,6 +28,8 @@ from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.stepper import Stepper
+from charrnn.runs.checkpoint import MODEL_FILE_SUFFIX
+from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END
 from charrnn.views.theme import NUM_SHADES, shade_rules
 
@@ -48,8 +50,8 @@ STEPS_PER_UNIT = 20
 """A cell is clamped at multiples of 1/20."""
 
 
-def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> str:
-    """Return the page of a model. `run` is what a command line calls the model; the page opens on the first of `found`.
+def to_model_page(model: Model, found: Sequence[FoundCell] = ()) -> str:
+    """Return the page of a model. It opens on the first of `found`.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are not finite, and for a
     page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
@@ -70,7 +72,8 @@ def to_model_page(model: Model, run: str, found: Sequence[FoundCell] = ()) -> st
     symbols = f"{len(vocab):,} bytes" if vocab.kind == "byte" else f"{num_symbols:,} characters"
     described |= {
         "name": model.name,
-        "run": run,
+        # How a command names the model; a run by the step, too, because it may save a better one.
+        "run": f"{RunReader(model.path).name}@{model.step}" if model.path else f"{model.name}{MODEL_FILE_SUFFIX}",
         "rows": [[name, symbols if name == "alphabet" else value] for name, value in model.description.rows()],
         "symbols": symbols,
         "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],

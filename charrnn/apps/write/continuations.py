@@ -123,8 +123,7 @@ class ContinuationOptions:
 class Continuations:
     """Finds continuations of one text, all different, as many as are asked for.
 
-    `take(5)` twice gives the same ten as `take(10)` and `take(5)` after it, in offers of five: the second five are
-    other texts. They are the same on every machine.
+    A second `take` gives other texts; the same calls give the same texts on every machine.
     """
 
     def __init__(

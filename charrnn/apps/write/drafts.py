@@ -157,10 +157,7 @@ def _shown(text: str) -> str:
 
 def shown_continuation(one: Continuation) -> str:
     """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was cut."""
-    text = all_visible(one.text)
-    begin = len(text) - len(text.lstrip(" "))
-    end = len(text) - len(text.rstrip(" "))
-    text = "␣" * begin + text[begin : len(text) - end] + "␣" * end if text.strip(" ") else "␣" * len(text)
+    text = re.sub(r"\A +| +\Z", lambda spaces: "␣" * len(spaces[0]), all_visible(one.text))
     return text if one.is_complete else text + "…"
 
 

@@ -596,6 +596,6 @@ EXTENSIONS = (
     CellSection(
         "description", "searching a rule", description_of, place=60, title="Described by a rule", parts=page_parts
     ),
-    Analysis(DESCRIBE, _measure, _show, takes=DETECTOR_OPTIONS),
+    Analysis(DESCRIBE, _measure, _show, takes=DETECTOR_OPTIONS | {"--top"}),
 )
 """Methods of `CellAnalysis`, a section of the page of a cell, and `visualize --describe`."""

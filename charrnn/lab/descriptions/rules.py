@@ -187,16 +187,14 @@ def _of_characters(codes: NDArray[np.unsignedinteger[Any]], half: int) -> Iterat
     """Yield the conditions on the class and the identity of the current character and of recent ones."""
     different, index, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     characters = [chr(code) for code in different]
-    members = ((name, [belongs(character) for character in characters]) for name, belongs in CLASSES.items())
-    by_class = {name: np.array(are_members, bool)[index] for name, are_members in members}
+    by_class = {name: np.array(list(map(belongs, characters)), bool)[index] for name, belongs in CLASSES.items()}
     frequent = np.argsort(-np.bincount(index[:half], minlength=len(sizes)), kind="stable").tolist()
     for lag, num_frequent in enumerate(NUM_CHARACTERS):
         for name, flags in by_class.items():
             yield _at_lag(name, flags, lag)
         for place in frequent[:num_frequent]:
             yield _at_lag(quoted(characters[place]), index == place, lag)
-    is_letter = by_class["a letter"][np.unique(index, return_index=True)[1]]
-    recent = [place for place in frequent if not is_letter[place]][:NUM_RECENT]
+    recent = [place for place in frequent if not CLASSES["a letter"](characters[place])][:NUM_RECENT]
     found = by_class | {quoted(characters[place]): index == place for place in recent}
     for name, flags in found.items():
         distance = np.arange(len(flags)) - np.maximum.accumulate(np.where(flags, np.arange(len(flags)), -len(flags)))

@@ -114,7 +114,10 @@ class SweepPlan:
     def config_of(self, setting: Mapping[str, Any], seed: int) -> Config:
         """Return the configuration of a run. Raises UsageError that names a setting whose values exclude each other."""
         try:
-            return replace(self.config, seed=seed, **setting)
+            config = replace(self.config, seed=seed, **setting)
+            if changed := [name for name, value in setting.items() if getattr(config, name) != value]:
+                raise UsageError(f"{named(changed[0])} has no effect with the others. Leave it out.")
+            return config
         except UsageError as error:
             together = ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())
             raise UsageError(f"{together}: {error.marked}") from None
