@@ -105,8 +105,7 @@ class Analysis(Generic[Measured]):
     @property
     def applying(self) -> frozenset[str]:
         """The flags of all options that apply to some analyses only, and to this one."""
-        own = {option.flag for option in self.options}
-        return self.takes | own | ({"--chars"} if self.colours_text else set())
+        return self.takes | {option.flag for option in self.options}
 
 
 def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:

@@ -130,6 +130,8 @@ def visualize(
             raise UsageError("--columns applies to exported pictures: add --export FILE.svg or FILE.png.")
         if not MIN_COLUMNS <= columns <= MAX_COLUMNS:
             raise UsageError(f"--columns {columns}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80.")
+    if values["--chars"] is not None and not analysis.colours_text:
+        warn(("--chars applies to --cell and --surprise only: it is ignored",), quiet=quiet)
     exports_arrays = options.suffix == ".npz"
     num_chars = _num_chars_read(analysis, options, text, values["--chars"] or CHARS_SHOWN)
     subject = _prepare(run, text, options, num_chars, reads_more=analysis.reads_more and not exports_arrays)
