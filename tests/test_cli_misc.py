@@ -113,3 +113,8 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
     file.write_bytes(text + b"!")
     ran = command(*fetch)
     assert (ran.code, ran.out) == (3, "") and f"{file} exists but is not the catalogue's nonsense" in ran.err
+
+
+def test_json_before_the_command_of_corpora_is_refused(command: Command) -> None:
+    ran = command("corpora", "--json", "list")
+    assert (ran.code, ran.out) == (2, "") and "charrnn corpora list --json" in ran.err

@@ -179,3 +179,8 @@ def test_a_page_measures_only_what_it_shows(
     (tmp_path / "mine.txt").write_text("molu tarn.\n" * 20, encoding="utf-8")
     ran = command("visualize", lab, "--text", "mine.txt", "--cell", "0:5", "--chars", 50, "--export", "cell.html")
     assert ran.code == 0 and "A cell of lstm-001" in Path("cell.html").read_text(encoding="utf-8")
+
+
+def test_what_a_view_cannot_use_is_refused_or_said(command: Command, lab: Path) -> None:
+    ran = command("visualize", "--cell", "0:1", "--top", "3")
+    assert (ran.code, ran.out) == (2, "") and "--top" in ran.err

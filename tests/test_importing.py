@@ -76,6 +76,16 @@ def test_a_run_computes_what_torch_does(
     assert "imported from m" in command("runs").out and file in Path("checkpoints/m-001/README.txt").read_text()
 
 
+def test_a_model_behind_links_is_read(command: Command) -> None:
+    save("GRU")
+    for name in ("m.safetensors", "v.json"):  # as a cache of downloads keeps them
+        blob = Path("blobs", name)
+        blob.parent.mkdir(exist_ok=True)
+        Path(name).rename(blob)
+        Path(name).symlink_to(blob)
+    assert command("import", "m.safetensors", "--vocab", "v.json").out == "checkpoints/m-001\n"
+
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: save("LSTM", bidirectional=True), "_l0_reverse belongs to a bidirectional"),
     (

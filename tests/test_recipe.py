@@ -207,3 +207,11 @@ def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) 
     assert limit >= recipe.MIN_USEFUL_STEPS
     four = recipe.choose_members(sized, 10**9, num_train)
     assert recipe.most_useful_steps(four, num_train) == pytest.approx(2 * limit, abs=2) or limit == 150
+
+
+def test_a_linear_cell_that_looks_up_its_input_is_no_free_network() -> None:
+    free = Config(cell="mingru", hidden_size=128, num_layers=1, embedding_size="one-hot")
+    # Two blocks of 128 rows, each with what an embedding of 64 would have.
+    assert recipe.num_recurrent_weights(free) == 2 * 128 * 64
+    small = Config(cell="mingru", embedding_size="one-hot", minutes=0.1)
+    assert choose_sizes(small, 100_000).hidden_size != max(MIN_READ), "six seconds allow no largest network"
