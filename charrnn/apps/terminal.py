@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import load_model, read_passage
-from charrnn.cli.options import QuietOption, RunArgument, TextOption
+from charrnn.cli.options import QuietOption, RunArgument
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
 from charrnn.errors import UsageError, install_command
@@ -69,7 +69,9 @@ def fills_terminal() -> bool:
 def explore(
     context: typer.Context,
     run: RunArgument = None,
-    text: TextOption = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Read this file instead of held-out text.", metavar="FILE")
+    ] = None,
     chars: Annotated[int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)] = CHARS_SHOWN,
     quiet: QuietOption = False,
 ) -> int:
