@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +153,10 @@ def describe(name: str, row: Row, runs: list[dict[str, Any]]) -> list[str]:
             else ""
         )
         part = "test part" if split else "last tenth, step chosen there"
+        goal = "none" if split and () in row.splits else f"{row.goal:g}"
         unit = "seconds" if row.target else f"{row.protocol}, {row.field.replace('_', ' ')}"
         lines.append(
-            f"| {name} | {part} | {unit} | {statistics.mean(values):.4f}{error} | {len(values)} | {row.goal:g} | "
+            f"| {name} | {part} | {unit} | {statistics.mean(values):.4f}{error} | {len(values)} | {goal} | "
             f"{max(run['seconds'] for run in chosen):.0f} |"
         )
     return lines
@@ -177,9 +178,10 @@ def main() -> None:
         return
     row = ROWS[arguments.row]
     if arguments.minutes is not None:
-        row = Row(**(vars(row) | {"minutes": arguments.minutes}))
+        row = replace(row, minutes=arguments.minutes)
     machine = describe_machine() | {"commit": _commit(), "minutes": row.minutes}
     runs = earlier_runs(arguments.out, arguments.row, machine) if arguments.out else []
+    before = runs_to_beat(arguments.against, arguments.row, machine) if arguments.against else []
     with tempfile.TemporaryDirectory() as folder:
         corpus = check_text(row, arguments.texts, Path(folder))
         for split in row.splits:
@@ -191,11 +193,20 @@ def main() -> None:
                 if arguments.out:
                     write(arguments.out, arguments.row, describe(arguments.row, row, runs), machine, runs)
     print("\n".join(describe(arguments.row, row, runs)))
-    if arguments.against:
-        earlier = json.loads((arguments.against / "record.json").read_text(encoding="utf-8"))["runs"]
-        for split in dict.fromkeys(run["split"] for run in runs):
-            new, old = ([figure_of(row, run) for run in some if run["split"] == split] for some in (runs, earlier))
-            print(f"p = {p_value(new, old):.2g} that it is no better than {arguments.against.name} {split}".rstrip())
+    for split in dict.fromkeys(run["split"] for run in before):
+        new, old = ([figure_of(row, run) for run in some if run["split"] == split] for some in (runs, before))
+        if min(len(new), len(old)) > 1:
+            print(f"against {arguments.against.name} {split}: p = {p_value(new, old):.2g}")
+
+
+def runs_to_beat(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the runs of an earlier record. Exits if they are of another row or kind of machine."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    there, here = [record["row"], record["machine"]["instructions"]], [name, machine["instructions"]]
+    if there != here:
+        sys.exit(f"{folder} has runs of {there}, and this is {here}: they do not compare")
+    runs: list[dict[str, Any]] = record["runs"]
+    return runs
 
 
 def earlier_runs(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:

@@ -62,8 +62,10 @@ def test_a_learned_state_joins_and_three_networks_do() -> None:
     torch.testing.assert_close(joined, read(ensemble.double()), rtol=0, atol=1e-6)
 
 
-def test_each_network_draws_masks_of_its_own() -> None:
-    ensemble = make_ensemble(dropout=0.5, weight_drop=0.5)
+@pytest.mark.parametrize("documents", ["none", "lines"])
+def test_each_network_draws_masks_of_its_own(documents: str) -> None:
+    # Without the table of n-grams, whose masks would differ anyway.
+    ensemble = make_ensemble(dropout=0.5, weight_drop=0.5, ngram_rows=0, documents=documents, alphabet="exact")
     ensemble.networks[1].load_state_dict(ensemble.networks[0].state_dict())
     ids = torch.zeros(T, B, dtype=torch.long)
     logits, _ = ensemble(ids, ensemble.initial_state(B), Noise(torch.Generator().manual_seed(0), B))

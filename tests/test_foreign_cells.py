@@ -12,6 +12,7 @@ from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.model.cells import CELLS
+from charrnn.model.ensemble import can_join
 from charrnn.model.registry import cell_type, validate_cell_type
 from charrnn.training.recipe import choose_sizes
 
@@ -133,6 +134,8 @@ PROMISES = [
     ('("f",)', '("f", "o")', "`step` calls `ops.sigmoid` 1 time, but `gates` has 2 names"),
     ('("f",)', '("f")', "`gates` is 'f'; it must be a tuple of strings"),
     ("input_blocks = 2", 'input_blocks = "2"', "`input_blocks` is '2'; it must be an integer"),
+    ("num_states = 2", "num_states = 2; block_letters = 'f'", "`block_letters` is 'f'; it must be empty or have"),
+    ("num_states = 2", "num_states = 2; peak_rate = 0", "`peak_rate` is 0; it must be a float between"),
     ('("f",)', "None", "`gates` is None; it must be a tuple of strings"),
     (INPUT, "return h, c\n    extras = lambda size: None", "`extras` returns a NoneType; it must be a dictionary"),
     (INPUT, "return h, c\n    extras = lambda size: {'a': 3}", r"`extras` gives 'a' as 3; it must be \(shape, init"),
@@ -186,7 +189,7 @@ def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
     sys.modules.pop("leaky_cells")
     shown = HIGH.replace("(Cell):\n", '(Cell):\n    shows = "tanh(h)"\n')
     (site / "leaky_cells.py").write_text(shown)
-    assert cell_type("leaky").shows == "tanh(h)"
+    assert cell_type("leaky").shows == "tanh(h)" and not can_join(Config(cell="leaky"), 2, 8)
     cell_type.cache_clear()
     sys.modules.pop("leaky_cells")
     (site / "leaky_cells.py").write_text(f"{shown}    value = staticmethod(lambda ops, state: state[0])\n")

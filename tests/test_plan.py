@@ -116,7 +116,11 @@ def test_minutes_that_one_network_cannot_use_train_several_unless_a_size_is_give
     for changes, expected in asked:
         planned, _ = plan.plan_run(replace(config, **changes), text, computing)
         assert (planned.num_members, planned.hidden_size) == expected, changes
-    notes = planning_notes(config, plan.plan_run(config, text, computing)[0], text)
+    planned, batches = plan.plan_run(config, text, computing)
+    again = replace(planned, steps=None, minutes=30.0, num_members="auto", hidden_size=256, embedding_size=64)
+    timed = plan.plan_steps(again, text, batches, Computing(computing.device, start=time.perf_counter()))
+    assert timed.steps == pytest.approx(30 * 60 * 0.95 / 0.04, rel=0.01), "a step of four takes four times as long"
+    notes = planning_notes(config, planned, text)
     assert any(str(note).startswith("4 networks of 256 units are trained side by side") for note in notes)
 
 

@@ -17,12 +17,12 @@ CELLS = ("lstm", "gru", "rnn")
 SIZES = st.one_of(st.integers(14, 3000), st.integers(14, 10**8))
 
 
-def resolve(config: Config, num_chars: int, seconds_per_step: float = 0.1, seconds_left: float = 180.0) -> Config:
+def resolve(config: Config, num_chars: int, steps_in_minutes: int = 1710) -> Config:
     """What `train` does with a text of that many characters, a tenth of it for validation."""
     num_train = int(0.9 * num_chars)
     sized = choose_sizes(config, num_train)
     sized = replace(sized, ngram_rows=recipe.choose_ngram_rows(sized, 90))
-    return choose_steps(sized, num_train, num_chars - num_train, seconds_per_step, seconds_left)
+    return choose_steps(sized, num_train, num_chars - num_train, steps_in_minutes)
 
 
 @given(SIZES, st.sampled_from(["auto", *CELLS]), st.sampled_from(["minutes", "epochs", "steps"]), st.integers(1, 40))
@@ -77,13 +77,8 @@ def test_settings_kept_or_chosen() -> None:
         ({"minutes": 1440}, 10**9, math.sqrt(2) * CPU_RATE, {"hidden_size": 2048}),
     ):
         sized = choose_sizes(Config(**asked), num_train, rate)
-        chosen = choose_steps(sized, num_train, num_train // 9, 0.1, 180.0)
+        chosen = choose_steps(sized, num_train, num_train // 9, 1710)
         assert {name: getattr(chosen, name) for name in expected} == pytest.approx(expected)
-
-
-def test_minutes_are_the_seconds_left_but_for_what_validation_takes() -> None:
-    steps = {(0.1, 100.0): 950, (0.25, 10.0): 38, (3.0, 2.0): 1, (0.1, 0.0): 1}
-    assert {given: resolve(Config(minutes=2.0), 10**6, *given).steps for given in steps} == steps
 
 
 def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
@@ -122,6 +117,8 @@ def test_time_for_several_networks_trains_them(num_steps: int, num_train: int, c
     assert members == 4 or not have_time(members + 1) or cell == "unitary"
     assert members <= recipe.choose_members(sized, 2 * num_steps, num_train).num_networks <= 4
     assert members == 1 or cell != "unitary"
+    large = recipe.choose_members(replace(sized, hidden_size=1024), num_steps, num_train).num_networks
+    assert large <= 2 and num_steps * 32 * 128 >= 25_000_000 * large * (large > 1)
     for asked in (1, 2):
         assert recipe.choose_members(replace(sized, num_members=asked), num_steps, num_train).hidden_size == 128
 
@@ -199,9 +196,9 @@ def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) 
     config = Config(minutes=1e4)
     sized = choose_sizes(config, num_train)
     limit = recipe.most_useful_steps(sized, num_train)
-    cut = choose_steps(sized, num_train, num_train // 9, 0.1, 6e5, limit)
+    cut = choose_steps(sized, num_train, num_train // 9, limit)
     assert cut.steps == limit and ends_early(config, cut, num_train)
-    in_time = choose_steps(sized, num_train, num_train // 9, 0.1, 0.05 * limit, limit)
+    in_time = choose_steps(sized, num_train, num_train // 9, limit // 2)
     assert in_time.steps is not None and in_time.steps < limit and not ends_early(config, in_time, num_train)
     # However short the text is, something is learnt.
     assert limit >= recipe.MIN_USEFUL_STEPS

@@ -100,7 +100,7 @@ def test_a_fast_recurrence_is_that_of_the_equations(
 ) -> None:
     if device == "as on CUDA":  # every cell type with a function of torch uses it, with converted arguments
         monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
-        monkeypatch.setattr("charrnn.model.layer.run_whole", lambda *given: recurrence.run_whole(*given, casts=True))
+        monkeypatch.setattr(recurrence, "_casts", lambda device, dtype: True)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert (runs_whole(cell, cpu), runs_whole(cell, cuda), runs_whole("mlstm", cuda)) == (cell == "lstm", True, False)
     layer = make_layer(cell, **options)

@@ -41,20 +41,6 @@ GATE_NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "up
 """The names of the gates by their letters."""
 SMALLEST_KEPT = 1e-30
 """Smaller shares of the memory count as this one in the mean of their logarithms: that of 0 is infinite."""
-INPUT_BLOCKS = {
-    "lstm": "ifgo",
-    "peephole": "ifgo",
-    "coupled": "fgo",
-    "gru": "rzn",
-    "mlstm": "ifgom",
-    "antisymmetric": "hz",
-    "mingru": "zn",
-    "minlstm": "fin",
-    "rglru": "rin",
-    "slstm": "ifgo",
-    "mogrifier": "ifgo",
-}
-"""Letters of the blocks of `W_ih x`, which are those of `W_hh h` too, as far as it has them."""
 
 
 class GateCounter:

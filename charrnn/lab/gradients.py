@@ -25,7 +25,7 @@ from rich.text import Text
 
 from charrnn.api import Model, TextOrIds, load_steps, open_folder
 from charrnn.cells.records import GateUse
-from charrnn.cells.trace import GATE_NAMES, INPUT_BLOCKS, Activations
+from charrnn.cells.trace import GATE_NAMES, Activations
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.cli.arguments import load_model
 from charrnn.config import Config, resolved
@@ -303,12 +303,11 @@ def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> I
     That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
     """
     cell, size = cell_type(config.cell), resolved(config.hidden_size)
-    letters = INPUT_BLOCKS.get(config.cell, "")
     for layer in range(resolved(config.num_layers)):
         for name, num_blocks in cell.products.items():
             weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
             for number, block in enumerate(np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)):
-                gate = "" if num_blocks == 1 else letters[number] if letters else str(number)
+                gate = "" if num_blocks == 1 else cell.block_letters[number] if cell.block_letters else str(number)
                 yield (layer, f"W_{name}", gate), block
         if cell is Unitary:
             extras = Architecture.of(config).extras_of(layer, tensors, np.float64)

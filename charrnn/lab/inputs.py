@@ -19,7 +19,7 @@ from rich.text import Text
 from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, CellSection
 from charrnn.cells.records import ColouredText
 from charrnn.cells.saved import Layer, Place, Unit
-from charrnn.cells.trace import INPUT_BLOCKS, Float32Array, torch_ops
+from charrnn.cells.trace import Float32Array, torch_ops
 from charrnn.display import Displayable
 from charrnn.errors import check_length
 from charrnn.extensions import offers
@@ -230,7 +230,7 @@ def recurrent_weights(layer: RecurrentLayer) -> dict[str, Tensor]:
 def _gates(layer: RecurrentLayer) -> list[str]:
     """Return the letters of the gates; "" for the only one, and numbers for the blocks of another package's cell."""
     num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
-    return [""] if num_blocks == 1 else list(INPUT_BLOCKS.get(layer.cell_name, "")) or [*map(str, range(num_blocks))]
+    return [""] if num_blocks == 1 else list(layer.cell.block_letters) or [*map(str, range(num_blocks))]
 
 
 def _driving_weights(

@@ -19,7 +19,6 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.api import Model
-from charrnn.cells.trace import INPUT_BLOCKS
 from charrnn.cli.arguments import load_model, to_content
 from charrnn.cli.options import JsonOption, QuietOption
 from charrnn.cli.streams import print_json, result_console
@@ -33,6 +32,7 @@ from charrnn.generation.records import Prediction
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
 from charrnn.model.ngrams import NUM_BEFORE, rows_of
 from charrnn.model.portable_math import NUMPY, attend
+from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_shapes
 from charrnn.model.walk import Architecture, Walk
 from charrnn.views.tables import Bar, plain_table
@@ -354,7 +354,7 @@ def _block_labels(cell_name: str, num_rows: int, size: int) -> tuple[str, ...]:
     num_blocks = num_rows // size
     if num_blocks == 1:
         return _units(size)
-    names = INPUT_BLOCKS.get(cell_name) or [f"{block}:" for block in range(num_blocks)]
+    names = cell_type(cell_name).block_letters or [f"{block}:" for block in range(num_blocks)]
     return tuple(label for name in names[:num_blocks] for label in _units(size, name))
 
 

@@ -9,17 +9,19 @@ from typing import Any, ClassVar
 
 from charrnn.model.cells import A, Cell, LinearCell, Lstm, Ops, Product, Shape, State
 
-SMALLEST_SUM = 1e-12
-"""Added to the sum of two gates, which is a divisor, and below a root: in float32 they may be 0."""
+EPSILON = 1e-12
+"""Added to the sum of two gates, which is a divisor, and under a square root: in float32 they may be 0."""
 
 
 class MinGru(LinearCell):
     """z = sigmoid(x_z); h = z * h + (1 - z) * x_n (Feng et al. 2024, section 3.1, whose z is this 1 - z)."""
 
     input_blocks = 2
+    block_letters = "zn"
     forget_block = 0
     gates = ("z",)
     keeping_gate = "z"
+    peak_rate = 3e-2
 
     @staticmethod
     def coefficients(ops: Ops[A], x: A, p: Mapping[str, A]) -> tuple[A, A]:
@@ -32,14 +34,16 @@ class MinLstm(LinearCell):
     """f, i gates; h = f / (f + i) * h + i / (f + i) * x_n (Feng et al. 2024, section 3.2)."""
 
     input_blocks = 3
+    block_letters = "fin"
     forget_block = 0
     gates = ("f", "i")
+    peak_rate = 3e-2
 
     @staticmethod
     def coefficients(ops: Ops[A], x: A, p: Mapping[str, A]) -> tuple[A, A]:
         f, i, n = ops.split(x, 3)
         f, i = ops.sigmoid(f), ops.sigmoid(i)
-        written = i / (f + i + SMALLEST_SUM)
+        written = i / (f + i + EPSILON)
         return 1 - written, written * n
 
 
@@ -52,7 +56,9 @@ class RgLru(LinearCell):
     """
 
     input_blocks = 3
+    block_letters = "rin"
     gates = ("r", "i")
+    peak_rate = 5e-2
     EXPONENT = 8.0
     """The exponent where r is 1 (c in the paper)."""
     CENTRE, SPREAD = 6.66, 2.33
@@ -67,7 +73,7 @@ class RgLru(LinearCell):
         r, i, n = ops.split(x, 3)
         fading = ops.softplus(p["decay"] * -RgLru.SPREAD - RgLru.CENTRE) * RgLru.EXPONENT
         t: Any = ops.tanh(ops.sigmoid(r) * fading * 0.5)
-        return (1 - t) / (1 + t), ops.sqrt(t + SMALLEST_SUM) * 2 / (1 + t) * ops.sigmoid(i) * n
+        return (1 - t) / (1 + t), ops.sqrt(t + EPSILON) * 2 / (1 + t) * ops.sigmoid(i) * n
 
 
 class Slstm(Cell):
@@ -79,6 +85,7 @@ class Slstm(Cell):
     """
 
     input_blocks = 4
+    block_letters = "ifgo"
     products: ClassVar[Mapping[str, int]] = {"hh": 4}
     num_states = 3
     shows = "tanh(c)"
@@ -107,6 +114,7 @@ class Mogrifier(Lstm):
     input_blocks = 1
     products: ClassVar[Mapping[str, int]] = {"xh": 4, "mh": 4}
     forget_block = None
+    peak_rate = 4e-3
     FORGET_BIAS = 1.0
     """Added to what the forget gate reads: `forget_bias` is a bias of the input product, of which x is gated."""
     SCALE = 0.1

@@ -62,6 +62,8 @@ class Cell:
 
     input_blocks: ClassVar[int] = 1
     """Blocks of H rows in the input weight."""
+    block_letters: ClassVar[str] = ""
+    """Letters of these blocks, which are those of `hh`, too, as far as it has them; by default they are numbered."""
     products: ClassVar[Mapping[str, int]] = {"hh": 1}
     """Recurrent weights and their blocks of H rows."""
     num_states: ClassVar[int] = 1
@@ -76,6 +78,8 @@ class Cell:
     """Letter of the gate that the memory before is multiplied with, if there is one: its mean gives a timescale."""
     units_multiple: ClassVar[int] = 1
     """H must be a multiple of this number, a divisor of 8."""
+    peak_rate: ClassVar[float] = 9e-3
+    """Peak learning rate that `auto` takes for 512 units."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
@@ -123,6 +127,8 @@ class LinearCell(Cell):
 class Rnn(Cell):
     """h = tanh(W x + U h) (Elman 1990)."""
 
+    peak_rate = 6e-3
+
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         return (ops.clamp(ops.tanh(x + product("hh", state[0]))),)
@@ -132,6 +138,7 @@ class Irnn(Cell):
     """h = relu(W x + U h), U starting near the identity (Le, Jaitly & Hinton 2015)."""
 
     shows = "tanh(h)"
+    peak_rate = 4e-3
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -142,6 +149,7 @@ class Gru(Cell):
     """r, z gates; n = tanh(x_n + r * U_n h); h = (1 - z) * n + z * h (Cho 2014, in cuDNN's form)."""
 
     input_blocks = 3
+    block_letters = "rzn"
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
     gates = ("z", "r")
     keeping_gate = "z"
@@ -160,6 +168,7 @@ class Lstm(Cell):
     """c = f * c + i * g; h = o * tanh(c) (Hochreiter & Schmidhuber 1997; forget gate: Gers 2000)."""
 
     input_blocks = 4
+    block_letters = "ifgo"
     products: ClassVar[Mapping[str, int]] = {"hh": 4}
     num_states = 2
     shows = "tanh(c)"
@@ -195,6 +204,7 @@ class Coupled(Lstm):
     """An LSTM that writes exactly where it forgets: i = 1 - f (Greff 2016's CIFG)."""
 
     input_blocks = 3
+    block_letters = "fgo"
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
     forget_block = 0
     gates = ("f", "o")
@@ -212,7 +222,9 @@ class Mlstm(Lstm):
     """An LSTM whose recurrence passes through m = (W_m x) * (U_m h): each character has its own (Krause 2016)."""
 
     input_blocks = 5
+    block_letters = "ifgom"
     products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
+    peak_rate = 5e-3
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -234,7 +246,9 @@ class Antisymmetric(Cell):
 
     shows = "tanh(h)"
     input_blocks = 2
+    block_letters = "hz"
     gates = ("z",)
+    peak_rate = 2e-3
     STEP = 0.5
     """Step size of the discretised differential equation (epsilon in the paper)."""
     DAMPING = 1.0
@@ -263,6 +277,7 @@ class Unitary(Cell):
     shows = "tanh(h)"
     products: ClassVar[Mapping[str, int]] = {}
     units_multiple = 2
+    peak_rate = 1.5e-2
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:

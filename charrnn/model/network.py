@@ -66,7 +66,8 @@ class CharRNN(nn.Module):
     `output.bias` (V,); gate order i, f, g, o for the LSTM and r, z, n for the GRU; and for a highway
     `highways.i.weight` (H, H), `highways.i.bias` (H,), for a grid `bottom.weight` (2*H, E), `bottom.bias` (2*H,) and
     `grids.i` as `layers.i` of an LSTM, for attention `attentions.i.weight` (2*H, H), first of the query, then of the
-    gate, and `attentions.i.bias` (2*H,); a learned initial state is `learned_state` (L, S, H).
+    gate, and `attentions.i.bias` (2*H,); a learned initial state is `learned_state` (L, S, H), the table of n-grams
+    `ngrams.weight` (R, V).
 
     Reading END (`Config.end_id`) resets the state of its lane to the initial one, from which END is read, so nothing
     reaches a document from those before it.

@@ -21,7 +21,7 @@ BASE = 1009
 SHORTEST = 3
 """Characters of the shortest n-gram."""
 NUM_BEFORE = 4
-"""Characters before the last one that choose rows: those of the longest n-gram but one."""
+"""Characters before the last one that choose rows: one fewer than the longest n-gram has."""
 
 
 def next_row(row: Any, older: Any, num_rows: int) -> Any:

@@ -280,23 +280,22 @@ def runs_whole(cell_name: str, device: torch.device) -> bool:
     return (device.type == "cuda" or cell_name in FASTEST_ON_CPU) and hasattr(torch, FUNCTIONS.get(cell_name, ""))
 
 
-def run_whole(
-    cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor], *, casts: bool | None = None
-) -> tuple[Tensor, Tensor]:
+def run_whole(cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Compute all outputs (T, B, H) and the last state (S, B, H) from inputs (T, B, I) and a state (S, B, H).
 
-    `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,). Under autocast, `casts`
-    says whether the arguments are converted here instead of by torch; by default they are on CUDA, where torch's
-    autocast takes fp16 for bf16, and in fp16 on a CPU, where it calls kernels of oneDNN that few processors have.
+    `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,).
     """
     function: Callable[..., Any] = getattr(torch, FUNCTIONS[cell_name])
     device, dtype = inputs.device, autocast_dtype(inputs.device, weights[0].dtype)
-    if casts is None:
-        casts = device.type == "cuda" or dtype == torch.float16
-    if not casts:
+    if not _casts(device, dtype):
         return _call(function, inputs, state, weights)
     with torch.autocast(device.type, enabled=False):
         return _call(function, inputs.to(dtype), state.to(dtype).contiguous(), _in_one_buffer(weights, dtype))
+
+
+def _casts(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether arguments are converted here: torch's autocast takes fp16 for bf16 on CUDA, and rare kernels for fp16."""
+    return device.type == "cuda" or dtype == torch.float16
 
 
 def _call(

@@ -24,20 +24,6 @@ CPU_RATE = 2.4e11
 """Assumed operations per second of training on one processor thread with bf16 (docs/recipe.md)."""
 OPERATIONS_PER_WEIGHT = 6
 """Operations of training per recurrent weight and character: two forward, four backward."""
-PEAK_RATE = 9e-3
-"""Peak learning rate for 512 units."""
-CELL_RATES = {
-    "mlstm": 5e-3,
-    "rnn": 6e-3,
-    "irnn": 4e-3,
-    "antisymmetric": 2e-3,
-    "unitary": 1.5e-2,
-    "mingru": 3e-2,
-    "minlstm": 3e-2,
-    "rglru": 5e-2,
-    "mogrifier": 4e-3,
-}
-"""Peak learning rates of cell types that need another one than PEAK_RATE."""
 MAX_RATE = 3e-2
 """Highest peak learning rate, for few units."""
 MAX_IRNN_RATE = 1e-2
@@ -121,7 +107,7 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
         bptt_length, batch_size = choose_batch_shape(config, num_train_chars, SHORT_WINDOW)
         factor = SHORT_BUDGET_FACTOR
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
-    peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / units_of_network(config))
+    peak = min(max_rate, factor * cell_type(cell).peak_rate * 512 / units_of_network(config))
     peak *= RATE_FACTORS.get(config.optimizer, 1.0)
     if cell in CELLS_WITH_LOW_DEEP_RATES:
         peak /= num_layers
@@ -215,23 +201,16 @@ def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
 
 
 def choose_steps(
-    config: Config,
-    num_train_chars: int,
-    num_val_chars: int,
-    seconds_per_step: float | None = None,
-    seconds_left: float = 0.0,
-    most_steps: int = MAX_STEPS,
+    config: Config, num_train_chars: int, num_val_chars: int, steps_in_minutes: int | None = None
 ) -> Config:
     """Convert the budget to a number of steps; choose the dropout and how often to validate and save.
 
-    `seconds_per_step` was measured; it matters only for a budget in minutes, of which `seconds_left` are left, and
-    which becomes at most `most_steps`.
+    A budget in minutes becomes `steps_in_minutes`, which follow from a measured step.
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
     budget = steps_of_budget(config, num_train_chars, chars_per_step)
-    if budget is None:
-        assert seconds_per_step is not None, "a budget in minutes needs a measured step"
-        budget = min(most_steps, int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step))
+    budget = steps_in_minutes if budget is None else budget
+    assert budget is not None, "a budget in minutes needs a measured step"
     steps = max(1, min(budget, MAX_STEPS))
     epochs = steps * chars_per_step / num_train_chars
     needed = DROPOUT_SCALE * math.sqrt(epochs * num_recurrent_weights(config) / num_train_chars / config.num_networks)

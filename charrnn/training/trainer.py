@@ -1,6 +1,6 @@
 """The trainer: all numbers that change while training, and the step that changes them.
 
-Shapes: T window length, B batches, V vocabulary; state as in `model.network`.
+Shapes: T window length, B batch rows, V vocabulary; state as in `model.network`.
 """
 
 import copy
