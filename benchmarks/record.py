@@ -26,6 +26,8 @@ from typing import Any
 
 from measuring import describe_machine
 
+from charrnn.files import write_atomically
+
 SHAKESPEARE = "shakespeare.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 WAR_AND_PEACE = "war-and-peace.txt", "fb66ba999dafe24017cdd59e04c56d385a9c8466993d374fd4c6f08b2142985e"
 ENWIK8 = "enwik8", "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8"
@@ -152,11 +154,13 @@ def describe(name: str, row: Row, runs: list[dict[str, Any]]) -> list[str]:
             if len(values) > 1 and math.isfinite(sum(values))
             else ""
         )
+        num_missed = sum(map(math.isinf, values))
+        figure = f"missed by {num_missed}" if num_missed else f"{statistics.mean(values):.4f}"
         part = "test part" if split else "last tenth, step chosen there"
         goal = "none" if split and () in row.splits else f"{row.goal:g}"
         unit = "seconds" if row.target else f"{row.protocol}, {row.field.replace('_', ' ')}"
         lines.append(
-            f"| {name} | {part} | {unit} | {statistics.mean(values):.4f}{error} | {len(values)} | {goal} | "
+            f"| {name} | {part} | {unit} | {figure}{error} | {len(values)} | {goal} | "
             f"{max(run['seconds'] for run in chosen):.0f} |"
         )
     return lines
@@ -195,17 +199,15 @@ def main() -> None:
     print("\n".join(describe(arguments.row, row, runs)))
     for split in dict.fromkeys(run["split"] for run in before):
         new, old = ([figure_of(row, run) for run in some if run["split"] == split] for some in (runs, before))
-        if min(len(new), len(old)) > 1:
+        if min(len(new), len(old)) > 1 and math.isfinite(sum((*new, *old))):
             print(f"against {arguments.against.name} {split}: p = {p_value(new, old):.2g}")
 
 
 def runs_to_beat(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the runs of an earlier record. Exits if they are of another row or kind of machine."""
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    there, here = [record["row"], record["machine"]["instructions"]], [name, machine["instructions"]]
+    runs, there, here = read_record(folder, name, machine, ("instructions", "python"))
     if there != here:
         sys.exit(f"{folder} has runs of {there}, and this is {here}: they do not compare")
-    runs: list[dict[str, Any]] = record["runs"]
     return runs
 
 
@@ -213,30 +215,44 @@ def earlier_runs(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[
     """Return the runs of a record that was stopped. Exits if they are of another row, commit or kind of machine."""
     if not (folder / "record.json").exists():
         return []
-    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    fixed = ("minutes", "commit", "instructions", "torch")
-    there = [record["row"], *(record["machine"].get(field) for field in fixed)]
-    here = [name, *(machine[field] for field in fixed)]
+    runs, there, here = read_record(folder, name, machine, ("minutes", "commit", "instructions", "torch", "python"))
     if there != here:
         sys.exit(f"{folder} has runs of {there}, and this is {here}: name another --out")
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [
+    return runs
+
+
+def read_record(
+    folder: Path, name: str, machine: dict[str, Any], fields: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[Any], list[Any]]:
+    """Return the runs of a record, with their validations; its row and these fields of its machine; those of this row.
+
+    Exits if a file is missing or damaged.
+    """
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        sys.exit(f"{folder} has no whole record.json and log.jsonl: {error}")
+    runs = [
         run
         | {"validations": [event for event in log if (event["split"], event["seed"]) == (run["split"], run["seed"])]}
         for run in record["runs"]
     ]
+    if not all(run["validations"] for run in runs):
+        sys.exit(f"{folder / 'log.jsonl'} lacks the validations of a run")
+    return runs, [record["row"], *(record["machine"].get(field) for field in fields)], [name, *map(machine.get, fields)]
 
 
 def write(folder: Path, name: str, lines: list[str], machine: dict[str, Any], runs: list[dict[str, Any]]) -> None:
-    """Write `record.json` and `log.jsonl`."""
+    """Write `log.jsonl` and `record.json`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "log.jsonl").open("w", encoding="utf-8") as file:
-        for run in runs:
-            for validation in run["validations"]:
-                file.write(json.dumps({"split": run["split"], "seed": run["seed"]} | validation) + "\n")
+    events = [
+        {"split": run["split"], "seed": run["seed"]} | validation for run in runs for validation in run["validations"]
+    ]
+    write_atomically(folder / "log.jsonl", "".join(f"{json.dumps(event)}\n" for event in events).encode())
     figures = [{key: value for key, value in run.items() if key != "validations"} for run in runs]
     record = {"row": name, "lines": lines, "machine": machine, "runs": figures}
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / "record.json", (json.dumps(record, indent=1) + "\n").encode())
 
 
 def _commit() -> str:

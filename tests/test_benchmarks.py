@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import platform
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -181,10 +182,13 @@ def test_a_record_is_compared_by_welch_s_test_and_needs_its_own_text(load: Any, 
         with pytest.raises(SystemExit, match=message):
             record.check_text(row, folder, tmp_path)
     missed = {"windowed_256": 1.9, "seconds": 3.0}
-    assert record.figure_of(record.ROWS["seconds-to-1.874"], missed) == np.inf
+    runs = [{"split": ""} | missed, {"split": "", "windowed_256": 1.8, "seconds": 3.5}]
+    assert "| missed by 1 | 2 | 4 | 4 |" in record.describe("row", record.ROWS["seconds-to-1.874"], runs)[0]
 
 
-def test_a_record_goes_on_where_it_was_stopped(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_goes_on_where_it_was_stopped(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     record, trained = load("record"), []
 
     def train(row: Any, corpus: Any, split: tuple[str, ...], seed: int, run: Path) -> dict[str, Any]:
@@ -204,6 +208,24 @@ def test_a_record_goes_on_where_it_was_stopped(load: Any, tmp_path: Path, monkey
     saved = json.loads((tmp_path / "out" / "record.json").read_text(encoding="utf-8"))
     assert len(saved["runs"]) == 6 and "2.0000 ± 0.5774" in saved["lines"][0]
     assert len((tmp_path / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 6
+    commit, out = record._commit, tmp_path / "out"
     monkeypatch.setattr(record, "_commit", lambda: "another")
     with pytest.raises(SystemExit, match="name another --out"):
         record.main()
+    monkeypatch.setattr(record, "_commit", commit)
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--against", str(out)])
+    record.main()
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("against out ")] == [
+        "against out : p = 0.5",
+        "against out --split 80/10/10: p = 0.5",
+    ]
+    monkeypatch.setattr(platform, "python_version", lambda: "2.7")
+    with pytest.raises(SystemExit, match="name another --out"):
+        record.main()
+    monkeypatch.setattr("sys.argv", ["record.py", "standard-library-3", "--against", str(out)])
+    with pytest.raises(SystemExit, match="they do not compare"):
+        record.main()
+    for damaged, message in (("", "lacks the validations"), ("{", "no whole record")):
+        (out / "log.jsonl").write_text(damaged, encoding="utf-8")
+        with pytest.raises(SystemExit, match=message):
+            record.main()
