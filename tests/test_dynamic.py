@@ -37,6 +37,8 @@ def make_network(config: Config) -> CharRNN:
         network.output.weight.mul_(4)  # untrained logits are all alike; these care what they have read
         if network.learned_state is not None:
             network.learned_state.fill_(0.3)
+        if network.ngrams is not None:
+            network.ngrams.weight.normal_(generator=torch.Generator().manual_seed(2))
     return network
 
 
@@ -67,7 +69,11 @@ def naive_adaptation(
         found.extend(loss.item() for loss in losses)
         torch.stack(losses).mean().backward()
         with torch.no_grad():
+            if copy.ngrams is not None:  # Each character's loss changes its rows, as in training.
+                copy.ngrams.weight -= settings.ngram_rate * len(losses) * copy.ngrams.weight.grad
             for name, value in weights.items():
+                if name == "ngrams.weight":
+                    continue
                 back = (settings.decay * scale[name] / mean).clamp(max=1) * (trained[name] - value)
                 slope = torch.zeros_like(value) if value.grad is None else value.grad
                 value += back - settings.learning_rate * slope / (scale[name] + settings.damping * mean)
@@ -79,6 +85,7 @@ CONFIGS = [
     *(make_config(depth=depth) for depth in DEPTHS),
     make_config("gru", zoneout=0.1, weight_drop=0.2, dropout=0.3),
     make_config(documents="lines", initial_state="learned"),
+    make_config("gru", ngram_rows=7, documents="lines"),
     make_config("gru", "residual", documents="lines", sum_outputs=True),
 ]
 
