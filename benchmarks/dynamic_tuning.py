@@ -24,14 +24,12 @@ SEGMENT_LENGTHS = (10, 20, 40)
 LEARNING_RATES = (2e-4, 4e-4, 7e-4)
 DECAYS = (3e-4, 1e-3, 5e-3)
 DAMPINGS = (0.1, 0.3, 1.0)
-NGRAM_RATES = (0.1, 0.2, 0.3)
 
 
 def combinations() -> list[DynamicSettings]:
     """List all combinations, those that differ least from the defaults first."""
     usual = asdict(DynamicSettings())
     axes = {"segment_length": SEGMENT_LENGTHS, "learning_rate": LEARNING_RATES, "decay": DECAYS, "damping": DAMPINGS}
-    axes["ngram_rate"] = NGRAM_RATES
     found = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     found.sort(key=lambda settings: sum(settings[name] != usual[name] for name in axes))
     return [DynamicSettings(**settings) for settings in found]

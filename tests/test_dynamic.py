@@ -69,11 +69,7 @@ def naive_adaptation(
         found.extend(loss.item() for loss in losses)
         torch.stack(losses).mean().backward()
         with torch.no_grad():
-            if copy.ngrams is not None:  # Each character's loss changes its rows, as in training.
-                copy.ngrams.weight -= settings.ngram_rate * len(losses) * copy.ngrams.weight.grad
             for name, value in weights.items():
-                if name == "ngrams.weight":
-                    continue
                 back = (settings.decay * scale[name] / mean).clamp(max=1) * (trained[name] - value)
                 slope = torch.zeros_like(value) if value.grad is None else value.grad
                 value += back - settings.learning_rate * slope / (scale[name] + settings.damping * mean)

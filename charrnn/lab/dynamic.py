@@ -3,8 +3,8 @@
 Krause, Kahembwe, Murray & Renals 2018, "Dynamic Evaluation of Neural Sequence Models", RMS with an RMS global prior.
 The text is read in segments. After the losses of a segment are recorded, one gradient step on them changes the
 weights: each weight's step is divided by the root mean square of its gradients on training text, and the weight
-decays towards its trained value. A table of n-grams learns by plain SGD, as in training. The loss of a character thus
-depends on the trained weights and on the characters before it only.
+decays towards its trained value. The loss of a character thus depends on the trained weights and on the characters
+before it only.
 
 Shapes: N characters, T characters of a segment, B batch rows.
 """
@@ -32,8 +32,6 @@ from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END
 from charrnn.text.vocab import IdArray
 
-TABLE = "ngrams.weight"
-"""The name of the table of n-grams."""
 DYNAMIC = "dynamic"
 """The protocol of dynamic evaluation."""
 MAX_DYNAMIC = 1 << 17
@@ -65,13 +63,11 @@ class DynamicSettings:
     damping: float = 0.3
     """Added to the root mean square of every gradient, as a multiple of its mean over all weights: rarely used weights
     would otherwise move too far."""
-    ngram_rate: float = 0.2
-    """Learning rate of the table of n-grams for every character (benchmarks/LOG.md)."""
 
     def __post_init__(self) -> None:
         check_range("segment_length", self.segment_length, 1)
-        for name in ("learning_rate", "decay", "damping", "ngram_rate"):
-            value, low = getattr(self, name), "above 0" if name == "damping" else "0 or more"
+        for name, low in {"learning_rate": "0 or more", "decay": "0 or more", "damping": "above 0"}.items():
+            value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0) or (value == 0 and low == "above 0"):
                 raise UsageError(f"{named(name)} is {value}; it must be {low}.")
 
@@ -141,9 +137,8 @@ def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Te
 def root_mean_square_gradients(network: CharRNN, ids: IdArray, segment_length: int) -> dict[str, Tensor]:
     """Compute the root mean square of each weight's gradient by the mean loss of a segment, over segments of ids (N,).
 
-    Of all weights but the table of n-grams. `ids` are training text. The segments lie at up to NUM_STRETCHES places
-    that are spread evenly over it. Returns a tensor in each parameter's shape by its name. Raises ValueError for a text
-    under 2 characters.
+    `ids` are training text. The segments lie at up to NUM_STRETCHES places that are spread evenly over it. Returns a
+    tensor in each parameter's shape by its name. Raises ValueError for a text under 2 characters.
     """
     if len(ids) < 2:
         raise ValueError(f"a gradient needs at least 2 characters of training text, not {len(ids)}")
@@ -162,8 +157,8 @@ def root_mean_square_gradients(network: CharRNN, ids: IdArray, segment_length: i
             if len(segment) < 2:
                 break
             _, gradients, state = learner.gradients(segment, state)
-            for name in totals.keys() & gradients.keys():
-                totals[name].addcmul_(gradients[name], gradients[name])
+            for name, gradient in gradients.items():
+                totals[name].addcmul_(gradient, gradient)
             num_segments += 1
     return {name: (total / num_segments).sqrt_() for name, total in totals.items()}
 
@@ -210,8 +205,6 @@ def adapt(
                     parameter.lerp_(trained[name], decays[name])
                     if name in gradients:
                         parameter.addcmul_(gradients[name], rates[name], value=-1)
-                if learner.table is not None:
-                    learner.table.add_(gradients[TABLE], alpha=-settings.ngram_rate * len(losses))
             advance(len(losses))
     return Adapted(CharLosses(np.arange(first, len(ids)), nats), learner.tensors())
 
@@ -222,10 +215,6 @@ class _Learner:
     def __init__(self, network: CharRNN) -> None:
         self._network = copy.deepcopy(network).requires_grad_(True)
         self.parameters: dict[str, Tensor] = dict(self._network.named_parameters())
-        """All weights but the table of n-grams, few of whose rows a segment changes."""
-        self.table: Tensor | None = self.parameters.pop(TABLE, None)
-        if self._network.ngrams is not None:
-            self._network.ngrams.sparse = True
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
@@ -247,9 +236,8 @@ class _Learner:
         text = self._tensor(ids)
         logits, state = self._network(text[:-1, None], state)
         losses = torch.nn.functional.cross_entropy(logits[:, 0], text[1:], reduction="none")
-        weights = self.parameters if self.table is None else {**self.parameters, TABLE: self.table}
-        found = torch.autograd.grad(losses.mean(), list(weights.values()), allow_unused=True)
-        gradients = {name: part for name, part in zip(weights, found, strict=True) if part is not None}
+        found = torch.autograd.grad(losses.mean(), list(self.parameters.values()), allow_unused=True)
+        gradients = {name: part for name, part in zip(self.parameters, found, strict=True) if part is not None}
         return losses.detach(), gradients, state.detach()
 
     def _tensor(self, ids: IdArray) -> Tensor:
