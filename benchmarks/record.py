@@ -178,7 +178,9 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="the folder of an earlier record of this row")
     arguments = parser.parse_args()
     if arguments.list or arguments.row is None:
-        print("\n".join(f"{name:20} {row.minutes:g} minutes, goal {row.goal:g}" for name, row in ROWS.items()))
+        for name, row in ROWS.items():
+            unit = "seconds" if row.target else row.field.replace("_", " ")
+            print(f"{name:20} {row.minutes:g} minutes, goal {row.goal:g} {unit}")
         return
     row = ROWS[arguments.row]
     if arguments.minutes is not None:

@@ -143,7 +143,7 @@ class Config:
     )
     """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
     forget_bias: float = 1.0
-    """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
+    """Initial bias of a cell's forget gate (Gers 2000; Jozefowicz 2015)."""
 
     minutes: float | None = option(None, "--minutes M", "Train for about M minutes (default: 3).")
     """Budget in minutes; converted to a number of steps after a few seconds of measuring."""

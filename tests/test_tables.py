@@ -91,6 +91,14 @@ def test_figures_that_do_not_fit_go_on_below_uncut(make: Callable[[CellFindings]
     assert not expected - words and words["quote"] == parts
 
 
+def test_a_part_below_repeats_every_name_that_has_room() -> None:
+    rows = [("standard-library-001", protocol, "1.2345", "-0.1392") for protocol in ("stateful", "dynamic")]
+    table = tables.plain_table("", "protocol", "nats/char", "difference", right=("nats/char", "difference"), rows=rows)
+    for width, expected in ((48, "standard-library-001 dynamic -0.1392"), (36, "standard-library-001 -0.1392")):
+        below = [" ".join(line.split()) for line in plain(table, width).splitlines()]
+        assert expected in below and "nats/char difference" not in below, width
+
+
 GOOD = replace(QUOTE, untrained=0.6)
 """A score that is significant, and better than that of the untrained baseline."""
 FALLING = replace(BRACKETS, p_value=0.005, null_level=0.1)

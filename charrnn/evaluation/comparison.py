@@ -36,6 +36,7 @@ from charrnn.extensions import offered
 from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
+from charrnn.model.reading import segments_of
 from charrnn.text.corpus import CorpusPart, RecordedCorpus, utf8_sizes
 from charrnn.text.vocab import EncodedText, Vocab, as_bytes, code_points
 
@@ -403,9 +404,10 @@ class Comparison:
         if any(row.byte_difference is not None for row in self.rows):
             notes.append("A difference between characters and bytes is in bits/byte; windows, which differ, have none.")
         if self.max_chars is not None and scored < text.num_chars - 1:
+            is_one = segments_of(self.max_chars)[0] == 1
             notes.append(
                 f"stateful: {scored:,} of {counted(text.num_chars, text.unit)} ({100 * scored / text.num_chars:.2g} %),"
-                " in segments spread evenly over the text."
+                f" {'from its beginning' if is_one else 'in segments spread evenly over the text'}."
             )
         if self.part == "validation":
             split = "" if len(self.models[0].config.split) > 2 else f"train with {named('split', '80/10/10')} and "

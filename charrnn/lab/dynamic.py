@@ -150,16 +150,18 @@ def root_mean_square_gradients(network: CharRNN, ids: IdArray, segment_length: i
     states = learner.read(ids[starts + np.arange(warm_up)[:, None]])
     totals = {name: torch.zeros_like(parameter) for name, parameter in learner.parameters.items()}
     num_segments = 0
-    for row, start in enumerate(starts + warm_up):
-        state = states[:, :, row : row + 1]
-        for begin in range(start, start + SEGMENTS_OF_STRETCH * segment_length, segment_length):
-            segment = ids[begin : begin + segment_length + 1]
-            if len(segment) < 2:
-                break
-            _, gradients, state = learner.gradients(segment, state)
-            for name, gradient in gradients.items():
-                totals[name].addcmul_(gradient, gradient)
-            num_segments += 1
+    with task("measuring gradients", len(starts), unit="places") as advance:
+        for row, start in enumerate(starts + warm_up):
+            state = states[:, :, row : row + 1]
+            for begin in range(start, start + SEGMENTS_OF_STRETCH * segment_length, segment_length):
+                segment = ids[begin : begin + segment_length + 1]
+                if len(segment) < 2:
+                    break
+                _, gradients, state = learner.gradients(segment, state)
+                for name, gradient in gradients.items():
+                    totals[name].addcmul_(gradient, gradient)
+                num_segments += 1
+            advance()
     return {name: (total / num_segments).sqrt_() for name, total in totals.items()}
 
 

@@ -33,7 +33,7 @@ class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
     Numbers never wrap. If the console is too narrow even for folded words, the columns that do not fit follow below,
-    beside the first column again.
+    beside the columns before the first number again, or beside the first alone if that is too wide.
     """
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
@@ -42,19 +42,23 @@ class PlainTable(Table):
         super().add_row(*texts, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        remaining = list(range(1, len(self.columns)))
+        first, remaining = [0], list(range(1, len(self.columns)))
+        num_names = max(1, next((i for i, column in enumerate(self.columns) if column.justify == "right"), 1))
         if len(remaining) < 2 or self._fits(console, options):
             yield from super().__rich_console__(console, options)
             return
         while remaining:
             sizes = range(len(remaining), 1, -1)
-            num_fitting = next((n for n in sizes if self._part(remaining[:n])._fits(console, options)), 1)
-            yield from self._part(remaining[:num_fitting]).__rich_console__(console, options)
+            num_fitting = next((n for n in sizes if self._part(first + remaining[:n])._fits(console, options)), 1)
+            yield from self._part(first + remaining[:num_fitting]).__rich_console__(console, options)
             remaining = remaining[num_fitting:]
+            names = list(range(num_names))
+            if remaining and remaining[0] >= num_names and self._part([*names, remaining[0]])._fits(console, options):
+                first = names
 
     def _part(self, indices: Sequence[int]) -> "PlainTable":
-        """Return a table of the first column and those of `indices`."""
-        columns = [self.columns[index] for index in (0, *indices)]
+        """Return a table of these columns."""
+        columns = [self.columns[index] for index in indices]
         part = PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
         for column in columns:
             part.add_column(column.header, justify=column.justify, overflow=column.overflow, no_wrap=column.no_wrap)
