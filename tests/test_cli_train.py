@@ -271,6 +271,17 @@ def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monke
     assert message.startswith("error: the weights are not finite")
 
 
+def test_the_clock_of_the_bar_goes_on_while_it_validates(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.cli.progress.can_animate", lambda stream: True)
+    num_drawn = []
+    for every in (10**9, 1):
+        monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", every)
+        num_drawn.append(command("train", "text.txt", "--steps", 1, *SMALL_FLAGS).err.count("validating ..."))
+    assert 0 < num_drawn[0] < num_drawn[1]
+
+
 def test_the_different_characters_are_those_of_the_text(command: Command, tmp_path: Path, loop_run: Path) -> None:
     """Also of a text with characters that the alphabet of another run does not have."""
     (tmp_path / "ab.txt").write_text("ab" * 490 + "Жba語" * 5, encoding="utf-8")

@@ -224,6 +224,10 @@ class _Planning(TerminalProgress):
         super().tell(news)
 
 
+VALIDATING = "validating ..."
+"""What the bar says while the validation text is read."""
+
+
 class TrainingView:
     """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to the training."""
 
@@ -258,6 +262,8 @@ class TrainingView:
             self.signals.number = self.signals.number or signal.SIGTERM
         if self.signals.number:
             self._launched.announce_stop(self.signals.number)
+        if getattr(self._bar, "postfix", None) == VALIDATING:
+            self._bar.refresh()  # A long validation asks from time to time: the bar's clock goes on.
         return self.signals.number != 0
 
     def show(self, stream: Generator[events.TrainEvent, None, None]) -> int:
@@ -355,7 +361,7 @@ class TrainingView:
         self._bar.update(event.step - self._bar.n)
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
-            self._bar.set_postfix_str("validating ...")
+            self._bar.set_postfix_str(VALIDATING)
 
     def _show_evaluation(self, event: events.EvaluationEvent) -> None:
         minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
