@@ -63,16 +63,17 @@ def test_it_learns_from_nothing_and_its_rows_are_weights() -> None:
     assert network.ngrams.weight.grad is not None and network.ngrams.weight.grad.any()
 
 
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(("members", "num_lanes", "num_chars"), [(1, 4, 32), (3, 4, 32), (1, 1024, 4096)])
 def test_its_step_is_that_of_every_character_and_its_prior_does_not_depend_on_the_number_of_networks(
-    members: int,
+    members: int, num_lanes: int, num_chars: int
 ) -> None:
-    config = config_of(num_members=members, num_lanes=4, bptt_length=8, learning_rate=0.02)
+    """As many as MAX_NGRAM_CHARS: 8,192 characters change the table as 4,096 do."""
+    config = config_of(num_members=members, num_lanes=num_lanes, bptt_length=8, learning_rate=0.02)
     before, mean = torch.randn(2, ROWS, V, generator=torch.Generator().manual_seed(1))
     table = torch.nn.Parameter(before.clone())
     table.grad = members * mean  # the loss of several networks is the sum of theirs
     TableSGD(table, config, 900).step(0.005, 1)
-    rate = NGRAM_RATE * 32 * 0.005 / 0.02
+    rate = NGRAM_RATE * num_chars * 0.005 / 0.02
     torch.testing.assert_close(table.detach(), (1 - rate * NGRAM_DECAY / 900) * before - rate * mean)
 
 

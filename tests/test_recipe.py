@@ -71,6 +71,8 @@ def test_settings_kept_or_chosen() -> None:
         ({"minutes": 4}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 60}, 1_150_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 5}, 1_200_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
+        # 512 units read the 8,000,000 characters that they need in 2.8 minutes, which must be two thirds of the time.
+        ({"minutes": 3.5}, 1_200_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 256}),
         ({"minutes": 60}, 4_400_000, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
         ({"steps": 2_400}, 10**6, math.sqrt(2) * CPU_RATE, {"hidden_size": 512}),
         ({"minutes": 60}, 10**7, math.sqrt(2) * CPU_RATE, {"hidden_size": 1024}),

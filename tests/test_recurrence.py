@@ -116,3 +116,18 @@ def test_a_fast_recurrence_is_that_of_the_equations(
     if "weight_drop" not in options:
         with torch.no_grad():
             torch.testing.assert_close(layer.trace(inputs, state), layer.trace(inputs, state, ops=TORCH), **EXACT)
+
+
+@pytest.mark.parametrize("cell", ["minlstm", "rglru"])
+def test_linear_cells_with_closed_gates_learn_on(cell: str) -> None:
+    """In float32 the sigmoid of -200 is 0: of two such gates the sum, and of a decay the root, has no derivative."""
+    layer = make_layer(cell).float()
+    inputs, state = make_inputs(layer)
+    with torch.no_grad():
+        layer.bias("ih").fill_(-200)
+    outputs, last = layer(inputs.float(), state.float())
+    upstream = torch.ones_like(outputs)
+    outputs.backward(upstream)
+    assert torch.equal(upstream, torch.ones_like(outputs)), "the gradient that a scan gets is left as it was"
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in layer.parameters())
+    assert outputs.isfinite().all() and last.isfinite().all()
