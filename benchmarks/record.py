@@ -68,6 +68,12 @@ ROWS = {
 }
 
 
+COMPARABLE = ("instructions", "python")
+"""What of a machine must agree for records to be compared."""
+OF_ONE_RECORD = (*COMPARABLE, "minutes", "commit", "torch")
+"""What must agree for a record to go on."""
+
+
 def check_text(row: Row, folder: Path, scratch: Path) -> list[str]:
     """Return the corpus argument of `charrnn train`, after a check of the digest. Exits if the text is another one."""
     name, digest = row.text
@@ -186,8 +192,11 @@ def main() -> None:
     if arguments.minutes is not None:
         row = replace(row, minutes=arguments.minutes)
     machine = describe_machine() | {"commit": _commit(), "minutes": row.minutes}
-    runs = earlier_runs(arguments.out, arguments.row, machine) if arguments.out else []
-    before = runs_to_beat(arguments.against, arguments.row, machine) if arguments.against else []
+    runs, before = [], []
+    if arguments.out and (arguments.out / "record.json").exists():
+        runs = read_runs(arguments.out, arguments.row, machine, OF_ONE_RECORD, "name another --out")
+    if arguments.against:
+        before = read_runs(arguments.against, arguments.row, machine, COMPARABLE, "they do not compare")
     with tempfile.TemporaryDirectory() as folder:
         corpus = check_text(row, arguments.texts, Path(folder))
         for split in row.splits:
@@ -205,30 +214,13 @@ def main() -> None:
             print(f"against {arguments.against.name} {split}: p = {p_value(new, old):.2g}")
 
 
-def runs_to_beat(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the runs of an earlier record. Exits if they are of another row or kind of machine."""
-    runs, there, here = read_record(folder, name, machine, ("instructions", "python"))
-    if there != here:
-        sys.exit(f"{folder} has runs of {there}, and this is {here}: they do not compare")
-    return runs
+def read_runs(
+    folder: Path, name: str, machine: dict[str, Any], fields: tuple[str, ...], remedy: str
+) -> list[dict[str, Any]]:
+    """Return the runs of a record, with their validations.
 
-
-def earlier_runs(folder: Path, name: str, machine: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the runs of a record that was stopped. Exits if they are of another row, commit or kind of machine."""
-    if not (folder / "record.json").exists():
-        return []
-    runs, there, here = read_record(folder, name, machine, ("minutes", "commit", "instructions", "torch", "python"))
-    if there != here:
-        sys.exit(f"{folder} has runs of {there}, and this is {here}: name another --out")
-    return runs
-
-
-def read_record(
-    folder: Path, name: str, machine: dict[str, Any], fields: tuple[str, ...]
-) -> tuple[list[dict[str, Any]], list[Any], list[Any]]:
-    """Return the runs of a record, with their validations; its row and these fields of its machine; those of this row.
-
-    Exits if a file is missing or damaged.
+    Exits if a file is missing or damaged, and with the `remedy` if the row is not `name` or a field of the machine
+    differs.
     """
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
@@ -242,7 +234,10 @@ def read_record(
     ]
     if not all(run["validations"] for run in runs):
         sys.exit(f"{folder / 'log.jsonl'} lacks the validations of a run")
-    return runs, [record["row"], *(record["machine"].get(field) for field in fields)], [name, *map(machine.get, fields)]
+    there, here = ([row, *map(of.get, fields)] for row, of in ((record["row"], record["machine"]), (name, machine)))
+    if there != here:
+        sys.exit(f"{folder} has runs of {there}, and this is {here}: {remedy}")
+    return runs
 
 
 def write(folder: Path, name: str, lines: list[str], machine: dict[str, Any], runs: list[dict[str, Any]]) -> None:

@@ -294,7 +294,9 @@ def run_whole(cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[T
 
 
 def _casts(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether arguments are converted here: torch's autocast takes fp16 for bf16 on CUDA, and rare kernels for fp16."""
+    """Whether arguments are converted here: torch's autocast takes fp16 for bf16 on CUDA, and in fp16 on a CPU calls
+    kernels of oneDNN that few processors have.
+    """
     return device.type == "cuda" or dtype == torch.float16
 
 
