@@ -20,10 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from charrnn.architectures import CELLS
-from charrnn.config import Config
-from charrnn.lab import EXTENSIONS
+from charrnn.config.architectures import CELLS
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
+from charrnn.reports import EXTENSIONS
 
 DIVERGED = 5
 VOCAB_SIZE = 66

@@ -25,12 +25,12 @@ from charrnn.cells.analysis import Study
 from charrnn.cells.scores import label_by_name
 from charrnn.cli.analyses import Options, Subject
 from charrnn.cli.visualize import FoundCells, analyses
-from charrnn.config import Config
-from charrnn.findings_cache import FindingsCache
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
+from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import EncodedText, Vocab
-from charrnn.views.export import FORMATS
-from charrnn.views.page import chars_on_page
+from charrnn.views.delivery import FORMATS
+from charrnn.views.text_page import chars_on_page
 
 PARTS = ("findings", "descriptions", "inputs", "outputs")
 """Methods of a study that an atlas is composed of, besides the values."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from measuring import Report, in_turn, make_parser
 
-from charrnn.architectures import CELLS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS
+from charrnn.config.settings import Config
 from charrnn.generation.beam import BeamSearch
-from charrnn.generation.options import SearchOptions
+from charrnn.generation.sample_options import SearchOptions
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 

@@ -37,8 +37,8 @@ from measuring import Report, in_turn, make_parser
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.compress.rows import RowCoder
-from charrnn.config import Config
+from charrnn.config.settings import Config
+from charrnn.formats.crnn.rows import RowCoder
 from charrnn.generation import sampling
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper

@@ -31,9 +31,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
-from charrnn.config import Config
-from charrnn.extensions import plugin_names
+from charrnn.config.architectures import CELL_GROUP, CELLS, DEPTHS
+from charrnn.config.settings import Config
+from charrnn.hooks.extensions import plugin_names
 from charrnn.model.network import CharRNN
 from charrnn.text.batches import BatchRows
 from charrnn.text.formal_languages import END, FORMAL_LANGUAGES, FormalString, find_language, make_strings

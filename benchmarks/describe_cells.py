@@ -16,9 +16,9 @@ from pathlib import Path
 from measuring import Report, make_parser
 
 from charrnn.api import Model
-from charrnn.config import Config
-from charrnn.findings_cache import FindingsCache
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
+from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import Vocab
 
 WORDS = (

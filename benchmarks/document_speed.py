@@ -18,7 +18,7 @@ import torch
 from measuring import Report, in_turn, make_parser
 from numpy.typing import NDArray
 
-from charrnn.config import PRECISIONS, Config
+from charrnn.config.settings import PRECISIONS, Config
 from charrnn.model import reading
 from charrnn.model.device import chosen_precision
 from charrnn.text.batches import BatchRows

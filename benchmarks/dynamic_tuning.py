@@ -18,7 +18,7 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.evaluation.losses import char_losses
-from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradients
+from charrnn.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 
 SEGMENT_LENGTHS = (10, 20, 40)
 LEARNING_RATES = (2e-4, 4e-4, 7e-4)

@@ -34,10 +34,10 @@ import torch
 from measuring import describe_machine
 
 import charrnn
-from charrnn.cells.records import CellScore
-from charrnn.config import Config
-from charrnn.files import json_to_bytes, write_atomically
+from charrnn.cells.findings import CellScore
+from charrnn.config.settings import Config
 from charrnn.runs.reader import RunReader
+from charrnn.system.files import json_to_bytes, write_atomically
 from charrnn.training import loop
 from charrnn.training.events import DoneEvent, EvaluationEvent
 

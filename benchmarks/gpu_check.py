@@ -47,14 +47,14 @@ from graph_sampler import GraphSampler
 from measuring import describe_machine, in_turn, matmul_rate, waiting
 from train_speed import num_operations, our_step, stock_step
 
-from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cells.scores import find_cells
 from charrnn.cells.trace import trace_text
-from charrnn.config import Config, resolved
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.settings import Config, resolved
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError
 from charrnn.evaluation.losses import stateful_nats, windowed_block_sums
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pick_device
 from charrnn.model.network import CharRNN

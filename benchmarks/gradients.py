@@ -19,8 +19,8 @@ from pathlib import Path
 from recipe_charts import BOTTOM, DOCS, FONT, LEFT, PANEL, RIGHT, THEMES, TOP, Theme, text_at
 
 import charrnn
+from charrnn.analyses.gradients import GradientReach, TrainingSpectrum, training_spectrum
 from charrnn.errors import CharRNNError
-from charrnn.lab.gradients import GradientReach, TrainingSpectrum, training_spectrum
 
 CELLS = ("rnn", "irnn", "lstm", "gru", "unitary")
 """Cell types that are compared."""

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from charrnn.config import Config
-from charrnn.generation.options import Shaping
+from charrnn.config.settings import Config
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import Block, Ids, generator_of
 from charrnn.model.device import to_device
 from charrnn.model.layer import TORCH

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.intervals import BlockSums
-from charrnn.lab.ngrams import NgramModel
+from charrnn.reports.ngram_models import NgramModel
+from charrnn.statistics.intervals import BlockSums
 
 LENGTHS = (1_000, 5_000, 20_000, 50_000)
 """Characters of a passage."""

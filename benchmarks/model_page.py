@@ -25,7 +25,7 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.api import Model
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
 

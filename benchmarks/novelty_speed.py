@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from measuring import Report, make_parser
 
-from charrnn.generation.records import MIN_COPY_LENGTH
-from charrnn.lab.novelty import find_copies
+from charrnn.generation.generated import MIN_COPY_LENGTH
+from charrnn.reports.novelty import find_copies
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import NonFiniteError
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.shapes import fit_parameters, num_parameters

@@ -55,7 +55,7 @@ devanagari 2309 2361, thai 3585 3630, kana 12353 12438, hangul 44032 44600, han 
 CHILD = """
 import sys
 if sys.argv[1] == "without": sys.modules["numba"] = sys.modules["llvmlite"] = None
-else: from charrnn.scale.dot_products import CHOSEN; print("instructions", CHOSEN.name)
+else: from charrnn.compiled.dot_products import CHOSEN; print("instructions", CHOSEN.name)
 from charrnn.cli.app import run
 sys.exit(run(sys.argv[2:]))
 """

@@ -13,7 +13,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.training.recipe import CPU_RATE, choose_sizes
 
 DOCS = Path(__file__).parents[1] / "docs"

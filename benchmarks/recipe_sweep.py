@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import Vocab

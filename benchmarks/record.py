@@ -26,7 +26,7 @@ from typing import Any
 
 from measuring import describe_machine
 
-from charrnn.files import write_atomically
+from charrnn.system.files import write_atomically
 
 SHAKESPEARE = "shakespeare.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 WAR_AND_PEACE = "war-and-peace.txt", "fb66ba999dafe24017cdd59e04c56d385a9c8466993d374fd4c6f08b2142985e"

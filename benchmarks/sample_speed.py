@@ -27,16 +27,16 @@ from numba import njit
 from torch import nn
 
 from charrnn.api import load
-from charrnn.config import Config
+from charrnn.compiled.dot_products import CHOSEN, make_dot
+from charrnn.compiled.sampling import prepare
+from charrnn.config.settings import Config
 from charrnn.evaluation.losses import stateful_nats
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.portable_math import Matrix
 from charrnn.model.stepper import Stepper
-from charrnn.scale.compiled import prepare
-from charrnn.scale.dot_products import CHOSEN, make_dot
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.from_text("".join(map(chr, range(32, 97))))

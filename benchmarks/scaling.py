@@ -29,8 +29,8 @@ import numpy as np
 import torch
 from measuring import Report, make_parser
 
-from charrnn.config import Config
-from charrnn.scale.processes import connect
+from charrnn.config.settings import Config
+from charrnn.distributed.processes import connect
 from charrnn.text.batches import BatchRows
 from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer

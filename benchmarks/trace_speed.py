@@ -18,7 +18,7 @@ from torch import Tensor
 
 from charrnn.api import Model
 from charrnn.cells.trace import stream_cells
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WINDOW, read_in_lanes
 from charrnn.text.vocab import EncodedText, Vocab

@@ -28,9 +28,9 @@ from measuring import Report, in_turn, make_parser, matmul_rate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from charrnn.architectures import CELLS
-from charrnn.config import PRECISIONS, Config, resolved
-from charrnn.model.cells import CELLS as EQUATIONS
+from charrnn.config.architectures import CELLS
+from charrnn.config.settings import PRECISIONS, Config, resolved
+from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
 from charrnn.text.batches import BatchRows
 from charrnn.training.plan import choose_precision

@@ -16,14 +16,14 @@ from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from charrnn.api import Model, load
-    from charrnn.cells.records import CellFindings
+    from charrnn.cells.findings import CellFindings
     from charrnn.cells.scores import find_cells
     from charrnn.cells.trace import Trace
-    from charrnn.config import Config
+    from charrnn.config.settings import Config
     from charrnn.errors import CharRNNError
     from charrnn.evaluation.comparison import evaluate, evaluate_runs
-    from charrnn.evaluation.records import Evaluation, LossReport
-    from charrnn.generation.records import GeneratedText, Prediction
+    from charrnn.evaluation.loss_reports import Evaluation, LossReport
+    from charrnn.generation.generated import GeneratedText, Prediction
     from charrnn.runs.overview import LearningCurves, RunSummary, learning_curves, run_summaries
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
@@ -35,14 +35,14 @@ __all__ += ["run_summaries", "train"]
 
 _NAMES = {
     "api": "Model load",
-    "cells.records": "CellFindings",
+    "cells.findings": "CellFindings",
     "cells.scores": "find_cells",
     "cells.trace": "Trace",
-    "config": "Config",
+    "config.settings": "Config",
     "errors": "CharRNNError",
     "evaluation.comparison": "evaluate evaluate_runs",
-    "evaluation.records": "Evaluation LossReport",
-    "generation.records": "GeneratedText Prediction",
+    "evaluation.loss_reports": "Evaluation LossReport",
+    "generation.generated": "GeneratedText Prediction",
     "runs.overview": "LearningCurves RunSummary learning_curves run_summaries",
     "training.events": "TrainEvent",
     "training.loop": "resume train",
@@ -56,7 +56,7 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_HOMES[name]), name)
     # Python asks here for a module, too, before it imports that: `from charrnn import api`.
     if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
-        from charrnn.extensions import PackageFunction, find_function
+        from charrnn.hooks.extensions import PackageFunction, find_function
 
         if (function := find_function(PackageFunction, name)) is not None:
             return function

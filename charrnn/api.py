@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.config import Config, resolved
-from charrnn.display import Displayable
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import DataError, UsageError, check_length, counted, did_you_mean, named
-from charrnn.extensions import Extensible, ModelMethod
-from charrnn.findings_cache import FindingsCache
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
-from charrnn.lazy import LazyModule
+from charrnn.hooks.extensions import Extensible, ModelMethod
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, ModelFile, checkpoint_name
+from charrnn.runs.findings_cache import FindingsCache
 from charrnn.runs.reader import CHECKPOINTS, RunReader, open_run_to_read
+from charrnn.system.display import Displayable
+from charrnn.system.lazy import LazyModule
 from charrnn.text.corpus import CorpusPart, RecordedCorpus, recorded_corpus
 from charrnn.text.documents import END, split_text
 from charrnn.text.vocab import EncodedText, Vocab, decode_each, encode_text
@@ -29,15 +29,15 @@ Text = TextOrIds
 """The former name."""
 
 if TYPE_CHECKING:
-    from charrnn.cells import records
+    from charrnn.cells import findings as records
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
-    from charrnn.evaluation.records import Adaptation
+    from charrnn.evaluation.loss_reports import Adaptation
     from charrnn.model.network import CharRNN
     from charrnn.runs import overview
 else:  # `sample` uses neither, and importing them takes a tenth of its start
-    records, overview = LazyModule("charrnn.cells.records"), LazyModule("charrnn.runs.overview")
+    records, overview = LazyModule("charrnn.cells.findings"), LazyModule("charrnn.runs.overview")
 
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""

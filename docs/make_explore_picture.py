@@ -15,12 +15,12 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.explore.app import Explorer, TextView
-from charrnn.apps.explore.state import BEST
-from charrnn.cells.records import CHARS_SCORED
+from charrnn.cells.findings import CHARS_SCORED
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.values import most_changes
 from charrnn.text.vocab import EncodedText
+from charrnn.tui.explore.app import Explorer, TextView
+from charrnn.tui.explore.state import BEST
 from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "explore.svg"

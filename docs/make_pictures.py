@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import charrnn
-from charrnn.views.findings import passage_pictures
+from charrnn.views.findings_tables import passage_pictures
 from charrnn.views.svg import to_svg
 
 FOLDER = Path(__file__).with_name("pictures")

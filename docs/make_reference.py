@@ -15,18 +15,18 @@ from typing import Any, get_args
 import typer
 import typer.main
 
-import charrnn.config
-import charrnn.settings
-from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
+import charrnn.config.settings
+import charrnn.config.settings_file
 from charrnn.cli.app import app
-from charrnn.cli.options import RULES
+from charrnn.cli.command_options import RULES
 from charrnn.cli.train import FIELD_OPTIONS
-from charrnn.config import FIELD_NAMES, Config
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.settings import FIELD_NAMES, Config
 from charrnn.detectors.registry import DETECTORS
+from charrnn.distributed.processes import check_processes
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.generator import MAX_COUNT
-from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
-from charrnn.scale.processes import check_processes
+from charrnn.generation.sample_options import SampleOptions, SearchOptions, Shaping
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 from charrnn.text.sources import load_catalogue
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
@@ -243,13 +243,16 @@ def field_docstrings() -> dict[str, str]:
 
 def allowed_values(name: str) -> str:
     """Return what a field must be, in words: its range, or else its type."""
-    if name not in charrnn.config._RANGES:
-        return charrnn.config._wanted(name)
+    if name not in charrnn.config.settings._RANGES:
+        return charrnn.config.settings._wanted(name)
     words = [
-        word for kind in charrnn.config._KINDS[name] if name not in charrnn.config._CHOICES for word in get_args(kind)
+        word
+        for kind in charrnn.config.settings._KINDS[name]
+        if name not in charrnn.config.settings._CHOICES
+        for word in get_args(kind)
     ]
-    unset = ["null"] if type(None) in charrnn.config._KINDS[name] else []
-    return ", or ".join([charrnn.config._RANGES[name][0], *words, *unset])
+    unset = ["null"] if type(None) in charrnn.config.settings._KINDS[name] else []
+    return ", or ".join([charrnn.config.settings._RANGES[name][0], *words, *unset])
 
 
 def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
@@ -286,7 +289,7 @@ def describe_settings() -> str:
 def describe_recipes() -> str:
     """Describe the recipes that come with charrnn: the comment and the settings of each file."""
     parts = []
-    for path in sorted((Path(charrnn.settings.__file__).parent / "recipes").glob("*.yaml")):
+    for path in sorted((Path(charrnn.config.settings_file.__file__).parent / "recipes").glob("*.yaml")):
         comment, _, settings = path.read_text(encoding="utf-8").partition("\n")
         parts.append(f"{wrap(f'`{path.stem}`: ' + comment.removeprefix('# '))}\n\n```yaml\n{settings.strip()}\n```")
     intro = "`charrnn train --recipe NAME` takes these settings as defaults; see [the recipe](recipe.md#named-recipes)."

@@ -14,9 +14,9 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.continuations import ContinuationOptions
-from charrnn.apps.write.drafts import Draft
-from charrnn.apps.write.screen import Writer
+from charrnn.tui.write.continuations import ContinuationOptions
+from charrnn.tui.write.drafts import Draft
+from charrnn.tui.write.screen import Writer
 from charrnn.views.svg import RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "write.svg"

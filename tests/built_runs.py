@@ -8,7 +8,7 @@ import numpy as np
 from known_weights import QUOTING_CHARACTERS, Weights, chain_weights, quoting_weights
 from saved_runs import SMALLEST
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.runs.checkpoint import Description
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab

@@ -246,7 +246,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other worker has a file locked; lock it."""
-    from charrnn.files import try_lock, unlock
+    from charrnn.system.files import try_lock, unlock
 
     with path.open("a+b") as file:
         while not try_lock(file):

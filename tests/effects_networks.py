@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from charrnn.architectures import DEPTHS
-from charrnn.config import Config
-from charrnn.model.cells import CELLS
+from charrnn.config.architectures import DEPTHS
+from charrnn.config.settings import Config
+from charrnn.model.cell_types import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import EncodedText

@@ -17,12 +17,12 @@ from textual.widgets import Input, Static
 
 import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
-from charrnn.apps.explore.app import Explorer
-from charrnn.apps.explore.state import BEST
-from charrnn.apps.full_screen import Help, Keys, Question
-from charrnn.apps.write.continuations import ContinuationOptions
-from charrnn.apps.write.drafts import Draft, read_draft
-from charrnn.apps.write.screen import Writer
+from charrnn.tui.explore.app import Explorer
+from charrnn.tui.explore.state import BEST
+from charrnn.tui.full_screen import Help, Keys, Question
+from charrnn.tui.write.continuations import ContinuationOptions
+from charrnn.tui.write.drafts import Draft, read_draft
+from charrnn.tui.write.screen import Writer
 from charrnn.views.theme import MIN_CONTRAST, contrast
 
 Script = Callable[[Explorer, Pilot[None]], Awaitable[None]]

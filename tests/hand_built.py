@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
-from charrnn.generation.options import Shaping
+from charrnn.config.settings import Config
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import NUM_SEEDS, prime_model, sample_ids
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper

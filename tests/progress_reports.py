@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from charrnn.progress import CallbackProgress, Task, using
+from charrnn.system.progress import CallbackProgress, Task, using
 
 
 @contextmanager

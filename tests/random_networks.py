@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 
 V, H, L = 7, 6, 2

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
-from charrnn.files import json_to_bytes
+from charrnn.config.settings import Config
 from charrnn.runs.checkpoint import Description, seal_manifest
 from charrnn.runs.writer import RunWriter
+from charrnn.system.files import json_to_bytes
 from charrnn.text.vocab import Vocab
 
 FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")

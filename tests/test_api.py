@@ -11,7 +11,7 @@ from conftest import SMALL_RUN, TrainedRun
 from synthetic import SyntheticCorpus
 
 import charrnn
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.text.vocab import Vocab, encode_text

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.app import run
+from charrnn.config.architectures import CELLS, DEPTHS
 
 TEXT = "".join(
     f'the {word} said "{word} {word}" to me\n    and left\n' for word in ("lamp", "stone", "river", "owl") * 40

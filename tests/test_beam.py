@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.generation.beam import Beam, BeamSearch, SeenNgrams
-from charrnn.generation.options import SearchOptions, Shaping
+from charrnn.generation.sample_options import SearchOptions, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper

@@ -6,7 +6,7 @@ from test_losses import make_ids, make_network, naive_nats
 
 from charrnn.errors import DataError
 from charrnn.evaluation.losses import CharLosses
-from charrnn.lab import breakdown
+from charrnn.reports import breakdown
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"

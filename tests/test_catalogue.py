@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from charrnn.errors import DataError
-from charrnn.progress import CallbackProgress, using
+from charrnn.system.progress import CallbackProgress, using
 from charrnn.text.sources import CatalogueEntry, fetch, find_entry, load_catalogue
 
 CONTENT = b"All happy families are alike.\n" * 5000  # 150 kB: several blocks

@@ -7,10 +7,10 @@ import pytest
 from effects_networks import CHARACTERS, make_config, make_network, make_text, step_through, tensors_of
 from progress_reports import reports
 
-from charrnn.cells.records import Ablation
+from charrnn.cells.findings import Ablation
 from charrnn.cells.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.cells.trace import ablate_cells, ablate_text, mean_change
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.model import reading

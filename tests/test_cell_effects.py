@@ -9,8 +9,8 @@ from conftest import TrainedRun, copy_run
 from rich.console import Console, RenderableType
 
 import charrnn
-from charrnn.lab import sampled_states
-from charrnn.lab.inputs import CellInputs, CharacterInput, EarlierCharacters, ErasedCharacter, InputPassage
+from charrnn.analyses import sampled_states
+from charrnn.analyses.inputs import CellInputs, CharacterInput, EarlierCharacters, ErasedCharacter, InputPassage
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 

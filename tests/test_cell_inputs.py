@@ -8,10 +8,18 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 from torch import Tensor
 
+from charrnn.analyses import inputs
+from charrnn.analyses.inputs import (
+    NUM_STRONG,
+    Driver,
+    erase,
+    mean_vector,
+    measure_earlier,
+    rank_drivers,
+    strong_positions,
+)
+from charrnn.analyses.sampled_states import SampledStates, sample_states
 from charrnn.cells.trace import trace_text
-from charrnn.lab import inputs
-from charrnn.lab.inputs import NUM_STRONG, Driver, erase, mean_vector, measure_earlier, rank_drivers, strong_positions
-from charrnn.lab.sampled_states import SampledStates, sample_states
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 

@@ -8,10 +8,10 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 from torch import Tensor
 
+from charrnn.analyses.outputs import output_gradients, quantities, rank_characters
+from charrnn.analyses.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.cells.trace import replacing
-from charrnn.lab.outputs import output_gradients, quantities, rank_characters
-from charrnn.lab.sampled_states import SampledStates, characters_of, sample_states
-from charrnn.model.cells import Ops
+from charrnn.model.cell_types import Ops
 from charrnn.model.layer import TORCH
 from charrnn.text.vocab import EncodedText
 

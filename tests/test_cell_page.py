@@ -17,7 +17,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
-from charrnn.cells.records import CellPage, CellPassage, PassagePlace
+from charrnn.cells.findings import CellPage, CellPassage, PassagePlace
 from charrnn.cells.values import read_passages
 from charrnn.errors import UsageError
 from charrnn.views.cell_page import PassageList, ValueCharts, clipped, page_pictures, timescale_text

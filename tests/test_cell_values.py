@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from random_networks import H, L, V, random_network
 
 from charrnn.cells import values as cell_values
-from charrnn.cells.records import LAGS, NUM_BINS, CellValues
+from charrnn.cells.findings import LAGS, NUM_BINS, CellValues
 from charrnn.cells.trace import Activations
 from charrnn.cells.values import NUM_CANDIDATES, NUM_DECILES, choose_passage, measure_values, number_sentences
 from charrnn.text.vocab import EncodedText

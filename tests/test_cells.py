@@ -12,12 +12,12 @@ from effects_networks import H, V, make_config, make_network, tensors_of
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.architectures import DEPTHS
-from charrnn.lab import EXTENSIONS
-from charrnn.model.cells import CELLS
+from charrnn.config.architectures import DEPTHS
+from charrnn.model.cell_types import CELLS
 from charrnn.model.layer import IRNN_SCALE, TORCH, Noise, RecurrentLayer
 from charrnn.model.network import HIGHWAY_BIAS, CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.reports import EXTENSIONS
 
 T, B, I, L = 13, 3, 4, 3  # noqa: E741
 RECENT = [entry.name for entry in EXTENSIONS]

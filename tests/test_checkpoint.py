@@ -63,7 +63,7 @@ def test_a_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> N
             pass
         raise FileNotFoundError("not about the lock")
     with pytest.MonkeyPatch.context() as patched, pytest.raises(RunInUseError):  # removed at the same moment
-        patched.setattr("charrnn.files.try_lock", lambda file: (run.path / "lock").unlink() is None)
+        patched.setattr("charrnn.system.files.try_lock", lambda file: (run.path / "lock").unlink() is None)
         lock_folder(run.path).__enter__()
 
 

@@ -19,8 +19,8 @@ from test_cli_sample import Terminal
 
 import charrnn
 from charrnn.generation.distribution import char_weights, log_softmax
-from charrnn.generation.options import Shaping
-from charrnn.generation.records import Hesitation, Prediction
+from charrnn.generation.generated import Hesitation, Prediction
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import draw, generator_of, undrawable_ids
 from charrnn.generation.writing import find_loop
 from charrnn.views.heatmap import Legend

@@ -25,7 +25,7 @@ from torch import nn
 import charrnn
 from charrnn.cli.signals import Signals
 from charrnn.cli.train import TrainingView, readable
-from charrnn.config import FIELD_NAMES
+from charrnn.config.settings import FIELD_NAMES
 from charrnn.errors import UsageError, named
 from charrnn.training.events import DoneEvent, StepEvent, WarningEvent
 from charrnn.training.trainer import Trainer
@@ -263,7 +263,7 @@ def test_the_header_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cli.progress.can_animate", lambda stream: True)
+    monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
     monkeypatch.setattr(Trainer, "take_step", Mock(side_effect=UsageError("the weights are not finite")))
     ran = command("train", "text.txt", "--steps", 3, *SMALL_FLAGS)
     *drawn, message = ran.err.split("\r")
@@ -274,7 +274,7 @@ def test_an_error_removes_the_bar_first(command: Command, text_file: Path, monke
 def test_the_clock_of_the_bar_goes_on_while_it_validates(
     command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.cli.progress.can_animate", lambda stream: True)
+    monkeypatch.setattr("charrnn.cli.progress_bars.can_animate", lambda stream: True)
     num_drawn = []
     for every in (10**9, 1):
         monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", every)

@@ -13,7 +13,7 @@ from fixture_types import Command
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.cells.records import CellScore
+from charrnn.cells.findings import CellScore
 from charrnn.detectors.registry import DETECTORS
 
 
@@ -94,7 +94,7 @@ def test_a_cell_is_shown_over_the_text(
 
 
 def test_without_the_extra_a_png_says_how_to_make_one(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.views.export.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
     assert "pip install charrnn-lab" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
@@ -164,7 +164,7 @@ def test_the_older_export_stays(command: Command, lab: Path, fresh_file: Path, m
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("charrnn.files.write_synced", fill)
+    monkeypatch.setattr("charrnn.system.files.write_synced", fill)
     Path("a.svg").write_text("the older one")
     before = sorted(Path().iterdir())
     ran = command("visualize", "--text", fresh_file, "--surprise", "--export", "a.svg")

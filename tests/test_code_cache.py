@@ -12,8 +12,8 @@ import pytest
 
 numba = pytest.importorskip("numba")
 
-from charrnn import code_cache  # noqa: E402
-from charrnn.code_cache import KeptFunction, cache_folders  # noqa: E402
+from charrnn.system import code_cache  # noqa: E402
+from charrnn.system.code_cache import KeptFunction, cache_folders  # noqa: E402
 
 ARGUMENTS = (np.zeros(2), 1)
 Make = Callable[..., KeptFunction]

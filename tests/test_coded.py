@@ -16,9 +16,9 @@ from fixture_types import Command
 from synthetic import SyntheticCorpus
 
 from charrnn import api
-from charrnn.apps.compress import coded, container, rows
-from charrnn.apps.compress.command import compress_text
 from charrnn.errors import DataError, UsageError
+from charrnn.formats.crnn import coded, container, rows
+from charrnn.formats.crnn.command import compress_text
 from charrnn.generation.distribution import log_softmax
 
 OPTIONS: dict[str, Any] = {"part": "validation", "precision": "auto", "max_chars": 300}
@@ -67,7 +67,7 @@ def steps(model: api.Model, text: str) -> Any:
 def test_characters_outside_the_alphabet_and_several_rows_are_counted(
     gru: TrainedRun, corpus: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.apps.compress.container.LEAST_ROW_BYTES", 200)
+    monkeypatch.setattr("charrnn.formats.crnn.container.LEAST_ROW_BYTES", 200)
     model, text = api.load(gru.path), corpus.text[:400] + "éé\U0001f300" + corpus.text[400:500]
     found = coded.coded([model], text, **{**OPTIONS, "max_chars": 503})
     assert (found.num_rows, found.num_chars, found.num_escaped) == (2, 500, 8)

@@ -14,16 +14,16 @@ import torch
 from conftest import REPOSITORY, Ran, TrainedRun
 from hand_built import TEXTS, text_hash
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.generation import sampling
 from charrnn.generation.distribution import char_weights, next_char_probs
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import Block, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.progress import Progress, using
+from charrnn.system.progress import Progress, using
 
-compiled = pytest.importorskip("charrnn.scale.compiled", reason="numba is not installed")
+compiled = pytest.importorskip("charrnn.compiled.sampling", reason="numba is not installed")
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
@@ -194,8 +194,8 @@ def test_without_numba_or_its_compiler_the_same_text_comes(
     sampling._compiled_module.cache_clear()
     if is_missing:
         monkeypatch.setitem(sys.modules, "numba", None)
-        monkeypatch.delitem(sys.modules, "charrnn.scale.compiled")
-        monkeypatch.delattr("charrnn.scale.compiled")
+        monkeypatch.delitem(sys.modules, "charrnn.compiled.sampling")
+        monkeypatch.delattr("charrnn.compiled.sampling")
     else:
         monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     ran = long_text(command, lstm)
@@ -212,14 +212,14 @@ def test_a_python_that_optimizes_finds_the_kept_code_and_a_long_text_begins_befo
 import sys
 import numpy as np
 from charrnn.generation import sampling
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from hand_built import hand_built_stepper
 stepper = hand_built_stepper("lstm")
 reading = sampling.prime_model(stepper, np.array([1]))
 blocks = sampling.sample_ids(stepper, reading, [Shaping()], [1], length=10**6)
 first = next(blocks)
 print(first.ids.size, "numba" in sys.modules)
-from charrnn.scale import compiled
+from charrnn.compiled import sampling as compiled
 print([loop.paths(compiled.arguments_of(name))[0].name for name, loop in compiled.LOOPS.items()])
 """
     path = os.pathsep.join(map(str, (REPOSITORY, Path(__file__).parent)))

@@ -16,22 +16,22 @@ from hypothesis import strategies as st
 from random_networks import random_network
 
 import charrnn
-from charrnn import progress
 from charrnn.api import Model
-from charrnn.apps.compress import container, rows
-from charrnn.apps.compress.command import coder_of, compress_text
-from charrnn.apps.compress.container import VERSION, cut_rows, digest_of, pack_model, read_header, unpack_model
-from charrnn.apps.compress.rows import SYMBOL_BITS, RangeDecoder, RangeEncoder, frequencies
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.formats.crnn import container, rows
+from charrnn.formats.crnn.command import coder_of, compress_text
+from charrnn.formats.crnn.container import VERSION, cut_rows, digest_of, pack_model, read_header, unpack_model
+from charrnn.formats.crnn.rows import SYMBOL_BITS, RangeDecoder, RangeEncoder, frequencies
 from charrnn.generation import sampling
-from charrnn.model.cells import CELLS
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import CELLS
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import CharRNN
 from charrnn.model.portable_math import Matrix, exact_exp
-from charrnn.model.registry import cell_type
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper
+from charrnn.system import progress
 from charrnn.text.vocab import UNKNOWN, Vocab
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -87,7 +87,7 @@ def test_bytes_without_any_order_hardly_take_more_space(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("order, cell, alphabet", [(0, "lstm", "char"), (4, "gru", "documents"), (1, "rnn", "byte")])
 def test_compiled_code_has_the_same_bytes(monkeypatch: Any, order: int, cell: str, alphabet: str) -> None:
-    compiled = pytest.importorskip("charrnn.scale.compiled_coding", reason="numba is not installed")
+    compiled = pytest.importorskip("charrnn.compiled.coding", reason="numba is not installed")
     model = make_model(alphabet, cell, hidden_size=21)
     monkeypatch.setattr(container, "LEAST_ROW_BYTES", 300)
     monkeypatch.setattr(rows, "STEPS_AT_ONCE", 50)
@@ -260,7 +260,7 @@ def test_a_file_may_include_its_model(gru: TrainedRun, cell: str) -> None:
 def test_a_model_that_unpacks_to_far_more_is_refused(gru: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     model = charrnn.load(gru.path)
     packed = pack_model(model.config, model.vocab, model.tensors, model.generator.int8_stepper)
-    monkeypatch.setattr("charrnn.apps.compress.container.MAX_UNPACKED", 0)
+    monkeypatch.setattr("charrnn.formats.crnn.container.MAX_UNPACKED", 0)
     assert unpack_model(packed, "a.crnn").vocab == model.vocab
     vast = replace(model.config, hidden_size=300)
     zeros = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(vast, len(model.vocab)).items()}

@@ -15,14 +15,14 @@ import yaml
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-import charrnn.config
-import charrnn.settings
-from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.config import BUDGETS, FIELD_NAMES, Config, parse_value
+import charrnn.config.settings
+import charrnn.config.settings_file
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.settings import BUDGETS, FIELD_NAMES, Config, parse_value
+from charrnn.config.settings_file import _FLAT, from_yaml, load_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 from charrnn.errors import DataError, UsageError
-from charrnn.settings import _FLAT, from_yaml, load_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
-RECIPES = Path(charrnn.config.__file__).parent / "recipes"
+RECIPES = Path(charrnn.config.settings.__file__).parent / "recipes"
 FAST_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C, where PyYAML was built with it."""
 
@@ -303,7 +303,7 @@ def test_values_and_merge_keys_that_unfold_without_end_are_refused_as_they_stand
 
 
 def test_a_recipe_is_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charrnn.settings, "__file__", str(tmp_path / "settings.py"))
+    monkeypatch.setattr(charrnn.config.settings_file, "__file__", str(tmp_path / "settings_file.py"))
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "tiny.yaml").write_text("hidden_size: 8\n", encoding="utf-8")
     (tmp_path / "own.yml").write_text("cell: gru\n", encoding="utf-8")

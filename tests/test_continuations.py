@@ -8,12 +8,12 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write import continuations as assistant
-from charrnn.apps.write.continuations import MAX_CHARS, ContinuationOptions, DraftReader, continue_text, end_of
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.sampling import prime_model
 from charrnn.text.vocab import Vocab
+from charrnn.tui.write import continuations as assistant
+from charrnn.tui.write.continuations import MAX_CHARS, ContinuationOptions, DraftReader, continue_text, end_of
 
 ASCII = Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é"))
 
@@ -98,7 +98,7 @@ def test_what_is_too_long_is_cut_and_a_document_ends_a_continuation(alphabet_run
 
 def test_a_draft_is_read_from_the_nearest_state(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was read before, the state is that of the whole text; little is read again."""
-    monkeypatch.setattr("charrnn.apps.write.continuations.SPACING", 64)
+    monkeypatch.setattr("charrnn.tui.write.continuations.SPACING", 64)
     stepper, vocab = model.generator.int8_stepper, model.vocab
     text = ("The lamp is lit. " * 15)[:250]
     reader = DraftReader(stepper, vocab)

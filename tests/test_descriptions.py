@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charrnn.analyses import descriptions
+from charrnn.analyses.descriptions import NUM_LISTED, _show, describe_cells
+from charrnn.analyses.descriptions.rules import RuleSearch, build_conditions, fit_rising, rule_mask, standardized
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
-from charrnn.lab import descriptions
-from charrnn.lab.descriptions import NUM_LISTED, _show, describe_cells
-from charrnn.lab.descriptions.rules import RuleSearch, build_conditions, fit_rising, rule_mask, standardized
 from charrnn.text.vocab import EncodedText
 
 WORDS = ["the river ran", "a low door", "we said nothing", "Tom", "THE GREAT NORTH ROAD", "rain", "in May", "KEEP OUT"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.model.device import autocast, computed_on_threads, exact_arithmetic, has_fast_bf16, pick_device
 from charrnn.model.layer import Noise

@@ -17,24 +17,24 @@ from rich.cells import cell_len
 from rich.console import Group
 
 import charrnn
-from charrnn.architectures import CELLS
+from charrnn.analyses import directions
+from charrnn.analyses.directions import Direction, compare_ablations, outputs_of, sum_at_means
 from charrnn.cells.analysis import Study
 from charrnn.cells.saved import encode
 from charrnn.cells.trace import ablate_text
 from charrnn.cli.arguments import NUM_CELLS, parse_direction
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS
+from charrnn.config.settings import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.findings_cache import FindingsCache
-from charrnn.lab import directions
-from charrnn.lab.directions import Direction, compare_ablations, outputs_of, sum_at_means
-from charrnn.model.cells import CLAMP_LIMIT
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.network import CharRNN
-from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
+from charrnn.runs.findings_cache import FindingsCache
 from charrnn.text.vocab import EncodedText
 
 SIZE = 8

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import char_weights, next_char_probs
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 12))
 ANY_LOGITS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32)))

@@ -12,9 +12,9 @@ from charrnn.model.portable_math import Matrix
 pytest.importorskip("numba")
 from numba import njit
 
-from charrnn.code_cache import TARGET
-from charrnn.scale import dot_products
-from charrnn.scale.dot_products import ALIGNMENT, COLUMN_MULTIPLE, InstructionSet, choose_instruction_set, make_dot
+from charrnn.compiled import dot_products
+from charrnn.compiled.dot_products import ALIGNMENT, COLUMN_MULTIPLE, InstructionSet, choose_instruction_set, make_dot
+from charrnn.system.code_cache import TARGET
 
 AVAILABLE = [
     found

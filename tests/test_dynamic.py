@@ -16,15 +16,15 @@ from torch.nn.functional import cross_entropy
 
 import charrnn
 from charrnn.api import Model
-from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.comparison import evaluate, evaluate_runs
+from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow
 from charrnn.evaluation.losses import char_losses
-from charrnn.evaluation.records import Evaluation, EvaluationRow
-from charrnn.lab import dynamic
-from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 from charrnn.model.network import CharRNN
+from charrnn.reports import dynamic
+from charrnn.reports.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 from charrnn.text.vocab import IdArray, Vocab
 
 V = 6

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hand_built import small_config
 
-from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.settings import Config
 from charrnn.errors import UsageError
 from charrnn.model.ensemble import Ensemble, tensors_of
 from charrnn.model.layer import Noise

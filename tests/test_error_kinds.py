@@ -15,9 +15,9 @@ import charrnn
 from charrnn import api
 from charrnn.evaluation.comparison import describe_alphabets
 from charrnn.evaluation.losses import CharLosses
-from charrnn.lab import error_kinds
-from charrnn.lab.error_kinds import KINDS, NO_ERROR
-from charrnn.lab.ngrams import NgramModel
+from charrnn.reports import error_kinds
+from charrnn.reports.error_kinds import KINDS, NO_ERROR
+from charrnn.reports.ngram_models import NgramModel
 from charrnn.text.vocab import Vocab, decode_each
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!?'\"-_()\n\0"

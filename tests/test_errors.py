@@ -48,21 +48,21 @@ def test_a_message_is_part_of_another_and_is_copied_with_its_parameters() -> Non
         assert (same, with_flags(same)) == (message, "--seed 1")
 
 
-STARTS_THE_COMMAND = ("scale/sweep/sweep.py",)
+STARTS_THE_COMMAND = ("sweeps/sweep.py",)
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
     *(
-        "apps/compress/command",
-        "apps/explore/",
-        "apps/export.",
-        "apps/full_screen",
-        "apps/importing.",
-        "apps/terminal",
-        "apps/write/",
+        "formats/crnn/command",
+        "tui/explore/",
+        "formats/export.",
+        "tui/full_screen",
+        "formats/importing.",
+        "tui/terminal",
+        "tui/write/",
     ),
-    *("lab/history.", "lab/lines.", "lab/numbers.", "lab/patching.", "lab/gradients."),
-    *("scale/processes", "scale/sweep/command"),
+    *("analyses/history.", "reports/lines.", "analyses/numbers.", "analyses/patching.", "analyses/gradients."),
+    *("distributed/processes", "sweeps/command"),
 )
 """Modules of rooms that belong to the command line: commands, values of options, and pictures that say how to train."""
 

@@ -15,12 +15,12 @@ from fixture_types import Command
 import charrnn
 from charrnn.api import Model
 from charrnn.cli.arguments import read_text
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation.comparison import describe_alphabets, evaluate_runs
 from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
-from charrnn.lab.lines import losses_by_char, losses_by_line
 from charrnn.model.network import CharRNN
+from charrnn.reports.lines import losses_by_char, losses_by_line
 from charrnn.text.corpus import read_corpus, recorded_corpus, state_of_corpus
 from charrnn.text.documents import Documents
 from charrnn.text.vocab import Vocab

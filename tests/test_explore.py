@@ -41,18 +41,18 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable
 
 import charrnn
+from charrnn.analyses.outputs import UNIT_OF_EFFECTS
 from charrnn.api import Model
-from charrnn.apps.explore import app as explorer
-from charrnn.apps.explore import state as exploration
-from charrnn.apps.explore.app import BROWSER_KEYS, HINT, PAGE_KEYS, TABLE_KEYS, Comparison, Explorer, Page, TextView
-from charrnn.apps.explore.state import ALL, BEST, Row, TypedText, columns
-from charrnn.apps.full_screen import FullScreenApp, Job, Question, Work
 from charrnn.cells.analysis import CellAnalysis
-from charrnn.cells.records import CellFindings, CellScore
-from charrnn.generation.options import SAMPLE_TEMPERATURE
-from charrnn.lab.outputs import UNIT_OF_EFFECTS
-from charrnn.progress import task
+from charrnn.cells.findings import CellFindings, CellScore
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.system.progress import task
 from charrnn.text.vocab import undo_decode_each
+from charrnn.tui.explore import app as explorer
+from charrnn.tui.explore import state as exploration
+from charrnn.tui.explore.app import BROWSER_KEYS, HINT, PAGE_KEYS, TABLE_KEYS, Comparison, Explorer, Page, TextView
+from charrnn.tui.explore.state import ALL, BEST, Row, TypedText, columns
+from charrnn.tui.full_screen import FullScreenApp, Job, Question, Work
 from charrnn.views.tables import score_mark, score_text
 from charrnn.views.theme import block, palette_of
 
@@ -220,7 +220,7 @@ def test_the_command_opens_the_text_it_is_given_with_the_figures_of_visualize(
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
     reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
     opened: list[Explorer] = []
-    monkeypatch.setattr("charrnn.apps.terminal.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
     ran = command("explore", "--text", "mine.txt", "--chars", 300)
     assert (ran.code, ran.out) == (0, "")
@@ -570,7 +570,7 @@ def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.M
         ran = command(name)
         assert (ran.code, ran.out) == (2, "")
         assert "fills a terminal" in ran.err and words in ran.err and len(ran.err.splitlines()) <= 3
-    monkeypatch.setattr("charrnn.apps.terminal.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.tui.terminal.find_spec", lambda name: None)
     for name in instead:
         ran = command(name)
         assert (ran.code, ran.out) == (2, "")
@@ -579,7 +579,7 @@ def test_what_an_interface_needs_is_said(command: Command, monkeypatch: pytest.M
 
 
 def test_the_interfaces_open_without_torch(process: Callable[..., Any]) -> None:
-    code = "import sys, charrnn.apps.explore.app, charrnn.apps.write.screen; print('torch' in sys.modules)"
+    code = "import sys, charrnn.tui.explore.app, charrnn.tui.write.screen; print('torch' in sys.modules)"
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout.split() == [b"False"]
 
 

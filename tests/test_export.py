@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from charrnn.cells.records import ColouredText
+from charrnn.cells.findings import ColouredText
 from charrnn.errors import UsageError
 from charrnn.views import svg
-from charrnn.views.export import FORMATS, describe_formats, find_format
+from charrnn.views.delivery import FORMATS, describe_formats, find_format
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.svg import COLUMN_WIDTH, MARGIN, MAX_COLUMNS, MIN_COLUMNS, to_html, to_png, to_svg, to_text
 from charrnn.views.tables import plain_table

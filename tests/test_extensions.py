@@ -10,14 +10,14 @@ from fake_packages import install
 from fixture_types import Process
 
 import charrnn
-from charrnn import extensions
 from charrnn.api import Model
 from charrnn.errors import install_command
-from charrnn.extensions import GROUP, PackageFunction, commands, find_function
+from charrnn.hooks import extensions
+from charrnn.hooks.extensions import GROUP, PackageFunction, commands, find_function
 
 ROOM = """
 from charrnn.cli.analyses import Analysis, Option, Shown
-from charrnn.extensions import CommandEntry, ModelMethod, PackageFunction
+from charrnn.hooks.extensions import CommandEntry, ModelMethod, PackageFunction
 
 COMMANDS = (CommandEntry(name="greet", summary="Print a greeting.", function="a_room:greet"),)
 
@@ -112,11 +112,13 @@ def test_the_rooms_of_an_installation_under_the_former_name_count_once(
 
     name = (Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8").split('name = "')[1].split('"')[0]
     for package in {name, "charrnn"}:
-        folder = install(tmp_path / package, package, f"[{GROUP}]\napps = charrnn.apps\n")
+        folder = install(tmp_path / package, package, f"[{GROUP}]\napps = charrnn.formats\n")
         monkeypatch.syspath_prepend(str(folder))
     forget()
     assert run(["--help"]) == 0 and "warning" not in capsys.readouterr().err and name in install_command()
-    assert [(plugin.is_own, room.__name__) for plugin, room in extensions._rooms()].count((True, "charrnn.apps")) == 1
+    assert [(plugin.is_own, room.__name__) for plugin, room in extensions._rooms()].count(
+        (True, "charrnn.formats")
+    ) == 1
     monkeypatch.undo()
     forget()
 
@@ -133,8 +135,8 @@ def test_unknown_names_are_no_attributes() -> None:
 def test_torch_and_the_rooms_are_imported_at_their_first_use(tmp_path: Path, process: Process) -> None:
     (tmp_path / "torch.py").write_text("zeros = list.__mul__")  # the real one takes seconds to import
     code = (
-        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.lab.gradients', 'torch'})\n"
-        "from charrnn.lazy import torch; import charrnn.lab.gradients; before = 'torch' in sys.modules; "
+        "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.analyses.gradients', 'torch'})\n"
+        "from charrnn.system.lazy import torch; import charrnn.analyses.gradients; before = 'torch' in sys.modules; "
         "torch.zeros([], 1); print(before, 'torch' in sys.modules)"
     )
     assert process("-c", code).stdout == b"set()\nFalse True\n"

@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from saved_runs import hidden, make_run
 
-from charrnn import files
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.files import behind_links, convert_os_errors, encode_text, parse_json, write_atomically, write_synced
+from charrnn.system import files
+from charrnn.system.files import (
+    behind_links,
+    convert_os_errors,
+    encode_text,
+    parse_json,
+    write_atomically,
+    write_synced,
+)
 
 
 def test_files_are_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,17 +23,17 @@ from saved_runs import commit, make_run
 from synthetic import make_corpus
 
 import charrnn
-from charrnn import findings_cache as findings_module
 from charrnn.cells import analysis as study
 from charrnn.cells import saved
 from charrnn.cells.analysis import FOUND_CELLS, found_cells
-from charrnn.cells.records import Ablation, CellScore
+from charrnn.cells.findings import Ablation, CellScore
 from charrnn.cells.saved import MEASURING, End, Layer, Place, Share, Unit, decode, encode, program_digest
 from charrnn.cells.scores import Measured, choose_targets, measure
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS
-from charrnn.files import JSON
-from charrnn.findings_cache import MAX_BYTES, FindingsCache, findings_path
+from charrnn.runs import findings_cache as findings_module
+from charrnn.runs.findings_cache import MAX_BYTES, FindingsCache, findings_path
+from charrnn.system.files import JSON
 
 TEXT = make_corpus(num_chars=2_000, seed=2).text
 QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
@@ -187,7 +187,7 @@ def test_a_full_disk_or_a_link_does_without(tmp_path: Path, monkeypatch: pytest.
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("charrnn.files.write_synced", fill)
+    monkeypatch.setattr("charrnn.system.files.write_synced", fill)
     put_score(tmp_path)
     assert list(folder.iterdir()) == []
 
@@ -305,13 +305,13 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
-    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
-    monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.25)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.25)
     assert command(*QUOTE).code == 0
     (first,) = charrnn.load(lab).found_cells
     assert (first.detector, first.gain) == ("quote", 0.25)
     # Another detector is added; a pattern, which may be of the text, is not.
-    monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.5)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.gain", 0.5)
     own = ("--detect", "[aeiou]", "--detector", "word-position")
     assert command("visualize", "--text", "mine.txt", *own).code == 0
     both = charrnn.load(lab).found_cells
@@ -322,7 +322,7 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     assert f'"found":[{{"name":"word-position","cell":{cell}}},{{"name":"quote",' in page
     assert "aeiou" not in page and not any(line in page for line in TEXT.splitlines() if len(line) > 20)
     # A detector without a significant cell is not found any more.
-    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", False)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)
     assert command(*QUOTE).code == 0
     assert [one.detector for one in charrnn.load(lab).found_cells] == ["word-position"]
 
@@ -414,17 +414,24 @@ def test_the_parts_of_a_value_are_checked() -> None:
 
 
 def test_the_digest_covers_all_code_that_measures_and_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    harmless = "code_cache, display, errors, extensions, files, findings_cache, lazy, options, process, progress"
+    harmless = ("errors", "runs.findings_cache", "config.options")
     package = Path(charrnn.__file__).parent
     covered = {path for part in MEASURING for path in package.glob(part)}
     keeps = re.compile(r"\.(kept|kept_each|look_up)\(")
-    for source in (one for one in covered if "lab" not in one.parts or keeps.search(one.read_text("utf-8"))):
+    for source in (
+        one for one in covered if not {"analyses", "reports"} & {*one.parts} or keeps.search(one.read_text("utf-8"))
+    ):
         for name in re.findall(r"(?m)^ *from charrnn\.([\w.]+) import", source.read_text("utf-8")):
             path = package / name.replace(".", "/")
             is_covered = {path.with_suffix(".py"), path / "__init__.py"} & covered
             # What draws and names results decides none.
             shows = name in ("api", "evaluation.comparison") or name.startswith(("cli.", "views."))
-            assert is_covered or name in harmless.split(", ") or (shows and "lab" in source.parts), (source, name)
+            assert (
+                is_covered
+                or name in harmless
+                or name.startswith(("hooks.", "system."))
+                or (shows and {"analyses", "reports"} & {*source.parts})
+            ), (source, name)
     usual, theirs = program_digest(), Mock(package="theirs 1.0", is_own=False)
     monkeypatch.setattr("charrnn.cells.saved.scan_plugins", lambda group, kind: [theirs])
     assert usual != program_digest()

@@ -8,16 +8,16 @@ import pytest
 from fake_packages import install
 from fixture_types import Command
 
-from charrnn.architectures import CELL_GROUP
-from charrnn.config import Config
+from charrnn.config.architectures import CELL_GROUP
+from charrnn.config.settings import Config
 from charrnn.errors import UsageError
-from charrnn.model.cells import CELLS
+from charrnn.model.cell_type_registry import cell_type, validate_cell_type
+from charrnn.model.cell_types import CELLS
 from charrnn.model.ensemble import can_join
-from charrnn.model.registry import cell_type, validate_cell_type
 from charrnn.training.recipe import choose_sizes
 
 LEAKY = '''
-from charrnn.model.cells import Cell
+from charrnn.model.cell_types import Cell
 
 print("imported leaky_cells")
 
@@ -102,7 +102,7 @@ def test_a_name_is_looked_up_without_importing_anything(site: Path) -> None:
 
 PAIR = """
 import numpy as np
-from charrnn.model.cells import Cell
+from charrnn.model.cell_types import Cell
 
 
 class Leaky(Cell):
@@ -123,7 +123,7 @@ class Leaky(Cell):
 INPUT = "return ops.tanh(c), c"
 CLAMP = "ops.clamp(ops.sigmoid(f) * c + g)"
 PROMISES = [
-    ("class Leaky(Cell)", "class Leaky", "is no subclass of charrnn.model.cells.Cell"),
+    ("class Leaky(Cell)", "class Leaky", "is no subclass of charrnn.model.cell_types.Cell"),
     ("import numpy as np", "import no_such_module_anywhere", "failed in .*, line 2: ModuleNotFoundError: .*no_such"),
     ('    shows = "tanh(c)"', "", "`shows` is 'h'; it must be tanh"),
     ("num_states = 2", "num_states = 2; units_multiple = 3", "`units_multiple` is 3; it must be 1, 2, 4 or 8"),
@@ -149,7 +149,7 @@ PROMISES = [
 ]
 """A change to `PAIR`, and what is then said of it."""
 HIGH = """
-from charrnn.model.cells import Cell
+from charrnn.model.cell_types import Cell
 
 
 class Leaky(Cell):
@@ -204,7 +204,7 @@ def test_the_built_in_cells_break_no_rule(name: str) -> None:
 
 def test_a_package_cannot_replace_a_built_in_cell(site: Path) -> None:
     offer(site, {"lstm": "Leaky"})
-    assert cell_type("lstm").__module__ == "charrnn.model.cells"
+    assert cell_type("lstm").__module__ == "charrnn.model.cell_types"
     with pytest.raises(UsageError, match=r"^The cell 'lstm' is offered twice: by charrnn and by the package leaky"):
         choose_sizes(Config(cell="lstm"), 10_000)
     assert choose_sizes(Config(cell="gru"), 10_000).cell == "gru"

@@ -9,11 +9,11 @@ from effects_networks import H, make_ids, make_network, make_text
 from numpy.typing import NDArray
 from progress_reports import reports
 
+from charrnn.analyses.gradients import GateReport, count_gates
 from charrnn.cells.trace import GateCounter, _recording
 from charrnn.errors import UsageError
-from charrnn.lab.gradients import GateReport, count_gates
 from charrnn.model import reading
-from charrnn.model.cells import CELLS
+from charrnn.model.cell_types import CELLS
 from charrnn.model.network import CharRNN
 
 L, SCALE = 3, 0.5

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.segment import Segment
 
-from charrnn.cells.records import ColouredText
+from charrnn.cells.findings import ColouredText
 from charrnn.views import heatmap
 from charrnn.views.heatmap import ABOUT_OWN_SCALE, SURPRISE_LEGEND, HeatMap, Legend, SurpriseMap, scale_pictures
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Scale, scale_of, visible

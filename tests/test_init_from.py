@@ -16,10 +16,10 @@ from safetensors.numpy import load_file
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.config.settings_file import from_yaml
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
 from charrnn.model.shapes import ROWS, extend_rows, weight_shapes
-from charrnn.settings import from_yaml
 from charrnn.text.vocab import MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 from charrnn.training.loop import resume
 from charrnn.training.plan import with_model_of

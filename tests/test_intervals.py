@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.intervals import MAX_BLOCKS, MIN_VALUES, BlockSums, draw_counts, num_blocks_of, t_quantile
+from charrnn.statistics.intervals import MAX_BLOCKS, MIN_VALUES, BlockSums, draw_counts, num_blocks_of, t_quantile
 
 
 def test_quantiles_are_those_of_the_tables() -> None:

@@ -100,7 +100,7 @@ def test_a_page_has_short_lines_short_sentences_standard_terms_and_links_that_wo
             anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
             assert fragment in anchors, f"{path}#{fragment}"
     # The reader of the page on extending creates these two.
-    new = {"charrnn/lab/vocabulary.py", "charrnn/lab/entropy.py"} if name.endswith("extending.md") else set()
+    new = {"charrnn/analyses/vocabulary.py", "charrnn/analyses/entropy.py"} if name.endswith("extending.md") else set()
     paths = {*re.findall(r"`((?:charrnn|tests|benchmarks|docs|\.ci)/[\w/.-]*)`", text)}
     assert [path for path in paths - new if not (REPOSITORY / path).exists()] == []
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from charrnn.errors import CharRNNError, TooLargeError
-from charrnn.text import documents, files, vocab
+from charrnn.text import documents, vocab
+from charrnn.text import text_files as files
 from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.architectures import CELLS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS
+from charrnn.config.settings import Config
 from charrnn.model import reading
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN

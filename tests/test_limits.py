@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from saved_runs import CONFIG, VOCAB, forge, make_run, save
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.shapes import MAX_HEADER_BYTES, check_memory, most_bytes
 

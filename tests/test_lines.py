@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.evaluation.losses import CharLosses
-from charrnn.lab import lines
-from charrnn.lab.lines import MAX_LINE_TEXT, ScoredText
+from charrnn.reports import lines
+from charrnn.reports.lines import MAX_LINE_TEXT, ScoredText
 
 
 def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1) -> ScoredText:

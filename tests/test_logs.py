@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from charrnn.files import JSON
 from charrnn.runs.logs import MetricsLog, SampleLog
+from charrnn.system.files import JSON
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charrnn.lab import error_kinds
-from charrnn.lab.error_kinds import MAX_DISTANCE, find_pairs, report_closings
+from charrnn.reports import error_kinds
+from charrnn.reports.error_kinds import MAX_DISTANCE, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 

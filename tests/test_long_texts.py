@@ -14,9 +14,9 @@ from fixture_types import Command
 import charrnn
 from charrnn.cli.sample import MAX_JSON_CHARS
 from charrnn.generation import generator, sampling
-from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
+from charrnn.generation.sample_options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
-from charrnn.lab.novelty import MAX_CHARS
+from charrnn.reports.novelty import MAX_CHARS
 
 MIB = 2**20
 

@@ -9,14 +9,14 @@ import torch
 from effects_networks import make_ids
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.evaluation import losses as loss_module
 from charrnn.evaluation.losses import WINDOWED_LENGTH, char_losses, scored_positions, stateful_block_sums, stateful_nats
-from charrnn.intervals import BlockSums
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
-from charrnn.progress import CallbackProgress, Task, using
+from charrnn.statistics.intervals import BlockSums
+from charrnn.system.progress import CallbackProgress, Task, using
 from charrnn.text.vocab import IdArray
 
 V = 6

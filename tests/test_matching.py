@@ -15,15 +15,15 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn import match_cells
+from charrnn.analyses import matching
+from charrnn.analyses.matching import Moments, PairMatch, assign_one_to_one, random_rotation
 from charrnn.api import Model
 from charrnn.cells.analysis import Study
-from charrnn.cells.records import CellFindings
+from charrnn.cells.findings import CellFindings
 from charrnn.cells.saved import decode, encode
 from charrnn.cli.arguments import load_model
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.lab import matching
-from charrnn.lab.matching import Moments, PairMatch, assign_one_to_one, random_rotation
 from charrnn.model.shapes import weight_shapes
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hand_built import small_config
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.text.batches import BatchRows
 from charrnn.training import plan
 from charrnn.training.plan import choose_precision, choose_threads, measure_step

@@ -17,9 +17,9 @@ from known_weights import CYCLE, chain_text
 import charrnn
 from charrnn.api import Model
 from charrnn.cli.arguments import parse_mix
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.lab.mixing import MixMode, mix
+from charrnn.reports.mixing import MixMode, mix
 from charrnn.text.vocab import Vocab
 
 LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"

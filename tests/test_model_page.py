@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.compress import container
-from charrnn.apps.model_page import page as model_page
-from charrnn.apps.model_page.page import to_model_page
-from charrnn.cells.records import FoundCell
-from charrnn.config import Config
+from charrnn.cells.findings import FoundCell
+from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, UsageError
+from charrnn.formats.crnn import container
+from charrnn.formats.model_page import page as model_page
+from charrnn.formats.model_page.page import to_model_page
 from charrnn.generation.distribution import next_char_probs
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
 

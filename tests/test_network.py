@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 

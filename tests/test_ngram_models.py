@@ -16,9 +16,9 @@ import charrnn
 from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
-from charrnn.evaluation.records import NGRAM, Evaluation, EvaluationRow
-from charrnn.lab import ngrams
-from charrnn.lab.ngrams import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
+from charrnn.evaluation.loss_reports import NGRAM, Evaluation, EvaluationRow
+from charrnn.reports import ngram_models as ngrams
+from charrnn.reports.ngram_models import FALLBACK_DISCOUNTS, ORDERS, NgramModel, discounts_of
 from charrnn.views.tables import shown_rows
 
 Ngram = tuple[int, ...]
@@ -26,7 +26,7 @@ ENDS = ngrams._EndsOfNgrams
 
 
 class Textbook:
-    """Interpolated modified Kneser-Ney smoothing, straight from the equations of `lab.ngrams`."""
+    """Interpolated modified Kneser-Ney smoothing, straight from the equations of `reports.ngram_models`."""
 
     def __init__(self, text: list[int], vocab_size: int, order: int) -> None:
         self.text, self.vocab_size, self.order = text, vocab_size, order

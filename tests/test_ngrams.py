@@ -8,7 +8,7 @@ import pytest
 import torch
 from hand_built import hand_built_tensors
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.shapes import extend_rows, num_parameters, weight_shapes

@@ -17,28 +17,28 @@ from test_overview import HUGE, RUN, WAR
 from test_tables import FINDINGS, QUOTE
 
 import charrnn
-from charrnn import display
-from charrnn.apps.compress.coded import CodedLoss
-from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
-from charrnn.cells.records import Ablation, CellGate, CellPage, CellPassage, CellValues, ColouredText, GateUse, Passage
+from charrnn.analyses.descriptions import Description, DescriptionReport
+from charrnn.analyses.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
+from charrnn.analyses.gradients import GateReport, GradientReach, MatrixSpectrum, TrainingSpectrum
+from charrnn.analyses.history import CellHistory
+from charrnn.analyses.inputs import CellInputs, Driver
+from charrnn.analyses.matching import MatchReport
+from charrnn.analyses.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
+from charrnn.analyses.outputs import CellOutputs
+from charrnn.analyses.patching import Patch
+from charrnn.cells.findings import Ablation, CellGate, CellPage, CellPassage, CellValues, ColouredText, GateUse, Passage
 from charrnn.cells.trace import Trace
-from charrnn.display import Displayable, RecordList, RecordTuple
+from charrnn.evaluation.loss_reports import Evaluation, EvaluationRow, LossReport
 from charrnn.evaluation.losses import bits
-from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
-from charrnn.generation.records import GeneratedText, Prediction
-from charrnn.lab.descriptions import Description, DescriptionReport
-from charrnn.lab.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
-from charrnn.lab.error_kinds import KINDS, ClosingReport, ErrorKind, ErrorReport, LongRangeReport, ModelErrors
-from charrnn.lab.gradients import GateReport, GradientReach, MatrixSpectrum, TrainingSpectrum
-from charrnn.lab.history import CellHistory
-from charrnn.lab.inputs import CellInputs, Driver
-from charrnn.lab.matching import MatchReport
-from charrnn.lab.novelty import Copy, DocumentNovelty, Novelty
-from charrnn.lab.numbers import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
-from charrnn.lab.outputs import CellOutputs
-from charrnn.lab.patching import Patch
+from charrnn.formats.crnn.coded import CodedLoss
+from charrnn.formats.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
+from charrnn.generation.generated import GeneratedText, Prediction
+from charrnn.reports.error_kinds import KINDS, ClosingReport, ErrorKind, ErrorReport, LongRangeReport, ModelErrors
+from charrnn.reports.novelty import Copy, DocumentNovelty, Novelty
 from charrnn.runs.overview import LearningCurves, ModelDescription
-from charrnn.scale.sweep.sweep import SweepReport, SweepRow
+from charrnn.sweeps.sweep import SweepReport, SweepRow
+from charrnn.system import display
+from charrnn.system.display import Displayable, RecordList, RecordTuple
 from charrnn.views.theme import contrast
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"

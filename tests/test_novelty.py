@@ -15,8 +15,8 @@ from test_tables import novelty
 
 import charrnn
 from charrnn.errors import DataError, UsageError
-from charrnn.lab import novelty as room
-from charrnn.lab.novelty import LINES, STYLES, CopiedText, Novelty, find_copies, find_documents, window_hashes
+from charrnn.reports import novelty as room
+from charrnn.reports.novelty import LINES, STYLES, CopiedText, Novelty, find_copies, find_documents, window_hashes
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)

@@ -10,13 +10,13 @@ from drawn import lines
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from charrnn.analyses.numbers import NumberRow
 from charrnn.api import Model
-from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.settings import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.lab import EXTENSIONS
-from charrnn.lab.numbers import NumberRow
 from charrnn.model.network import CharRNN
+from charrnn.reports import EXTENSIONS
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.from_text("hello, world\n", is_exact=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.settings import Config
 from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN

@@ -20,22 +20,22 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.export import write_model
-from charrnn.architectures import CELL_GROUP
-from charrnn.config import Config
+from charrnn.config.architectures import CELL_GROUP
+from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.lab import EXTENSIONS
-from charrnn.model.cells import CELLS
+from charrnn.formats.export import write_model
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import CELLS
 from charrnn.model.depths import DEPTHS
 from charrnn.model.network import load_network
-from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
+from charrnn.reports import EXTENSIONS
 from charrnn.text.vocab import Vocab
 
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
-from charrnn.apps.onnx import check_onnx, onnx_to_bytes  # noqa: E402
+from charrnn.formats.onnx import check_onnx, onnx_to_bytes  # noqa: E402
 
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
 EVERYTHING: dict[str, Any] = {"zoneout": 0.1, "sum_outputs": True, "initial_state": "learned"}
@@ -99,7 +99,7 @@ def test_every_cell_and_depth_computes_what_the_network_does(cell: str, depth: s
 
 
 LEAKY = """
-from charrnn.model.cells import Cell
+from charrnn.model.cell_types import Cell
 
 class Leaky(Cell):
     @staticmethod
@@ -163,7 +163,7 @@ def test_the_check_finds_a_wrong_weight(name: str, monkeypatch: pytest.MonkeyPat
     assert 0 < found.max_difference < 1e-4
     with pytest.raises(CharRNNError, match="onnxruntime computes something else than the model"):
         check_onnx(changed(content, name), stepper, ids)
-    monkeypatch.setattr("charrnn.apps.onnx.MAX_BYTES", 10_000)
+    monkeypatch.setattr("charrnn.formats.onnx.MAX_BYTES", 10_000)
     with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
         onnx_of(config, tensors)
 
@@ -191,16 +191,16 @@ def test_without_onnxruntime_the_file_is_not_checked_and_without_onnx_or_its_con
     command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("charrnn.apps.onnx.TOLERANCE", -1.0)
+        patch.setattr("charrnn.formats.onnx.TOLERANCE", -1.0)
         refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert refused.code == 1 and "Nothing was written" in refused.err and len(refused.err.splitlines()) <= 3
     with monkeypatch.context() as patch:
-        patch.setattr("charrnn.views.export.find_spec", lambda name: None)
+        patch.setattr("charrnn.views.delivery.find_spec", lambda name: None)
         refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert refused.code == 2 and "a.onnx: a .onnx needs the package onnx." in refused.err
     assert refused.err.endswith("pip install 'charrnn-lab[onnx]'\n")
     assert not (tmp_path / "a.onnx").exists()
-    monkeypatch.setattr("charrnn.apps.onnx.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.formats.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, tmp_path / "a.onnx", "--json")
     assert written.code == 0 and json.loads(written.out)["bytes"] == (tmp_path / "a.onnx").stat().st_size
     assert written.err == "warning: the file was not checked, because onnxruntime is not installed\n"

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.training import optim
 from charrnn.training.optim import ITERATIONS, RATE_FACTORS, SGD, AdamW, Muon, RMSProp, make_optimizers, orthogonal

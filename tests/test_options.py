@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import charrnn
+from charrnn.config.options import options_of
 from charrnn.errors import UsageError
-from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
-from charrnn.options import options_of
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 
 
 def test_a_sample_s_options_are_checked_when_they_are_made() -> None:

@@ -15,11 +15,11 @@ from rich.cells import cell_len
 from charrnn.cli.runs import MAX_CURVES
 from charrnn.errors import CheckpointError
 from charrnn.model.network import load_network
-from charrnn.progress import CallbackProgress, using
 from charrnn.runs import overview
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import RunSummary, learning_curves, read_learning_curve, run_summaries, select_runs
 from charrnn.runs.reader import RunReader
+from charrnn.system.progress import CallbackProgress, using
 from charrnn.views.tables import runs_view
 from charrnn.views.theme import short_number
 

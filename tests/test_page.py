@@ -12,7 +12,7 @@ import pytest
 from browser import dump, needs_browser
 from elements import Elements
 
-from charrnn.views.page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, to_page
+from charrnn.views.text_page import CellColumn, CellEntry, Page, PagePart, PageRow, ShownPassage, to_page
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 

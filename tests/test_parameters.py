@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import MAX_HIDDEN_SIZE, Config
+from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.settings import MAX_HIDDEN_SIZE, Config
 from charrnn.errors import UsageError
 from charrnn.model import shapes
+from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.network import CharRNN
-from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_multiple, fit_parameters, num_parameters
 from charrnn.training.recipe import choose_embedding_size
 

@@ -8,7 +8,7 @@ from conftest import SMALL_RUN
 from fixture_types import Command
 
 import charrnn
-from charrnn.lab import novelty
+from charrnn.reports import novelty
 from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
 
@@ -68,8 +68,8 @@ def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, m
 
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
-    monkeypatch.setattr("charrnn.lab.novelty.SLICE_CHARS", 500)
-    monkeypatch.setattr("charrnn.lab.novelty.HELD_OUT_CHARS", 400)
+    monkeypatch.setattr("charrnn.reports.novelty.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.reports.novelty.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
     for line in ("evaluate run", "visualize run --cell 0:1 --chars 300", "sample run --seed 0 --length 99 --novelty"):
         lengths.clear()

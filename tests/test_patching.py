@@ -9,8 +9,8 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
 from torch import Tensor
 
-from charrnn.lab import patching
-from charrnn.lab.patching import PassageIds, Patch, patch_cells
+from charrnn.analyses import patching
+from charrnn.analyses.patching import PassageIds, Patch, patch_cells
 from charrnn.model.network import CharRNN
 
 ALL = [(layer, unit) for layer in range(3) for unit in range(H)]

@@ -17,8 +17,8 @@ from test_beam import PRIME, make_stepper
 import charrnn
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.options import SearchOptions, Shaping
 from charrnn.generation.patterns import Pattern, all_words
+from charrnn.generation.sample_options import SearchOptions, Shaping
 from charrnn.generation.sampling import generator_of, prime_model, sample_ids
 from charrnn.text.documents import END
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import TrainedRun
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import num_parameters
 from charrnn.text.vocab import Vocab

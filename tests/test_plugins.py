@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fake_packages import install
 
-from charrnn import extensions
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import DETECTORS, GROUP, get_detectors
 from charrnn.errors import UsageError
+from charrnn.hooks import extensions
 
 Offer = Callable[..., None]
 FUNCTION = '''
@@ -100,7 +100,7 @@ def test_a_name_that_is_offered_twice(offer: Offer, tmp_path: Path) -> None:
 
 
 def test_a_package_with_bad_metadata_is_left_out(offer: Offer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.extensions.LEFT_OUT", [])
+    monkeypatch.setattr("charrnn.hooks.extensions.LEFT_OUT", [])
     offer("vowel", FUNCTION)
     damaged = install(tmp_path / "damaged", "metre", "[charrnn.detectors]\nno equals sign\n")
     monkeypatch.syspath_prepend(str(damaged))

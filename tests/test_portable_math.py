@@ -18,7 +18,7 @@ from numpy._core._multiarray_umath import __cpu_dispatch__
 
 from charrnn.generation import sampling
 from charrnn.model import portable_math
-from charrnn.model.cells import Ops
+from charrnn.model.cell_types import Ops
 from charrnn.model.layer import TORCH
 from charrnn.model.portable_math import (
     EXACT,
@@ -93,7 +93,7 @@ import hashlib, sys
 import numpy as np
 from hand_built import hand_built_stepper
 from charrnn.generation import sampling
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 sampling.COMPILED_FROM = 10**9
 for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid")):
     stepper = hand_built_stepper(cell, depth)

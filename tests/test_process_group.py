@@ -21,12 +21,12 @@ from hand_built import small_config
 from synthetic import make_corpus
 from torch import Tensor
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
+from charrnn.distributed.processes import ConnectedProcesses, _Pulse
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.scale.processes import ConnectedProcesses, _Pulse
 from charrnn.text.batches import BatchRows
 from charrnn.training import loop
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -204,13 +204,13 @@ def test_processes_exchange_while_one_of_them_reads_until_it_is_interrupted(monk
         time.sleep(0.02)
         is_exchanging.clear()
 
-    monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 0.001)
+    monkeypatch.setattr("charrnn.distributed.processes.PULSE_SECONDS", 0.001)
     monkeypatch.setattr(ConnectedProcesses, "_sum", exchange)
     with pytest.raises(KeyboardInterrupt), ConnectedProcesses(0, 2).together():
         assert all(num_exchanged.acquire(timeout=600) for _ in range(3))
         (pulse,) = (thread for thread in threading.enumerate() if isinstance(thread, _Pulse))
         assert pulse.daemon, "it does not keep a process that ends"
-        monkeypatch.setattr("charrnn.scale.processes.PULSE_SECONDS", 60)
+        monkeypatch.setattr("charrnn.distributed.processes.PULSE_SECONDS", 60)
     assert not is_exchanging.is_set()
 
 

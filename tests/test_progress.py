@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 from test_cli_sample import Terminal
 
-from charrnn.cli.progress import TerminalProgress
-from charrnn.progress import CallbackProgress, Cancelled, Progress, Task, current, task, using
+from charrnn.cli.progress_bars import TerminalProgress
+from charrnn.system.progress import CallbackProgress, Cancelled, Progress, Task, current, task, using
 
 
 @contextmanager

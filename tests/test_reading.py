@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WARM_UP, WINDOW, read_in_lanes, read_segments, segments_of
 from charrnn.text.vocab import IdArray

@@ -44,9 +44,9 @@ def test_the_commands_of_the_quick_start_parse() -> None:
 
 
 def test_the_pages_name_every_detector_and_count_the_cell_types() -> None:
-    from charrnn.architectures import CELL_GROUP, CELLS
+    from charrnn.config.architectures import CELL_GROUP, CELLS
     from charrnn.detectors.registry import DETECTORS
-    from charrnn.lab import EXTENSIONS
+    from charrnn.reports import EXTENSIONS
 
     listed = (DOCS / "visualize.md").read_text(encoding="utf-8").split("For each detector")[0]
     assert [name for name in DETECTORS if f"`{name}`" not in listed] == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.training import recipe
 from charrnn.training.recipe import CPU_RATE, MIN_READ, MIN_VALIDATION_CHARS, choose_sizes, choose_steps, ends_early

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from synthetic import make_corpus
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import RecordedCorpus, read_corpus, recorded_corpus, state_of_corpus
 

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import pytest
 from environment import REPOSITORY, load_script
 
-from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.cli.options import RULES
-from charrnn.config import FIELD_NAMES
+from charrnn.cli.command_options import RULES
+from charrnn.config.architectures import CELLS, DEPTHS, OPTIMIZERS
+from charrnn.config.settings import FIELD_NAMES
 from charrnn.detectors.registry import DETECTORS
 
 pytestmark = pytest.mark.docs

@@ -18,12 +18,12 @@ from saved_runs import FILES, metrics_of
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cli.progress import TerminalProgress
+from charrnn.cli.progress_bars import TerminalProgress
+from charrnn.config.settings_file import from_yaml
 from charrnn.errors import UsageError
-from charrnn.progress import using
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.writer import RunWriter
-from charrnn.settings import from_yaml
+from charrnn.system.progress import using
 from charrnn.text.corpus import read_corpus
 from charrnn.training.loop import CHANGEABLE
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.cli.app import app
-from charrnn.cli.options import RULES, check_rules
+from charrnn.cli.command_options import RULES, check_rules
 from charrnn.errors import UsageError
 
 FLAGS = {

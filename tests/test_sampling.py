@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.generation.distribution import next_char_probs
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from charrnn.generation.sampling import draw, generator_of, prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextStream, write_text
-from charrnn.model.cells import CELLS as EQUATIONS
+from charrnn.model.cell_types import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.documents import END
 from charrnn.text.vocab import REPLACEMENT, Vocab

@@ -12,13 +12,13 @@ from labelled import label
 from numpy.typing import NDArray
 
 from charrnn.cells import statistics
-from charrnn.cells.records import CHANCE, CellFindings, CellScore
+from charrnn.cells.findings import CHANCE, CellFindings, CellScore
 from charrnn.cells.scores import Read, find_cells, score_cells
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
-from charrnn.intervals import percentiles
-from charrnn.progress import CallbackProgress, Task, using
+from charrnn.statistics.intervals import percentiles
+from charrnn.system.progress import CallbackProgress, Task, using
 
 Cells = NDArray[np.float32]
 Float64Array = NDArray[np.float64]

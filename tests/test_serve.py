@@ -17,11 +17,11 @@ import pytest
 from conftest import TrainedRun
 
 import charrnn
-from charrnn.apps.serve import OWN_NAMES, bind, is_loopback, serve
 from charrnn.errors import UsageError
+from charrnn.serving.serve import OWN_NAMES, bind, is_loopback, serve
 
 uvicorn = pytest.importorskip("uvicorn")
-completions = pytest.importorskip("charrnn.apps.completions")
+completions = pytest.importorskip("charrnn.serving.completions")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from charrnn.cli import signals
 from charrnn.cli.signals import Signals
-from charrnn.process import ENDING_SIGNALS, ENDS_WITH_INPUT, ending_signals_delayed
+from charrnn.system.process import ENDING_SIGNALS, ENDS_WITH_INPUT, ending_signals_delayed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor their timer")
 

@@ -7,9 +7,9 @@ from conftest import TrainedRun
 from effects_networks import H, make_config, make_network, tensors_of
 
 import charrnn.api
-from charrnn.architectures import CELLS
-from charrnn.lab.gradients import MAX_NORMS, _chart, gradient_norms, measure_spectrum, recurrent_matrices
-from charrnn.model.cells import Unitary
+from charrnn.analyses.gradients import MAX_NORMS, _chart, gradient_norms, measure_spectrum, recurrent_matrices
+from charrnn.config.architectures import CELLS
+from charrnn.model.cell_types import Unitary
 from charrnn.model.layer import TORCH
 from charrnn.views.charts import Line
 

@@ -8,8 +8,8 @@ from built_runs import build_quoting
 from known_weights import QUOTING_UNIT, quoting_text
 
 import charrnn
-from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import Config
+from charrnn.config.architectures import CELLS, DEPTHS
+from charrnn.config.settings import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import UsageError
 from charrnn.model.network import CharRNN

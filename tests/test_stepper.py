@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hand_built import hand_built_tensors
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.stepper import Stepper
 

@@ -12,13 +12,13 @@ from progress_reports import reports
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.analyses.history import CHARS_OF_HISTORY
 from charrnn.api import Model, load, load_steps
 from charrnn.cells import analysis
 from charrnn.cells.analysis import Study
 from charrnn.cli.visualize import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.lab.history import CHARS_OF_HISTORY
 
 LIVELY, CALM = "ab" * 1_000, "a" * 200 + "b" * 200
 TEXT = LIVELY + CALM * 5
@@ -61,7 +61,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damage
 
 
 def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     (passage,) = study.passages(findings, [custom_detector("b")])
     end = passage.begin + len(passage.coloured.text)
@@ -72,12 +72,12 @@ def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytes
     monkeypatch.setattr("charrnn.cells.analysis.choose_passages", None)  # It is remembered.
     assert study.passages(findings, [custom_detector("b")])[0].begin == passage.begin
     assert study.passages(findings, [custom_detector("b")], 0) == ()
-    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", False)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", False)
     assert study.passages(findings, [custom_detector("b")]) == ()
 
 
 def test_the_cells_furthest_above_the_baseline_are_shown_first(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     study = model.study(make_corpus(num_chars=4_000, seed=3).text)
     detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
     findings = study.findings(detectors, untrained=False)
@@ -93,7 +93,7 @@ def test_the_cells_furthest_above_the_baseline_are_shown_first(model: Model, mon
 
 
 def test_a_missing_detector_that_the_findings_need_is_named(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.findings.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     for call in (study.passages, lambda found: study.history(found, [])):
         with pytest.raises(UsageError, match="No detector 'b' applies"):
@@ -124,8 +124,8 @@ def test_the_page_computes_every_picture(rnn: TrainedRun, gru: TrainedRun, monke
     study = model.study(text)
     monkeypatch.setattr(charrnn, "load", lambda name: load(rnn.path))
     monkeypatch.setattr("charrnn.model.reading.WARM_UP", 16)
-    monkeypatch.setattr("charrnn.lab.gradients.NUM_LOSSES", 4)
-    monkeypatch.setattr("charrnn.lab.directions.CHARS_OF_DIRECTION", 200)
+    monkeypatch.setattr("charrnn.analyses.gradients.NUM_LOSSES", 4)
+    monkeypatch.setattr("charrnn.analyses.directions.CHARS_OF_DIRECTION", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_OF_PAGE", 200)
     monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 100)
     scope = {"charrnn": charrnn, "model": model, "text": text, "raw": text.text, "study": study}

@@ -17,8 +17,8 @@ from conftest import SMALL_FLAGS, SMALL_RUN, Ran
 from fixture_types import Command
 from synthetic import make_corpus
 
-import charrnn.scale.sweep.sweep as sweeping
-from charrnn.config import Config
+import charrnn.sweeps.sweep as sweeping
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError
 from charrnn.model.shapes import num_parameters
 from charrnn.runs.overview import find_runs
@@ -188,7 +188,7 @@ def test_a_run_is_finished_when_its_last_validation_is_done(tmp_path: Path, monk
     (run,) = plan.runs()
     names, config = lambda: ["step-00000004"], lambda: plan.config_of(run.values, 0)
     reader = SimpleNamespace(path=tmp_path, checkpoints=names, read_config=config)
-    monkeypatch.setattr("charrnn.scale.sweep.sweep.RunReader", lambda folder: reader)
+    monkeypatch.setattr("charrnn.sweeps.sweep.RunReader", lambda folder: reader)
     for state, status in (
         ({"best_nats": 1.5}, sweeping.FINISHED),
         ({"best_nats": 1.5, "is_validation_due": True}, sweeping.STOPPED),

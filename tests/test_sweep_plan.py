@@ -9,12 +9,12 @@ from unittest.mock import Mock
 import drawn
 import pytest
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
+from charrnn.config.settings_file import merge_settings
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
-from charrnn.scale.sweep import sweep as sweeping
-from charrnn.scale.sweep.command import SweepView, plan_settings
-from charrnn.settings import merge_settings
+from charrnn.sweeps import sweep as sweeping
+from charrnn.sweeps.command import SweepView, plan_settings
 
 BASE = Config(corpus=("text.txt",), steps=10)
 

@@ -10,15 +10,15 @@ from drawn import lines
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 
-from charrnn.cells.records import CellFindings, CellScore, ColouredText, Passage, Skipped
-from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
-from charrnn.generation.records import Prediction
-from charrnn.lab.history import CellHistory
-from charrnn.lab.novelty import Copy, Novelty
-from charrnn.lab.numbers import predictions_table
+from charrnn.analyses.history import CellHistory
+from charrnn.analyses.numbers import predictions_table
+from charrnn.cells.findings import CellFindings, CellScore, ColouredText, Passage, Skipped
+from charrnn.evaluation.loss_reports import Difference, EvaluationRow, LossReport
+from charrnn.generation.generated import Prediction
+from charrnn.reports.novelty import Copy, Novelty
 from charrnn.text.sources import load_catalogue
 from charrnn.views import tables
-from charrnn.views.findings import findings_pictures, passage_slides
+from charrnn.views.findings_tables import findings_pictures, passage_slides
 
 
 def plain(renderable: RenderableType, width: int = 80) -> str:

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import DataError, TextChangedError
-from charrnn.text import files
+from charrnn.text import text_files as files
 from charrnn.text import vocab as vocab_module
-from charrnn.text.files import Tally, clean_blocks, file_blocks
+from charrnn.text.text_files import Tally, clean_blocks, file_blocks
 from charrnn.text.vocab import IdBuilder, Vocab
 
 PARTS = (

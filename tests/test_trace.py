@@ -15,9 +15,9 @@ from progress_reports import reports
 from random_networks import H, L, V, random_network
 from torch import Tensor
 
+from charrnn.analyses.gradients import count_gates
 from charrnn.cells.trace import Activations, trace_text
 from charrnn.errors import CharRNNError
-from charrnn.lab.gradients import count_gates
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.text.vocab import EncodedText

@@ -15,9 +15,9 @@ from test_notebook import HOSTILE, OBJECTS
 from test_tables import WIDE_TABLES
 
 import charrnn
-from charrnn.apps import notebook
-from charrnn.apps.notebook import pictures
-from charrnn.display import Displayable
+from charrnn.formats import notebook
+from charrnn.formats.notebook import pictures
+from charrnn.system.display import Displayable
 from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
 from charrnn.views.svg import Drawing
 

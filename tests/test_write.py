@@ -12,12 +12,12 @@ from textual import events
 from textual.pilot import Pilot
 
 from charrnn.api import Model
-from charrnn.apps.full_screen import Choice, Help, Question
-from charrnn.apps.write import drafts
-from charrnn.apps.write.continuations import Continuation, Continuations, continue_text
-from charrnn.apps.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft, shown_continuation
-from charrnn.apps.write.screen import KEYS, Writer, hide, hide_pasted, marks, reveal
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
+from charrnn.tui.full_screen import Choice, Help, Question
+from charrnn.tui.write import drafts
+from charrnn.tui.write.continuations import Continuation, Continuations, continue_text
+from charrnn.tui.write.drafts import MAX_DRAFT_BYTES, ChangedOnDiskError, Draft, read_draft, shown_continuation
+from charrnn.tui.write.screen import KEYS, Writer, hide, hide_pasted, marks, reveal
 
 TEXT = "the lamp is lit. the door"
 
@@ -182,7 +182,7 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
             app.call_from_thread(app.draft_screen.say, "what reading says")
             return continue_text(*arguments, **options)
 
-        monkeypatch.setattr("charrnn.apps.write.continuations.continue_text", read)
+        monkeypatch.setattr("charrnn.tui.write.continuations.continue_text", read)
         await pilot.press("tab")
         await until(pilot, is_waiting.is_set)
         assert "looking for continuations" in screen(app)
@@ -224,7 +224,7 @@ def test_an_error_is_shown_if_a_user_can_correct_it(model: Model, path: Path, mo
 
 
 def test_no_line_becomes_too_long(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.apps.write.drafts.MAX_LINE_CHARS", 50)
+    monkeypatch.setattr("charrnn.tui.write.drafts.MAX_LINE_CHARS", 50)
     path.write_text(("a" * 49 + "\n") * 2 + "a" * 40, encoding="utf-8")
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
@@ -295,7 +295,7 @@ def test_how_a_continuation_is_shown() -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     """The editors that the command opens, which are left at once."""
     found: list[Writer] = []
-    monkeypatch.setattr("charrnn.apps.terminal.fills_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.tui.terminal.fills_terminal", lambda: True)
     monkeypatch.setattr(Writer, "run", lambda self: not found.append(self))
     return found
 

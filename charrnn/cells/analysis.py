@@ -15,21 +15,21 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import records
+from charrnn.cells import findings as records
 from charrnn.cells.saved import Result, decode, encode, first_difference
 from charrnn.cells.scores import Measured, Read, Target, choose_targets, is_bounded, label_by_name, measure, sort_scores
 from charrnn.cells.trace import Activations, ablate_cells, ablate_text, effects_of, stream_cells, trace_text
 from charrnn.cells.values import choose_passages, measure_values, most_changes, read_passages
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.display import RecordTuple
 from charrnn.errors import DataError, check_length
-from charrnn.extensions import AddedFunction, Extensible, offered
-from charrnn.files import JSON
-from charrnn.findings_cache import FindingsCache
+from charrnn.hooks.extensions import AddedFunction, Extensible, offered
 from charrnn.model.annotations import CharRNN
 from charrnn.model.shapes import check_unit
-from charrnn.progress import task
+from charrnn.runs.findings_cache import FindingsCache
+from charrnn.system.display import RecordTuple
+from charrnn.system.files import JSON
+from charrnn.system.progress import task
 from charrnn.text.vocab import EncodedText
 
 CHARS_ABLATED = 16_384
@@ -62,7 +62,8 @@ class CellSection:
     title: str = ""
     """The title above the result, if that draws none itself."""
     parts: Callable[[Any], Iterable[Any]] | None = None
-    """Returns how the result of each cell is drawn on the page of an atlas, where it is a field: `views.page.PagePart`.
+    """Returns how the result of each cell is drawn on the page of an atlas, where it is a field:
+    `views.text_page.PagePart`.
     """
     summary: Callable[[Any], Mapping[str, str]] | None = None
     """Returns the lines of the result in a summary of the page by name."""

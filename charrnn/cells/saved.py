@@ -17,9 +17,9 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, g
 
 import numpy as np
 
-from charrnn.architectures import CELL_GROUP
-from charrnn.extensions import GROUP, scan_plugins
-from charrnn.files import JSON
+from charrnn.config.architectures import CELL_GROUP
+from charrnn.hooks.extensions import GROUP, scan_plugins
+from charrnn.system.files import JSON
 
 Result = TypeVar("Result")
 """The type of a measurement."""
@@ -56,7 +56,16 @@ Association = Annotated[float, _between(-1, 1)]
 
 
 MEASURING = (
-    *("architectures.py", "config.py", "intervals.py", "cells/*.py", "detectors/*.py", "lab/**/*.py", "model/*.py"),
+    *(
+        "config/architectures.py",
+        "config/settings.py",
+        "statistics/intervals.py",
+        "cells/*.py",
+        "detectors/*.py",
+        "analyses/**/*.py",
+        "reports/*.py",
+        "model/*.py",
+    ),
     *("text/batches.py", "text/vocab.py"),
 )
 """Patterns of the source files whose code decides what is measured."""

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells import statistics
-from charrnn.cells.records import CellFindings, CellScore, Skipped
+from charrnn.cells.findings import CellFindings, CellScore, Skipped
 from charrnn.cells.trace import Float32Array, Trace
 from charrnn.detectors.detector import Detector, Labels, why_not_scored
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import UsageError, check_length
-from charrnn.intervals import Float64Array, percentiles
-from charrnn.progress import task
+from charrnn.statistics.intervals import Float64Array, percentiles
+from charrnn.system.progress import task
 
 MIN_TEXT = 200
 """Characters that a text needs for its halves to be scored."""

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.records import CellScore
+from charrnn.cells.findings import CellScore
 from charrnn.detectors.detector import Labels
-from charrnn.intervals import Float64Array, draw_counts, percentiles
-from charrnn.progress import warn
+from charrnn.statistics.intervals import Float64Array, draw_counts, percentiles
+from charrnn.system.progress import warn
 
 if TYPE_CHECKING:
-    from charrnn.code_cache import KeptFunction
+    from charrnn.system.code_cache import KeptFunction
 
 NUM_RESAMPLES = 200
 """Resamples of the bootstrap."""
@@ -220,7 +220,7 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
 @cache
 def _compiled_fill() -> "KeptFunction":
     # Imported here, so that cached findings are shown without importing numba.
-    from charrnn.code_cache import KeptFunction
+    from charrnn.system.code_cache import KeptFunction
 
     return KeptFunction(_fill, [Path(__file__)])
 

@@ -18,18 +18,18 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.records import Ablation, AblationEffect, GateUse, Skipped
+from charrnn.cells.findings import Ablation, AblationEffect, GateUse, Skipped
 from charrnn.cells.statistics import draw_blocks
 from charrnn.detectors.detector import Detector, why_not_scored
-from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, counted
-from charrnn.intervals import Float64Array, percentiles
-from charrnn.lazy import Tensor, inference_mode, torch
 from charrnn.model.annotations import CharRNN
-from charrnn.model.cells import Ops
+from charrnn.model.cell_types import Ops
 from charrnn.model.reading import MAX_LANES, Segments, cut, lanes_of, read_in_lanes, read_parts
 from charrnn.model.shapes import check_finite
-from charrnn.progress import task
+from charrnn.statistics.intervals import Float64Array, percentiles
+from charrnn.system.display import Displayable
+from charrnn.system.lazy import Tensor, inference_mode, torch
+from charrnn.system.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.vocab import EncodedText, IdArray
 

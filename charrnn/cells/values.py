@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells import records
+from charrnn.cells import findings as records
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
 from charrnn.cells.trace import Activations, Float32Array
 from charrnn.detectors.detector import Labels
-from charrnn.progress import task
+from charrnn.system.progress import task
 
 NUM_EXTREMES = 3
 """Top passages, and as many bottom ones."""

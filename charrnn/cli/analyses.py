@@ -1,6 +1,7 @@
 """What an analysis of `charrnn visualize` is: its option, what it measures, and the picture that shows it.
 
-An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `charrnn.extensions` and docs/extending.md.
+An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `charrnn.hooks.extensions` and
+docs/extending.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +12,11 @@ from typing import Any, Generic, TypeVar
 
 from charrnn.api import Model
 from charrnn.cells.analysis import CellAnalysis
+from charrnn.config.options import Option
 from charrnn.detectors.detector import Detector
 from charrnn.errors import UsageError
-from charrnn.options import Option
 from charrnn.text.vocab import EncodedText
-from charrnn.views.export import Shown
+from charrnn.views.delivery import Shown
 
 __all__ = ("DETECTOR_OPTIONS", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.progress import TerminalProgress
+from charrnn.cli.progress_bars import TerminalProgress
 from charrnn.cli.root import Invocation, app, command_names
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import TRAIN, describe_unexpected, discard_output, print_error, warn, with_flags
 from charrnn.errors import CharRNNError, OtherProcessError
-from charrnn.extensions import LEFT_OUT
-from charrnn.process import ending_signals_delayed
-from charrnn.progress import using
+from charrnn.hooks.extensions import LEFT_OUT
+from charrnn.system.process import ending_signals_delayed
+from charrnn.system.progress import using
 from charrnn.training.process_group import LaunchedProcess, launched_process
 from charrnn.version import __version__
 

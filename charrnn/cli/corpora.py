@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, with_options
+from charrnn.cli.command_options import DebugOption, JsonOption, QuietOption, with_options
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console
+from charrnn.config.options import Option
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import DataError, UsageError, did_you_mean
-from charrnn.options import Option
 from charrnn.text.formal_languages import find_language, make_strings
 from charrnn.text.sources import fetch_to_train, find_entry, load_catalogue
 

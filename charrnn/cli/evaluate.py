@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_text
-from charrnn.cli.options import MIX, MIX_MODE, JsonOption, QuietOption, TextOption
+from charrnn.cli.command_options import MIX, MIX_MODE, JsonOption, QuietOption, TextOption
 from charrnn.cli.streams import check_export, deliver, print_json, warn, with_flags
+from charrnn.config.options import Option
 from charrnn.errors import counted
 from charrnn.evaluation.comparison import ExtraRows, Listing, Report, evaluate_runs
-from charrnn.evaluation.records import MAX_SCORED
-from charrnn.extensions import offered
-from charrnn.options import Option
-from charrnn.views.export import Shown, describe_formats
+from charrnn.evaluation.loss_reports import MAX_SCORED
+from charrnn.hooks.extensions import offered
+from charrnn.views.delivery import Shown, describe_formats
 from charrnn.views.tables import evaluation_view
 
 OPTIONS = (

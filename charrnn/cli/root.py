@@ -11,12 +11,12 @@ import typer
 import typer.core
 import typer.main
 
-from charrnn import extensions
-from charrnn.cli.options import OTHER, with_options
+from charrnn.cli.command_options import OTHER, with_options
 from charrnn.cli.signals import Signals
+from charrnn.config.options import Option
 from charrnn.errors import CharRNNError
-from charrnn.extensions import CommandEntry
-from charrnn.options import Option
+from charrnn.hooks import extensions
+from charrnn.hooks.extensions import CommandEntry
 
 _CORE = (
     CommandEntry("train", "Train a model on a text.", "charrnn.cli.train:train"),

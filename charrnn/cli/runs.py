@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.options import JsonOption, QuietOption
+from charrnn.cli.command_options import JsonOption, QuietOption
 from charrnn.cli.streams import check_export, deliver, print_json, result_console, warn
+from charrnn.config.options import Option
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.options import Option
-from charrnn.views.export import Shown
+from charrnn.views.delivery import Shown
 
 MAX_CURVES = 7
 """Learning curves that are drawn, unless more runs are named: as many as there are marks to tell them apart."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import arguments
-from charrnn.cli.options import MIX, MIX_MODE, JsonOption, QuietOption, RunArgument, is_given
+from charrnn.cli.command_options import MIX, MIX_MODE, JsonOption, QuietOption, RunArgument, is_given
 from charrnn.cli.streams import check_export, warn
+from charrnn.config.options import Option, options_of
 from charrnn.errors import DataError, UsageError, counted
-from charrnn.generation import options as generation
-from charrnn.generation.options import TEXT, SampleOptions, SearchOptions
-from charrnn.options import Option, options_of
-from charrnn.progress import tell
-from charrnn.text.files import read_stream
+from charrnn.generation import sample_options as generation
+from charrnn.generation.sample_options import TEXT, SampleOptions, SearchOptions
+from charrnn.system.progress import tell
+from charrnn.text.text_files import read_stream
 
 if TYPE_CHECKING:
     from charrnn.api import Model

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.streams import IN_TEXT, deliver, print_json, printable, result_console, warn, write_aside
 from charrnn.errors import counted
-from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
-from charrnn.generation.records import GeneratedText
+from charrnn.generation.generated import GeneratedText
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
 from charrnn.generation.writing import Piece, find_loop
-from charrnn.lazy import LazyModule
-from charrnn.progress import Task, task
+from charrnn.system.lazy import LazyModule
+from charrnn.system.progress import Task, task
 from charrnn.text.documents import END
-from charrnn.views.export import Shown
+from charrnn.views.delivery import Shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
-    from charrnn.generation.records import Hesitation
+    from charrnn.generation.generated import Hesitation
 
 heatmap, tables = LazyModule("charrnn.views.heatmap"), LazyModule("charrnn.views.tables")
-records, rich_text = LazyModule("charrnn.cells.records"), LazyModule("rich.text")
+records, rich_text = LazyModule("charrnn.cells.findings"), LazyModule("rich.text")
 Options = TypeVar("Options", SampleOptions, SearchOptions)
 Part = TypeVar("Part")
 """A part of a text: some characters, or a piece with the value of a cell."""

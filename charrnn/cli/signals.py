@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from charrnn.process import ENDING_SIGNALS, SAVE_SIGNALS, end_with_input
+from charrnn.system.process import ENDING_SIGNALS, SAVE_SIGNALS, end_with_input
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows lacks the name."""
@@ -54,7 +54,7 @@ class Signals:
         for number in handled:
             signal.signal(number, handlers[number])
         if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # blocked by `scale.child_process`
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # blocked by `distributed.child_process`
         end_with_input()
         show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
         try:

@@ -15,8 +15,8 @@ import typer.main
 
 from charrnn.cli.root import app, command_names
 from charrnn.errors import PARAMETER, CharRNNError, Message, UsageError, shortened
-from charrnn.files import behind_links, write_atomically
-from charrnn.views.export import Shown, check_target, find_format, to_json
+from charrnn.system.files import behind_links, write_atomically
+from charrnn.views.delivery import Shown, check_target, find_format, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,7 @@ def with_flags(message: str, command: str | None = None) -> str:
 
 
 def _flag(named: str, command: str | None) -> str:
-    from charrnn.config import FIELD_NAMES
+    from charrnn.config.settings import FIELD_NAMES
 
     name, equals, value = named.partition("=")
     for one in dict.fromkeys((command, TRAIN, *command_names())):

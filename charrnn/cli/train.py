@@ -17,18 +17,18 @@ from typing import Annotated, Any
 
 import typer
 
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.progress import TerminalProgress, print_above_bars, training_bar
+from charrnn.cli.command_options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.progress_bars import TerminalProgress, print_above_bars, training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import IN_TEXT, discard_output, print_json, print_path, printable, result_console, with_flags
-from charrnn.config import MACHINE, Config, check_field_name
+from charrnn.config.options import Option, options_of
+from charrnn.config.settings import MACHINE, Config, check_field_name
+from charrnn.config.settings_file import merge_settings, parse_alone, read_recipe
 from charrnn.errors import UsageError, counted, named
-from charrnn.generation.options import SAMPLE_TEMPERATURE
-from charrnn.options import Option, options_of
-from charrnn.progress import Progress, using
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
 from charrnn.runs.logs import MetricsLog
-from charrnn.settings import merge_settings, parse_alone, read_recipe
+from charrnn.system.progress import Progress, using
 from charrnn.training import events
 from charrnn.training.process_group import LaunchedProcess, launched_process, process_support
 

@@ -19,28 +19,28 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.cells.analysis import NUM_PASSAGES
-from charrnn.cells.records import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
+from charrnn.cells.findings import CHARS_SCORED, CellFindings, CellPage, ColouredText, Passage
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.trace import Trace
 from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, parse_cell, read_passage
-from charrnn.cli.options import OTHER, JsonOption, QuietOption, TextOption, is_given
+from charrnn.cli.command_options import OTHER, JsonOption, QuietOption, TextOption, is_given
 from charrnn.cli.streams import check_export, deliver, print_json, warn
+from charrnn.config.options import Option
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector, Labels
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.extensions import offered
-from charrnn.model.registry import cell_type
-from charrnn.options import Option
+from charrnn.hooks.extensions import offered
+from charrnn.model.cell_type_registry import cell_type
 from charrnn.text.vocab import EncodedText
 from charrnn.views.cell_page import page_pictures
-from charrnn.views.export import PICTURE_SUFFIXES, Shown, describe_formats
-from charrnn.views.findings import findings_pictures, passage_pictures, passage_slides, slide_pictures
+from charrnn.views.delivery import PICTURE_SUFFIXES, Shown, describe_formats
+from charrnn.views.findings_tables import findings_pictures, passage_pictures, passage_slides, slide_pictures
 from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, SurpriseMap, scale_pictures
-from charrnn.views.page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.svg import MAX_COLUMNS, MIN_COLUMNS
 from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
+from charrnn.views.text_page import CHARS_ON_PAGE, Page, PageRow, chars_on_page
 from charrnn.views.theme import Scale, all_visible, scale_of
 
 CELL = Option("--cell", "Show this cell: layer and unit, from 0 (repeatable).", "L:U", repeatable=True)

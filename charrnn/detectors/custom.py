@@ -15,7 +15,7 @@ import numpy as np
 from charrnn.detectors.detector import Detector, Label, Labels
 from charrnn.detectors.prose import label_spans
 from charrnn.errors import UsageError
-from charrnn.extensions import Plugin, run_foreign
+from charrnn.hooks.extensions import Plugin, run_foreign
 
 Run = Callable[..., Any]
 """Calls a function with arguments, and turns what it raises into a UsageError."""

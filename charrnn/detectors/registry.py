@@ -52,13 +52,11 @@ _BUILT_IN = (
     _for_kind("comment", "inside a comment of source code", "source:label_comments", *_SOURCE),
     _for_kind("bracket-depth", "open brackets of source code", "source:label_bracket_depth", *_SOURCE),
     _for_kind("if-statement", "in the condition or body of an if", "source:label_if_statements", *_SOURCE),
-    Detector("a-minus-b", "a's minus b's of this string", _function("formal_languages:label_a_minus_b"), _NO_FORMAL),
-    Detector("b-minus-c", "b's minus c's of this string", _function("formal_languages:label_b_minus_c"), _NO_FORMAL),
-    Detector("dyck-depth", "open brackets of this string", _function("formal_languages:label_dyck_depth"), _NO_FORMAL),
-    Detector("parity", "after an odd number of ones", _function("formal_languages:label_parity"), _NO_FORMAL),
-    Detector(
-        "copy-position", "characters copied so far", _function("formal_languages:label_copy_position"), _NO_FORMAL
-    ),
+    Detector("a-minus-b", "a's minus b's of this string", _function("formal:label_a_minus_b"), _NO_FORMAL),
+    Detector("b-minus-c", "b's minus c's of this string", _function("formal:label_b_minus_c"), _NO_FORMAL),
+    Detector("dyck-depth", "open brackets of this string", _function("formal:label_dyck_depth"), _NO_FORMAL),
+    Detector("parity", "after an odd number of ones", _function("formal:label_parity"), _NO_FORMAL),
+    Detector("copy-position", "characters copied so far", _function("formal:label_copy_position"), _NO_FORMAL),
 )
 DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 """The detectors that come with charrnn, by name."""
@@ -78,7 +76,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
 
 
 def _find(name: str) -> Detector:
-    from charrnn.extensions import find_plugin, plugin_names  # here, so that other commands start sooner
+    from charrnn.hooks.extensions import find_plugin, plugin_names  # here, so that other commands start sooner
 
     if (plugin := find_plugin(GROUP, "detector", name, DETECTORS)) is not None:
         from charrnn.detectors.custom import plugin_detector

@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from charrnn.config import Auto, Config
+from charrnn.config.settings import Auto, Config
 from charrnn.errors import DataError, Message, UsageError, counted, named
-from charrnn.evaluation import records
+from charrnn.evaluation import loss_reports as records
+from charrnn.evaluation.loss_reports import Difference, LossReport
 from charrnn.evaluation.losses import (
     STATEFUL,
     WINDOWED,
@@ -31,12 +32,11 @@ from charrnn.evaluation.losses import (
     stateful_block_sums,
     windowed_block_sums,
 )
-from charrnn.evaluation.records import Difference, LossReport
-from charrnn.extensions import offered
-from charrnn.intervals import MIN_VALUES, BlockSums, num_blocks_of
+from charrnn.hooks.extensions import offered
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import chosen_precision
 from charrnn.model.reading import segments_of
+from charrnn.statistics.intervals import MIN_VALUES, BlockSums, num_blocks_of
 from charrnn.text.corpus import CorpusPart, RecordedCorpus, utf8_sizes
 from charrnn.text.vocab import EncodedText, Vocab, as_bytes, code_points
 

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import check_length, check_range
-from charrnn.evaluation.records import Difference, LossReport
-from charrnn.intervals import BlockSums, num_blocks_of
-from charrnn.lazy import Tensor, inference_mode, torch
+from charrnn.evaluation.loss_reports import Difference, LossReport
 from charrnn.model.annotations import Predictor
 from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
 from charrnn.model.shapes import check_finite
-from charrnn.progress import task
+from charrnn.statistics.intervals import BlockSums, num_blocks_of
+from charrnn.system.lazy import Tensor, inference_mode, torch
+from charrnn.system.progress import task
 from charrnn.text.vocab import IdArray
 
 STATEFUL = "stateful"

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
 from charrnn.generation.distribution import Float64Array, log_softmax
-from charrnn.generation.options import SearchOptions
 from charrnn.generation.patterns import Pattern
+from charrnn.generation.sample_options import SearchOptions
 from charrnn.model.stepper import CharacterModel
 
 Indices = NDArray[np.int64]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.options import Shaping
+from charrnn.generation.sample_options import Shaping
 from charrnn.model.portable_math import exact_exp
 
 Float64Array = NDArray[np.float64]

@@ -14,13 +14,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
-from charrnn.display import RecordList
+from charrnn.config.settings import Config
 from charrnn.errors import CheckpointError, DataError, UsageError, check_range, named
 from charrnn.generation import sampling
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.distribution import log_softmax, next_char_probs
-from charrnn.generation.options import (
+from charrnn.generation.generated import GeneratedText, Hesitation, Prediction
+from charrnn.generation.patterns import Pattern, all_words, match_text
+from charrnn.generation.sample_options import (
     DEFAULT_TOP,
     DEFAULT_UNKNOWN,
     UNKNOWN_CHOICES,
@@ -31,12 +32,11 @@ from charrnn.generation.options import (
     TextOptions,
     check_word,
 )
-from charrnn.generation.patterns import Pattern, all_words, match_text
-from charrnn.generation.records import GeneratedText, Hesitation, Prediction
 from charrnn.generation.sampling import Block, Ids, PrimedState
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.shapes import check_finite
 from charrnn.model.stepper import CharacterModel, Stepper
+from charrnn.system.display import RecordList
 from charrnn.text.vocab import Vocab
 
 MAX_COUNT = 4096
@@ -166,7 +166,7 @@ class Generator:
         return write_chunks(self._draw_one(options), self._text_stream(options))
 
     def sample(self, options: SampleOptions) -> GeneratedText:
-        """Draw a text. The options are the fields of `generation.options.SampleOptions`.
+        """Draw a text. The options are the fields of `generation.sample_options.SampleOptions`.
 
         Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
         """
@@ -203,9 +203,9 @@ class Generator:
     def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
 
-        The options are the fields of `generation.options.SearchOptions`; without a seed a stochastic search draws a new
-        one. Raises UsageError for an option out of range or a stop string with characters outside the vocabulary,
-        DataError for such a prime.
+        The options are the fields of `generation.sample_options.SearchOptions`; without a seed a stochastic search
+        draws a new one. Raises UsageError for an option out of range or a stop string with characters outside the
+        vocabulary, DataError for such a prime.
         """
         for stop in options.stops:
             if missing := self.vocab.unknown_characters(stop):

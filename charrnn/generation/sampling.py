@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn import extensions
 from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
-from charrnn.generation.options import Shaping
 from charrnn.generation.patterns import Pattern, State
+from charrnn.generation.sample_options import Shaping
+from charrnn.hooks import extensions
 from charrnn.model.stepper import CharacterModel, Stepper
-from charrnn.process import num_cores
-from charrnn.progress import Task, task
+from charrnn.system.process import num_cores
+from charrnn.system.progress import Task, task
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
-from charrnn.generation.records import GeneratedText
+from charrnn.generation.generated import GeneratedText
 from charrnn.generation.sampling import Block
 from charrnn.text.vocab import Vocab
 

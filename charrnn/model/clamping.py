@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.model.cells import CLAMP_LIMIT, Cell
+from charrnn.model.cell_types import CLAMP_LIMIT, Cell
 
 EXACTNESS = 1e-12
 """Largest difference between a clamped sum and its value, relative to the sum of the absolute weights."""
@@ -44,7 +44,7 @@ class ClampedSum:
 
 
 class Clampable(Protocol):
-    """Weighted sums of cells that can be clamped by one value, such as a direction (`charrnn.lab.directions`)."""
+    """Weighted sums of cells that can be clamped by one value, such as a direction (`charrnn.analyses.directions`)."""
 
     def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
         """Return the clamped sum of each layer. Raises UsageError if the cells cannot reach the value."""

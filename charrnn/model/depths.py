@@ -1,6 +1,6 @@
 """The depths: how each layer's outputs are joined with those of the layers below, once for torch and NumPy.
 
-`scale/compiled.py` repeats two of them as machine code: numba compiles neither classes nor functions that are
+`compiled/sampling.py` repeats two of them as machine code: numba compiles neither classes nor functions that are
 passed as arguments, and its loops change arrays in place. `tests/test_compiled.py` compares it with these.
 
 Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B,) in NumPy.
@@ -8,7 +8,7 @@ Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B
 
 from typing import ClassVar, Protocol
 
-from charrnn.model.cells import A
+from charrnn.model.cell_types import A
 
 
 class Links(Protocol[A]):

@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
-from charrnn.config import PRECISIONS
+from charrnn.config.settings import PRECISIONS
 from charrnn.errors import UsageError, named
-from charrnn.lazy import Tensor, torch
+from charrnn.system.lazy import Tensor, torch
 
 
 def pick_device(name: str) -> torch.device:

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import UsageError, named
+from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.depths import DEPTHS
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.model.registry import cell_type
 from charrnn.model.shapes import config_of_member, weight_shapes
 
 

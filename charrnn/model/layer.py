@@ -12,10 +12,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
-from charrnn.model.cells import Cell, LinearCell, Ops, State
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import Cell, LinearCell, Ops, State
 from charrnn.model.device import on_threads, to_device
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn, run_whole, runs_whole, scan
-from charrnn.model.registry import cell_type
 
 
 class Noise:

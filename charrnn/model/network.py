@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from charrnn.config import Config
-from charrnn.model.cells import Ops
+from charrnn.config.settings import Config
+from charrnn.model.cell_types import Ops
 from charrnn.model.device import to_device
 from charrnn.model.layer import Noise, RecurrentLayer
-from charrnn.model.ngrams import NUM_BEFORE, rows_of
+from charrnn.model.ngram_table import NUM_BEFORE, rows_of
 from charrnn.model.reading import Segments, cut
 from charrnn.model.shapes import check_shapes, input_size_of
 from charrnn.model.walk import Architecture
@@ -181,9 +181,9 @@ class CharRNN(nn.Module):
 
         With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and (B, H), the same for
         all T characters (variational dropout: Gal & Ghahramani 2016), the layers draw weight-drop and zoneout, and the
-        rows of `model.ngrams` are left out for a `dropout` of the characters, so that what they have by heart hides no
-        character from the network. Without one, nothing is dropped. Layers in `ops` compute their equations with these
-        functions, which can clamp a unit or record gates; the others use their fastest implementation.
+        rows of `model.ngram_table` are left out for a `dropout` of the characters, so that what they have by heart
+        hides no character from the network. Without one, nothing is dropped. Layers in `ops` compute their equations
+        with these functions, which can clamp a unit or record gates; the others use their fastest implementation.
         """
         scale: Tensor | float = 1.0
         if noise is not None and self.ngrams is not None:
@@ -197,7 +197,7 @@ class CharRNN(nn.Module):
         return features, self._logits(features, *rows)
 
     def _logits(self, features: Tensor, rows: Tensor | None = None, *, scale: Tensor | float = 1.0) -> Tensor:
-        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B, N) of `model.ngrams`, if there are any.
+        """Compute logits (T, B, V) from (T, B, H) and the rows (T, B, N) of `model.ngram_table`, if there are any.
 
         What the rows add is multiplied by `scale` (T, B, 1).
         """
@@ -238,7 +238,7 @@ class CharRNN(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace` returns, and the state.
 
-        The last tensor is the rows (T, B, N) of `model.ngrams`, if the model has them and reads ids.
+        The last tensor is the rows (T, B, N) of `model.ngram_table`, if the model has them and reads ids.
 
         The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """

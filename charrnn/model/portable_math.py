@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.model.cells import Ops
+from charrnn.model.cell_types import Ops
 
 Doubles = NDArray[np.float64]
 """An array of float64."""

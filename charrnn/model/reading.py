@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.lazy import Tensor, torch
+from charrnn.system.lazy import Tensor, torch
 from charrnn.text.vocab import IdArray
 
 WARM_UP = 512

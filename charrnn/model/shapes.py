@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import MAX_HIDDEN_SIZE, Config, OneHot, resolved
+from charrnn.config.settings import MAX_HIDDEN_SIZE, Config, OneHot, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
-from charrnn.model.cells import Lstm
-from charrnn.model.registry import cell_type
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import Lstm
 from charrnn.model.walk import Architecture
-from charrnn.process import memory_bytes
+from charrnn.system.process import memory_bytes
 
 MAX_HEADER_BYTES = 1 << 20
 """Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""

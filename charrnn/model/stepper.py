@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import UsageError, named
-from charrnn.model.cells import Ops, State
+from charrnn.model.cell_types import Ops, State
 from charrnn.model.clamping import ClampedSum
-from charrnn.model.ngrams import add_ngrams
+from charrnn.model.ngram_table import add_ngrams
 from charrnn.model.portable_math import EXACT, NUMPY, Float32Array, Matrix, attend, exact_product
 from charrnn.model.shapes import check_shapes, check_unit
 from charrnn.model.walk import Architecture, Walk
@@ -96,7 +96,7 @@ class Stepper:
                 self.tables[name] = table.astype(np.float32)
             vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
         self.ngrams: Float32Array | None = weights.get("ngrams.weight")
-        """(R, V) logits; see `model.ngrams`."""
+        """(R, V) logits; see `model.ngram_table`."""
         if is_int8 and self.ngrams is not None:
             rounded = Matrix(self.ngrams, is_int8=True)
             self.ngrams = rounded.values * rounded.scale[:, None]

@@ -1,8 +1,8 @@
 """The way of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy, `lab.numbers` in float64 and lists every number, `apps.onnx` walks with values that record an
-ONNX graph. `network` does not: in torch, a layer reads a whole window at once. `scale.compiled` and the program of the
-model page repeat the walk by hand, as loops over single numbers that change arrays in place.
+`Stepper` walks in NumPy, `analyses.numbers` in float64 and lists every number, `formats.onnx` walks with values that
+record an ONNX graph. `network` does not: in torch, a layer reads a whole window at once. `compiled.sampling` and the
+program of the model page repeat the walk by hand, as loops over single numbers that change arrays in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
@@ -14,10 +14,10 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config, resolved
-from charrnn.model.cells import A, Cell, Lstm, Ops, State
+from charrnn.config.settings import Config, resolved
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import A, Cell, Lstm, Ops, State
 from charrnn.model.depths import DEPTHS, Depth
-from charrnn.model.registry import cell_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

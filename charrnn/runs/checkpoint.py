@@ -29,14 +29,22 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from charrnn.architectures import CELL_GROUP, CELLS
-from charrnn.config import AUTO_FIELDS, MAX_STEPS, Config
+from charrnn.config.architectures import CELL_GROUP, CELLS
+from charrnn.config.settings import AUTO_FIELDS, MAX_STEPS, Config
+from charrnn.config.settings_file import from_yaml, to_yaml
 from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError, counted
-from charrnn.extensions import plugin_names
-from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, encode_text, json_to_bytes, parse_json, read_capped
+from charrnn.hooks.extensions import plugin_names
 from charrnn.model.shapes import MAX_HEADER_BYTES, check_shapes, most_bytes, weight_bytes
-from charrnn.process import memory_bytes
-from charrnn.settings import from_yaml, to_yaml
+from charrnn.system.files import (
+    JSON,
+    MAX_TEXT_BYTES,
+    check_regular,
+    encode_text,
+    json_to_bytes,
+    parse_json,
+    read_capped,
+)
+from charrnn.system.process import memory_bytes
 from charrnn.text.vocab import Vocab
 
 OLD_DEFAULTS = {

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
-from charrnn.config import MAX_STEPS
-from charrnn.files import JSON, MAX_TEXT_BYTES, convert_os_errors, encode_text, read_capped, write_atomically
+from charrnn.config.settings import MAX_STEPS
+from charrnn.system.files import JSON, MAX_TEXT_BYTES, convert_os_errors, encode_text, read_capped, write_atomically
 
 MAX_BYTES = 1 << 30
 """A larger log is not read; it would have about six million steps."""

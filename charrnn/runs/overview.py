@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, TypeVar, cast
 
-from charrnn.config import Config, resolved
-from charrnn.display import Displayable, RecordList
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
-from charrnn.files import JSON
 from charrnn.model.shapes import num_parameters
-from charrnn.progress import task
 from charrnn.runs.checkpoint import Description, best_checkpoint, checkpoint_step, is_model_file
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader, find_run, list_runs_and_sweeps, runs_of_sweep, where
+from charrnn.system.display import Displayable, RecordList
+from charrnn.system.files import JSON
+from charrnn.system.progress import task
 
 AGAINST = ("steps", "characters", "seconds")
 """What learning curves can be drawn against."""

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config import MODEL_FIELDS, Config
+from charrnn.config.settings import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError, named
-from charrnn.files import JSON, MAX_TEXT_BYTES, read_capped
 from charrnn.runs.checkpoint import (
     CONFIG,
     VOCAB,
@@ -35,6 +34,7 @@ from charrnn.runs.checkpoint import (
     read_checkpoint,
     read_state,
 )
+from charrnn.system.files import JSON, MAX_TEXT_BYTES, read_capped
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""

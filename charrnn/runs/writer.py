@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from charrnn import files
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
-from charrnn.findings_cache import discard_findings
-from charrnn.process import ending_signals_delayed
 from charrnn.runs.checkpoint import (
     CONFIG,
     MANIFEST,
@@ -33,7 +30,10 @@ from charrnn.runs.checkpoint import (
     checkpoint_to_bytes,
     read_checkpoint,
 )
+from charrnn.runs.findings_cache import discard_findings
 from charrnn.runs.reader import RunReader
+from charrnn.system import files
+from charrnn.system.process import ending_signals_delayed
 
 
 @contextlib.contextmanager

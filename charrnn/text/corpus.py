@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import ALPHABETS, MIN_COUNT, Config
+from charrnn.config.settings import ALPHABETS, MIN_COUNT, Config
 from charrnn.errors import CharRNNError, DataError, NotHereError, UsageError, counted, shortened
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import Documents, SourceReader, split_text

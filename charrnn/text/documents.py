@@ -21,12 +21,12 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config.settings import Config
 from charrnn.errors import CharRNNError, DataError, Message, NotHereError, TextChangedError, counted, named
-from charrnn.progress import Task, task, tell
+from charrnn.system.progress import Task, task, tell
 from charrnn.text.batches import release_pages, split_ids
-from charrnn.text.files import Tally, check_memory, file_blocks, stream_blocks, title
 from charrnn.text.sources import SORTED, Order, Origin
+from charrnn.text.text_files import Tally, check_memory, file_blocks, stream_blocks, title
 from charrnn.text.vocab import MAX_CHARACTERS, CharacterCounts, EncodedBlock, IdArray, IdBuilder, Vocab, joined, mapped
 
 END = "\0"

@@ -1,6 +1,6 @@
 """Formal languages to train on: seeded strings, and what may come next at each of their characters.
 
-The state that a reader must keep is what `detectors.formal_languages` computes from the text.
+The state that a reader must keep is what `detectors.formal` computes from the text.
 """
 
 from collections.abc import Callable, Iterator

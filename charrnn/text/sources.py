@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from charrnn.errors import DataError, NotHereError, shortened
-from charrnn.files import replacing
-from charrnn.progress import task
-from charrnn.text.files import unreadable
+from charrnn.system.files import replacing
+from charrnn.system.progress import task
+from charrnn.text.text_files import unreadable
 
 _BLOCK_BYTES = 64 * 1024
 _ALLOWED = re.compile(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/")

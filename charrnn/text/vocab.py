@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import MIN_COUNT
+from charrnn.config.settings import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 
 UNKNOWN = ""

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from charrnn.config import BUDGETS, Config, parse_value, resolved
+from charrnn.config.settings import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.adamw import adamw
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.ensemble import Ensemble, networks_of
 from charrnn.model.layer import RecurrentLayer
@@ -245,7 +245,7 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor], float, Config], Optimizer]] = {
     # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of themselves per step.
     "sgd": lambda weights, weight_decay, config: SGD(weights, weight_decay / SGD_RATE, config.beta1),
 }
-"""How each value of `Config.optimizer` is built; `charrnn.architectures` describes them. How to add one:
+"""How each value of `Config.optimizer` is built; `charrnn.config.architectures` describes them. How to add one:
 docs/extending.md."""
 RATE_FACTORS = {"sgd": SGD_RATE}
 """Factors of the recipe's learning rates, which were found with Muon and AdamW."""

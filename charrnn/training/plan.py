@@ -14,13 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from charrnn.config import MAX_STEPS, MODEL_FIELDS, Config, resolved
+from charrnn.config.settings import MAX_STEPS, MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.device import chosen_precision, has_fast_bf16, on_threads
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters, num_parameters
-from charrnn.progress import task, tell
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import open_run_to_read
+from charrnn.system.progress import task, tell
 from charrnn.text.batches import BatchRows
 from charrnn.text.corpus import Corpus, RecordedCorpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text

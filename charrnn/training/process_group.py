@@ -1,7 +1,7 @@
 """The processes that train one model together, as training and its command see them.
 
-Training needs only the two classes below, which stand for one process on its own. `charrnn.scale.processes` connects
-several processes and offers them as a `ProcessSupport`.
+Training needs only the two classes below, which stand for one process on its own. `charrnn.distributed.processes`
+connects several processes and offers them as a `ProcessSupport`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from charrnn import extensions
 from charrnn.errors import UsageError
+from charrnn.hooks import extensions
 
 if TYPE_CHECKING:
     import torch
 
-    from charrnn.config import Config
-    from charrnn.files import JSON
+    from charrnn.config.settings import Config
     from charrnn.runs.checkpoint import Checkpoint
+    from charrnn.system.files import JSON
 
 Result = TypeVar("Result")
 """What a function returns that processes call in turn."""
@@ -168,7 +168,7 @@ def process_support() -> ProcessSupport:
     """Return the support for several processes. Raises UsageError if no room offers it."""
     for support in extensions.offered(ProcessSupport):
         return support
-    raise UsageError("Several processes need the package charrnn.scale, which is not installed.")
+    raise UsageError("Several processes need the package charrnn.distributed, which is not installed.")
 
 
 @contextlib.contextmanager

@@ -3,13 +3,13 @@
 import math
 from dataclasses import replace
 
-from charrnn.architectures import CELL_GROUP, CELLS
-from charrnn.config import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
+from charrnn.config.architectures import CELL_GROUP, CELLS
+from charrnn.config.settings import MAX_HIDDEN_SIZE, MAX_STEPS, Config, OneHot, resolved
 from charrnn.errors import UsageError
-from charrnn.extensions import find_plugin
+from charrnn.hooks.extensions import find_plugin
+from charrnn.model.cell_type_registry import cell_type
 from charrnn.model.ensemble import can_join, check_ensemble
 from charrnn.model.reading import SEGMENT_LENGTH
-from charrnn.model.registry import cell_type
 from charrnn.training.optim import RATE_FACTORS
 
 DEFAULT_MINUTES = 3.0

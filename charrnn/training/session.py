@@ -8,18 +8,18 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
-from charrnn.config import resolved
+from charrnn.config.settings import resolved
 from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
-from charrnn.generation.options import SAMPLE_TEMPERATURE, Shaping
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
-from charrnn.progress import CallbackProgress, Task, using
 from charrnn.runs.checkpoint import CONFIG, Checkpoint, Description, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.writer import RunWriter
+from charrnn.system.progress import CallbackProgress, Task, using
 from charrnn.text.corpus import state_of_corpus
 from charrnn.training.events import (
     DoneEvent,

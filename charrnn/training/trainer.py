@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from charrnn.config import Config, resolved
+from charrnn.config.settings import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.ensemble import build_network, networks_of, numpy_tensors, tensors_of

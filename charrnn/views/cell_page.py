@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells import records
+from charrnn.cells import findings as records
 from charrnn.cells.analysis import sections
 from charrnn.cells.trace import GATE_NAMES
 from charrnn.views.heatmap import HeatMap, fold, scale_pictures

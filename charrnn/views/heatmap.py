@@ -12,7 +12,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.cells.records import ColouredText
+from charrnn.cells.findings import ColouredText
 from charrnn.views.theme import LINE_ENDS, Scale, all_visible, block, is_plain, palette_of
 
 MAX_BITS = 8.0

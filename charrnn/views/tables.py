@@ -12,9 +12,9 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.records import Ablation, AblationEffect, CellFindings, CellScore, Skipped
-from charrnn.evaluation.records import NGRAM, Evaluation, EvaluationRow, LossBreakdown, LossReport
-from charrnn.generation.records import Hesitation, Prediction
+from charrnn.cells.findings import Ablation, AblationEffect, CellFindings, CellScore, Skipped
+from charrnn.evaluation.loss_reports import NGRAM, Evaluation, EvaluationRow, LossBreakdown, LossReport
+from charrnn.generation.generated import Hesitation, Prediction
 from charrnn.runs.overview import RunSummary, comparison_notes
 from charrnn.text.sources import CatalogueEntry
 from charrnn.views.theme import all_visible, short_number

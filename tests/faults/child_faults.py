@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from charrnn import __main__, files
+from charrnn import __main__
 from charrnn.runs import writer
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
+from charrnn.system import files
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")
 """Audit events of file operations. fsync has none, so it is patched."""

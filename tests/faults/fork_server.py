@@ -127,7 +127,7 @@ if __name__ == "__main__":
     import torch
     import tqdm  # noqa: F401
 
-    import charrnn.scale.compiled
+    import charrnn.compiled.sampling
     import charrnn.training.loop
     import charrnn.training.session
     from charrnn.__main__ import main

@@ -10,7 +10,7 @@ from elements import Elements
 from terminals import HOSTILE, IN_A_NAME, IN_A_TEXT, steering
 
 import charrnn
-from charrnn.config import FIELD_NAMES
+from charrnn.config.settings import FIELD_NAMES
 
 
 def damaged(run: Path) -> Iterator[str]:

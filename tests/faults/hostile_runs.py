@@ -14,8 +14,8 @@ import numpy as np
 import safetensors.numpy
 import yaml
 
-from charrnn.files import json_to_bytes
 from charrnn.runs.checkpoint import _sealing, seal_manifest
+from charrnn.system.files import json_to_bytes
 
 SECRET = "the secret of another file of this disk, which no run may show; "
 READERS = ("sample", "predict", "visualize", "evaluate", "resume", "init-from", "load")

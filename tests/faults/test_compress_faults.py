@@ -19,10 +19,10 @@ from fixture_types import Command
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.compress import command as commands
-from charrnn.apps.compress import container
-from charrnn.apps.compress.command import coder_of, compress_text
 from charrnn.errors import CharRNNError, CheckpointError, DataError
+from charrnn.formats.crnn import command as commands
+from charrnn.formats.crnn import container
+from charrnn.formats.crnn.command import coder_of, compress_text
 
 TEXT = b'tarn "molu zib"\r\n\xff\0 ' + "语 tarn".encode()
 

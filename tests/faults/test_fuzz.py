@@ -15,12 +15,12 @@ from conftest import TrainedRun
 from hostile_runs import put, step_of
 
 import charrnn
+from charrnn.config.settings_file import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import Description, seal_manifest
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader
-from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training import loop

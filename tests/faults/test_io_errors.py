@@ -17,10 +17,10 @@ from fixture_types import Command
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
-from charrnn.apps.write.drafts import read_draft
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import read_checkpoint
 from charrnn.runs.writer import RunWriter
+from charrnn.tui.write.drafts import read_draft
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
 

@@ -18,10 +18,10 @@ from fork_server import Child, ForkServer
 from small_runs import until
 
 import charrnn
+from charrnn.distributed import processes
+from charrnn.distributed.child_process import ChildProcess
+from charrnn.distributed.processes import Rank, RankedProcess, check_processes, connect, exit_code, this_rank
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError
-from charrnn.scale import processes
-from charrnn.scale.child_process import ChildProcess
-from charrnn.scale.processes import Rank, RankedProcess, check_processes, connect, exit_code, this_rank
 
 pytest_plugins = ("shared",)
 TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
@@ -60,7 +60,7 @@ def test_variables_that_cannot_be_are_refused() -> None:
 def test_the_start_waits_longer_than_an_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = MagicMock()
     torch.distributed.all_reduce.side_effect = RuntimeError("Timed out")
-    monkeypatch.setattr("charrnn.scale.processes.torch", torch)
+    monkeypatch.setattr("charrnn.distributed.processes.torch", torch)
     with (
         connect(TORCHRUN | ADDRESS) as group,
         pytest.raises(OtherProcessError, match=f"or set {processes.TIMEOUT} higher"),
@@ -139,7 +139,7 @@ def test_the_first_to_fail_prints_and_all_end_with_its_code(monkeypatch: pytest.
 
     store = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(store.port))
-    monkeypatch.setattr("charrnn.scale.processes.ERROR_SECONDS", 0)
+    monkeypatch.setattr("charrnn.distributed.processes.ERROR_SECONDS", 0)
     first, second = (RankedProcess(Rank(number, 2, number, 2)) for number in range(2))
     assert first.code_of_other_process() is None
     assert second.claim_error(3, "no such text") is None

@@ -15,7 +15,7 @@ from fork_server import Child, ForkServer
 from small_runs import latest_step, until
 
 import charrnn
-from charrnn.files import try_lock
+from charrnn.system.files import try_lock
 
 pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and sessions are POSIX words")

@@ -22,7 +22,7 @@ from terminals import COLOUR, IN_A_NAME, IN_A_TEXT, IN_AN_ARGUMENT, Screen, stee
 import charrnn
 from charrnn.cli.app import app
 from charrnn.cli.streams import IN_TEXT, printable
-from charrnn.config import FIELD_NAMES
+from charrnn.config.settings import FIELD_NAMES
 from charrnn.text import sources
 
 pytest_plugins = ("shared",)

@@ -1,0 +1,326 @@
+"""The atlas: the values of all cells, their places on a map, and the page of each, for exported pages and .json.
+
+Near cells of the map carry the same information: their values correlate.
+
+Shapes: N characters, L layers, H units per layer, C cells.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.analyses.descriptions import Description, DescriptionReport, descriptions
+from charrnn.analyses.inputs import CellInputs, inputs
+from charrnn.analyses.outputs import CellOutputs, outputs
+from charrnn.api import Model, TextOrIds
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, sections, unless_too_short
+from charrnn.cells.findings import CellFindings, CellScore, CellValues
+from charrnn.cells.trace import Activations
+from charrnn.cells.values import correlate, measure_values
+from charrnn.hooks.extensions import ModelMethod
+from charrnn.system.display import Displayable
+from charrnn.views.cell_page import characters_text
+from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
+from charrnn.views.text_page import CellColumn, CellEntry, Page, PagePart, ShownPassage
+
+ATLAS_VERSION = 1
+"""Version of the JSON of an atlas; a new one if a key changes its meaning or disappears."""
+NUM_AFTER = 12
+"""Characters that are kept of those a cell was measured after: those that change its mean most."""
+MIN_AFTER = 5
+"""Occurrences that such a character needs."""
+CHARS_BEFORE = 60
+"""Characters of a passage that are kept before the one it was chosen for, at most."""
+CHARS_AFTER = 30
+"""Characters of a passage from that one on, at most."""
+CELLS_EXACT = 1_024
+"""Cells whose map is computed from all eigenvectors, at most: their number cubed decides how long that takes."""
+NUM_COLUMNS, NUM_POWERS = 16, 64
+"""Columns whose span comes near the leading eigenvectors of more cells, and how often the matrix multiplies them."""
+NUM_DIGITS = 5
+"""Significant digits of the numbers of a cell."""
+COLUMNS = (
+    CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
+    CellColumn(name="description", about="the best rule of at most three conditions", is_number=False),
+    CellColumn(name="score", about="R² of the description on the half of the text that did not choose it"),
+    CellColumn(
+        name="follows",
+        about=f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}: {MEANINGS[NO_GAIN_MARK]}",
+        is_number=False,
+    ),
+    CellColumn(name="timescale", about="characters after which the memory has decayed to 1/e"),
+    CellColumn(name="mean", about="mean value"),
+    CellColumn(name="spread", about="standard deviation of the values"),
+)
+"""The columns of the table of all cells."""
+KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
+"""How the kinds of passages are called on a page."""
+NOTES = (
+    "All cells: click a column to sort by it. The filter takes words and comparisons: score>0.5, timescale>50.",
+    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r²).",
+    "Selection: a cell is on where its value is far enough above its mean over this text (high) or below it (low).",
+)
+"""What a page with an atlas says of its parts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AtlasCell:
+    """What was measured of the cell `layer`:`unit`; None for what the text is too short for.
+
+    `x` and `y` are its place on the map, from 0 to 1.
+    """
+
+    layer: int
+    unit: int
+    x: float
+    y: float
+    values: CellValues
+    """Without all but the characters that change the cell's mean most."""
+    inputs: CellInputs | None = None
+    outputs: CellOutputs | None = None
+    description: Description | None = None
+    in_passages: tuple[NDArray[np.float32], ...] = field(default=(), repr=False, compare=False)
+    """The cell's values in each of its passages."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields but the values in the passages as one object."""
+        parts = {"values": self.values, "inputs": self.inputs, "outputs": self.outputs, "description": self.description}
+        measured = {name: None if part is None else part.to_json() for name, part in parts.items()}
+        return {"layer": self.layer, "unit": self.unit, "x": self.x, "y": self.y} | measured
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Atlas(Displayable):
+    """All cells of a model over a text, in the order of their numbers, with the findings of the detectors.
+
+    `half` is the index at which the scoring half begins.
+    """
+
+    text: str = field(repr=False)
+    """One character per id, as in `EncodedText.text`: the positions of passages count these."""
+    half: int
+    num_layers: int
+    num_units: int
+    findings: CellFindings
+    cells: tuple[AtlasCell, ...] = field(repr=False)
+    report: DescriptionReport | None = field(default=None, repr=False)
+    """What the descriptions explain in all; None for a text that is too short."""
+
+    def added_to(self, page: Page) -> Page:
+        """Return a page with the table, the map and the pages of all cells."""
+        notes, entries = (*page.notes, *NOTES), atlas_entries(self)
+        return replace(page, source=self.text, begin=self.half, cell_columns=COLUMNS, entries=entries, notes=notes)
+
+    def of(self, layer: int, unit: int) -> AtlasCell:
+        """Return a cell. Raises IndexError if there is none."""
+        return self.cells[layer * self.num_units + unit]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `visualize --export atlas.json`, which docs/formats.md describes."""
+        about = None
+        if self.report is not None:
+            about = {name: value for name, value in self.report.to_json().items() if name != "descriptions"}
+        return {
+            "version": ATLAS_VERSION,
+            "num_chars": len(self.text),
+            "half": self.half,
+            "num_layers": self.num_layers,
+            "num_units": self.num_units,
+            "findings": [score.to_json() for score in self.findings.scores],
+            "skipped": [asdict(skipped) for skipped in self.findings.skipped],
+            "descriptions": about,
+            "cells": [cell.to_json() for cell in self.cells],
+            "text": self.text,
+        }
+
+
+def atlas(analysis: CellAnalysis, findings: CellFindings | None = None) -> Atlas:
+    """Measure all cells: values, places on a map, descriptions, inputs and outputs; with findings, by default all.
+
+    The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and `outputs_of`.
+    Descriptions and effects are None for a text too short for them. Raises DataError for a text too short for findings.
+    """
+    findings = findings or analysis.findings()
+    cells = measure_cells(analysis.activations())
+    report = unless_too_short(lambda: descriptions(analysis))
+    parts: dict[str, Sequence[Any] | None] = {
+        "description": None if report is None else report.descriptions,
+        "inputs": unless_too_short(lambda: inputs(analysis)),
+        "outputs": unless_too_short(lambda: outputs(analysis)),
+    }
+    known = {name: part for name, part in parts.items() if part is not None}
+    return Atlas(
+        text=analysis.text.text,
+        half=analysis.half,
+        num_layers=analysis.num_layers,
+        num_units=analysis.num_units,
+        findings=findings,
+        report=report,
+        cells=tuple(
+            replace(cell, **{name: part[column] for name, part in known.items()}) for column, cell in enumerate(cells)
+        ),
+    )
+
+
+def model_atlas(model: Model, text: TextOrIds, *, context: str | bytes = "", cached: bool = False) -> Atlas:
+    """Measure all cells over `text`, read after `context`: see `atlas`, which says what is raised.
+
+    With `cached` the findings, the descriptions, the inputs and the outputs are saved in the run's folder.
+    """
+    return atlas(model.study(text, context=context, cached=cached))
+
+
+def measure_cells(activations: Activations) -> tuple[AtlasCell, ...]:
+    """Measure the values of all cells and place the cells on a map; all numbers have NUM_DIGITS digits."""
+    correlations = correlate(activations)
+    places = place_cells(correlations)
+    measured = measure_values(activations, None, correlations)
+    cells = []
+    for found, (x, y) in zip(measured, places.tolist(), strict=True):
+        kept = _shortened(found)
+        values = activations.of(kept.layer, kept.unit)
+        shown = tuple(values[one.begin : one.end] for one in kept.passages)
+        cells.append(_rounded(AtlasCell(layer=kept.layer, unit=kept.unit, x=x, y=y, values=kept, in_passages=shown)))
+    return tuple(cells)
+
+
+def _shortened(values: CellValues) -> CellValues:
+    """Keep the characters that change the mean most, and the parts of the passages around what they show."""
+    after = [one for one in values.after_characters if one.count >= MIN_AFTER]
+    after.sort(key=lambda one: -abs(one.mean - values.mean))
+    passages = tuple(
+        replace(one, begin=max(one.begin, one.index - CHARS_BEFORE), end=min(one.end, one.index + CHARS_AFTER))
+        for one in values.passages
+    )
+    return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=passages)
+
+
+def _rounded(value: Any) -> Any:
+    """Return a record, a tuple or a number with NUM_DIGITS significant digits."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _rounded(getattr(value, field.name)) for field in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    return float(f"{value:.{NUM_DIGITS}g}") if isinstance(value, float) else value
+
+
+def place_cells(correlations: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Place cells with correlations (C, C) on a map: returns (C, 2) in [0, 1].
+
+    Classical multidimensional scaling (Torgerson 1952) of squared distances 1 - r²: the sign of a cell does not matter.
+    Then each axis is stretched halfway to equal spacing.
+    """
+    num_cells = len(correlations)
+    products = correlations.astype(np.float64) ** 2 / 2
+    products -= products.mean(axis=0)
+    products -= products.mean(axis=1, keepdims=True)
+    axes = _leading_axes(products)
+    ranks = np.argsort(np.argsort(axes, axis=0, kind="stable"), axis=0, kind="stable") / max(1, num_cells - 1)
+    lengths = np.ptp(axes, axis=0)
+    scaled = (axes - axes.min(axis=0)) / np.where(lengths > 0, lengths, 1)
+    return np.asarray((ranks + scaled) / 2)
+
+
+def _leading_axes(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the two leading eigenvectors of a symmetric matrix (C, C), times the roots of their eigenvalues.
+
+    The largest entry of each is positive, so that the map of a model is always the same.
+    """
+    if len(products) <= CELLS_EXACT:
+        values, vectors = np.linalg.eigh(products)
+    else:
+        # Orthogonal iteration (Rutishauser 1969): its powers turn any columns to the leading eigenvectors.
+        basis = np.random.default_rng(0).normal(size=(len(products), NUM_COLUMNS))
+        for _ in range(NUM_POWERS):
+            basis, _ = np.linalg.qr(products @ basis)
+        values, within = np.linalg.eigh(basis.T @ products @ basis)
+        vectors = basis @ within
+    axes = np.zeros((len(products), 2))
+    leading = vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))
+    axes[:, : leading.shape[1]] = leading
+    signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
+    return np.asarray(axes * np.where(signs == 0, 1, signs))
+
+
+def atlas_entries(atlas: Atlas) -> list[CellEntry]:
+    """Return what a page shows of every cell."""
+    found: dict[tuple[int, int], list[CellScore]] = defaultdict(list)
+    for score in atlas.findings.scores:
+        if score.is_significant:
+            found[score.layer, score.unit].append(score)
+    return [_entry(cell, found[cell.layer, cell.unit]) for cell in atlas.cells]
+
+
+def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
+    description, values = cell.description, cell.values
+    text = "" if description is None else description.text
+    is_explained = description is not None and description.explained
+    score = description.score if description is not None and is_explained else None
+    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
+    return CellEntry(
+        cell=(cell.layer, cell.unit),
+        shown=(text, score, follows, values.timescale, values.mean, values.spread),
+        label="; ".join(filter(None, (follows and f"follows {follows}", text if is_explained else ""))),
+        found=next((score.detector for score in scores if not score.is_no_better_than_untrained), ""),
+        place=(cell.x, cell.y),
+        sections=tuple(section for section in _sections(cell) if section.content),
+    )
+
+
+def _sections(cell: AtlasCell) -> Iterator[PagePart]:
+    """Yield the parts of the page of a cell, those of its sections in their order; a part may be empty."""
+    passages = _passages(cell)
+    for kind in ("top", "bottom"):
+        yield PagePart(title=f"Where it is {KINDS[kind]}", draw_as="passages", content=passages[kind])
+    yield from _values(cell.values)
+    for section in sections():
+        if section.parts is not None and (result := getattr(cell, section.name, None)) is not None:
+            yield from section.parts(result)
+    yield PagePart(
+        title="A passage of each tenth of its values",
+        about="the largest first; chosen at random within each tenth",
+        draw_as="passages",
+        content=passages["decile"],
+    )
+
+
+def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
+    """Return the passages of a cell by kind."""
+    found: dict[str, list[ShownPassage]] = defaultdict(list)
+    for place, shown in zip(cell.values.passages, cell.in_passages, strict=True):
+        title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}".replace("-", "−")
+        found[place.kind].append(ShownPassage(title=title, begin=place.begin, values=shown))
+    return found
+
+
+def _values(values: CellValues) -> Iterator[PagePart]:
+    figures: list[tuple[str, str | float]] = [("mean", values.mean), ("standard deviation", values.spread)]
+    if values.timescale is not None:
+        source = values.timescale_from
+        name = f"gate {source}" if len(source) == 1 else f"the {source}"
+        figures.append(("timescale", f"{characters_text(values.timescale)}, from {name}"))
+    if values.decay is not None:
+        figures.append(("autocorrelation falls to 1/e after", characters_text(values.decay)))
+    for gate in values.gates:
+        figures.append((f"gate {gate.gate}", f"open {gate.open:.0%}, closed {gate.closed:.0%}".replace("%", " %")))
+    yield PagePart(title="Values", draw_as="figures", content=figures)
+    yield PagePart(title="Histogram", draw_as="histogram", content=(-1.0, 1.0, values.histogram))
+    yield PagePart(
+        title="Mean value after a character",
+        about="the characters after which it is farthest from its mean",
+        draw_as="bars",
+        content=[(one.character, one.mean) for one in values.after_characters],
+    )
+    yield PagePart(
+        title="Most correlated cells",
+        draw_as="cells",
+        content=[((one.layer, one.unit), one.correlation) for one in values.correlated],
+    )
+
+
+EXTENSIONS = (ModelMethod(name="atlas", function=model_atlas), AnalysisMethod(name="atlas", function=atlas))
+"""`Model.atlas` and `CellAnalysis.atlas`."""

@@ -1,0 +1,520 @@
+"""`visualize --ablate`: how much the loss rises while a cell, or a direction over several cells, is clamped.
+
+A direction is a linear probe on a few cells, or on all. It is fitted, scored and ablated beside its best cell.
+
+Shapes: N characters, C = L * H cells, k cells of the direction, T, B and H as in `model.reading`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.api import Model
+from charrnn.cells import findings as records
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis, labelled
+from charrnn.cells.saved import encode
+from charrnn.cells.scores import Read, Target, choose_targets
+from charrnn.cells.statistics import LEAST_SPREAD, Moments, measure_score, resample_score
+from charrnn.cells.trace import CellMoments, replacing, score_with, summarize, torch_ops
+from charrnn.cells.values import most_changes
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import NUM_CELLS, is_cell, parse_cell, parse_direction
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import DataError, UsageError, named
+from charrnn.hooks.extensions import ModelMethod, offers
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_types import Cell, Ops
+from charrnn.model.clamping import ClampedSum, Float64Array, limit_of
+from charrnn.statistics.intervals import percentiles
+from charrnn.system.display import Displayable
+from charrnn.system.files import JSON
+from charrnn.system.lazy import Tensor, torch
+from charrnn.system.progress import task
+from charrnn.text.vocab import EncodedText
+from charrnn.views.tables import Change, ablation_table, clamped_table, skipped_lines
+from charrnn.views.theme import all_visible
+
+CHARS_OF_DIRECTION = 32_768
+"""Characters of the scoring half on which a direction is ablated, at most."""
+LEAST_GAIN = 0.01
+"""A direction is shown beside the best cell if its score is higher by at least this much."""
+NUM_RANDOM = 3
+"""Random directions that are ablated beside a direction."""
+
+PERCENTILES = (2, 98)
+"""Percentiles of the output that are its `low` and `high`."""
+MOST_CELLS = 8
+"""Cells of a direction whose weights are shown, those with the largest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Direction(Displayable):
+    """A weighted sum of cell values that predicts a detector's labels: a linear probe on a few cells, or on all.
+
+    Fitted on the choosing half of a text; scored, like the best cell, on the other half. The output is the sum of
+    weight times value over the cells, plus `intercept`. It predicts the label: 1 inside and 0 outside, or a count.
+    """
+
+    detector: str
+    cells: tuple[tuple[int, int], ...] = field(repr=False)
+    """(layer, unit) of each cell, in the order in which they were selected: the best cell first."""
+    weights: tuple[float, ...] = field(repr=False)
+    means: tuple[float, ...] = field(repr=False)
+    """Mean value of each cell on the choosing half."""
+    deviations: tuple[float, ...] = field(repr=False)
+    """Standard deviation of each cell on the choosing half."""
+    intercept: float
+    is_yes_no: bool
+    score: float
+    """AUC, or Spearman's rho for a count, of the output on the scoring half."""
+    ci: tuple[float, float]
+    """The 95 % interval of the score."""
+    cell_score: float
+    """The same score of the best cell, `cells[0]`, times its polarity."""
+    gain_ci: tuple[float, float]
+    """The 95 % interval of the difference between the two scores, from the same resamples."""
+    low: float
+    """Output that 2 % of the characters of the scoring half stay below."""
+    high: float
+    """Output that 98 % of them stay below."""
+    num_chars: int
+    is_all: bool = False
+    """Whether it is over all cells of the model."""
+    DERIVED = ("name", "gain", "is_better", "shares")
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the intervals contain the score and the gain."""
+        has_score = records.is_inside(self.score, self.ci, records.SLACK)
+        return has_score and records.is_inside(self.gain, self.gain_ci, 2 * records.SLACK)
+
+    @property
+    def name(self) -> str:
+        """The name by which options ask for it, such as quote@4."""
+        return f"{self.detector}@{'all' if self.is_all else len(self.cells)}"
+
+    @property
+    def gain(self) -> float:
+        """How much higher its score is than that of the best cell."""
+        return self.score - self.cell_score
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it is significantly better than the best cell, by LEAST_GAIN or more."""
+        return self.gain >= LEAST_GAIN and self.gain_ci[0] > 0
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The weight of each cell per standard deviation, divided by the sum of their absolute values."""
+        sizes = [weight * deviation for weight, deviation in zip(self.weights, self.deviations, strict=True)]
+        total = sum(map(abs, sizes)) or 1.0
+        return tuple(size / total for size in sizes)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers of its cells, ascending."""
+        return tuple(sorted({layer for layer, _ in self.cells}))
+
+    def part(self, layer: int) -> list[tuple[int, float, float, float]]:
+        """Return unit, weight, mean and standard deviation of each of its cells that is in a layer."""
+        columns = zip(self.cells, self.weights, self.means, self.deviations, strict=True)
+        return [(unit, weight, mean, spread) for (at, unit), weight, mean, spread in columns if at == layer]
+
+    def clamped_sums(self, value: float, cell: type[Cell]) -> dict[int, ClampedSum]:
+        """Return, by layer, the sums whose clamping gives the direction the output `value` at every character.
+
+        A layer is computed before those above it, so each has a sum of its own. They share the distance from the mean
+        output in proportion to the variance of their cells in the output, and add up to `value`. Raises UsageError if
+        the cells cannot reach it.
+        """
+        by_layer = {layer: self.part(layer) for layer in self.layers}
+        centres = {layer: sum(weight * mean for _, weight, mean, _ in part) for layer, part in by_layer.items()}
+        spreads = {
+            layer: sum((weight * spread) ** 2 for _, weight, _, spread in part) for layer, part in by_layer.items()
+        }
+        total, centre = sum(spreads.values()), sum(centres.values()) + self.intercept
+        lowest, highest = -np.inf, np.inf
+        for layer, part in by_layer.items():
+            share = spreads[layer] / total
+            if share > 0:
+                reach = limit_of(cell) * sum(abs(weight) for _, weight, _, _ in part)
+                lowest = max(lowest, centre + (-reach - centres[layer]) / share)
+                highest = min(highest, centre + (reach - centres[layer]) / share)
+        if not lowest <= value <= highest:
+            raise UsageError(
+                f"{named('clamps')} {self.name}={value:g}: with its cells between -1 and 1, this direction reaches "
+                f"{lowest:.3g} to {highest:.3g}. Give a value between "
+                f"them. Its output is mostly between {self.low:.3g} (low) and {self.high:.3g} (high)."
+            )
+        values = {layer: centres[layer] + (value - centre) * spreads[layer] / total for layer in by_layer}
+        return {layer: _sum_of(part, values[layer]) for layer, part in by_layer.items()}
+
+
+def sum_at_means(direction: Direction, layer: int, means: Float64Array) -> ClampedSum:
+    """Return the sum of a direction's cells in a layer, clamped at what it is for the mean values (H,) of the units."""
+    part = direction.part(layer)
+    return _sum_of(part, float(sum(weight * means[unit] for unit, weight, _, _ in part)))
+
+
+def _sum_of(part: list[tuple[int, float, float, float]], value: float) -> ClampedSum:
+    units, weights, _, spreads = zip(*part, strict=True)
+    return ClampedSum(units, weights, tuple(w * spread**2 for w, spread in zip(weights, spreads, strict=True)), value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionAblation:
+    """The rise of the loss while a weighted sum of cell values is clamped at its mean, as in `Ablation`."""
+
+    cells: tuple[tuple[int, int], ...]
+    change: float
+    ci: tuple[float, float]
+    num_chars: int
+    effects: tuple[records.AblationEffect, ...] = ()
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the interval contains the change."""
+        return records.is_inside(self.change, self.ci)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionContribution(Displayable):
+    """What a direction contributes to the prediction, beside its best cell and random directions.
+
+    Each random direction has as many cells of each layer, drawn at random like their weights.
+    """
+
+    direction: Direction
+    ablation: DirectionAblation
+    best_cell: DirectionAblation
+    random: tuple[DirectionAblation, ...]
+    skipped: tuple[records.Skipped, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self) | {"direction": self.direction.to_json()}
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the direction, and the table of its contribution."""
+        return contribution_pictures(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DirectionText(Displayable):
+    """A text with the output of a direction, from -1 (its `low`) to 1 (its `high`), at each character."""
+
+    direction: Direction
+    coloured: records.ColouredText
+
+
+def direction(analysis: CellAnalysis, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
+    """Fit a direction: the `size` cells that predict a detector's labels best together, None for all cells.
+
+    The best cell of `findings` is its first. It is fitted on the choosing half and scored on the other half. Raises
+    UsageError for an unknown detector or a `size` out of range, DataError if the detector cannot be scored.
+    """
+    num_cells = analysis.num_cells
+    size = num_cells if size is None else size
+    if not 1 <= size <= num_cells:
+        raise UsageError(f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or all.")
+    target = _target(analysis, detector)
+
+    def fit() -> Direction:
+        (measured,) = analysis.measure([target])
+        return fit_direction(target, measured.score, size, analysis.num_units, analysis.reader(analysis.network()))
+
+    def fits(found: Direction) -> bool:
+        return (
+            found.is_yes_no == target.is_yes_no
+            and len(set(found.cells)) == len(found.cells) > 0
+            and all(0 <= layer < analysis.num_layers and 0 <= unit < analysis.num_units for layer, unit in found.cells)
+            and all(len(column) == len(found.cells) for column in (found.weights, found.means, found.deviations))
+            and min(found.deviations) > 0
+        )
+
+    key = analysis.target_key(target) | {"detector": target.name, "size": size}
+    return analysis.kept("direction", key, Direction, fit, fits)
+
+
+def model_direction(model: Model, detector: str | Detector, size: int | None = NUM_CELLS) -> Direction:
+    """Fit a direction for a detector on the beginning of the run's validation text, as `direction` does.
+
+    It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in the run's folder.
+    Raises UsageError, and DataError as `Model.held_out`.
+    """
+    held_out = model.held_out()
+    study = model.study(held_out[: records.CHARS_SCORED], context=held_out.context, cached=True)
+    return direction(study, detector, size)
+
+
+def ablate_direction(
+    analysis: CellAnalysis, direction: Direction, detectors: Sequence[str | Detector] | None = None
+) -> DirectionContribution:
+    """Measure the contribution of a direction of this analysis, beside its best cell and random directions.
+
+    On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most often; inside and
+    outside the spans of each of `detectors` (its own, if none is named). Raises as `direction`.
+    """
+    chosen = [] if detectors is None else get_detectors(detectors)
+    own = _target(analysis, next((one for one in chosen if one.name == direction.detector), direction.detector))
+    targets, skipped = choose_targets(analysis.text.text, [one for one in chosen if one.name != own.name])
+    targets = [own, *targets]
+    num_chars = min(CHARS_OF_DIRECTION, len(analysis.text) - analysis.half)
+
+    def ablate() -> DirectionContribution:
+        begin = most_changes(own.labels, analysis.half, num_chars)
+        part = slice(begin, begin + num_chars)
+        labels = [labelled(target, part) for target in targets]
+        text = analysis.text.part(part.start, part.stop)
+        contribution = compare_ablations(analysis.network(), text, labels, direction)
+        return replace(contribution, skipped=(*skipped, *contribution.skipped))
+
+    def fits(found: DirectionContribution) -> bool:
+        ablations = (found.ablation, found.best_cell, *found.random)
+        names = {tuple(effect.detector for effect in one.effects) for one in ablations}
+        return found.direction == direction and bool(found.best_cell.cells) and len(names) == 1
+
+    of_targets: list[JSON] = [[target.name, analysis.target_key(target)] for target in targets]
+    of_targets += [[one.detector, one.reason] for one in skipped]
+    key = analysis.text_key | {"direction": encode(direction), "labels": of_targets}
+    return analysis.kept("direction ablation", key, DirectionContribution, ablate, fits)
+
+
+def direction_text(analysis: CellAnalysis, direction: Direction, part: slice = slice(None)) -> DirectionText:
+    """Return a part of the text, all of it by default, with the output of a direction at each character."""
+    outputs = outputs_of(direction, analysis.values(direction.cells, part))
+    values = tuple(scaled_outputs(direction, outputs).tolist())
+    coloured = records.ColouredText(text=analysis.text.text[part], values=values)
+    return DirectionText(direction=direction, coloured=coloured)
+
+
+def _target(analysis: CellAnalysis, detector: str | Detector) -> Target:
+    """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be scored."""
+    targets, skipped = choose_targets(analysis.text.text, get_detectors([detector]))
+    if not targets:
+        reasons = ", ".join(one.reason for one in skipped)
+        raise DataError(f"No direction for {skipped[0].detector}: {reasons}. Give another {named('text')}.")
+    return targets[0]
+
+
+def fit_direction(target: Target, best: records.CellScore, size: int, num_units: int, read: Read) -> Direction:
+    """Fit a direction of `size` cells, that of `best` first, on the choosing half, and score it on the other half.
+
+    `num_units` is H. The text is read once. Raises DataError if no cell's value changes.
+    """
+    moments, labels = Moments(), target.labels.astype(np.float64)
+    with task("fitting the direction", len(labels)) as advance:
+        for indices, cells in read(0, target.half):
+            moments.add(cells, labels[indices, None])
+            advance(len(indices))
+        first = best.layer * num_units + best.unit
+        chosen, weights, deviations, intercept = moments.direction(size, first)
+        if not chosen:
+            raise DataError("No cell's value changes in this text: there is no direction. Give a longer one.")
+        outputs = np.empty(len(labels) - target.half)
+        values = np.empty(len(outputs), np.float32)
+        for indices, cells in read(target.half, len(labels)):
+            outputs[indices] = cells[:, chosen].astype(np.float64) @ weights + intercept
+            values[indices] = cells[:, first]
+            advance(len(indices))
+    scoring = target.labels[target.half :]
+    estimates = resample_score(outputs, scoring, 1)
+    of_cell = resample_score(values, scoring, best.polarity)
+    cell_score = measure_score(values, scoring, best.polarity)
+    sign = 1 if target.is_yes_no else best.polarity
+    low, high = np.percentile(outputs, PERCENTILES)
+    return Direction(
+        detector=target.name,
+        cells=tuple(divmod(cell, num_units) for cell in chosen),
+        weights=tuple(weights.tolist()),
+        means=tuple(moments.means[chosen].tolist()),
+        deviations=tuple(deviations.tolist()),
+        intercept=intercept,
+        is_yes_no=target.is_yes_no,
+        score=measure_score(outputs, scoring, 1),
+        ci=percentiles(estimates),
+        cell_score=sign * cell_score,
+        gain_ci=percentiles(estimates - sign * of_cell),
+        low=float(low),
+        high=float(high),
+        num_chars=len(labels),
+        is_all=len(chosen) == len(moments.origin),
+    )
+
+
+def outputs_of(direction: Direction, values: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Return the output (N,) of a direction from the values (N,) of each of its cells."""
+    outputs = np.full(len(values[0]), direction.intercept)
+    for weight, of_cell in zip(direction.weights, values, strict=True):
+        outputs += weight * of_cell
+    return outputs
+
+
+def scaled_outputs(direction: Direction, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale outputs (N,) for a picture: -1 at the direction's `low`, 1 at its `high`, and none beyond."""
+    spread = max(direction.high - direction.low, np.finfo(np.float64).tiny)
+    return np.asarray(np.clip(2 * (outputs - direction.low) / spread - 1, -1, 1))
+
+
+def compare_ablations(
+    network: CharRNN, text: EncodedText, detectors: Sequence[Detector], direction: Direction
+) -> DirectionContribution:
+    """Measure how much the loss rises when a direction, its best cell, or a random direction is clamped at its mean.
+
+    The mean is that over `text`. Of a direction over cells of several layers, the part in each layer is clamped at its
+    mean. The text must have at least 2 characters; see `ablate_text`.
+    """
+    layers = direction.layers
+    generator = np.random.default_rng(0)
+    first = {name: getattr(direction, name)[:1] for name in ("cells", "weights", "means", "deviations")}
+    best = replace(direction, **first, is_all=False)
+    skipped: list[records.Skipped] = []
+
+    def ablate(one: Direction) -> DirectionAblation:
+        clamps: dict[int, Ops[Tensor]] = dict.fromkeys(layers, torch_ops())
+        for layer in one.layers:
+            cell = network.recurrent_layers()[layer].cell
+            clamps[layer] = _clamping_sum(cell, sum_at_means(one, layer, moments.means[layer]))
+        found = summarize(free - score_with(network, text, clamps, advance)[0], text, detectors)
+        skipped[:] = found.pop("skipped")
+        return DirectionAblation(cells=one.cells, **found)
+
+    with task("ablating", (3 + NUM_RANDOM) * len(text)) as advance:
+        free, moments = score_with(network, text, dict.fromkeys(layers, torch_ops()), advance)
+        return DirectionContribution(
+            direction=direction,
+            ablation=ablate(direction),
+            best_cell=ablate(best),
+            random=tuple(ablate(_random_direction(direction, moments, generator)) for _ in range(NUM_RANDOM)),
+            skipped=tuple(skipped),
+        )
+
+
+def _random_direction(direction: Direction, moments: CellMoments, generator: np.random.Generator) -> Direction:
+    """Draw as many cells of each layer as a direction has, and their weights per standard deviation.
+
+    Cells that hardly move are not drawn: clamping them would change nothing.
+    """
+    cells: list[tuple[int, int]] = []
+    for layer in direction.layers:
+        num_cells = sum(at == layer for at, _ in direction.cells)
+        moving = np.flatnonzero(moments.deviations[layer] > LEAST_SPREAD)
+        cells += [(layer, int(unit)) for unit in generator.choice(moving, min(num_cells, len(moving)), replace=False)]
+    deviations = [float(moments.deviations[cell]) for cell in cells]
+    return replace(
+        direction,
+        cells=tuple(cells),
+        weights=tuple(float(generator.normal()) / deviation for deviation in deviations),
+        means=tuple(float(moments.means[cell]) for cell in cells),
+        deviations=tuple(deviations),
+    )
+
+
+def _clamping_sum(cell: type[Cell], clamped: ClampedSum) -> Ops[Tensor]:
+    """Return the functions of torch, with a weighted sum of cell values clamped."""
+    units = list(clamped.units)
+    return replacing(
+        units, lambda memories: torch.from_numpy(clamped.apply(cell, memories[:, units].cpu().numpy())).to(memories)
+    )
+
+
+def cells_text(direction: Direction) -> str:
+    """Return the cells with the largest weights, and how many others there are: 0:17 +60 %, 1:3 -40 %."""
+    largest = sorted(zip(direction.cells, direction.shares, strict=True), key=lambda pair: -abs(pair[1]))
+    shown = ", ".join(f"{layer}:{unit} {share:+.0%}" for (layer, unit), share in largest[:MOST_CELLS])
+    num_others = len(largest) - MOST_CELLS
+    return shown + (f", and {num_others:,} others" if num_others > 0 else "")
+
+
+def score_line(direction: Direction) -> str:
+    """Return the score of a direction beside that of its best cell, with the interval of the difference."""
+    kind, sign = ("AUC", "") if direction.is_yes_no else ("ρ", "+")
+    low, high = direction.gain_ci
+    return (
+        f"{kind} {direction.score:{sign}.3f}, best cell {direction.cell_score:{sign}.3f}: {direction.gain:+.3f} "
+        f"({low:+.3f}…{high:+.3f})"
+    )
+
+
+def direction_pictures(direction: Direction, title: str = "") -> list[RenderableType]:
+    """Draw the score of a direction, and its cells; `title` is its name by default."""
+    title = title or f"direction {all_visible(direction.name)}"
+    caption = Text.assemble((title, "bold"), f": {score_line(direction)}")
+    return [caption, Text(f"cells: {cells_text(direction)}", style="dim")]
+
+
+def contribution_pictures(found: DirectionContribution, title: str = "") -> list[RenderableType]:
+    """Draw a direction, and the table of its contribution beside its best cell and random directions, on average."""
+    layer, unit = found.best_cell.cells[0]
+    of_random = [
+        replace(
+            same[0],
+            change_inside=fmean(one.change_inside for one in same),
+            change_outside=fmean(one.change_outside for one in same),
+        )
+        for same in zip(*(one.effects for one in found.random), strict=True)
+    ]
+    changes: list[Change] = [(one.change, one.effects) for one in (found.ablation, found.best_cell)]
+    changes.append((fmean(one.change for one in found.random), of_random))
+    headings = ("direction", f"cell {layer}:{unit}", "random")
+    return [
+        *direction_pictures(found.direction, title),
+        Text(),
+        Text(f"Clamped at its mean: rise of the loss over {found.ablation.num_chars:,} characters"),
+        clamped_table(headings, changes, found.ablation.ci, found.direction.detector),
+        *([skipped_lines(found.skipped)] if found.skipped else []),
+    ]
+
+
+ABLATE = Option(
+    flag="--ablate",
+    help="Show how much the loss rises when this cell is ablated, or the direction of a detector over 4 cells "
+    "(quote), of another number (quote@8) or all (quote@all).",
+    metavar="L:U|DETECTOR",
+)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> tuple[records.Ablation, records.Ablation] | DirectionContribution:
+    """Ablate a cell at its mean and at zero, or a direction at its mean."""
+    ablated, detectors = subject.value(ABLATE) or "", subject.options.detectors
+    if is_cell(ablated):
+        layer, unit = parse_cell(ABLATE.flag, ablated, subject.model)
+        ablate = partial(subject.model.ablate, layer, unit, subject.text, detectors=detectors)
+        return ablate(at="mean"), ablate(at="zero")
+    detector, size = parse_direction(ABLATE.flag, ablated, detectors)
+    return ablate_direction(subject.study, direction(subject.study, detector, size), [detector, *detectors])
+
+
+def _show(subject: Subject, measured: tuple[records.Ablation, records.Ablation] | DirectionContribution) -> Shown:
+    name = subject.model.name
+    if isinstance(measured, DirectionContribution):
+        title = f"direction {measured.direction.name} of {name}"
+        pictures = contribution_pictures(measured, all_visible(title))
+        return Shown(f"Ablation of {title}", pictures, {"run": name} | measured.to_json())
+    at_mean, at_zero = measured
+    cell = f"{at_mean.layer}:{at_mean.unit}"
+    caption = Text.assemble(
+        (f"cell {cell} of {all_visible(name)}, clamped", "bold"),
+        f": rise of the loss over {at_mean.num_chars:,} characters",
+    )
+    pictures = [caption, ablation_table(at_mean, at_zero)]
+    pictures += [skipped_lines(at_mean.skipped)] if at_mean.skipped else []
+    data = {"run": name, "mean": at_mean.to_json(), "zero": at_zero.to_json()}
+    return Shown(f"Ablation of cell {cell} of {name}", pictures, data)
+
+
+EXTENSIONS = (
+    ModelMethod(name="direction", function=model_direction),
+    *offers(AnalysisMethod, direction, ablate_direction, direction_text),
+    Analysis(ABLATE, _measure, _show, takes=DETECTOR_OPTIONS, example="--ablate 0:17"),
+)
+"""`Model.direction`, methods of `CellAnalysis` and `visualize --ablate`, which takes a cell, too."""

@@ -1,0 +1,515 @@
+"""`visualize --gradients`, `--spectrum` and `--gates`: how far gradients reach back, and what multiplies them.
+
+A gradient of a plain rnn that goes back one character is multiplied by diag(tanh') W_hh'. As tanh' <= 1, it vanishes
+if the largest singular value of W_hh is below 1; that it is above 1 is necessary for it to explode (Hochreiter 1991;
+Pascanu, Mikolov & Bengio 2013, section 2.1). That of a memory with gates is multiplied by the gate that keeps it: gates
+are counted where they are saturated, after Karpathy, Johnson & Li (2015), Figure 3.
+
+Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.text import Text
+
+from charrnn.analyses.history import FEW_STEPS, run_folder
+from charrnn.analyses.numbers import DOUBLE, Doubles
+from charrnn.analyses.sampled_states import read_before
+from charrnn.api import Model, TextOrIds, load_steps, open_folder
+from charrnn.cells.findings import GateUse
+from charrnn.cells.trace import GATE_NAMES, Activations
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import load_model
+from charrnn.config.settings import Config, resolved
+from charrnn.errors import DataError, UsageError, check_range, named
+from charrnn.hooks.extensions import ModelMethod, PackageFunction, offers
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.model.cell_types import CELLS, LinearCell, Unitary
+from charrnn.model.reading import WARM_UP
+from charrnn.model.walk import Architecture
+from charrnn.runs.logs import MetricsLog
+from charrnn.runs.reader import CHECKPOINTS
+from charrnn.system.display import Displayable, RecordTuple
+from charrnn.system.files import JSON
+from charrnn.system.lazy import Tensor, torch
+from charrnn.system.progress import task
+from charrnn.text.vocab import EncodedText
+from charrnn.views.charts import MAX_TICKS, Canvas, Line, LineChart, Point, Tick, round_step, ticks_from_zero
+
+MAX_LAG = 200
+"""The longest lag of a gradient, in characters, unless another is asked for."""
+
+NUM_LOSSES = 128
+"""Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
+NUM_AT_ONCE = 16
+"""B: windows that are differentiated at once, at least; more while their states are within MAX_KEPT_STATES."""
+MAX_KEPT_STATES = 2**21
+"""Numbers in the states of a batch of windows: about 200 MB with the activations that are kept for the gradient."""
+TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
+"""Title of the chart."""
+EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
+"""Shown instead of an empty chart."""
+LOWEST, HIGHEST = -12, 12
+"""Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all other lines."""
+
+
+WITH = Option(
+    "--with",
+    "With --gradients or --spectrum: add another run to the charts (repeatable).",
+    "RUN",
+    name="beside",
+    repeatable=True,
+)
+"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientReach(Displayable):
+    """How far gradients reach back in a model.
+
+    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
+    characters before, averaged over `num_losses` characters of a text. `is_untrained`: of an untrained baseline.
+    """
+
+    name: str
+    lags: tuple[int, ...]
+    norms: tuple[tuple[float, ...], ...] = field(repr=False)
+    num_losses: int
+    is_untrained: bool = False
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the chart of the norms."""
+        return [gradient_chart([self])]
+
+
+def gradients(
+    model: Model,
+    text: TextOrIds,
+    *,
+    context: str | bytes = "",
+    max_lag: int = MAX_LAG,
+    network: CharRNN | None = None,
+    name: str | None = None,
+    is_untrained: bool = False,
+) -> GradientReach:
+    """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
+
+    `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's;
+    `is_untrained` is recorded. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    """
+    encoded, name = model.encode(text, context=context), name or model.name
+    return measure_reach(network or model.network, encoded, max_lag=max_lag, name=name, is_untrained=is_untrained)
+
+
+def gradients_with(
+    model: Model, others: Iterable[Model], text: str | bytes, *, context: str | bytes = "", max_lag: int = MAX_LAG
+) -> tuple[GradientReach, ...]:
+    """Compute `gradients` of a model and of other models over the same text, each with its untrained baseline.
+
+    Each model encodes the text by its own alphabet. Raises as `gradients`.
+    """
+
+    def measure(one: Model, **baseline: Any) -> GradientReach:
+        return gradients(one, text, context=context, max_lag=max_lag, **baseline)
+
+    return RecordTuple(
+        reach
+        for one in (model, *others)
+        for reach in (
+            measure(one),
+            measure(one, network=one.untrained_baseline(), name=f"{one.name}, untrained", is_untrained=True),
+        )
+    )
+
+
+def measure_reach(
+    network: CharRNN, text: EncodedText, *, max_lag: int = MAX_LAG, name: str = "model", is_untrained: bool = False
+) -> GradientReach:
+    """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
+
+    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the text. state_{t-k} is all
+    that a layer carries from character t - k to the next one (h and c; in a dilated layer also the queue of its latest
+    states, with attention its last outputs), with the states of the other layers fixed. Each window is warmed up on up
+    to 512 characters in float32; the rest is computed in float64, because the norms fall far below the resolution of
+    float32.
+
+    Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+    """
+    ids, first = text.ids, text.first
+    check_range("max_lag", max_lag, 1)
+    last = len(ids) - 2
+    if last < max(first, max_lag):
+        raise DataError(
+            f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at least "
+            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with its context. "
+            f"Give a longer {named('text')}."
+        )
+    # In a short text, half of the characters warm up the state.
+    earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))
+    warm_up = min(WARM_UP, earliest - max_lag + 1)
+    chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+    exact = deepcopy(network).double().requires_grad_(False)
+    total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+    # A step of a small network costs the same for more windows.
+    num_at_once = max(NUM_AT_ONCE, MAX_KEPT_STATES // (max_lag * network.initial_state(1).numel()))
+    with task("gradients", len(chosen), unit="losses") as advance:
+        for some in np.split(chosen, range(num_at_once, len(chosen), num_at_once)):
+            windows, state = read_before(network, ids, some + 1, max_lag + 1, warm_up)
+            total += _norms(exact, windows, state.double()).sum(-1)
+            advance(len(some))
+    return GradientReach(
+        name=name,
+        lags=tuple(range(1, max_lag + 1)),
+        norms=tuple(tuple(norms) for norms in (total / len(chosen)).T.tolist()),
+        num_losses=len(chosen),
+        is_untrained=is_untrained,
+    )
+
+
+def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
+    """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by the states before it.
+
+    ids (K + 1, B) are read from `state` (L, S, B, H), whose last ids are the ones to predict.
+    """
+    states = []
+    state = state.requires_grad_()
+    for char in ids[:-1]:
+        states.append(state)
+        logits, state = network(char[None], state)
+    loss = torch.nn.functional.cross_entropy(logits[0], ids[-1], reduction="sum")
+    gradients = torch.autograd.grad(loss, states[::-1])
+    return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
+
+
+def gradient_chart(reaches: Sequence[GradientReach], title: str = TITLE) -> LineChart:
+    """Draw the mean gradient norm of the loss by each layer's state k characters before, against k.
+
+    A straight falling line is a gradient that vanishes by the same factor at every character; a rising one explodes.
+    Norms below 1e-12 or above 1e12 are not drawn.
+    """
+    curves = [
+        (reach.name if len(reach.norms) == 1 else f"{reach.name}, layer {layer}", zip(reach.lags, norms, strict=True))
+        for reach in reaches
+        for layer, norms in enumerate(reach.norms)
+    ]
+    lines = [Line(name, log_segments(points), number) for number, (name, points) in enumerate(curves)]
+    return _chart(title, lines, power_ticks(lines), EMPTY_NOTICE, 1, "characters before")
+
+
+def log_segments(points: Iterable[Point]) -> list[list[Point]]:
+    """Return log10 of norms by their places, in one segment for each part between 1e-12 and 1e12."""
+    parts = groupby(points, key=lambda point: 10.0**LOWEST <= point[1] <= 10.0**HIGHEST)
+    return [[(place, math.log10(norm)) for place, norm in part] for is_drawn, part in parts if is_drawn]
+
+
+def power_ticks(lines: Iterable[Line]) -> list[Tick]:
+    """Return the ticks of an axis of powers of ten that enclose the points of lines."""
+    heights = [height for line in lines for segment in line.segments for _, height in segment] or [0.0]
+    low, high = math.floor(min(heights)), math.ceil(max(heights))
+    high = max(high, low + 1)
+    step = math.ceil((high - low) / (MAX_TICKS - 1))
+    return [(tick, f"1e{tick}") for tick in range(high - step * math.ceil((high - low) / step), high + 1, step)]
+
+
+GRADIENTS = Option("--gradients", "Show how the gradient decays or grows with distance.", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> tuple[GradientReach, ...]:
+    others = [load_model(name, quiet=subject.options.values["--quiet"]) for name in subject.value(WITH) or ()]
+    return gradients_with(subject.model, others, subject.content, context=subject.context)
+
+
+def _show(subject: Subject, reaches: Sequence[GradientReach]) -> Shown:
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
+    trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
+    pictures: list[RenderableType] = [gradient_chart(reaches)]
+    if len(trained) > 1:
+        pictures = [gradient_chart(trained, f"{TITLE}, trained"), gradient_chart(untrained, f"{TITLE}, untrained")]
+    return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
+
+
+SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
+"""Title of the first chart."""
+MAX_NORMS = 1_000
+"""Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
+Place = tuple[int, str, str]
+"""Layer, matrix and gate, as in `MatrixSpectrum`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatrixSpectrum:
+    """The largest singular value of one recurrent matrix (H, H) at every checkpoint."""
+
+    layer: int
+    matrix: str
+    """`W_hh`, `W_mh`, or `U` for the matrix of a unitary cell."""
+    gate: str
+    """The letter of the gate or candidate whose block of rows it is; "" for a cell type without gates."""
+    largest_singular_values: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSpectrum(Displayable):
+    """The recurrent matrices of a run at its checkpoints, and the norms of its gradients."""
+
+    name: str
+    cell: str
+    clip_norm: float
+    """Norm to which larger gradients are clipped."""
+    steps: tuple[int, ...]
+    """The steps of the checkpoints."""
+    matrices: tuple[MatrixSpectrum, ...]
+    gradient_steps: tuple[int, ...] = field(repr=False)
+    gradient_norms: tuple[float, ...] = field(repr=False)
+    """Norms before clipping; of a long training the largest of each group of steps."""
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the charts of the singular values and of the gradient norms."""
+        return [spectrum_chart([self]), norm_chart([self])]
+
+
+def training_spectrum(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> TrainingSpectrum:
+    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
+
+    `run` and what is raised as for `load_steps`.
+    """
+    folder = open_folder(run, checkpoints)
+    config = folder.load_best().description.config()
+    if issubclass(cell_type(config.cell), LinearCell):
+        raise UsageError(
+            f"The cell {config.cell} multiplies its state by gates, not by a matrix: it has no spectrum.\n"
+            f"{named('gates')} shows how open the gates are, {named('gradients')} how far back they reach."
+        )
+    steps = ((model.step, model.tensors) for model in load_steps(folder.path))
+    return measure_spectrum(folder.path.name, config, steps, MetricsLog(folder.path / "metrics.jsonl").read())
+
+
+def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> Iterator[tuple[Place, Doubles]]:
+    """Yield every recurrent matrix (H, H) that multiplies the state of a layer, block by block, in float64.
+
+    That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
+    """
+    cell, size = cell_type(config.cell), resolved(config.hidden_size)
+    for layer in range(resolved(config.num_layers)):
+        for name, num_blocks in cell.products.items():
+            weight = np.asarray(tensors[f"layers.{layer}.weight_{name}_l0"], np.float64)
+            for number, block in enumerate(np.asarray(cell.effective_weight(weight)).reshape(num_blocks, size, size)):
+                gate = "" if num_blocks == 1 else cell.block_letters[number] if cell.block_letters else str(number)
+                yield (layer, f"W_{name}", gate), block
+        if cell is Unitary:
+            extras = Architecture.of(config).extras_of(layer, tensors, np.float64)
+            rotated: Doubles = np.concatenate(Unitary.rotate(DOUBLE, np.eye(size), extras), axis=-1)
+            yield (layer, "U", ""), rotated.T
+
+
+def measure_spectrum(
+    name: str,
+    config: Config,
+    checkpoints: Iterable[tuple[int, Mapping[str, NDArray[Any]]]],
+    log: Iterable[Mapping[str, JSON]],
+) -> TrainingSpectrum:
+    """Measure the recurrent matrices of (step, tensors) in `checkpoints`; `log` is that of the run."""
+    steps: list[int] = []
+    found: dict[Place, list[float]] = {}
+    with task("singular values", unit="matrices") as advance:
+        for step, tensors in checkpoints:
+            steps.append(step)
+            for place, matrix in recurrent_matrices(config, tensors):
+                found.setdefault(place, []).append(float(np.linalg.norm(matrix, 2)))
+                advance()
+    gradient_steps, norms = gradient_norms(log)
+    return TrainingSpectrum(
+        name=name,
+        cell=config.cell,
+        clip_norm=config.clip_norm,
+        steps=tuple(steps),
+        matrices=tuple(
+            MatrixSpectrum(layer=layer, matrix=matrix_name, gate=gate, largest_singular_values=tuple(values))
+            for (layer, matrix_name, gate), values in found.items()
+        ),
+        gradient_steps=gradient_steps,
+        gradient_norms=norms,
+    )
+
+
+def gradient_norms(log: Iterable[Mapping[str, JSON]]) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return the steps of a run's log and the norms of their gradients, at most `MAX_NORMS` of each."""
+    logged = [
+        (step, float(norm))
+        for record in log
+        if record.get("event") == "step"
+        and isinstance(step := record.get("step"), int)
+        and isinstance(norm := record.get("grad_norm"), int | float)
+    ]
+    size = max(1, -(-len(logged) // MAX_NORMS))
+    largest = [max(logged[first : first + size], key=lambda one: one[1]) for first in range(0, len(logged), size)]
+    return tuple(step for step, _ in largest), tuple(norm for _, norm in largest)
+
+
+def spectrum_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
+    """Draw the largest singular value of every run's recurrent matrices, layer by layer, against the step."""
+    lines: list[Line] = []
+    for spectrum in spectra:
+        layers = sorted({matrix.layer for matrix in spectrum.matrices})
+        for layer in layers:
+            values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
+            name = spectrum.name if len(layers) == 1 else f"{spectrum.name}, layer {layer}"
+            points = list(zip(spectrum.steps, map(max, zip(*values, strict=True)), strict=True))
+            lines.append(Line(name, [points], len(lines)))
+    highest = max((value for line in lines for points in line.segments for _, value in points), default=1.0)
+    return _chart(SPECTRUM_TITLE, lines, ticks_from_zero(highest), "No checkpoint is whole.")
+
+
+def norm_chart(spectra: Sequence[TrainingSpectrum]) -> LineChart:
+    """Draw every run's gradient norms against the step, on a log scale."""
+    lines = []
+    for number, spectrum in enumerate(spectra):
+        norms = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
+        points = [point for segment in log_segments(norms) for point in segment]
+        lines.append(Line(f"{spectrum.name}, clipped at {spectrum.clip_norm:g}", [points], number))
+    title = "Norm of the gradient of a step, before clipping"
+    return _chart(title, lines, power_ticks(lines), "No gradient norm is logged.")
+
+
+def _chart(
+    title: str, lines: Sequence[Line], up_ticks: Sequence[Tick], empty_notice: str, first: int = 0, label: str = "step"
+) -> LineChart:
+    """Draw lines from `first` on, against the step or another whole number."""
+    last = max([1 + first, *(round(place) for line in lines for segment in line.segments for place, _ in segment)])
+
+    def ticks(most: int) -> list[Tick]:
+        places = {first, *range(0, last + 1, max(1, round(round_step(last, most))))}
+        return [(tick, f"{tick:,}") for tick in sorted(places) if tick >= first]
+
+    return LineChart(
+        title=title,
+        lines=lines,
+        across=(first, last),
+        across_label=label,
+        across_ticks=ticks,
+        up_ticks=up_ticks,
+        empty_notice=empty_notice,
+    )
+
+
+SPECTRUM = Option("--spectrum", "Show the recurrent matrices' largest singular values during training.", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure_spectra(subject: Subject) -> list[TrainingSpectrum]:
+    return [training_spectrum(run) for run in (run_folder(subject.model), *(subject.value(WITH) or ()))]
+
+
+def _show_spectra(subject: Subject, spectra: Sequence[TrainingSpectrum]) -> Shown:
+    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
+    pictures: list[RenderableType] = [spectrum_chart(spectra), norm_chart(spectra)]
+    if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
+        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
+    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])
+
+
+GATE_STYLES = {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}
+"""Colours of the gates; those of cells from other packages, which may have other letters, are cyan."""
+MIN_WIDTH, MAX_WIDTH = 18, 34
+"""Columns of a plot, its scale included."""
+GAP = 2
+"""Columns between plots."""
+SCALE_WIDTH = 3
+"""Columns of the scale on the left of a plot."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateReport(Displayable):
+    """The gates of every layer, in order, over `num_chars` characters.
+
+    They are drawn as scatter plots as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer. x is
+    the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above 0.9). A
+    gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the units
+    are printed below each plot.
+    """
+
+    name: str
+    cell: str
+    num_chars: int
+    gates: tuple[GateUse, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
+        yield Text(f"Gates in {self.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)", style="bold")
+        for _, of_layer in groupby(self.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
+            yield Text()
+            yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
+        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
+
+
+def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
+    """Count how often each gate of each unit is saturated in `text`, read after `context`.
+
+    Raises UsageError for a cell type without gates, DataError for an empty text.
+    """
+    return count_gates(model.network, model.encode(text, context=context), name=model.name)
+
+
+def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
+    """Count the share of characters at which each gate of each unit is saturated.
+
+    Raises UsageError for a cell type without gates, CharRNNError as `Activations`.
+    """
+    layer = network.recurrent_layers()[0]
+    if not layer.cell.gates:
+        gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
+        raise UsageError(f"The cell {layer.cell_name} has no gates. Built-in cell types with gates: {gated}.")
+    with closing(Activations(network, text)) as activations:
+        return GateReport(name=name, cell=layer.cell_name, num_chars=len(text), gates=activations.gates)
+
+
+def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
+    """Draw the plot of one gate as text, `width` columns wide and about as high."""
+    canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
+    for left, right in zip(use.left, use.right, strict=True):
+        canvas.dot(left, right, GATE_STYLES.get(use.gate, "cyan"))
+    side, corner, floor = "|+-" if ascii_only else "│└─"
+    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
+    scale = {0: "1", canvas.height - 1: "0"}
+    return Text("\n", no_wrap=True).join(
+        (
+            Text(f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}", style="bold"),
+            *(Text.assemble(f"{scale.get(row, ''):>2}{side}", line) for row, line in enumerate(canvas.lines())),
+            Text(f"  {corner}{floor * canvas.width}"),
+            Text(f"   0{'1':>{canvas.width - 1}}"),
+            Text(f"shut {shut:.0%} open {is_open:.0%}".center(width).rstrip()),
+        )
+    )
+
+
+GATES = Option("--gates", "Show how often each gate is saturated, per layer.", kind=bool)
+"""Selects the analysis."""
+
+
+def _show_gates(subject: Subject, report: GateReport) -> Shown:
+    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
+
+
+EXTENSIONS = (
+    *offers(ModelMethod, gradients, gradients_with, gates),
+    PackageFunction(name="training_spectrum", function=training_spectrum),
+    Analysis(GATES, lambda subject: gates(subject.model, subject.text), _show_gates),
+    Analysis(GRADIENTS, _measure, _show, options=(WITH,)),
+    Analysis(SPECTRUM, _measure_spectra, _show_spectra, options=(WITH,), reads_text=False),
+)
+"""`Model.gradients`, `Model.gradients_with`, `Model.gates`, `charrnn.training_spectrum`, and options of `visualize`."""

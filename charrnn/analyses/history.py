@@ -1,0 +1,169 @@
+"""`visualize --history`: how well cells follow their detectors at each checkpoint of a training.
+
+Shapes: N characters.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.api import Model, TextOrIds, load_steps
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.findings import CellFindings
+from charrnn.cells.scores import label_by_name
+from charrnn.cells.statistics import measure_score
+from charrnn.cells.trace import trace_text
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.visualize import find_best_cells
+from charrnn.detectors.detector import Detector, why_not_scored
+from charrnn.errors import UsageError
+from charrnn.hooks.extensions import ModelMethod
+from charrnn.model.annotations import CharRNN
+from charrnn.system.display import Displayable, RecordTuple
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible, block
+
+CHARS_OF_HISTORY = 16_384
+"""Characters of the scoring half on which every checkpoint is measured, at most."""
+FEW_STEPS = 5
+"""A history of fewer checkpoints than this comes with advice on how to save more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellHistory(Displayable):
+    """The scores that the best cell of the newest checkpoint has at every checkpoint of its run.
+
+    `values[i]` is the score at step `steps[i]`: the AUC if `is_auc`, with the newest checkpoint's polarity, else ρ.
+    """
+
+    detector: str
+    layer: int
+    unit: int
+    is_auc: bool
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the table of the scores."""
+        return [history_table([self])]
+
+
+def history(
+    analysis: CellAnalysis,
+    findings: CellFindings,
+    networks: Iterable[tuple[int, CharRNN]],
+    detectors: Sequence[str | Detector] | None = None,
+) -> tuple[CellHistory, ...]:
+    """Score the cells of `findings` at every checkpoint, on CHARS_OF_HISTORY characters of the scoring half.
+
+    `networks` yields the number and the network of each step, `detectors` are those that `findings` scored. Raises
+    UsageError if a detector is missing.
+    """
+    text, half = analysis.text, analysis.half
+    part = text.part(half, half + CHARS_OF_HISTORY)
+    # Labels are those of the whole text, because a part may begin inside a span.
+    labels = label_by_name(text.text, [score.detector for score in findings.scores], detectors)
+    scores = [one for one in findings.scores if not why_not_scored(labels[one.detector][half : half + len(part)])]
+    steps: list[int] = []
+    values: list[list[float]] = [[] for _ in scores]
+    for step, network in networks:
+        steps.append(step)
+        trace = trace_text(network, part)
+        for score, of_cell in zip(scores, values, strict=True):
+            cell, of_part = trace.cells[:, score.layer, score.unit], labels[score.detector][half : half + len(part)]
+            of_cell.append(measure_score(cell, of_part, score.polarity))
+    return tuple(
+        CellHistory(
+            detector=score.detector,
+            layer=score.layer,
+            unit=score.unit,
+            is_auc=score.auc is not None,
+            steps=tuple(steps),
+            values=tuple(of_cell),
+        )
+        for score, of_cell in zip(scores, values, strict=True)
+    )
+
+
+def model_history(
+    model: Model,
+    text: TextOrIds,
+    *,
+    context: str | bytes = "",
+    detectors: Sequence[str | Detector] | None = None,
+    cached: bool = False,
+) -> tuple[CellHistory, ...]:
+    """Score the best cell for each detector at every checkpoint of the run of a model.
+
+    The cells are those of `Model.survey`. Raises UsageError for a model that was not loaded from a run, and as that.
+    """
+    networks = ((step.step, step.network) for step in load_steps(run_folder(model)))
+    analysis = model.study(text, context=context, cached=cached)
+    return RecordTuple(history(analysis, analysis.findings(detectors), networks, detectors))
+
+
+def run_folder(model: Model) -> Path:
+    """Return the run's folder. Raises UsageError for a model that was loaded from a file, which has no other steps."""
+    if model.path is None:
+        raise UsageError(f"{model.name} is one step of a run: give the folder of the run, with all its steps.")
+    return model.path
+
+
+def history_table(histories: Sequence[CellHistory]) -> Table:
+    """Build the table of the best cell's score at every checkpoint: a block each, from chance to perfect."""
+    steps = histories[0].steps if histories else ()
+    span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
+    table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
+    for history in histories:
+        chance = 0.5 if history.is_auc else 0.0
+        shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
+        name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
+        first, last = (f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1]))
+        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last)
+    return table
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """One block per share from 0 to 1: the higher, the fuller."""
+
+    shares: Sequence[float]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, len(self.shares)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = (block(2 * share - 1, ascii_only=options.ascii_only) for share in self.shares)
+        yield Text("".join(blocks), overflow="fold")
+
+
+HISTORY = Option("--history", "Show the scores of the best cells at every checkpoint.", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> tuple[CellHistory, ...]:
+    steps = [(model.step, model.network) for model in load_steps(run_folder(subject.model))]
+    return history(subject.study, find_best_cells(subject), steps, subject.options.detectors)
+
+
+def _show(subject: Subject, histories: Sequence[CellHistory]) -> Shown:
+    """Draw the table of the scores of the best cells at every checkpoint."""
+    num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
+    title = f"Cells of {all_visible(subject.model.name)} over its checkpoints, on {num_chars:,} characters"
+    pictures: list[RenderableType] = [Text(title, style="bold"), history_table(histories)]
+    if histories and len(histories[0].steps) < FEW_STEPS:
+        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see how cells develop."))
+    return Shown(title, pictures, [one.to_json() for one in histories])
+
+
+EXTENSIONS = (
+    ModelMethod(name="history", function=model_history),
+    AnalysisMethod(name="history", function=history),
+    Analysis(HISTORY, _measure, _show, takes=DETECTOR_OPTIONS),
+)
+"""`Model.history`, `CellAnalysis.history` and `visualize --history`."""

@@ -1,0 +1,541 @@
+"""`visualize --same`: match the cells of several trainings by correlation over one text, beside a null.
+
+The runs read the text side by side, one window at a time, and only sums of products are kept: memory grows with the
+number of cells, not with the text. The null needs no further reading, because the covariance of rotated activations
+follows from that of the activations.
+
+Shapes: n characters of a window, C and D cells of two runs, H units of a layer, R rotations.
+"""
+
+import contextlib
+import statistics
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.api import Model
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.findings import CellScore
+from charrnn.cells.saved import Association, Layer, Share, Unit, encode
+from charrnn.cells.statistics import LEAST_SPREAD
+from charrnn.cells.trace import stream_cells
+from charrnn.cli.analyses import DETECTOR_OPTIONS, Analysis, Option, Shown, Subject
+from charrnn.cli.arguments import load_models
+from charrnn.detectors.detector import Detector
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.comparison import distinct_names
+from charrnn.hooks.extensions import PackageFunction
+from charrnn.statistics.intervals import Float64Array
+from charrnn.system.display import Displayable
+from charrnn.system.files import JSON
+from charrnn.system.lazy import torch
+from charrnn.system.progress import task
+from charrnn.views.tables import MEANINGS, plain_table, score_mark
+from charrnn.views.theme import all_visible
+
+MAX_UNKNOWN = 0.01
+"""The largest share of unknown characters in a text over which the cells of several models are matched."""
+
+LARGE_EXCESS = 0.5
+"""Excess correlation above which Gurnee et al. call a neuron universal."""
+SHARED = 0.01
+"""Largest p-value of a cell that another run has as well."""
+NUM_ROTATIONS = 99
+"""R: rotations that the null is measured on: the fewest by which a cell can reach p = 0.01."""
+SAME_MARK = "="
+"""Follows a cell that correlates best with that of the first run."""
+ABOUT_PAIRS = (
+    "null: the best |r| with the other run's activations, each layer rotated at random; p: the cells whose best |r| is "
+    f"above 95 and 99 % of their own null; excess: those that exceed it by {LARGE_EXCESS:g}; mutual: those whose best "
+    "cell is theirs one to one"
+)
+"""The columns of the table of pairs, in short."""
+ABOUT_PROPERTIES = (
+    f"score: AUC, or |ρ| of a count; {SAME_MARK}: the cell that correlates best with the first run's; "
+    + "; ".join(f"{mark}: {meaning}" for mark, meaning in MEANINGS.items())
+)
+"""The marks of the table of properties, in short."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellMatch:
+    """The cell `other_layer`:`other_unit` of another run that correlates best with the cell `layer`:`unit`."""
+
+    layer: Layer
+    unit: Unit
+    other_layer: int
+    other_unit: int
+    correlation: Association
+    """Pearson's r over the text, with its sign; 0 for a cell that is constant."""
+    null: Share
+    """The best |r| with the other run's rotated activations, averaged over the rotations."""
+    p_value: Share
+    """Share of the rotations for which the best |r| is at least as large; no rotation counts as one of them."""
+    partner: tuple[int, int] | None
+    """The cell (layer, unit) of the one-to-one assignment, which takes the strongest pairs first; None if none is
+    left."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the other run has the cell as well: p is at most SHARED."""
+        return self.p_value <= SHARED
+
+    @property
+    def excess(self) -> float:
+        """How far |r| exceeds the null: the excess correlation of Gurnee et al. 2024."""
+        return abs(self.correlation) - self.null
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairMatch(Displayable):
+    """The cells of the run `name`, each with the cell of the run `other` that correlates best with it.
+
+    The null is that of Gurnee et al. 2024, "Universal neurons in GPT2 language models": the best |r| with the other
+    run's activations after a rotation, which keeps what its layers contain and mixes the cells.
+    """
+
+    name: str = ""
+    other: str = ""
+    matches: tuple[CellMatch, ...] = field(repr=False)
+    """In the order of the cells."""
+    null_median: Share
+    """The median of the best |r| of all cells under all rotations."""
+    null_95: Share
+    """The |r| that 95 % of them stay below."""
+    null_99: Share
+    DERIVED = ("median", "share_95", "share_99", "share_excess", "share_mutual")
+
+    def fits(self, study: CellAnalysis, other: CellAnalysis) -> bool:
+        """Return whether it can be of the cells of `study`, matched with those of `other`."""
+        cells = [(match.layer, match.unit) for match in self.matches]
+        others = {(match.other_layer, match.other_unit) for match in self.matches}
+        others |= {match.partner for match in self.matches if match.partner is not None}
+        all_others = {divmod(cell, other.num_units) for cell in range(other.num_cells)}
+        return cells == [divmod(cell, study.num_units) for cell in range(study.num_cells)] and others <= all_others
+
+    @property
+    def median(self) -> float:
+        """The median of the best |r|."""
+        return statistics.median(abs(match.correlation) for match in self.matches)
+
+    @property
+    def share_95(self) -> float:
+        """The share of the cells whose best |r| is above 95 % of their null: p at most 0.05."""
+        # In float32, in which it is kept, a p of 5 / 100 is above 0.05.
+        return statistics.fmean(match.p_value <= 0.05 + 1e-6 for match in self.matches)
+
+    @property
+    def share_99(self) -> float:
+        """The share of the cells whose best |r| is above 99 % of their null: cells that the other run has as well."""
+        return statistics.fmean(match.is_shared for match in self.matches)
+
+    @property
+    def share_excess(self) -> float:
+        """The share of the cells whose excess correlation is above LARGE_EXCESS."""
+        return statistics.fmean(match.excess > LARGE_EXCESS for match in self.matches)
+
+    @property
+    def share_mutual(self) -> float:
+        """The share of the cells whose best cell is assigned to them, so that no other cell claims it."""
+        return statistics.fmean(match.partner == (match.other_layer, match.other_unit) for match in self.matches)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PropertyMatch:
+    """The cell of every run that follows a detector best."""
+
+    detector: str
+    scores: tuple[CellScore | None, ...]
+    """By run; None where the text cannot be scored."""
+    is_same: tuple[bool, ...]
+    """By run: whether this cell is the one that correlates best with the first run's, and shared with it."""
+
+    @property
+    def num_found(self) -> int:
+        """The number of runs in which the score is significant."""
+        return sum(score is not None and score.is_significant for score in self.scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as those of `visualize --find --json`, null where there is none."""
+        return {
+            "detector": self.detector,
+            "num_found": self.num_found,
+            "scores": [None if score is None else score.to_json() for score in self.scores],
+            "is_same": list(self.is_same),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MatchReport(Displayable):
+    """The cells that several runs have in common, over one text of `num_chars` characters."""
+
+    names: tuple[str, ...]
+    """Of the runs."""
+    num_chars: int
+    num_rotations: int
+    """Rotations of each pair that its null is measured on."""
+    pairs: tuple[PairMatch, ...]
+    """Every run with every later one: first those of the first run."""
+    properties: tuple[PropertyMatch, ...]
+    """Those that most runs have come first."""
+
+    def num_sharing(self) -> tuple[int, ...]:
+        """Count the cells of the first run by how many of the other runs have them: entry k is for k other runs."""
+        own = self.pairs[: len(self.names) - 1]
+        counts = [0] * len(self.names)
+        for of_cell in zip(*(pair.matches for pair in own), strict=True):
+            counts[sum(match.is_shared for match in of_cell)] += 1
+        return tuple(counts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all as one object."""
+        return {
+            "runs": list(self.names),
+            "num_chars": self.num_chars,
+            "num_rotations": self.num_rotations,
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "num_sharing": list(self.num_sharing()),
+            "properties": [found.to_json() for found in self.properties],
+        }
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the table of pairs, how many cells are shared, and the table of detectors by run."""
+        names = short_names(self.names)
+        return [
+            Text(
+                f"Cells of {len(self.names)} runs over the same {self.num_chars:,} characters, matched by correlation; "
+                f"null of {self.num_rotations} rotations",
+                style="bold",
+            ),
+            Text("\n".join(f"{short}: {all_visible(name)}" for short, name in zip(names, self.names, strict=True))),
+            pairs_table(self, names),
+            Text(ABOUT_PAIRS, style="dim"),
+            Text(),
+            Text(sharing_sentence(self)),
+            Text(),
+            Text("The best cell for each detector, by run", style="bold"),
+            properties_table(self, names),
+            Text(ABOUT_PROPERTIES, style="dim"),
+        ]
+
+
+def match_cells(
+    models: Sequence[Model],
+    text: str | bytes,
+    *,
+    context: str | bytes = "",
+    detectors: Sequence[str | Detector] | None = None,
+    cached: bool = False,
+) -> MatchReport:
+    """Find the cells that several models have in common, by correlation over `text`, read after `context`.
+
+    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of rotated
+    activations, and the best cell for each detector (all, if none is named) is listed by model. With `cached`, results
+    are looked up in the folders of the runs and saved there. Raises UsageError for fewer than two models and for an
+    unknown detector, DataError for a text that one of the models cannot read.
+    """
+    if len(models) < 2:
+        raise UsageError(f"Matching cells takes at least two runs, not {len(models)}: name another run.")
+    names = distinct_names(models)
+    studies = [
+        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
+    ]
+    for model, study in zip(models, studies, strict=True):
+        num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
+        if num_unknown > MAX_UNKNOWN * len(study.text):
+            raise DataError(
+                f"{model.name} does not know {num_unknown:,} of {counted(len(study.text), 'character')}; at most "
+                f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
+            )
+    for study, name in zip(studies, names, strict=True):
+        if len(study.text) != len(studies[0].text):
+            raise DataError(
+                f"{names[0]} reads the text as {len(studies[0].text):,} characters and {name} as {len(study.text):,}, "
+                f"because one of them reads bytes.\nCompare runs of one alphabet, or give a {named('text')} of ASCII."
+            )
+    findings = [study.findings(detectors) for study in studies]
+    pairs = _match_pairs(studies, names)
+    by_run = [{score.detector: score for score in found.scores} for found in findings]
+    detected = dict.fromkeys(name for scores in by_run for name in scores)
+    properties = [_property(name, [scores.get(name) for scores in by_run], pairs) for name in detected]
+    return MatchReport(
+        names=tuple(names),
+        num_chars=len(studies[0].text),
+        num_rotations=NUM_ROTATIONS,
+        pairs=pairs,
+        properties=tuple(sorted(properties, key=_order)),
+    )
+
+
+def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
+    """Return a text as characters where a model reads characters; what is no UTF-8, such as a cut end, is left out."""
+    return text.decode("utf-8", "ignore") if isinstance(text, bytes) and model.vocab.kind != "byte" else text
+
+
+class Moments:
+    """Sums of products of the cells of several runs, for every pair of runs and of every run with itself.
+
+    Cells are shifted by the means of the first window, so that the sums do not lose precision.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Sum for these pairs (i, j) of runs, i < j."""
+        self._pairs = pairs
+        self.num_chars = 0
+
+    def add(self, cells: Sequence[NDArray[np.float32]]) -> None:
+        """Add the cells (n, C) of every run at the same characters."""
+        if self.num_chars == 0:
+            self._origins = [of_run.mean(axis=0) for of_run in cells]
+            sizes = [of_run.shape[1] for of_run in cells]
+            both = {*self._pairs, *((run, run) for pair in self._pairs for run in pair)}
+            self._sums = [np.zeros(size) for size in sizes]
+            self._products = {(i, j): np.zeros((sizes[i], sizes[j])) for i, j in both}
+        shifted = [of_run - origin for of_run, origin in zip(cells, self._origins, strict=True)]
+        self.num_chars += len(shifted[0])
+        for sums, of_run in zip(self._sums, shifted, strict=True):
+            sums += of_run.sum(axis=0, dtype=np.float64)
+        for (i, j), products in self._products.items():
+            products += shifted[i].T @ shifted[j]
+
+    def covariance(self, i: int, j: int) -> Float64Array:
+        """Return the covariances (C, D) of the cells of run i with those of run j."""
+        means = self._sums[i] / self.num_chars, self._sums[j] / self.num_chars
+        return np.asarray(self._products[i, j] / self.num_chars - np.outer(*means))
+
+    def inverse_spread(self, run: int) -> Float64Array:
+        """Return 1 / standard deviation of every cell (C,) of a run; 0 for one that is constant up to rounding."""
+        variance = np.maximum(np.diag(self.covariance(run, run)), 0)
+        moves = variance > LEAST_SPREAD**2 * (variance + self._origins[run].astype(np.float64) ** 2)
+        return np.where(moves, 1 / np.sqrt(np.where(moves, variance, 1)), 0)
+
+    def correlations(self, i: int, j: int) -> Float64Array:
+        """Return Pearson's r (C, D) of the cells of run i with those of run j; 0 for constant cells."""
+        scaled = self.covariance(i, j) * np.outer(self.inverse_spread(i), self.inverse_spread(j))
+        return np.asarray(scaled.clip(-1, 1))
+
+    def rotated_best(self, i: int, j: int, layer_size: int, advance: Callable[[int], object]) -> Float64Array:
+        """Return the best |r| (R, C) of every cell of run i with the rotated activations of run j.
+
+        Each layer of run j, of `layer_size` cells, is multiplied by a random orthogonal matrix. `advance` is
+        called with 0 after every rotation.
+        """
+        own, across, scale = self.covariance(j, j), self.covariance(i, j), self.inverse_spread(i)
+        generator = np.random.default_rng(0)
+        best = np.zeros((NUM_ROTATIONS, len(scale)))
+        for reached in best:
+            for begin in range(0, len(own), layer_size):
+                here = slice(begin, begin + layer_size)
+                rotation = random_rotation(layer_size, generator)
+                variances = (rotation * (own[here, here] @ rotation)).sum(axis=0)
+                rotation /= np.sqrt(np.maximum(variances, np.finfo(np.float64).tiny))
+                np.maximum(reached, np.abs(across[:, here] @ rotation).max(axis=1) * scale, out=reached)
+            advance(0)
+        return best.clip(0, 1)
+
+
+def random_rotation(size: int, generator: np.random.Generator) -> Float64Array:
+    """Draw an orthogonal matrix (size, size), every one equally likely (Stewart 1980)."""
+    orthogonal, triangular = np.linalg.qr(generator.standard_normal((size, size)))
+    return np.asarray(orthogonal * np.sign(np.diag(triangular)))
+
+
+def assign_one_to_one(strengths: Float64Array) -> NDArray[np.int64]:
+    """Assign each row of strengths (C, D) a column of its own, the strongest pairs first; -1 where none is left.
+
+    Pairs of strength 0 are not assigned. Greedy: at least half the sum of the best assignment.
+    """
+    num_rows, num_columns = strengths.shape
+    assigned = np.full(num_rows, -1)
+    is_taken = np.zeros(num_columns, bool)
+    remaining = min(num_rows, num_columns)
+    for pair in np.argsort(-strengths, axis=None, kind="stable").tolist():
+        row, column = divmod(pair, num_columns)
+        if remaining == 0 or strengths[row, column] <= 0:
+            break
+        if assigned[row] < 0 and not is_taken[column]:
+            assigned[row], is_taken[column] = column, True
+            remaining -= 1
+    return assigned
+
+
+def _match_pairs(studies: Sequence[CellAnalysis], names: Sequence[str]) -> tuple[PairMatch, ...]:
+    """Look up every pair, and measure those that are missing in one pass over the text."""
+
+    def look_up(study: CellAnalysis, other: CellAnalysis) -> PairMatch | None:
+        found = study.look_up("match", _key(study, other), PairMatch)
+        return found if found is not None and found.fits(study, other) else None
+
+    pairs = {(i, j): look_up(studies[i], studies[j]) for i, j in combinations(range(len(studies)), 2)}
+    missing = [places for places, found in pairs.items() if found is None]
+    if missing:
+        moments = Moments(missing)
+        with task("reading, to match the cells", len(studies) * len(studies[0].text)) as advance:
+            with contextlib.closing(read_together(studies)) as windows:
+                for cells in windows:
+                    moments.add(cells)
+                    advance(len(cells[0]) * len(studies))
+            for i, j in missing:
+                study, other = studies[i], studies[j]
+                null = moments.rotated_best(i, j, other.num_units, advance)
+                found = match_pair(moments.correlations(i, j), null, study.num_units, other.num_units)
+                pairs[i, j] = found
+                if study.cache.identity and other.cache.identity:  # else a model belongs to no run
+                    study.cache.put("match", _key(study, other), encode(found))
+        for study in studies:
+            study.cache.save()
+    return tuple(replace(found, name=names[i], other=names[j]) for (i, j), found in pairs.items() if found is not None)
+
+
+def read_together(studies: Sequence[CellAnalysis]) -> Generator[list[NDArray[np.float32]], None, None]:
+    """Yield, window by window, the cells (n, C) of every study at the same characters.
+
+    All texts must have the same number of characters: then they are read in the same lanes.
+    """
+    with contextlib.ExitStack() as stack:
+        # Every reader restores the mode that it found when it began. They do not end in the reverse order of their
+        # beginning, so the last one would leave inference mode on.
+        stack.enter_context(torch.inference_mode())
+        streams = (contextlib.closing(stream_cells(study.network(), study.text)) for study in studies)
+        readers = [stack.enter_context(stream) for stream in streams]
+        for windows in zip(*readers, strict=True):
+            first = windows[0][0]
+            assert all(np.array_equal(indices, first) for indices, _ in windows[1:]), "the windows are not in step"
+            yield [cells for _, cells in windows]
+
+
+def _key(study: CellAnalysis, other: CellAnalysis) -> dict[str, JSON]:
+    """Cache key: the texts of both, the weights and the program of the other one, and the number of rotations."""
+    others: dict[str, JSON] = {"other": other.cache.identity, "other_text": other.text_key}
+    return study.text_key | others | {"num_rotations": NUM_ROTATIONS}
+
+
+def match_pair(correlations: Float64Array, null: Float64Array, num_units: int, num_others: int) -> PairMatch:
+    """Match the rows of correlations (C, D), beside the null (R, C) of the best |r|; the runs have no names yet.
+
+    `num_units` and `num_others` are the units per layer of the two runs. Numbers are kept in single precision.
+    """
+    strengths = np.abs(correlations)
+    best = strengths.argmax(axis=1)
+    reached = np.take_along_axis(correlations, best[:, None], axis=1)[:, 0]
+    num_above = (null >= np.abs(reached) * (1 - 1e-9)).sum(axis=0)
+    numbers = np.stack([reached, null.mean(axis=0), (1 + num_above) / (1 + len(null))], axis=1).astype(np.float32)
+    columns = zip(best.tolist(), assign_one_to_one(strengths).tolist(), numbers.tolist(), strict=True)
+    median, null_95, null_99 = np.quantile(null, [0.5, 0.95, 0.99]).astype(np.float32).tolist()
+    return PairMatch(
+        matches=tuple(
+            CellMatch(
+                layer=cell // num_units,
+                unit=cell % num_units,
+                other_layer=column // num_others,
+                other_unit=column % num_others,
+                correlation=correlation,
+                null=of_null,
+                p_value=p_value,
+                partner=None if partner < 0 else divmod(partner, num_others),
+            )
+            for cell, (column, partner, (correlation, of_null, p_value)) in enumerate(columns)
+        ),
+        null_median=median,
+        null_95=null_95,
+        null_99=null_99,
+    )
+
+
+def _property(detector: str, scores: Sequence[CellScore | None], pairs: Sequence[PairMatch]) -> PropertyMatch:
+    """Compose the row of a detector; `pairs` begin with those of the first run."""
+    first = scores[0]
+    is_same = [first is not None]
+    for pair, score in zip(pairs, scores[1:], strict=False):
+        is_same.append(False)
+        if first is not None and score is not None:
+            match = next(one for one in pair.matches if (one.layer, one.unit) == (first.layer, first.unit))
+            is_same[-1] = match.is_shared and (match.other_layer, match.other_unit) == (score.layer, score.unit)
+    return PropertyMatch(detector=detector, scores=tuple(scores), is_same=tuple(is_same))
+
+
+def _order(found: PropertyMatch) -> tuple[int, float]:
+    """Return the key that sorts properties: found in most runs first, then by the mean strength."""
+    strengths = [score.strength for score in found.scores if score is not None]
+    return -found.num_found, -sum(strengths) / len(strengths)
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return a letter for each run, which heads its column: A, B, … or, from the 27th on, a number."""
+    return [chr(ord("A") + number) if number < 26 else str(number + 1) for number in range(len(names))]
+
+
+def pairs_table(report: MatchReport, names: Sequence[str]) -> Table:
+    """Build the table of pairs of runs: the best correlations of the first one's cells, beside their null."""
+    columns = ("cells", "median |r|", "null", "p ≤ 0.05", "p ≤ 0.01", "excess", "mutual")
+    table = plain_table("runs", *columns, right=columns)
+    for (name, other), pair in zip(combinations(names, 2), report.pairs, strict=True):
+        shares = (pair.share_95, pair.share_99, pair.share_excess, pair.share_mutual)
+        numbers = (f"{len(pair.matches):,}", f"{pair.median:.3f}", f"{pair.null_median:.3f}")
+        table.add_row(f"{name} in {other}", *numbers, *(f"{share:.1%}" for share in shares))
+    return table
+
+
+def sharing_sentence(report: MatchReport) -> str:
+    """Say how many cells of the first run all, some and none of the other runs have."""
+    counts = report.num_sharing()
+    num_cells, num_others = sum(counts), len(counts) - 1
+    if num_others == 1:
+        return f"Of the {num_cells:,} cells of A, B has {counts[1]:,} (p ≤ {SHARED:g})."
+    return (
+        f"Of the {num_cells:,} cells of A, all {num_others} other runs have {counts[-1]:,}, some of them "
+        f"{sum(counts[1:-1]):,}, none {counts[0]:,} (p ≤ {SHARED:g})."
+    )
+
+
+def properties_table(report: MatchReport, names: Sequence[str]) -> Table:
+    """Build the table of detectors by run: the best cell with its score, and in how many runs it is significant."""
+    table = plain_table("detector", *names, "found", right=(*names, "found"))
+    for found in report.properties:
+        same = (False, *found.is_same[1:])  # the first run's cell is the one that the others are compared with
+        cells = [cell_text(score, is_same=is_same) for score, is_same in zip(found.scores, same, strict=True)]
+        count = f"{found.num_found} of {len(report.names)}"
+        table.add_row(found.detector, *cells, count, style=None if found.num_found else "dim")
+    return table
+
+
+def cell_text(score: CellScore | None, *, is_same: bool) -> str:
+    """Return a cell with its AUC or |ρ| in three digits, and marks; a dash if the text cannot be scored."""
+    if score is None:
+        return "-"
+    reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
+    marks = (SAME_MARK if is_same else "") + score_mark(score)
+    return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
+
+
+SAME = Option("--same", "Match the cells of several runs: visualize --same RUN RUN …", kind=bool)
+"""Selects the analysis."""
+
+
+def _measure(subject: Subject) -> MatchReport:
+    options = subject.options
+    others = load_models(options.runs, quiet=options.values["--quiet"])
+    for other in others:
+        other.findings.on_warning = subject.model.findings.on_warning
+        if options.values["--recompute"]:
+            other.findings.ignore_saved()
+    models, detectors = [subject.model, *others], options.detectors
+    return match_cells(models, subject.content, context=subject.context, detectors=detectors, cached=True)
+
+
+def _show(subject: Subject, report: MatchReport) -> Shown:
+    return Shown(f"Cells of {', '.join(report.names)}", report.view(), report.to_json())
+
+
+EXTENSIONS = (
+    PackageFunction(name="match_cells", function=match_cells),
+    Analysis(SAME, _measure, _show, takes=DETECTOR_OPTIONS, example="--same RUN RUN", takes_runs=True),
+)
+"""`charrnn.match_cells` and `visualize --same`."""

@@ -1,0 +1,342 @@
+"""`visualize --patch`: give cells the values they have after one passage at the end of another one; see what changes.
+
+An interchange intervention (Geiger et al. 2021), or activation patching (Vig et al. 2020), of single cells.
+
+Shapes: N characters of a passage, V, L, S and H as in `model.network`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.api import Model, TextOrIds
+from charrnn.cells.trace import replacing, torch_ops
+from charrnn.cli.analyses import Analysis, Option, Options, Shown, Subject
+from charrnn.cli.arguments import parse_cell, to_content
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.hooks.extensions import ModelMethod
+from charrnn.model.annotations import CharRNN
+from charrnn.model.cell_types import Ops
+from charrnn.system.display import Displayable
+from charrnn.system.lazy import Tensor, inference_mode, torch
+from charrnn.text.vocab import EncodedText, IdArray
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible, shown_character
+
+NUM_PATCHED = 4
+"""Patched cells whose values are shown."""
+Passage = str | bytes | int
+"""A passage: a text by itself, or the position of its last character in a text."""
+CHARS_READ = 1_024
+"""Characters of a passage in a text that are read, at most: twice what warms up a state elsewhere."""
+CHARS_SHOWN = 60
+"""Characters of a passage that are kept, its last ones."""
+NUM_WRITTEN = 64
+"""Characters of a continuation."""
+NUM_CHARACTERS = 8
+"""Next characters that are reported."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedCell:
+    """A cell that is patched: its value at the end of the source passage, and what it was in the target passage."""
+
+    layer: int
+    unit: int
+    source: float
+    target: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedPassage:
+    """The end of a passage that a model read; `position` is the index of its last character in the text, if in one."""
+
+    text: str
+    position: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedCharacter:
+    """The probability of a next character before and after the patch."""
+
+    character: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch(Displayable):
+    """What changes if cells have, at the end of the target passage, the memory that they have after the source passage.
+
+    The memory is set at that one character; what follows is computed as usual. `divergence` is the Kullback-Leibler
+    divergence of the free prediction of the next character from the patched one, KL(before ‖ after), in nats.
+    """
+
+    cells: tuple[PatchedCell, ...]
+    source: PatchedPassage
+    target: PatchedPassage
+    divergence: float
+    characters: tuple[PatchedCharacter, ...]
+    """Next characters whose probability changes most, largest change first."""
+    continuation_before: str
+    """What the model writes after the target passage if it always takes the most likely character."""
+    continuation_after: str
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return what is patched, the next characters before and after, and what follows."""
+        first, listed = self.cells[0], self.cells[:NUM_PATCHED]
+        shown = ", ".join(f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in listed)
+        others = f" and {len(self.cells) - NUM_PATCHED:,} others" if len(self.cells) > NUM_PATCHED else ""
+        name = f"cell {first.layer}:{first.unit}" if len(self.cells) == 1 else f"{len(self.cells):,} cells"
+        numbers = ("before", "after", "change")
+        rows = [
+            (shown_character(one.character), f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f}")
+            for one in self.characters
+            for before, after in [(100 * one.before, 100 * one.after)]
+        ]
+        return [
+            Text(f"Patch of {name}: {shown}{others}", style="bold"),
+            _passage_line("from", self.source),
+            _passage_line("into", self.target),
+            plain_table("next character", *numbers, right=numbers, rows=rows),
+            Text(f"KL(before ‖ after) {self.divergence:.4f} nats"),
+            Text("most likely continuation", style="bold"),
+            Text(f"  before  {all_visible(self.continuation_before)}", overflow="fold"),
+            Text(f"  after   {all_visible(self.continuation_after)}", overflow="fold"),
+        ]
+
+
+def patch(
+    model: Model,
+    cells: Sequence[tuple[int, int] | int],
+    *,
+    source: Passage | None = None,
+    target: Passage | None = None,
+    text: TextOrIds | None = None,
+    context: str | bytes = "",
+    cached: bool = False,
+) -> Patch:
+    """Put the values that cells have after one passage into the end of another one, and return what changes.
+
+    A cell is (layer, unit); a number is a whole layer. A passage is a text by itself, or the position of its last
+    character in `text`, which is read after `context`. Without a `source`, it ends where the first cell is highest in
+    `text`; without a `target`, where it is lowest. Only then all of `text` is read; `cached` is that of `study`. Raises
+    UsageError for an unknown cell or position, and for a layer without passages, DataError for an empty text and for
+    characters outside the alphabet.
+    """
+    chosen = _chosen_cells(model, cells)
+    whole = None if text is None else model.encode(text, context=context)
+    if source is None or target is None:
+        if isinstance(cells[0], int):
+            raise UsageError(
+                f"A layer has no highest passage: give {named('source')} and {named('target')}, or patch a cell."
+            )
+        if whole is None:
+            raise UsageError(f"There is no text to find passages in: give {named('source')} and {named('target')}.")
+        values = model.study(whole, cached=cached).activations().of(*chosen[0])
+        source = int(values.argmax()) if source is None else source
+        target = int(values.argmin()) if target is None else target
+    passages = (_passage(model, whole, name, one) for name, one in (("source", source), ("target", target)))
+    return patch_cells(model, chosen, *passages)
+
+
+def _chosen_cells(model: Model, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
+    """Return every cell of `cells` once, layers replaced by all their cells. Raises UsageError for unknown ones."""
+    if not cells:
+        raise UsageError("There is no cell to patch: give one or more.")
+    chosen: list[tuple[int, int]] = []
+    for cell in cells:
+        layer, *units = (cell, *range(model.stepper.hidden_size)) if isinstance(cell, int) else cell
+        model.stepper.check_unit(layer, units[0])
+        chosen += [(layer, unit) for unit in units]
+    return list(dict.fromkeys(chosen))
+
+
+def _passage(model: Model, whole: EncodedText | None, name: str, value: Passage) -> PassageIds:
+    """Return the passage `source` or `target` as ids: a part of the whole text, or a text by itself."""
+    if isinstance(value, int):
+        num_chars = 0 if whole is None else len(whole)
+        if whole is None or not 0 <= value < num_chars:
+            raise UsageError(
+                f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
+                "positions go from 0 to the length less 1."
+            )
+        return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
+    if not value:
+        raise DataError(f"{named(name)} is empty: give at least one character.")
+    if missing := model.vocab.unknown_characters(value):
+        listed = ", ".join(f"{character!r}" for character in missing[:8])
+        raise DataError(
+            f"{named(name)} has characters that are not in the vocabulary of {model.name}: {listed}. Leave them out."
+        )
+    encoded = model.encode(value)
+    text = PatchedPassage(text=model.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
+    return PassageIds(ids=encoded.ids, shown=text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassageIds:
+    """A passage as a model reads it, and its place in the text, if it is in one."""
+
+    ids: IdArray
+    """(N,): at least one; the last one is the position that is patched, or that the values are taken from."""
+    shown: PatchedPassage
+
+    @classmethod
+    def in_text(cls, ids: IdArray, position: int, index: int, text: str) -> PassageIds:
+        """Cut the passage that ends at `position` of ids, which is character `index` of a text."""
+        begin = max(0, position + 1 - CHARS_READ)
+        shown = text[max(0, index + 1 - CHARS_SHOWN) : index + 1]
+        return cls(ids=ids[begin : position + 1], shown=PatchedPassage(text=shown, position=index))
+
+
+@inference_mode
+def patch_cells(model: Model, cells: Sequence[tuple[int, int]], source: PassageIds, target: PassageIds) -> Patch:
+    """Put the memories that cells (layer, unit) have after the source passage into the end of the target passage.
+
+    What is set is what a clamp sets (`ops.clamp`): c where there is one, else h. An LSTM's h = o * tanh(c) is then
+    computed with the target's own output gate. Both passages are read from the initial state, one character after the
+    other. Patching a passage with itself changes nothing, exactly. The unknown symbol is not written in a continuation.
+    """
+    network, character = model.network, model.character
+    layers = sorted({layer for layer, _ in cells})
+    units = {layer: [unit for at, unit in cells if at == layer] for layer in layers}
+    memories: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    _, sources, _ = _read(network, source.ids, {layer: _recording(memories[layer]) for layer in layers})
+    free, targets, free_state = _read(network, target.ids, dict.fromkeys(layers, torch_ops()))
+    replacements = {layer: _replacing(units[layer], memories[layer]) for layer in layers}
+    patched, _, patched_state = _read(network, target.ids, replacements)
+    before, after = (logits.double().log_softmax(-1) for logits in (free, patched))
+    most = (after.exp() - before.exp()).abs().argsort(descending=True, stable=True)[:NUM_CHARACTERS].tolist()
+    return Patch(
+        cells=tuple(
+            PatchedCell(layer=layer, unit=unit, source=sources[layer][unit], target=targets[layer][unit])
+            for layer, unit in cells
+        ),
+        source=source.shown,
+        target=target.shown,
+        divergence=float((before.exp() * (before - after)).sum()),
+        characters=tuple(
+            PatchedCharacter(character=character(id), before=float(before[id].exp()), after=float(after[id].exp()))
+            for id in most
+        ),
+        continuation_before=model.vocab.decode(_continue(model, free, free_state)),
+        continuation_after=model.vocab.decode(_continue(model, patched, patched_state)),
+    )
+
+
+def _read(network: CharRNN, ids: IdArray, ops: Mapping[int, Ops[Tensor]]) -> tuple[Tensor, list[list[float]], Tensor]:
+    """Read ids (N,); of the last one, the layers in `ops` compute with these functions.
+
+    Returns what the network has after them: logits (V,), cell values (L, H) and state (L, S, 1, H).
+    """
+    chars, state = torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1)
+    if len(chars) > 1:
+        _, state = network(chars[:-1], state)
+    (logits, values, _), state = network.trace(chars[-1:], state, ops)
+    return logits[0, 0], values[0, 0].tolist(), state
+
+
+def _recording(memories: list[Tensor]) -> Ops[Tensor]:
+    """Return the functions of torch, which keep every memory (1, H) that passes `clamp`: with zoneout two for each."""
+
+    def clamp(memory: Tensor) -> Tensor:
+        memories.append(memory)
+        return memory
+
+    return replace(torch_ops(), clamp=clamp)
+
+
+def _replacing(units: Sequence[int], memories: Sequence[Tensor]) -> Ops[Tensor]:
+    """Return the functions of torch, with some units of each memory (1, H) replaced by the next of `memories`."""
+    remaining = iter(memories)
+    return replacing(units, lambda _: next(remaining)[:, units])
+
+
+def _continue(model: Model, logits: Tensor, state: Tensor) -> list[int]:
+    """Take the most likely character NUM_WRITTEN times, up to and without an END."""
+    written: list[int] = []
+    while len(written) < NUM_WRITTEN:
+        first = int(model.vocab.has_unknown_symbol)  # its id is 0
+        char = first + int(logits[first:].argmax())
+        if char == model.network.end_id:
+            break
+        written.append(char)
+        following, state = model.network(torch.tensor([[char]]), state)
+        logits = following[0, 0]
+    return written
+
+
+def _passage_line(name: str, passage: PatchedPassage) -> Text:
+    place = "" if passage.position is None else f"  (character {passage.position:,})"
+    return Text(f"  {name}  …{all_visible(passage.text)}{place}", overflow="fold")
+
+
+PATCH = Option(
+    flag="--patch",
+    help="Show what changes if this cell has its value from another passage (a layer: L; repeatable).",
+    metavar="L:U",
+    repeatable=True,
+)
+"""Selects the analysis."""
+FROM = Option(
+    flag="--from",
+    name="source",
+    help="With --patch: the passage the value is from, or @N for the one that ends at character N of the text.",
+    metavar="TEXT|@N",
+)
+"""The source passage; by default where the cell is highest."""
+INTO = Option(flag="--into", name="target", help="With --patch: the passage whose end is patched.", metavar="TEXT|@N")
+"""The target passage; by default where the cell is lowest."""
+
+
+def _parse_position(option: str, text: str) -> int | None:
+    """Parse a position that is given to `option` as @ and a number; None for a passage.
+
+    Raises UsageError for a number that is no position in any text.
+    """
+    if re.fullmatch(r"@-?\d+", text) is None:
+        return None
+    if re.fullmatch(r"@\d{1,15}", text) is None:
+        raise UsageError(f"{option} {text:.40}: a position is a number from 0 on, such as {option} @500.")
+    return int(text[1:])
+
+
+def _reads_text(options: Options) -> bool:
+    """Whether another text is needed than the passages that were typed."""
+    passages = ((option.flag, options.values[option.flag]) for option in (FROM, INTO))
+    return any(typed is None or _parse_position(flag, typed) is not None for flag, typed in passages)
+
+
+def _measure(subject: Subject) -> Patch:
+    model = subject.model
+
+    def passage(option: Option) -> Passage | None:
+        typed = subject.value(option)
+        if typed is None:
+            return None
+        position = _parse_position(option.flag, typed)
+        return to_content(typed, model.vocab.kind) if position is None else position
+
+    # A number alone is a layer.
+    typed = subject.value(PATCH)
+    cells = [int(one) if re.fullmatch(r"\d{1,9}", one) else parse_cell("--patch", one, model) for one in typed]
+    text = subject.text if _reads_text(subject.options) else None
+    return patch(model, cells, source=passage(FROM), target=passage(INTO), text=text)
+
+
+def _show(subject: Subject, found: Patch) -> Shown:
+    return Shown(f"Patch in {subject.model.name}", found.view(), {"run": subject.model.name, **found.to_json()})
+
+
+EXTENSIONS = (
+    ModelMethod(name="patch", function=patch),
+    Analysis(PATCH, _measure, _show, options=(FROM, INTO), example="--patch 0:17", reads_text=_reads_text),
+)
+"""`Model.patch` and `visualize --patch`."""

@@ -1,0 +1,99 @@
+"""All cells ranked for each detector: every cell scored on the half of the text that did not select it.
+
+Shapes: C = L * H cells, n characters of the scoring half.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from charrnn.cells.analysis import AnalysisMethod, CellAnalysis
+from charrnn.cells.findings import CellScore
+from charrnn.cells.scores import CELLS_AT_ONCE, Measured, Target, choose_targets, is_bounded
+from charrnn.cells.statistics import auc, average_ranks, score_from_association, spearman
+from charrnn.cells.trace import Float32Array
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
+from charrnn.system.progress import task
+
+
+def ranking(
+    analysis: CellAnalysis, detectors: Sequence[str | Detector] | None = None
+) -> dict[str, tuple[CellScore, ...]]:
+    """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores them.
+
+    Raises UsageError for an unknown detector, DataError for a text too short.
+    """
+    targets, _ = choose_targets(analysis.text.text, get_detectors(detectors))
+    measured = analysis.measure(targets)
+    second_halves = analysis.kept_each(
+        "second half",
+        [analysis.target_key(target) for target in targets],
+        Float32Array,
+        lambda missing: measure_all(_read_scoring_half(analysis), [targets[place] for place in missing]),
+        fits=lambda found: is_bounded(found, analysis.num_cells),
+    )
+    rows = zip(targets, measured, second_halves, strict=True)
+    return {target.name: rank(target, one, associations, analysis.num_units) for target, one, associations in rows}
+
+
+def _read_scoring_half(analysis: CellAnalysis) -> Float32Array:
+    """Compute every cell's value (n, C) at each character of the scoring half."""
+    cells = np.empty((len(analysis.text) - analysis.half, analysis.num_cells), np.float32)
+    with task("reading, to score all cells", len(cells)) as advance:
+        for indices, values in analysis.reader(analysis.network())(analysis.half, len(analysis.text)):
+            cells[indices] = values
+            advance(len(indices))
+    return cells
+
+
+def measure_all(cells: Float32Array, targets: Sequence[Target]) -> list[Float32Array]:
+    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1, or Spearman's rho.
+
+    cells (n, C) are the values over that half.
+    """
+    associations = np.empty((len(targets), cells.shape[1]), np.float32)
+    with task("scoring all cells", cells.shape[1], unit="cells") as advance:
+        for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
+            here = slice(begin, begin + CELLS_AT_ONCE)
+            ranks = average_ranks(cells[:, here])
+            for index, target in enumerate(targets):
+                labels = target.labels[target.half :]
+                associations[index, here] = 2 * auc(ranks, labels) - 1 if target.is_yes_no else spearman(ranks, labels)
+            advance(ranks.shape[1])
+    return list(associations)
+
+
+def rank(target: Target, measured: Measured, second_half: Float32Array, num_units: int) -> tuple[CellScore, ...]:
+    """Return the scores of all cells for a target: the selected one first, the others by strength on the choosing half.
+
+    The selected cell has its score from `measure`. The chance level and the score of the untrained
+    baseline are those of the best of all cells. second_half (C,) is from `measure_all`; `num_units` is H.
+    """
+    best = measured.score.layer * num_units + measured.score.unit
+    order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
+    order.remove(best)  # not always the strongest: see `_visible`
+    scores = [measured.score]
+    for cell in order:
+        chosen_on = float(measured.first_half[cell])
+        polarity = 1 if chosen_on >= 0 else -1
+        reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=target.is_yes_no)
+        scores.append(
+            CellScore(
+                detector=target.name,
+                layer=cell // num_units,
+                unit=cell % num_units,
+                polarity=polarity,
+                num_positive=measured.score.num_positive,
+                auc=reached if target.is_yes_no else None,
+                spearman=None if target.is_yes_no else reached,
+                chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
+                untrained=measured.score.untrained,
+                null_level=measured.score.null_level,
+            )
+        )
+    return tuple(scores)
+
+
+EXTENSIONS = (AnalysisMethod(name="ranking", function=ranking),)
+"""`CellAnalysis.ranking`."""

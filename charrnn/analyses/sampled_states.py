@@ -1,0 +1,115 @@
+"""The state of a network at positions that are spread over a text, from which effects of one step are computed.
+
+Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
+"""
+
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.errors import check_length
+from charrnn.model.annotations import CharRNN
+from charrnn.model.shapes import check_finite
+from charrnn.system.lazy import Tensor, no_grad, torch
+from charrnn.text.vocab import EncodedText, IdArray
+
+Cells = TypeVar("Cells", bound=Sized)
+"""The type of what is computed of all cells."""
+DIGITS = 4
+"""Significant digits of an effect that is measured for every cell."""
+
+NUM_POSITIONS = 256
+"""Positions of a sample, at most."""
+WARM_UP = 128
+"""Characters that are read before each position, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampledStates:
+    """A network before and after it reads the character at each of n positions of a text."""
+
+    network: CharRNN
+    ids: Tensor
+    """(1, n): the characters at the positions."""
+    before: Tensor
+    """(L, S, n, H): the state before each of them."""
+    values: Tensor
+    """(n, L, H): the cell values after each of them."""
+    outputs: Tensor
+    """(n, L, H): the outputs h of the layers."""
+
+    def __len__(self) -> int:
+        """Return n."""
+        return self.ids.shape[1]
+
+    def previous_outputs(self, layer: int) -> Tensor:
+        """Return the outputs (n, H) that a layer continues from: those of D characters before."""
+        found = self.network.recurrent_layers()[layer]
+        used = self.before[layer, : found.cell.num_states * found.dilation]
+        # Output first; the oldest of the D latest states is the next to be continued.
+        return used.view(found.cell.num_states, found.dilation, len(self), -1)[0, 0]
+
+
+@no_grad
+def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS) -> SampledStates:
+    """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a text, and that one.
+
+    In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters,
+    CheckpointError for values or predictions that are not finite.
+    """
+    check_length(len(text), 2, "the effect of a cell")
+    last = len(text.ids) - 1
+    earliest = max(text.first, min(WARM_UP, last // 2))
+    positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
+    ids, before = read_before(network, text.ids, positions, 1, min(WARM_UP, earliest))
+    if network.end_id is not None:  # Reading END begins with the initial state.
+        is_end = (ids[0] == network.end_id)[:, None]
+        before = torch.where(is_end, network.initial_state(len(positions)), before)
+    (logits, values, outputs), _ = network.trace(ids, before)
+    check_finite(values, "cell values")
+    check_finite(logits, "predictions")
+    return SampledStates(network, ids, before, values[0], outputs[0])
+
+
+@no_grad
+def read_before(
+    network: CharRNN, ids: IdArray, positions: NDArray[np.int64], length: int, warm_up: int
+) -> tuple[Tensor, Tensor]:
+    """Return the `length` ids that end with each position, (length, n), and the state (L, S, n, H) before them.
+
+    The state is that after `warm_up` ids, which are read from the initial state.
+    """
+    windows = torch.from_numpy(ids[positions + np.arange(1 - warm_up - length, 1)[:, None]].astype(np.int64))
+    state = network.initial_state(len(positions))
+    if warm_up:
+        _, state = network(windows[:warm_up], state)
+    return windows[warm_up:], state
+
+
+def characters_of(text: EncodedText) -> dict[int, str]:
+    """Return every id that occurs in a text and how it is written; a byte that is no character by itself as \\xNN."""
+    ids, first = np.unique(text.ids[text.first :], return_index=True)
+    shown = (text.text[index] for index in first.tolist())
+    return {
+        int(id): f"\\x{ord(character):02x}" if text.kind == "byte" and ord(character) > 127 else character
+        for id, character in zip(ids, shown, strict=True)
+    }
+
+
+def states_of(analysis: CellAnalysis) -> SampledStates:
+    """Return the states of an analysis, which are read once. Raises as `sample_states`."""
+    return analysis.shared("sampled states", lambda: sample_states(analysis.network(), analysis.text))
+
+
+def kept_by_cell(analysis: CellAnalysis, kind: str, result: type[Cells], compute: Callable[[], Cells]) -> Cells:
+    """Return what is computed of every cell, in the order of the cells: looked up first, or saved."""
+    return analysis.kept(kind, analysis.text_key, result, compute, lambda found: len(found) == analysis.num_cells)
+
+
+def rounded(value: float) -> float:
+    """Return a number with DIGITS significant digits."""
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,373 @@
+"""What is measured of the cells of a model: plain records."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from charrnn.cells.saved import ROUNDING, Association, End, Layer, Place, Share, Unit
+from charrnn.system.display import Displayable
+
+CHARS_SCORED = 131_072
+"""Characters of the held-out text that cells are chosen and scored on, unless a text is given."""
+CHANCE = 0.05
+"""Largest p-value of a significant score."""
+NUM_BINS = 40
+"""Bins of a histogram of cell values, of equal width over [-1, 1]."""
+LAGS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
+"""Distances in characters at which the autocorrelation is measured, if the text is longer."""
+FROM_AUTOCORRELATION = "autocorrelation"
+"""Where the timescale of a cell type comes from in which no gate keeps the memory."""
+SLACK = 0.01
+"""How far a score may lie outside its interval, which is resampled from values in 512 groups of similar rank."""
+
+
+def is_inside(estimate: float, interval: tuple[float, float], slack: float = ROUNDING) -> bool:
+    """Return whether an estimate lies in its interval, or outside by no more than `slack`."""
+    return interval[0] - slack <= estimate <= interval[1] + slack
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellScore:
+    """How well the best cell follows a detector, on text it was not chosen on.
+
+    `auc` (yes/no detectors; of polarity · values, so it is at least 0.5 on the choosing half) or `spearman` (count
+    detectors; signed) is the score. `untrained` is the score of the same selection in the untrained baseline.
+    `polarity` is -1 if the cell is low inside the spans.
+    """
+
+    detector: str
+    layer: Layer
+    unit: Unit
+    polarity: int
+    num_positive: int
+    auc: Share | None = None
+    spearman: Association | None = None
+    ci_low: Association | None = None
+    ci_high: Association | None = None
+    chosen_on: Association | None = None
+    """The score on the choosing half, computed from values in 512 bins."""
+    untrained: Association | None = None
+    r2: float | None = None
+    """Count detectors: share of the variance explained by a line in the cell's value, fitted on the choosing half."""
+    threshold: Association | None = None
+    """Yes/no detectors: the value that separates inside from outside, selected on the choosing half."""
+    f1: Share | None = None
+    """Yes/no detectors: harmonic mean of precision and recall at that threshold."""
+    interior: Share | None = None
+    """Yes/no: AUC over the characters 5 or more after a label changed; low if the cell follows delimiters only."""
+    null_level: Share | None = None
+    """AUC or |rho| that the best of all cells stays below for 95 % of circular shifts of the labels, choosing half."""
+    p_value: Share | None = None
+    """Share of those shifts for which some cell reaches the association of the best cell without a shift."""
+    probe: tuple[tuple[int, float], ...] = ()
+    """(number of cells, AUC or R² of the best linear combination of them), for 1 to all cells."""
+    ablation_inside: float | None = None
+    """Rise of the loss inside the detector's spans when the cell is clamped at its mean, in nats per character."""
+    ablation_outside: float | None = None
+    """The same outside the spans."""
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether its interval contains the score, as far as both are there."""
+        reached = self.spearman if self.auc is None else self.auc
+        if reached is None or self.ci_low is None or self.ci_high is None:
+            return True
+        return is_inside(reached, (self.ci_low, self.ci_high), SLACK)
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether p is at most CHANCE, the interval excludes chance, and the score exceeds the chance level."""
+        if self.p_value is None or self.ci_low is None or self.ci_high is None:
+            return False
+        if self.auc is not None:
+            is_apart = self.ci_low > 0.5
+        else:
+            is_apart = self.ci_low > 0 if self.polarity > 0 else self.ci_high < 0
+        return self.p_value <= CHANCE and is_apart and self.exceeds_chance_level
+
+    @property
+    def exceeds_chance_level(self) -> bool:
+        """Whether the score exceeds the chance level. True if that was not measured."""
+        reached = self.auc if self.auc is not None else abs(self.spearman or 0.0)
+        return self.null_level is None or reached > self.null_level
+
+    @property
+    def strength(self) -> float:
+        """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of detectors together."""
+        return self._strength_of(self.auc if self.auc is not None else self.spearman)
+
+    @property
+    def gain(self) -> float:
+        """The strength minus that of the same selection in the untrained baseline, or minus 0 if there is none."""
+        return self.strength - self._strength_of(self.untrained)
+
+    @property
+    def is_no_better_than_untrained(self) -> bool:
+        """Whether the same selection in the untrained baseline is at least as strong. False if it was not measured."""
+        return self.untrained is not None and self.gain <= 0
+
+    def _strength_of(self, score: float | None) -> float:
+        if score is None:
+            return 0.0
+        return max(0.0, 2 * score - 1) if self.auc is not None else abs(score)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `visualize --find --json`, with `auc` or `spearman`."""
+        absent = [name for name in ("auc", "spearman") if getattr(self, name) is None]
+        return {name: value for name, value in asdict(self).items() if name not in absent}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundCell:
+    """The cell that follows a detector best, and by how much its strength exceeds that of the untrained baseline."""
+
+    detector: str
+    layer: Layer
+    unit: Unit
+    gain: Share
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """A detector that was not scored, with the reason, such as `no quotations in this text`."""
+
+    detector: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellFindings(Displayable):
+    """The ranked scores, the detectors that could not be scored, and how many characters were read."""
+
+    scores: tuple[CellScore, ...]
+    skipped: tuple[Skipped, ...] = ()
+    num_chars: int = 0
+    num_cells: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AblationEffect:
+    """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 % intervals.
+
+    A character is inside if the detector labels the character before it (above zero for a count detector): inside a
+    span, the model predicts these characters, the end of the span among them.
+    """
+
+    detector: str
+    change_inside: float
+    ci_inside: tuple[float, float]
+    change_outside: float
+    ci_outside: tuple[float, float]
+    num_inside: int
+    is_count: bool = False
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the intervals contain the changes."""
+        return is_inside(self.change_inside, self.ci_inside) and is_inside(self.change_outside, self.ci_outside)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ablation(Displayable):
+    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at `value`.
+
+    `at` says what that value is, `mean` or `zero`. `change` is in nats per character over all `num_chars` predicted
+    characters, `ci` its 95 % interval.
+    """
+
+    layer: Layer
+    unit: Unit
+    at: str
+    value: float
+    change: float
+    ci: tuple[float, float]
+    num_chars: int
+    effects: tuple[AblationEffect, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the interval contains the change; each of `effects` answers for itself."""
+        return is_inside(self.change, self.ci)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateUse:
+    """How often the `gate` (one letter) of each unit of a layer is saturated.
+
+    `left` and `right` contain for every unit the share of characters at which the gate is below 0.1 or above 0.9.
+    """
+
+    layer: Layer
+    gate: str
+    left: tuple[float, ...] = field(repr=False)
+    right: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColouredText(Displayable):
+    """A text with one value in [-1, 1] per character."""
+
+    text: str
+    values: tuple[float, ...] = field(repr=False)
+    guesses: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
+    """For each character the most likely next ones with their probabilities; empty if they were not asked for."""
+    inside: tuple[bool, ...] = field(default=(), repr=False)
+    """For each character whether a yes/no detector is on, which is underlined; empty without such a detector."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellGate:
+    """The share of characters at which a gate of a cell, named by its letter, is below 0.1 or above 0.9."""
+
+    gate: str
+    closed: float
+    open: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AfterCharacter:
+    """The mean value of a cell after a character, which occurs `count` times. It is decoded as in `EncodedText`."""
+
+    character: str
+    mean: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorrelatedCell:
+    """Another cell, and the Pearson correlation of the values of the two."""
+
+    layer: Layer
+    unit: Unit
+    correlation: Association
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassagePlace:
+    """Where a passage of a text is: characters `begin` to `end`, chosen for the cell's `value` at `index`.
+
+    `kind` is `top` or `bottom` (the largest and the smallest values) or `decile`: the value is in the middle of tenth
+    number `rank` of all values, from 1 for the smallest. `rank` counts the others from 1, the most extreme one.
+    """
+
+    kind: str
+    rank: int
+    index: Place
+    begin: Place
+    end: End
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellValues(Displayable):
+    """The values of the cell `layer`:`unit` over a text of `num_chars` characters.
+
+    `timescale` is the number of characters after which its memory has decayed to 1/e: -1 / log of the mean of the gate
+    that keeps the memory (Mahto et al. 2021), times the dilation of its layer. `timescale_from` is the letter of that
+    gate. A cell type without one has the lag at which the autocorrelation falls to 1/e. None if it is longer than can
+    be measured.
+    """
+
+    layer: Layer
+    unit: Unit
+    num_chars: int
+    mean: float
+    spread: float
+    """Standard deviation."""
+    histogram: tuple[End, ...] = field(repr=False)
+    """Characters in each of NUM_BINS bins of equal width over [-1, 1]; a bin includes its lower end, the last both."""
+    autocorrelation: tuple[float, ...] = field(repr=False)
+    """At those of LAGS that are shorter than the text; () for a constant cell."""
+    decay: float | None
+    """The lag at which the autocorrelation falls to 1/e, between two lags interpolated; None if it does not."""
+    timescale: float | None
+    timescale_from: str
+    gates: tuple[CellGate, ...]
+    after_characters: tuple[AfterCharacter, ...] = field(repr=False)
+    """The characters of the text, the most frequent one first."""
+    correlated: tuple[CorrelatedCell, ...]
+    """The cells with the largest absolute correlation, the largest first."""
+    passages: tuple[PassagePlace, ...] = field(repr=False)
+    """Top, bottom, then deciles, from the largest values to the smallest. They do not overlap, and the characters for
+    which they were chosen are in different sentences."""
+
+    @property
+    def density(self) -> tuple[float, ...]:
+        """The histogram as a density, whose integral over [-1, 1] is 1."""
+        return tuple(count / self.num_chars * NUM_BINS / 2 for count in self.histogram)
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        """The lags of `autocorrelation`."""
+        return LAGS[: len(self.autocorrelation)]
+
+    def fits(self, num_chars: int) -> bool:
+        """Return whether it can be of a text of so many characters: counts, lags and places are possible."""
+        return (
+            self.num_chars == num_chars == sum(self.histogram)
+            and len(self.histogram) == NUM_BINS
+            and min(self.histogram) >= 0
+            and len(self.autocorrelation) <= len(LAGS)
+            and all(0 <= one.begin <= one.index < one.end <= num_chars for one in self.passages)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellPassage(Displayable):
+    """A passage of the text with the cell's value at each character; `kind`, `rank` and `value` as in `PassagePlace`.
+
+    `index` is that of the character for which it was chosen, `begin` that of its first character, `line` the line of
+    `index`, all in the text that was measured; lines count from 1.
+    """
+
+    kind: str
+    rank: int
+    value: float
+    index: int
+    begin: int
+    line: int
+    text: str
+    values: tuple[float, ...] = field(repr=False)
+    """One per character of `text`, to four decimals."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellPage(Displayable):
+    """What is known of the cell `layer`:`unit`. What the text is too short for is None."""
+
+    layer: int
+    unit: int
+    passages: tuple[CellPassage, ...]
+    """Those of `values.passages`."""
+    values: CellValues
+    ablation: Ablation | None = None
+    """Clamped at its mean."""
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """The results of `cells.analysis.CellSection` by name, in the order of the page."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the result of a section: `page.inputs` is `page.sections["inputs"]`."""
+        if name.startswith("_") or name not in self.sections:
+            raise AttributeError(f"This page has no section {name!r}.", name=name, obj=self)
+        return self.sections[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, each record as its own `to_json` gives it."""
+        parts = {"values": self.values, **self.sections, "ablation": self.ablation}
+        return {
+            "layer": self.layer,
+            "unit": self.unit,
+            "passages": [asdict(passage) for passage in self.passages],
+            **{name: None if part is None else part.to_json() for name, part in parts.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage(Displayable):
+    """A segment of a text and the values of the cell that follows a detector best."""
+
+    score: CellScore
+    begin: int
+    """The index in the text of its first character."""
+    coloured: ColouredText

@@ -1,0 +1,89 @@
+"""Draw progress bars on stderr."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.streams import can_animate, printable, warn, write_aside
+from charrnn.system.progress import Progress, Task
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+DELAY = 1.0
+"""Seconds after which a bar is drawn: shorter work needs none."""
+
+
+class TerminalProgress(Progress):
+    """Draws a bar on stderr for each task that takes more than DELAY seconds, where stderr is a terminal."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Draw nothing if `quiet`."""
+        self.quiet = quiet
+
+    def start(self, label: str, total: int, unit: str) -> Task:
+        """Return a task with a bar."""
+        if self.quiet or not can_animate(sys.stderr):
+            return super().start(label, total, unit)
+        return _Bar(label, total, unit)
+
+    def tell(self, news: object) -> None:
+        """Print a message on stderr."""
+        if isinstance(news, str) and not self.quiet:
+            write_aside(printable(news))
+
+    def warn(self, message: str) -> None:
+        """Print a warning on stderr."""
+        warn((message,), quiet=self.quiet)
+
+
+class _Bar(Task):
+    """A task with a bar."""
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        super().__init__(label, total, unit)
+        from tqdm import tqdm
+
+        from charrnn.views.theme import all_visible
+
+        self._bar: tqdm[Any] = tqdm(
+            total=total or None,
+            desc=all_visible(label),
+            unit=unit if unit == "B" else f" {unit}",
+            unit_scale=unit in ("chars", "B"),
+            leave=False,
+            delay=DELAY,
+            dynamic_ncols=True,
+            position=0,
+        )
+
+    def __call__(self, amount: int = 1) -> None:
+        super().__call__(amount)
+        self._bar.total = self.total or None
+        self._bar.update(amount)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()
+
+
+def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
+    """Return a bar of steps or runs, in a format of tqdm; the caller moves and closes it."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total,
+        initial=initial,
+        file=sys.stderr,
+        disable=not can_animate(sys.stderr),
+        dynamic_ncols=True,
+        bar_format=bar_format,
+        leave=False,
+    )
+
+
+def print_above_bars(console: Any, *args: Any, **kwargs: Any) -> None:
+    """Print on a console of rich, above the progress bars of the terminal."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        console.print(*args, **kwargs)

@@ -1,0 +1,313 @@
+"""Exact products of 8-bit weights and integer inputs, by the integer dot-product instructions of the processor.
+
+`model.portable_math.Matrix` rounds inputs to at most `MOST_BITS` bits plus a sign and guarantees that every sum of
+products is below 2^24. Sums of int32 wrap around modulo 2^32, so any order and any intermediate overflow give the exact
+sum. LLVM does not choose these instructions by itself, so the loops are written in LLVM IR.
+
+Shapes: B streams, R rows, C columns, G groups of rows. A group has VECTORS vectors of `lanes` rows each.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
+from numba.np import arrayobj
+from numpy.typing import NDArray
+
+from charrnn.model.portable_math import Matrix
+from charrnn.system.code_cache import TARGET
+
+MOST_BITS = 14
+"""Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after adding 2^14."""
+VECTORS = 4
+"""Vectors of rows that are summed at once: enough independent sums to hide the latency of an instruction."""
+COLUMN_MULTIPLE = 8
+"""Columns are padded with zeros to a multiple of this."""
+ALIGNMENT = 64
+"""Bytes of a cache line."""
+
+populate_array: Any = arrayobj.populate_array
+"""Numba's function that fills in the fields of an array."""
+INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+"""Integer types of LLVM."""
+
+
+class InstructionSet(NamedTuple):
+    """The instructions with which a processor multiplies and adds integers."""
+
+    name: str
+    feature: str
+    """The LLVM feature that the processor needs; "" for none."""
+    function: str
+    """The LLVM intrinsic; "" for plain LLVM IR."""
+    lanes: int
+    """int32 sums in a vector."""
+    depth: int
+    """Columns that are added into one lane by one instruction: 4 of bytes, or 2 of int16."""
+    streams: int
+    """Streams that share each loaded weight, as many as registers allow."""
+
+    @property
+    def splits_inputs(self) -> bool:
+        """Whether an input is split into two unsigned bytes, because the instruction takes only bytes."""
+        return self.depth == 4
+
+    @property
+    def rows(self) -> int:
+        """Rows of a group."""
+        return VECTORS * self.lanes
+
+
+INSTRUCTION_SETS = (
+    InstructionSet("avx512-vnni", "avx512vnni", "llvm.x86.avx512.vpdpbusd.512", 16, 4, 2),
+    InstructionSet("avx-vnni", "avxvnni", "llvm.x86.avx512.vpdpbusd.256", 8, 4, 2),
+    InstructionSet("avx512", "avx512bw", "llvm.x86.avx512.pmaddw.d.512", 16, 2, 4),
+    InstructionSet("avx2", "avx2", "llvm.x86.avx2.pmadd.wd", 8, 2, 2),
+    InstructionSet("sse2", "sse2", "llvm.x86.sse2.pmadd.wd", 4, 2, 2),
+    InstructionSet("generic", "", "", 4, 2, 2),
+)
+"""Instruction sets, best first. `pmaddubsw` is not used, because its sums of int16 saturate."""
+
+
+def choose_instruction_set(features: str) -> InstructionSet:
+    """Return the best instruction set for a comma-separated list of LLVM features such as "+avx2,-avx512f"."""
+    has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
+    return next(found for found in INSTRUCTION_SETS if not found.feature or found.feature in has)
+
+
+CHOSEN = choose_instruction_set(TARGET[2])
+"""The instruction set of this processor."""
+
+
+class Packed(NamedTuple):
+    """A matrix in the order in which the loops read it."""
+
+    values: NDArray[np.int8]
+    """(G * VECTORS * lanes * padded C,), group by group; in a group: column block, vector, lane, column."""
+    start: NDArray[np.int32]
+    """(padded R,) initial values of the sums, which subtract the 2^bits that may have been added to each input."""
+
+
+def padded(size: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is at least `size`."""
+    return -(-size // multiple) * multiple
+
+
+def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
+    """Reorder a matrix with 0 < bits <= MOST_BITS."""
+    num_rows, num_columns = matrix.values.shape
+    shape = padded(num_rows, chosen.rows), padded(num_columns, COLUMN_MULTIPLE)
+    values = np.zeros(shape, np.int8)
+    values[:num_rows, :num_columns] = matrix.values
+    start = np.zeros(shape[0], np.int32)
+    if chosen.splits_inputs:
+        start[:] = -(2**matrix.bits) * values.sum(axis=1, dtype=np.int64)
+    blocks = values.reshape(-1, VECTORS, chosen.lanes, shape[1] // chosen.depth, chosen.depth)
+    return Packed(blocks.transpose(0, 3, 1, 2, 4).ravel(), start)
+
+
+class Memory:
+    """A block of memory for several arrays, each of which starts a cache line, so that no vector crosses two lines."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Allocate zeros for arrays of `sizes` bytes."""
+        ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
+        unaligned = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
+        begin = -unaligned.ctypes.data % ALIGNMENT
+        self.bytes: NDArray[np.uint8] = unaligned[begin : begin + int(ends[-1])]
+        self.addresses = [self.bytes.ctypes.data + int(end) for end in ends[:-1]]
+
+    def fill(self, parts: Sequence[NDArray[Any]]) -> None:
+        """Copy the arrays."""
+        for address, part in zip(self.addresses, parts, strict=True):
+            begin = address - self.bytes.ctypes.data
+            self.bytes[begin : begin + part.nbytes] = np.ascontiguousarray(part).view(np.uint8).ravel()
+
+
+def make_view(dtype: Any) -> Any:
+    """Make a function for compiled code: (address, size) to a vector of a numba type. The memory must outlive it."""
+
+    @intrinsic
+    def view(typing_context: Any, address: Any, size: Any) -> Any:
+        vector = types.Array(dtype, 1, "C")
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            at, length = arguments
+            array = context.make_array(vector)(context, builder)
+            num_bytes = context.get_abi_sizeof(context.get_data_type(dtype))
+            stride = ir.Constant(INT64, num_bytes)
+            pointer = builder.inttoptr(at, context.get_data_type(dtype).as_pointer())
+            populate_array(array, pointer, [length], [stride], stride, None)
+            return array._getvalue()
+
+        return vector(types.int64, types.int64), generate
+
+    return view
+
+
+_VIEWED = (types.uint8, types.int16, types.int32, types.int64, types.float32)
+bytes_at, shorts_at, whole_at, longs_at, floats_at = map(make_view, _VIEWED)
+
+
+@intrinsic
+def _double_of_bits(typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+double_of_bits: Any = _double_of_bits
+"""For compiled code: reinterpret the bits of an int64 as a float64."""
+
+
+def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
+    """Make a function for compiled code: the products of a group of rows with the inputs of `num_streams` streams.
+
+    Its arguments are int64: the address of the group's weights, the padded number of columns, the address of the first
+    stream's inputs, the bytes from one stream's inputs to the next, the address of the group's `start`, the address of
+    the first stream's sums of this group (int32), and the bytes from one stream's sums to the next.
+    """
+
+    @intrinsic
+    def dot(
+        typing_context: Any,
+        weights: Any,
+        num_columns: Any,
+        inputs: Any,
+        input_stride: Any,
+        start: Any,
+        sums: Any,
+        sum_stride: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _Emitter(builder, chosen, num_streams).emit(*arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 7), generate
+
+    return dot
+
+
+class _Emitter:
+    """Emits the loop over column blocks in LLVM IR. Sums stay in registers until the end."""
+
+    def __init__(self, builder: Any, chosen: InstructionSet, num_streams: int) -> None:
+        self.builder, self.chosen, self.num_streams = builder, chosen, num_streams
+        self.sums = ir.VectorType(INT32, chosen.lanes)
+        self.bytes = ir.VectorType(INT8, chosen.lanes * chosen.depth)
+        self.shorts = ir.VectorType(INT16, chosen.lanes * 2)
+        self.parts = 2 if chosen.splits_inputs else 1
+        self.multiply_add = self._multiply_add_function()
+
+    def _multiply_add_function(self) -> Callable[[Any, Any, Any], Any]:
+        """Return a function that emits one instruction: (sum, input, weights) to the new sum."""
+        builder, name = self.builder, self.chosen.function
+        if self.chosen.splits_inputs:
+            # Newer versions of LLVM declare the factors as bytes, and still accept the int32 of older ones.
+            function = self._declare(name, (self.sums, self.sums, self.sums))
+            return lambda total, x, w: builder.call(function, (total, x, builder.bitcast(w, self.sums)))
+        if name:
+            function = self._declare(name, (self.shorts, self.shorts))
+            return lambda total, x, w: builder.add(total, builder.call(function, (w, builder.bitcast(x, self.shorts))))
+        wide = ir.VectorType(INT32, 2 * self.chosen.lanes)
+
+        def add_pairs(total: Any, x: Any, w: Any) -> Any:
+            product = builder.mul(builder.sext(w, wide), builder.sext(builder.bitcast(x, self.shorts), wide))
+            even, odd = (self._shuffle(product, list(range(first, 2 * self.chosen.lanes, 2)), wide) for first in (0, 1))
+            return builder.add(total, builder.add(even, odd))
+
+        return add_pairs
+
+    def _declare(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        module = self.builder.module
+        return module.globals.get(name) or module.declare_intrinsic(name, (), ir.FunctionType(self.sums, arguments))
+
+    def _shuffle(self, vector: Any, order: list[int], kind: Any) -> Any:
+        order = ir.Constant(ir.VectorType(INT32, len(order)), order)
+        return self.builder.shuffle_vector(vector, ir.Constant(kind, ir.Undefined), order)
+
+    def _offset(self, address: Any, num_bytes: int) -> Any:
+        return self.builder.add(address, ir.Constant(INT64, num_bytes))
+
+    def _load(self, kind: Any, address: Any) -> Any:
+        return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=1)
+
+    def _broadcast(self, address: Any) -> Any:
+        """Emit four bytes of input, the same for every row."""
+        zero = ir.Constant(INT32, 0)
+        vector = self.builder.insert_element(ir.Constant(self.sums, ir.Undefined), self._load(INT32, address), zero)
+        return self._shuffle(vector, [0] * self.chosen.lanes, self.sums)
+
+    def emit(
+        self, weights: Any, num_columns: Any, inputs: Any, input_stride: Any, start: Any, sums: Any, sum_stride: Any
+    ) -> None:
+        """Emit the loop and, after it, the stores."""
+        builder, chosen = self.builder, self.chosen
+        vector_bytes = 4 * chosen.lanes
+        offsets = (builder.mul(input_stride, ir.Constant(INT64, stream)) for stream in range(self.num_streams))
+        streams = [builder.add(inputs, offset) for offset in offsets]
+        # The high bytes of an input are summed separately, from zero.
+        initial = [
+            self._load(self.sums, self._offset(start, vector * vector_bytes))
+            if part == 0
+            else ir.Constant(self.sums, None)
+            for _ in streams
+            for vector in range(VECTORS)
+            for part in range(self.parts)
+        ]
+        num_blocks = builder.sdiv(num_columns, ir.Constant(INT64, chosen.depth))
+        before, loop, after = builder.block, builder.append_basic_block("dot"), builder.append_basic_block("dot_end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        block = builder.phi(INT64)
+        block.add_incoming(ir.Constant(INT64, 0), before)
+        totals = [builder.phi(self.sums) for _ in initial]
+        for total, value in zip(totals, initial, strict=True):
+            total.add_incoming(value, before)
+        new = self._add_block(totals, block, weights, num_columns, streams)
+        next_block = self._offset(block, 1)
+        block.add_incoming(next_block, loop)
+        for total, value in zip(totals, new, strict=True):
+            total.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", next_block, num_blocks), loop, after)
+        builder.position_at_end(after)
+        self._store(new, sums, sum_stride)
+
+    def _add_block(
+        self, totals: list[Any], block: Any, weights: Any, num_columns: Any, streams: list[Any]
+    ) -> list[Any]:
+        builder, chosen = self.builder, self.chosen
+        num_bytes = chosen.lanes * chosen.depth
+        first = builder.add(weights, builder.mul(block, ir.Constant(INT64, VECTORS * num_bytes)))
+        loaded = [self._load(self.bytes, self._offset(first, vector * num_bytes)) for vector in range(VECTORS)]
+        if chosen.function and not chosen.splits_inputs:
+            loaded = [builder.sext(w, self.shorts) for w in loaded]
+        at = builder.mul(block, ir.Constant(INT64, 4))
+        new, index = list(totals), 0
+        for stream in streams:
+            low = builder.add(stream, at)
+            inputs = [self._broadcast(low)]
+            if chosen.splits_inputs:
+                inputs.append(self._broadcast(builder.add(low, num_columns)))
+            for w in loaded:
+                for x in inputs:
+                    new[index] = self.multiply_add(totals[index], x, w)
+                    index += 1
+        return new
+
+    def _store(self, totals: list[Any], sums: Any, sum_stride: Any) -> None:
+        builder, index = self.builder, 0
+        eight = ir.Constant(self.sums, [8] * self.chosen.lanes)
+        for stream in range(self.num_streams):
+            first = builder.add(sums, builder.mul(sum_stride, ir.Constant(INT64, stream)))
+            for vector in range(VECTORS):
+                total = totals[index]
+                if self.chosen.splits_inputs:
+                    total = builder.add(total, builder.shl(totals[index + 1], eight))
+                index += self.parts
+                address = self._offset(first, vector * 4 * self.chosen.lanes)
+                builder.store(total, builder.inttoptr(address, self.sums.as_pointer()), align=1)

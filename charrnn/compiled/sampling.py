@@ -1,0 +1,583 @@
+"""Reading and sampling compiled by numba: the loops of `Stepper` and `draw`, without Python between characters.
+
+Only models with int8 weights and the most frequent architectures are compiled; NumPy computes all others. The results
+are those of `Stepper`, bit for bit: sums of integers are exact in any order, and nothing else may be reordered or
+fused. `prepare` loads or compiles a loop; `code_cache` keeps the code on disk.
+
+This is the one hand-written copy of the walk (`model.walk`) and of the equations of three cells and two depths in
+Python: loops over single numbers that change arrays in place. Numba compiles neither the classes of `model.cell_types`
+nor functions passed as arguments, and array expressions would allocate memory for each operation. One loop for all the
+equations of an LSTM, as a recorder of its operations would emit it, takes 1.14 times as long at 128 units and 1.19
+times at 512: with so many arrays it is vectorized worse. `tests/test_compiled.py` compares the copy with the originals.
+
+Inside a step, arrays are passed by address. Numba counts the references to an array at every use, atomically: that
+took longer than the products of a small model, and made two threads wait for each other.
+
+Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights,
+R rows and C columns of a matrix.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import config, njit
+from numpy.typing import NDArray
+
+from charrnn.compiled import dot_products
+from charrnn.compiled.dot_products import COLUMN_MULTIPLE, MOST_BITS, bytes_at, floats_at, longs_at, shorts_at, whole_at
+from charrnn.model import ngram_table as ngrams
+from charrnn.model import portable_math
+from charrnn.model.portable_math import EXP_LIMIT, INVERSE_LN2, LN2_HIGH, LN2_LOW, SMALLEST_EXPONENT
+from charrnn.model.stepper import Stepper
+from charrnn.system.code_cache import KeptFunction
+from charrnn.system.progress import tell, warn
+
+COMPILING = "compiling the sampling loop, once on this machine (about 10 seconds) ..."
+"""Told before a loop is compiled."""
+KINDS = ("lstm", "gru", "rnn")
+"""Cell types that are compiled."""
+DEPTHS = ("stacked", "residual")
+"""Depths that are compiled."""
+LSTM, GRU, RNN = range(len(KINDS))
+"""Numbers of the cell types."""
+INPUT, RECURRENT, OUTPUT = map(np.int64, range(3))
+"""Roles of the matrices of a layer: numba would compile `products` again for each Python integer in a call."""
+BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
+"""Fields that describe a matrix; the last four are addresses."""
+NUM_FIELDS = 6
+"""Number of these fields."""
+FLOAT, LONG = 4, 8
+"""Bytes of a float32 and of an int64."""
+
+# With Python's error model, divisors are checked, and no loop with a division would be vectorized.
+_compiled = njit(error_model="numpy")
+
+CHOSEN = dot_products.CHOSEN
+"""The instructions for products of integers."""
+ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
+"""Layout of the matrices for these instructions; see `dot_products`."""
+_dot_one, _dot_many = map(dot_products.make_dot, (1, STREAMS))
+
+LIMIT = np.float32(portable_math.TANH_LIMIT)
+"""tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
+P0, P1, P2, P3, P4 = (np.float32(value) for value in portable_math.TANH_TOP)
+"""Coefficients of the numerator of tanh."""
+Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in portable_math.TANH_BOTTOM)
+"""Coefficients of the denominator of tanh."""
+HALF = np.float32(0.5)
+"""A half in float32, because Python's would make the arithmetic float64."""
+
+
+class Plan(NamedTuple):
+    """A model as numbers and addresses, for compiled code."""
+
+    kind: int
+    is_residual: bool
+    num_layers: int
+    num_states: int
+    state_width: int
+    """S, which is num_states, or one more with n-grams."""
+    size: int
+    """H."""
+    input_width: int
+    """X * H."""
+    recurrent_width: int
+    """P * H."""
+    table: int
+    """Address of the first layer's input product (V, X * H)."""
+    matrices: int
+    """Address of int64 (3, L, NUM_FIELDS), by role and layer."""
+    ngrams: int
+    """Address of the table (ngram_rows, V) of `model.ngram_table`."""
+    ngram_rows: int
+
+
+class Weights(NamedTuple):
+    """A whole model."""
+
+    plan: Plan
+    memory: NDArray[np.uint8]
+    """The memory that contains the addresses of the plan."""
+    most_rows: int
+    """R of the largest matrix."""
+
+
+class Places(NamedTuple):
+    """Addresses of the scratch buffers for one step of B streams."""
+
+    x: int
+    """(B, X * H) products with the inputs."""
+    u: int
+    """(B, P * H) products with h; overwritten."""
+    below: int
+    """(B, H) joined outputs of the layers below, of all layers the input of the output layer."""
+    inputs: int
+    """(B, padded H) inputs of `dot_products`, two bytes each."""
+    sums: int
+    """(B, padded R) int32."""
+    sum_stride: int
+    """Bytes of a row of `sums`."""
+    factors: int
+    """(B,) scales of the sums."""
+
+
+class Scratch(NamedTuple):
+    """Scratch buffers for one step of B streams."""
+
+    places: Places
+    memory: NDArray[np.uint8]
+    """The memory that contains the addresses."""
+
+
+class Drawing(NamedTuple):
+    """Sampling options of B streams; see `generation.distribution.Shaping`. V, 2, 0, 0 mean no limit."""
+
+    temperature: NDArray[np.float64]
+    top_k: NDArray[np.int64]
+    top_p: NDArray[np.float64]
+    min_p: NDArray[np.float64]
+    is_banned: NDArray[np.bool_]
+    max_line: int
+    newline: int
+
+
+def can_compile(stepper: Stepper) -> bool:
+    """Return whether this model is compiled: its cell, its depth, its 8-bit products, and nothing clamped."""
+    return (
+        stepper.cell_name in KINDS
+        and stepper.depth_name in DEPTHS
+        and stepper.architecture.kept == 1
+        and not stepper.architecture.sums_outputs
+        and not stepper.clamped
+        and not stepper.clamped_sums
+        # The weights of a network of few units are so few that their inputs have more bits.
+        and all(0 < matrix.bits <= MOST_BITS for matrix, _ in stepper.products.values())
+    )
+
+
+def pack(stepper: Stepper) -> Weights:
+    """Copy the weights of a stepper that `can_compile` into one block of memory."""
+    num_layers, size = stepper.num_layers, stepper.hidden_size
+    table = stepper.tables["layers.0.ih"]
+    # The first layer reads a row of the table.
+    by_role = {
+        INPUT: [f"layers.{layer}.ih" for layer in range(1, num_layers)],
+        RECURRENT: [f"layers.{layer}.hh" for layer in range(num_layers)],
+        OUTPUT: ["output"],
+    }
+    matrices = np.zeros((len(by_role), num_layers, NUM_FIELDS), np.int64)
+    parts: list[NDArray[Any]] = [matrices, table]
+    for role, names in by_role.items():
+        for index, name in enumerate(names):
+            matrix, bias = stepper.products[name]
+            # Indices of parts, which are replaced by addresses below.
+            first = len(parts)
+            matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
+            parts += [*dot_products.pack_matrix(matrix), matrix.scale, bias]
+    if stepper.ngrams is not None:
+        parts.append(stepper.ngrams)
+    memory = dot_products.Memory([part.nbytes for part in parts])
+    matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
+    memory.fill(parts)
+    plan = Plan(
+        kind=KINDS.index(stepper.cell_name),
+        is_residual=stepper.depth_name == "residual",
+        num_layers=num_layers,
+        num_states=stepper.cell.num_states,
+        state_width=stepper.architecture.num_states,
+        size=size,
+        input_width=table.shape[1],
+        recurrent_width=len(stepper.products["layers.0.hh"].bias),
+        matrices=memory.addresses[0],
+        table=memory.addresses[1],
+        ngrams=memory.addresses[-1],
+        ngram_rows=stepper.architecture.ngram_rows,
+    )
+    return Weights(plan, memory.bytes, int(matrices[..., NUM_ROWS].max()))
+
+
+def make_scratch(weights: Weights, num_streams: int) -> Scratch:
+    """Allocate the scratch buffers of `_step`."""
+    plan = weights.plan
+    sum_stride = FLOAT * dot_products.padded(weights.most_rows, ROWS)
+    row, num_columns = FLOAT * num_streams, dot_products.padded(plan.size, COLUMN_MULTIPLE)
+    widths = (plan.input_width, plan.recurrent_width, plan.size)
+    sizes = (*(row * width for width in widths), 2 * num_streams * num_columns, sum_stride * num_streams, row)
+    memory = dot_products.Memory(sizes)
+    *first, factors = memory.addresses
+    places = (*first, sum_stride, factors)
+    return Scratch(Places(*places), memory.bytes)
+
+
+@_compiled
+def _tanh(x: Any) -> Any:
+    x = min(max(x, -LIMIT), LIMIT)
+    square = x * x
+    top = (((P4 * square + P3) * square + P2) * square + P1) * square + P0
+    bottom = (((Q4 * square + Q3) * square + Q2) * square + Q1) * square + Q0
+    return x * top / bottom
+
+
+@_compiled
+def _sigmoid(x: Any) -> Any:
+    return HALF * _tanh(HALF * x) + HALF
+
+
+@_compiled
+def _exponent(at: Any, size: Any) -> Any:
+    """Compute the exponent of the largest |x| (C,) as frexp does, but at least SMALLEST_EXPONENT."""
+    # The bits of positive floats are ordered like the floats. Subnormal ones are below SMALLEST_EXPONENT anyway.
+    bits, largest = whole_at(at, size), np.int32(0)
+    for column in range(size):
+        largest = max(largest, bits[column] & np.int32(0x7FFFFFFF))
+    return max((np.int64(largest) >> 23) - 126, SMALLEST_EXPONENT)
+
+
+@_compiled
+def _power_of_two(exponent: Any) -> Any:
+    """Compute 2^exponent in float64, from -1022 to 1023."""
+    return dot_products.double_of_bits((np.int64(exponent) + 1023) << 52)
+
+
+# Products. Arguments named `..._at`, and those without a shape, are addresses.
+
+
+@_compiled
+def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
+    """Round (C,) to integers for `dot_products` and return their scale."""
+    x = floats_at(at, size)
+    exponent = _exponent(at, size)
+    up = np.float32(_power_of_two(bits - exponent))
+    if SPLITS_INPUTS:
+        low = bytes_at(inputs_at, size)
+        high = bytes_at(inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size)
+        offset = np.int32(1) << np.int32(bits)
+        for column in range(size):
+            whole = np.int32(np.rint(x[column] * up)) + offset
+            low[column] = np.uint8(whole & 255)
+            high[column] = np.uint8(whole >> 8)
+    else:
+        shorts = shorts_at(inputs_at, size)
+        for column in range(size):
+            shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
+    return np.float32(_power_of_two(exponent - bits))
+
+
+@_compiled
+def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
+    num_rows = fields[NUM_ROWS]
+    scale, bias = floats_at(fields[SCALE], num_rows), floats_at(fields[BIAS], num_rows)
+    out = floats_at(out_at, num_rows)
+    sums = whole_at(sums_at, num_rows)
+    for row in range(num_rows):
+        out[row] = np.float32(sums[row]) * (scale[row] * factor) + bias[row]
+
+
+@_compiled
+def products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
+    """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
+    fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
+    factors, num_rows, size = floats_at(places.factors, num_streams), fields[NUM_ROWS], plan.size
+    num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
+    input_stride, sum_stride = 2 * num_columns, places.sum_stride
+    for stream in range(num_streams):
+        at = x_at + stream * FLOAT * size
+        factors[stream] = _round_to_inputs(at, size, fields[BITS], places.inputs + stream * input_stride)
+    together = num_streams - num_streams % STREAMS
+    # All streams multiply with one group of rows, which stays in the cache, before the next group is loaded.
+    for first_row in range(0, num_rows, ROWS):
+        weights, start = fields[VALUES] + first_row * num_columns, fields[START] + FLOAT * first_row
+        sums = places.sums + FLOAT * first_row
+        for stream in range(0, together, STREAMS):
+            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            _dot_many(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+        for stream in range(together, num_streams):
+            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+    for stream in range(num_streams):
+        _scale_sums(fields, factors[stream], places.sums + stream * sum_stride, out_at + stream * FLOAT * num_rows)
+
+
+# The loops below have no branches and use few arrays each, so that the compiler vectorizes them. Each applies an
+# equation to every unit j, and overwrites the last array.
+
+
+def _numbered(function: Any, line: int) -> Any:
+    """Compile a function by a name of its own.
+
+    Machine code is linked by names, which numba tells apart by how many functions the process had compiled before. So
+    of two loops that were compiled in different processes, one could call a function of the other.
+    """
+    function.__qualname__ += str(line)
+    return _compiled(function)
+
+
+def _loop_of_two(function: Any) -> Any:
+    """Compile the loop y = function(x, y)."""
+    line = function.__code__.co_firstlineno
+    equation = _numbered(function, line)
+
+    def loop(x_at: Any, y_at: Any, size: Any) -> None:
+        x, y = floats_at(x_at, size), floats_at(y_at, size)
+        for j in range(size):
+            y[j] = equation(x[j], y[j])
+
+    return _numbered(loop, line)
+
+
+def _loop_of_three(function: Any) -> Any:
+    """Compile the loop z = function(x, y, z)."""
+    line = function.__code__.co_firstlineno
+    equation = _numbered(function, line)
+
+    def loop(x_at: Any, y_at: Any, z_at: Any, size: Any) -> None:
+        x, y, z = floats_at(x_at, size), floats_at(y_at, size), floats_at(z_at, size)
+        for j in range(size):
+            z[j] = equation(x[j], y[j], z[j])
+
+    return _numbered(loop, line)
+
+
+_sigmoids = _loop_of_two(lambda x, u: _sigmoid(x + u))
+_tanhs = _loop_of_two(lambda x, u: _tanh(x + u))
+_multiply = _loop_of_two(lambda x, y: x * y)
+_add = _loop_of_two(lambda x, y: y + x)
+_copy = _loop_of_two(lambda source, target: source)
+_add_product = _loop_of_three(lambda i, g, c: c + i * g)
+_output = _loop_of_three(lambda o, c, h: o * _tanh(c))
+_interpolate = _loop_of_three(lambda new, share, old: new + share * (old - new))
+
+
+@_compiled
+def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
+    """Apply the equations of `model.cell_types`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten.
+
+    For a cell without c, c is the address of h.
+    """
+    size = plan.size
+    row = FLOAT * size
+    if plan.kind == LSTM:
+        _sigmoids(x, u, 2 * size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _multiply(u + row, c, size)
+        _add_product(u, u + 2 * row, c, size)
+        _sigmoids(x + 3 * row, u + 3 * row, size)
+        _output(u + 3 * row, c, h, size)
+        return
+    if plan.kind == GRU:
+        _sigmoids(x, u, 2 * size)
+        _multiply(u, u + 2 * row, size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _interpolate(u + 2 * row, u + row, h, size)
+    else:
+        _tanhs(x, u, size)
+        _copy(u, h, size)
+
+
+@_compiled
+def step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
+    """Read ids (B,): the state (L, S, B, H) changes in place, `places.below` becomes the input of the output layer."""
+    num_streams, size = len(ids), plan.size
+    row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
+    for layer in range(plan.num_layers):
+        h = state_at + layer * plan.state_width * num_streams * row
+        c = h + (plan.num_states - 1) * num_streams * row
+        if layer > 0:
+            products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
+        products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+        for stream in range(num_streams):
+            x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
+            at = stream * row
+            _step_units(plan, layer, x, places.u + stream * recurrent_row, h + at, c + at)
+            if layer > 0 and plan.is_residual:
+                _add(h + at, places.below + at, size)
+            else:
+                _copy(h + at, places.below + at, size)
+
+
+_next_row = _compiled(ngrams.next_row)
+
+
+@_compiled
+def predict(plan: Any, ids: Any, state_at: Any, places: Any, logits_at: Any) -> None:
+    """Compute the logits (B, V) after `step` has read ids (B,), which join the characters in the state."""
+    products(plan, OUTPUT, np.int64(0), places, len(ids), places.below, logits_at)
+    if plan.ngram_rows == 0:
+        return
+    fields = longs_at(plan.matrices + OUTPUT * plan.num_layers * NUM_FIELDS * LONG, NUM_FIELDS)
+    row, vocab_size = FLOAT * plan.size, fields[NUM_ROWS]
+    for stream in range(len(ids)):
+        before = floats_at(state_at + ((plan.state_width - 1) * len(ids) + stream) * row, ngrams.NUM_BEFORE)
+        place = latest = ids[stream] + 1
+        for length in range(2, ngrams.NUM_BEFORE + 2):
+            place = _next_row(place, np.int64(before[-length + 1]), plan.ngram_rows)
+            if length >= ngrams.SHORTEST:
+                _add(plan.ngrams + place * FLOAT * vocab_size, logits_at + stream * FLOAT * vocab_size, vocab_size)
+        before[:-1] = before[1:]
+        before[-1] = np.float32(latest)
+
+
+# Drawing.
+
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = portable_math.EXP_TERMS[2:]
+"""Coefficients of exp."""
+
+
+@_compiled
+def exp(x: Any) -> Any:
+    """Compute `exact_exp`, without branches, so that loops vectorize."""
+    inside = max(x, EXP_LIMIT)
+    power = np.rint(inside * INVERSE_LN2)
+    r = (inside - power * LN2_HIGH) - power * LN2_LOW
+    high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
+    total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
+    scaled = total * _power_of_two(power)
+    return scaled if x >= EXP_LIMIT else 0.0
+
+
+@_compiled
+def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
+    """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is overwritten."""
+    size = len(scores)
+    is_banned = drawing.is_banned
+    most_likely, best = 0, -np.inf
+    for char in range(size):
+        if not is_banned[char] and scores[char] > best:
+            most_likely, best = char, scores[char]
+    temperature = drawing.temperature[stream]
+    if temperature == 0:
+        return most_likely
+    for char in range(size):
+        probs[char] = exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
+    total = 0.0
+    for char in range(size):
+        total += probs[char]
+    top_k, top_p, min_p = drawing.top_k[stream], drawing.top_p[stream], drawing.min_p[stream]
+    if top_k < size or top_p <= 1:
+        falling = np.empty(size)
+        for char in range(size):
+            falling[char] = np.inf if is_banned[char] else -scores[char]
+        order = np.argsort(falling, kind="mergesort")
+        for rank in range(top_k, size):
+            probs[order[rank]] = 0.0
+        # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
+        total = 0.0
+        for char in order:
+            total += probs[char]
+        if top_p <= 1:
+            border, total = top_p * total, 0.0
+            for char in order:
+                if total >= border:
+                    probs[char] = 0.0
+                total += probs[char]
+    if min_p > 0:
+        total = 0.0
+        for char in range(size):
+            if probs[char] < min_p * probs[most_likely]:
+                probs[char] = 0.0
+            total += probs[char]
+    target, reached, last = uniform * total, 0.0, most_likely
+    for char in range(size):
+        if probs[char] > 0:
+            reached += probs[char]
+            last = char
+            if reached > target:
+                return char
+    return last
+
+
+@njit(error_model="numpy", fastmath={"reassoc"})
+def _log_sum(scores: Any, powers: Any) -> Any:
+    """Compute log(sum(exp(scores))); powers (V,) is overwritten."""
+    largest = -np.inf
+    for score in scores:
+        largest = max(largest, score)
+    for char in range(len(scores)):
+        powers[char] = exp(scores[char] - largest)
+    total = 0.0
+    for char in range(len(scores)):
+        total += powers[char]
+    return largest + math.log(total)
+
+
+def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
+    """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
+    plan, places = weights.plan, scratch.places
+    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
+    for index in range(len(ids)):
+        step(plan, ids[index : index + 1], state_at, places)
+        predict(plan, ids[index : index + 1], state_at, places, logits_at)
+
+
+def write(weights: Any, streams: Any, uniforms: Any, drawing: Any, scratch: Any, ids: Any, logprobs: Any) -> None:
+    """Draw N characters in each of B streams by uniforms (B, N).
+
+    The arrays of `streams`, state (L, S, B, H), logits (B, V) and columns (B,), the characters since the last newline,
+    change in place; ids (B, N) and their log-probabilities (B, N) in nats before any shaping are written.
+    """
+    (num_streams, num_chars), (state, logits, columns) = uniforms.shape, streams
+    plan, places = weights.plan, scratch.places
+    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
+    scores, probs, drawn_now = np.empty(logits.shape[1]), np.empty(logits.shape[1]), np.empty(num_streams, np.int64)
+    for index in range(num_chars):
+        for stream in range(num_streams):
+            for char in range(len(scores)):
+                scores[char] = logits[stream, char]
+            drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
+            if drawing.max_line > 0 and columns[stream] >= drawing.max_line:
+                drawn = drawing.newline
+            columns[stream] = 0 if drawn == drawing.newline else columns[stream] + 1
+            drawn_now[stream] = ids[stream, index] = drawn
+            logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
+        step(plan, drawn_now, state_at, places)
+        predict(plan, drawn_now, state_at, places, logits_at)
+
+
+SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, ngrams)]
+"""The files of all that is compiled into the loops."""
+LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
+"""The loops that `prepare` loads or compiles."""
+
+
+def arguments_of(name: str) -> tuple[Any, ...]:
+    """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
+    nothing = np.zeros(1, np.uint8)
+    numbers: dict[str, Any] = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
+    weights = Weights(Plan(**numbers), nothing, 0)
+    scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
+    state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+    if name == "read":
+        return weights, ids, state, logits, scratch
+    doubles = np.zeros(1)
+    drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
+    uniforms = np.zeros((1, 0))
+    return weights, (state, logits, ids), uniforms, drawing, scratch, np.zeros((1, 0), np.int64), uniforms
+
+
+def prepare(name: str, *, may_compile: bool) -> KeptFunction | None:
+    """Return the loop `read` or `write`, as `prepare_loop` does."""
+    return prepare_loop(LOOPS[name], arguments_of(name), may_compile=may_compile)
+
+
+def prepare_loop(loop: KeptFunction, arguments: Sequence[Any], *, may_compile: bool) -> KeptFunction | None:
+    """Return a loop; None if it is not on disk and not `may_compile`, or cannot be compiled."""
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        warn("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
+        return None
+    try:
+        if loop.find(arguments):
+            return loop
+        if not may_compile:
+            return None
+        # Compiling pays even for this text alone: `may_compile` is only set for texts that take NumPy longer.
+        tell(COMPILING)
+        loop.compile(arguments, warn)
+    except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        warn(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
+        return None
+    return loop

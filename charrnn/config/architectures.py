@@ -1,0 +1,36 @@
+"""Names of the cell types, depths and optimizers, and what each is in a few words: for options, errors and tables.
+
+docs/extending.md shows how to add one.
+"""
+
+CELLS = {
+    "lstm": "input, forget and output gates around a memory c",
+    "gru": "two gates, no separate memory",
+    "rnn": "h = tanh(W x + U h)",
+    "irnn": "h = relu(W x + U h), U initialized near the identity",
+    "peephole": "an LSTM whose gates see c",
+    "coupled": "an LSTM with the input gate 1 - f",
+    "mlstm": "an LSTM with a recurrent matrix of its own for each character",
+    "antisymmetric": "gated steps of a differential equation with an antisymmetric matrix",
+    "unitary": "a recurrence that preserves the norm; H/2 complex units",
+}
+"""What `--cell` takes, besides `auto` and the cells of installed packages. Equations: `model.cell_types.CELLS`."""
+DEPTHS = {
+    "stacked": "each layer reads the outputs of the layer below",
+    "residual": "each layer adds its outputs to those of the layer below",
+    "highway": "a gate mixes each layer's outputs with those of the layer below",
+    "dilated": "stacked; layer l continues from the character 2^l before",
+    "grid": "at every character, an LSTM runs up the layers",
+    "attention": "stacked; each layer adds what one attention head reads in its last outputs",
+}
+"""What `--depth` takes. Equations: `model.depths.DEPTHS`."""
+CELL_GROUP = "charrnn.cells"
+"""Entry points of this group are subclasses of `model.cell_types.Cell`; the entry point's name is what `--cell` takes.
+"""
+OPTIMIZERS = {
+    "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
+    "adamw": "AdamW for all weights",
+    "rmsprop": "RMSProp for all weights",
+    "sgd": "gradient descent with momentum for all weights",
+}
+"""What `--optimizer` takes. How each is built: `training.optim.OPTIMIZERS`. How to add one: docs/extending.md."""

@@ -1,0 +1,164 @@
+"""Records of how well models predict a text."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from charrnn.system.display import Displayable
+
+MAX_SCORED = 1 << 24
+"""Characters that are scored at most, unless another limit is asked for: about a minute for 512 units on two cores."""
+
+NGRAM = "n-gram"
+"""The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossReport(Displayable):
+    """Mean loss over a text. `protocol` names how it was measured; different protocols must not be compared."""
+
+    protocol: str
+    """`stateful`, `windowed-256`, or that of another predictor, such as `5-gram`."""
+    nats_per_char: float
+    bpc: float
+    bits_per_byte: float
+    num_chars: int
+    """Characters that were scored."""
+    text_length: int
+    """Characters of the text: more than `num_chars` if only segments or windows of it were scored."""
+    num_unknown: int = 0
+    precision: str
+    """Precision of the computation: fp32, bf16 or fp16; empty if no network computed it."""
+    nats_ci: tuple[float, float] | None = None
+    """95 % interval of `nats_per_char`; None for a text too short, as are the next two."""
+    bpc_ci: tuple[float, float] | None = None
+    """95 % interval of `bpc`."""
+    bits_per_byte_ci: tuple[float, float] | None = None
+    """95 % interval of `bits_per_byte`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adaptation:
+    """What a model has learned from by dynamic evaluation, and how well it predicted that."""
+
+    num_chars: int
+    """Characters that were scored and then learned from."""
+    text_length: int
+    """Characters of the text: more than `num_chars` if only its end was learned from."""
+    static_nats: float
+    """Mean loss over these characters in nats, by the weights as trained."""
+    dynamic_nats: float
+    """Mean loss over them while adapting: each is predicted before it is learned from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """The mean loss of a predictor minus that of the first one, over the same characters."""
+
+    mean: float
+    low: float
+    """Lower end of the 95 % interval, by a paired block bootstrap."""
+    high: float
+    """Upper end of the interval."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRow:
+    """The loss of one predictor by one protocol."""
+
+    name: str
+    """The name of the run, or what else predicts: `n-gram`."""
+    step: int | None = None
+    """The step of the run's checkpoint; None if no run predicts."""
+    loss: LossReport
+    difference: Difference | None = None
+    """To the first row whose protocol can be compared with this one; None for that row itself."""
+    byte_difference: Difference | None = None
+    """To that row in bits per byte, if one of the two reads characters and the other bytes."""
+    trained_share: float | None = None
+    """Share of the text that the run was trained on; None unless it is known to have a part of the run's."""
+
+    def origin(self) -> dict[str, float]:
+        """Return `trained_share` for JSON, if it is known."""
+        return {} if self.trained_share is None else {"trained_share": self.trained_share}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkippedRow:
+    """A row that could not be measured, and why."""
+
+    protocol: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation(Displayable):
+    """The losses of one or several predictors over the same text."""
+
+    rows: tuple[EvaluationRow, ...]
+    part: str | None
+    """`validation` or `test`: the part of the run's own text; None for another text."""
+    skipped: tuple[SkippedRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the figures, one sentence each."""
+    common_bytes: tuple[int, int] | None = None
+    """The bytes [begin, end) of the runs' text that were scored, which are in this part of each of them; None if the
+    part is the same."""
+    breakdowns: tuple["LossBreakdown", ...] = ()
+    """The loss by class of character or by position, for each run, if that was asked for."""
+
+    @property
+    def first(self) -> LossReport:
+        """The stateful loss of the first run."""
+        return self.rows[0].loss
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `evaluate --json`: the first row, and all of them as `rows`."""
+        first, *others = self.rows
+        windowed = next((row for row in others if (row.name, row.loss.protocol) == (first.name, "windowed-256")), None)
+        return {
+            "run": first.name,
+            "step": first.step,
+            **({} if self.part is None else {"part": self.part}),
+            **({} if self.common_bytes is None else {"common_bytes": self.common_bytes}),
+            **asdict(first.loss),
+            **first.origin(),
+            **({} if windowed is None else {"windowed_256": asdict(windowed.loss)}),
+            "skipped": [asdict(row) for row in self.skipped],
+            "rows": [
+                {"name": row.name, "step": row.step, **asdict(row.loss), **row.origin()}
+                | ({} if row.difference is None else {"difference": asdict(row.difference)})
+                | ({} if row.byte_difference is None else {"byte_difference": asdict(row.byte_difference)})
+                for row in self.rows
+            ],
+            "notes": list(self.notes),
+            "breakdowns": [asdict(breakdown) for breakdown in self.breakdowns],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossGroup:
+    """The loss of some of the characters of a text: those of a class, or those at some distance from the start."""
+
+    name: str
+    """The class, such as `upper case`, or the range of the number of characters read before, such as `3-4`."""
+    num_chars: int
+    nats_per_char: float
+    share_of_loss: float
+    """The share of the loss of all groups that these characters have, from 0 to 1."""
+    nats_ci: tuple[float, float] | None = None
+    """95 % interval of `nats_per_char`; None if the characters are in too few places of the text."""
+    difference: Difference | None = None
+    """To the same characters' loss of the first run; None for the first run itself, and without an interval."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossBreakdown:
+    """The loss of a run by class of character or by position since the start of the context."""
+
+    name: str
+    """The name of the run."""
+    by: str
+    """`class` or `position`."""
+    protocol: str
+    """`stateful` by class; by position `windowed-N`: windows of N characters, each read from a zero state."""
+    groups: tuple[LossGroup, ...]

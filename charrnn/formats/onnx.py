@@ -1,0 +1,395 @@
+"""A model in one .onnx file: the network as an ONNX graph, the alphabet as metadata, and a check in onnxruntime.
+
+The graph maps ids (B, T) and a state (L, S, B, H) to logits (B, T, V) and the state after the last character. Its body,
+a Scan over the characters, is the walk of `model.walk`, computed with values that record their operations. Weights keep
+their names and are float32.
+
+Shapes: B batch, T time, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer.
+Needs the package onnx; the check needs onnxruntime (both: extra `onnx`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain, count
+from operator import methodcaller
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from charrnn.api import Model
+from charrnn.config.settings import Config, resolved
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.model.cell_types import CELLS, Cell, Ops, State
+from charrnn.model.ngram_table import BASE, NUM_BEFORE, SHORTEST
+from charrnn.model.shapes import check_shapes
+from charrnn.model.stepper import Stepper
+from charrnn.model.walk import Architecture, Walk
+from charrnn.version import __version__
+
+MAX_BYTES = 2_000_000_000
+"""Most bytes of weights: protobuf, the format of the file, ends at 2 GiB."""
+CHECKED_CHARS = 1_000
+"""Characters that the check reads."""
+TOLERANCE = 1e-4
+"""Allowed difference after one character, as a share of the largest value: a hundred times the rounding of float32
+products with 1,000 terms, and far less than what a wrong weight makes."""
+OPSET = 17
+"""Version of the operators: that of ONNX 1.12 of 2022, the first one with a Fourier transform."""
+IR_VERSION = 8
+"""Version of the file format, of the same release."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxCheck:
+    """How closely onnxruntime computes what the model computes, over a text that the model wrote."""
+
+    num_chars: int
+    """Characters of the text."""
+    max_difference: float
+    """The largest absolute difference of a logit, with the state carried through the whole text."""
+
+
+class Graph:
+    """Nodes in the order in which they are computed, and the constants that they use."""
+
+    def __init__(self, outer: Graph | None = None) -> None:
+        """Start a graph, or the body of a loop in an `outer` one, whose constants and values the body may use."""
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {} if outer is None else outer.constants
+        self._numbers: count[int] = count() if outer is None else outer._numbers
+
+    def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
+        """Return a constant; those without a name are kept once, by their values."""
+        if name is None:
+            name = "_".join(("constant", str(array.dtype), *map(str, array.shape), *map(str, array.ravel().tolist())))
+        self.constants[name] = array
+        return Value(self, name)
+
+    def nodes_of(self, operator: str, *inputs: Value, num_outputs: int = 1, **attributes: Any) -> list[Value]:
+        """Add a node and return its outputs."""
+        names = [f"{operator}_{next(self._numbers)}" for _ in range(num_outputs)]
+        self.nodes.append(helper.make_node(operator, [one.name for one in inputs], names, **attributes))
+        return [Value(self, name) for name in names]
+
+
+OPERATORS = {np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.true_divide: "Div", np.negative: "Neg"}
+"""The nodes of Python's operators, by the function of NumPy that each calls."""
+
+
+class Value(NDArrayOperatorsMixin):
+    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.cell_types.Array`."""
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph, self.name = graph, name
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *operands: Any, **options: Any) -> Value:
+        """Add the node of an operator. Raises TypeError for another function of NumPy."""
+        if ufunc not in OPERATORS or method != "__call__":
+            raise TypeError(f"{ufunc.__name__} of an array")
+        graph = self.graph
+        values = [one if isinstance(one, Value) else graph.constant(np.array(one, np.float32)) for one in operands]
+        return graph.nodes_of(OPERATORS[ufunc], *values)[0]
+
+    def __getitem__(self, index: Any) -> Value:
+        """Return one entry along the first axis, or the same with an axis of size 1 at the end.
+
+        Raises UsageError for another index, which only the cell of another package can use.
+        """
+        if isinstance(index, int):
+            return self.apply("Gather", self._integers(index), axis=0)
+        if index == (..., None):
+            return self.apply("Unsqueeze", self._integers([-1]))
+        raise UsageError(
+            f"The cell indexes an array by {index!r}, which cannot be written to a .onnx file.\nExport a .zip instead."
+        )
+
+    @property
+    def T(self) -> Value:
+        """The transposed matrix."""
+        return self.apply("Transpose")
+
+    def sum(self, axis: int | None = None) -> Value:
+        """Add up all entries, or those along an axis."""
+        axes = () if axis is None else (self._integers([axis]),)
+        return self.apply("ReduceSum", *axes, keepdims=0)
+
+    def apply(self, operator: str, *others: Value, **attributes: Any) -> Value:
+        """Add a node whose first input is this value, and return its output."""
+        return self.graph.nodes_of(operator, self, *others, **attributes)[0]
+
+    def stacked(self) -> Value:
+        """Return the same with an axis of size 1 at the beginning."""
+        return self.apply("Unsqueeze", self._integers([0]))
+
+    def _integers(self, values: int | Sequence[int]) -> Value:
+        return self.graph.constant(np.array(values, np.int64))
+
+
+def _concatenate(parts: Sequence[Value], axis: int) -> Value:
+    return parts[0] if len(parts) == 1 else parts[0].apply("Concat", *parts[1:], axis=axis)
+
+
+def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tuple[Value, Value]:
+    """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by N instead."""
+    found = _concatenate([part[..., None] for part in (re, im)], axis=-1).apply("DFT", axis=1, inverse=int(is_inverse))
+    scaled = found * (math.sqrt(num_points) if is_inverse else 1 / math.sqrt(num_points))
+    real, imaginary = scaled.graph.nodes_of("Split", scaled, num_outputs=2, axis=-1)
+    axis = scaled.graph.constant(np.array([-1]))
+    return real.apply("Squeeze", axis), imaginary.apply("Squeeze", axis)
+
+
+def onnx_ops(hidden_size: int) -> Ops[Value]:
+    """Return the equations' functions as ONNX operators, for layers of `hidden_size` units."""
+    names = ("sigmoid", "tanh", "relu", "sqrt", "cos", "sin", "softplus")
+    functions: dict[str, Any] = {name: methodcaller("apply", name.title()) for name in names}
+    return Ops(
+        **functions,
+        linear=lambda x, weight: x.apply("Gemm", weight, transB=1),
+        split=lambda x, blocks: x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x],
+        cat=lambda parts: _concatenate(parts, axis=-1),
+        permute=lambda x, order: x.apply("Gather", order, axis=-1),
+        fft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=False),
+        ifft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=True),
+        clamp=lambda memory: memory,
+    )
+
+
+def _tensor_names(product: str) -> tuple[str, str]:
+    """Return the names of the weight and the bias of a product of the walk, which are those of `torch.nn`."""
+    prefix, _, last = product.rpartition(".")
+    if prefix.startswith(("layers", "grids")):
+        return f"{prefix}.weight_{last}_l0", f"{prefix}.bias_{last}_l0"
+    return f"{product}.weight", f"{product}.bias"
+
+
+class _Walk(Walk[Value]):
+    """The network at one character, recorded in the body of the Scan."""
+
+    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], graph: Graph) -> None:
+        """Add the weights to the graph. Raises CheckpointError if one is missing or has another shape."""
+        super().__init__(Architecture.of(config))
+        self.graph, self.config, self.tensors = graph, config, tensors
+        self.vocab_size = check_shapes(config, tensors)
+        self.ops = onnx_ops(self.architecture.hidden_size)
+        self.before: list[State[Value]] = []
+        """For each layer its state, of arrays (B, H)."""
+        self.after: list[State[Value]] = []
+        """The same after the character."""
+        for name, weights in self.architecture.linear_weights(tensors).items():
+            for tensor, array in zip(_tensor_names(name), weights, strict=True):
+                graph.constant(np.asarray(array, np.float32), tensor)
+        if "embedding.weight" in tensors:
+            graph.constant(np.asarray(tensors["embedding.weight"], np.float32), "embedding.weight")
+
+    def step(self, ids: Value) -> Value:
+        """Map ids (B,) and `before` to logits (B, V) and `after`."""
+        if self.config.end_id is not None:
+            self._reset(ids)
+        # The vectors of characters are embeddings, or one-hot.
+        if self.config.embedding_size == "one-hot":
+            values = self.graph.constant(np.array([0, 1], np.float32), "one_hot")
+            vectors = ids.apply("OneHot", self.graph.constant(np.array(self.vocab_size), "vocab_size"), values)
+        else:
+            vectors = Value(self.graph, "embedding.weight").apply("Gather", ids, axis=0)
+        logits = self.product("output", self.read(vectors))
+        return self._ngrams(logits, ids) if self.architecture.ngram_rows else logits
+
+    def _ngrams(self, logits: Value, ids: Value) -> Value:
+        """Add the rows of the last characters to logits (B, V), and keep these characters; see `model.ngram_table`."""
+        size, kept = self.architecture.hidden_size, self.before[0][-1]
+        numbers = (BASE, self.architecture.ngram_rows, *range(NUM_BEFORE))
+        base, num_rows, *places = (self.graph.constant(np.array(number)) for number in numbers)
+        before = [kept.apply("Gather", place, axis=1).apply("Cast", to=TensorProto.INT64) for place in places]
+        row = latest = ids.apply("Add", places[1])
+        table = self.graph.constant(np.asarray(self.tensors["ngrams.weight"], np.float32), "ngrams.weight")
+        for length, older in enumerate(reversed(before), 2):
+            row = row.apply("Mul", base).apply("Add", older).apply("Mod", num_rows)
+            if length >= SHORTEST:
+                logits = logits + table.apply("Gather", row, axis=0)
+        begin, end, axis = (self.graph.constant(np.array([number])) for number in (NUM_BEFORE, size, 1))
+        rest = [kept.apply("Slice", begin, end, axis)] if size > NUM_BEFORE else []
+        after = [part.apply("Cast", to=TensorProto.FLOAT)[..., None] for part in (*before[1:], latest)]
+        self.after[0] = (*self.after[0][:-1], _concatenate([*after, *rest], axis=1))
+        return logits
+
+    def product(self, name: str, x: Value) -> Value:
+        return x.apply("Gemm", *(Value(self.graph, tensor) for tensor in _tensor_names(name)), transB=1)
+
+    def extras_of(self, layer: int) -> dict[str, Value]:
+        arrays = self.architecture.extras_of(layer, self.tensors)
+        return {name: self.graph.constant(array, f"layers.{layer}.{name}") for name, array in arrays.items()}
+
+    def oldest(self, layer: int) -> State[Value]:
+        return self.before[layer][: self.architecture.cell.num_states]
+
+    def append(self, layer: int, latest: State[Value]) -> None:
+        self.after.append((*latest, *(part.apply("Identity") for part in self.before[layer][len(latest) :])))
+
+    def step_cell(
+        self, cell: type[Cell], prefix: str, ops: Ops[Value], x: Value, state: State[Value], extras: Mapping[str, Value]
+    ) -> State[Value]:
+        """Record the cell's equations. Raises UsageError where those of another package use more than `Ops` has."""
+        try:
+            return super().step_cell(cell, prefix, ops, x, state, extras)
+        except (AttributeError, TypeError) as error:
+            if self.config.cell in CELLS:
+                raise
+            raise UsageError(
+                f"The cell {self.config.cell} computes what cannot be written to a .onnx file: {error}.\n"
+                "Export a .zip instead."
+            ) from error
+
+    def _reset(self, ids: Value) -> None:
+        """Replace the state of rows that read END by the initial one."""
+        is_end = ids.apply("Equal", self.graph.constant(np.array(self.config.end_id, np.int64)))[..., None]
+        self.before = [
+            tuple(is_end.apply("Where", self._initial(layer, part), value) for part, value in enumerate(parts))
+            for layer, parts in enumerate(self.before)
+        ]
+
+    def _initial(self, layer: int, part: int) -> Value:
+        """Return a part (H,) of the initial state of a layer."""
+        initial = np.zeros(self.architecture.hidden_size, np.float32)
+        if "learned_state" in self.tensors:
+            initial = self.tensors["learned_state"][layer, part].astype(np.float32).reshape(-1)
+        return self.graph.constant(initial, f"initial_state.{layer}.{part}")
+
+
+def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
+    """Build the graph of a model from the weights of `model.safetensors`.
+
+    Raises CheckpointError if one is missing or has another shape, UsageError for what cannot be written: the depths
+    dilated and attention, or a cell of another package.
+    """
+    if config.depth in ("dilated", "attention"):
+        raise UsageError(f"The depth {config.depth} cannot be written to a .onnx file. Export a .zip instead.")
+    graph = Graph()
+    walk = _Walk(config, tensors, Graph(graph))
+    network = walk.architecture
+    num_parts, layers = network.num_states, range(network.num_layers)
+    before = [Value(graph, "state")[layer][part] for layer in layers for part in range(num_parts)]
+    *after, logits = graph.nodes_of(
+        "Scan",
+        *before,
+        Value(graph, "ids"),
+        num_outputs=len(before) + 1,
+        body=_body(walk),
+        num_scan_inputs=1,
+        scan_input_axes=[1],
+        scan_output_axes=[1],
+    )
+    by_layer = (after[layer * num_parts : (layer + 1) * num_parts] for layer in layers)
+    states = [_concatenate([part.stacked() for part in parts], axis=0).stacked() for parts in by_layer]
+    for value, name in zip((logits, _concatenate(states, axis=0)), ("logits", "new_state"), strict=True):
+        graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
+    state = (network.num_layers, num_parts, "batch", network.hidden_size)
+    inputs = [_described("ids", TensorProto.INT64, ("batch", "time")), _described("state", shape=state)]
+    outputs = [_described("logits", shape=("batch", "time", walk.vocab_size)), _described("new_state", shape=state)]
+    weights = [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in graph.constants.items()]
+    return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, weights)
+
+
+def _described(name: str, kind: int = TensorProto.FLOAT, shape: Sequence[str | int] | None = None) -> ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def _body(walk: _Walk) -> GraphProto:
+    """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the logits (B, V)."""
+    body, network = walk.graph, walk.architecture
+    layers, states = range(network.num_layers), range(network.num_states)
+    before = [[f"layer_{layer}_state_{part}" for part in states] for layer in layers]
+    walk.before = [tuple(Value(body, part) for part in parts) for parts in before]
+    logits = walk.step(Value(body, "id"))
+    inputs = [*map(_described, chain(*before)), _described("id", TensorProto.INT64)]
+    outputs = [_described(value.name) for value in (*chain(*walk.after), logits)]
+    return helper.make_graph(body.nodes, "step", inputs, outputs)
+
+
+def onnx_to_bytes(model: Model) -> bytes:
+    """Return the content of an .onnx file. The same model gives the same bytes.
+
+    Raises UsageError for a model that is too large for the format, and as `onnx_graph`.
+    """
+    num_bytes = 4 * sum(array.size for array in model.tensors.values())
+    if num_bytes > MAX_BYTES:
+        raise UsageError(
+            f"The weights take {num_bytes:,} bytes; a .onnx file can hold {MAX_BYTES:,}. Export a .zip instead."
+        )
+    file = helper.make_model(
+        onnx_graph(model.config, model.tensors),
+        producer_name="charrnn",
+        producer_version=__version__,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        doc_string="A character-level recurrent language model. docs/export.md of charrnn explains its inputs.",
+    )
+    helper.set_model_props(file, metadata(model))
+    return bytes(file.SerializeToString(deterministic=True))
+
+
+def metadata(model: Model) -> dict[str, str]:
+    """Return the metadata of the file: strings by name, among them no path and no text."""
+    config = model.config
+    found = {
+        "charrnn": __version__,
+        "name": model.name,
+        "alphabet": json.dumps(model.vocab.to_json(), ensure_ascii=True),
+        "cell": config.cell,
+        "depth": config.depth,
+        "layers": str(resolved(config.num_layers)),
+        "units": str(resolved(config.hidden_size)),
+        "step": str(model.step),
+    }
+    if model.val_nats is not None:
+        found |= {"val_nats": repr(model.val_nats), "val_bpc": repr(model.val_nats / math.log(2))}
+    if config.end_id is not None:
+        found["end_id"] = str(config.end_id)
+    if "learned_state" in model.tensors:
+        found["initial_state"] = json.dumps(model.tensors["learned_state"].astype(float).tolist())
+    return found
+
+
+def check_onnx(content: bytes, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck | None:
+    """Compare the content of a file in onnxruntime with the model over ids (N,); None without onnxruntime.
+
+    Each character is read twice: from the state that the model has before it, where the results must agree, and in one
+    call for all characters, whose largest difference is returned. Raises CharRNNError where they do not agree.
+    """
+    if find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # more threads wait for each other at every character
+    options.log_severity_level = 3  # errors only: its warnings are about speed
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    ids = ids.astype(np.int64)
+    initial = state = stepper.initial_state(1)
+    expected = np.empty((len(ids), stepper.vocab_size), np.float32)
+    for place, char in enumerate(ids):
+        found = session.run(None, {"ids": np.array([[char]]), "state": state})
+        logits, state = stepper.step(np.array([char]), state)
+        expected[place] = logits[0]
+        for one, other in zip(found, (logits[:, None], state), strict=True):
+            _check_close(one, other, place)
+    carried, _ = session.run(None, {"ids": ids[None], "state": initial})
+    return OnnxCheck(num_chars=len(ids), max_difference=float(np.abs(carried[0] - expected).max()))
+
+
+def _check_close(found: NDArray[np.float32], expected: NDArray[np.float32], place: int) -> None:
+    """Raise CharRNNError unless both are the same up to rounding."""
+    difference, largest = float(np.abs(found - expected).max()), float(np.abs(expected).max())
+    if not difference <= TOLERANCE * max(1.0, largest):  # also for nan
+        raise CharRNNError(
+            f"onnxruntime computes something else than the model at character {place}: a difference of "
+            f"{difference:.2g}, where {TOLERANCE:g} of {largest:.2g} is allowed.\nNothing was written. Update "
+            "onnxruntime, or export a .zip."
+        )

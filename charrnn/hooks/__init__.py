@@ -1,0 +1,1 @@
+"""What the rooms of charrnn and other installed packages add to it."""

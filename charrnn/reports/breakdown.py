@@ -1,0 +1,196 @@
+"""Break a loss down by class of character, and by how many characters were read since a zero state.
+
+The classes are groups of Unicode categories: letters, digits, spaces, punctuation, …
+
+Shapes: N characters, M scored characters, V vocabulary, K blocks, C groups, T time, B windows.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.comparison import Comparison, ExtraRows
+from charrnn.evaluation.loss_reports import LossBreakdown, LossGroup
+from charrnn.evaluation.losses import STATEFUL, CharLosses, block_difference, losses_from_start
+from charrnn.model.annotations import Predictor
+from charrnn.statistics.intervals import MIN_BLOCKS, BlockSums, num_blocks_of
+from charrnn.system.progress import task
+from charrnn.text.documents import END
+from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
+
+BREAKDOWNS = ("position", "class")
+"""Ways to break a loss down."""
+
+CLASSES = (
+    *("lower case", "upper case", "other letters", "combining marks", "digits", "spaces", "newlines", "punctuation"),
+    *("symbols", "other characters", "ends of documents", "unknown", "other bytes"),
+)
+"""All classes, in the order in which they are listed. Each character belongs to one. `other letters` are those of
+scripts without case; `unknown` is the unknown symbol; `other bytes` are those above 127 of a byte alphabet, and those
+of no character in a text that is not UTF-8."""
+
+
+def class_name(character: str) -> str:
+    """Return which of `CLASSES` a character belongs to; "" stands for the unknown symbol."""
+    if character == UNKNOWN:
+        return "unknown"
+    if character == END:
+        return "ends of documents"
+    if character in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029":  # the line boundaries of str.splitlines
+        return "newlines"
+    if character.isspace():
+        return "spaces"
+    category = unicodedata.category(character)
+    # Cs is the "surrogateescape" of a byte that belongs to no character.
+    categories = {"Lu": "upper case", "Lt": "upper case", "Ll": "lower case", "Cs": "other bytes"}
+    groups = {"L": "other letters", "M": "combining marks", "N": "digits", "P": "punctuation", "S": "symbols"}
+    return categories.get(category) or groups.get(category[0], "other characters")
+
+
+MAX_CONTEXT = 1024
+"""Characters of a window, at most: how far loss by position is followed."""
+NUM_POSITION_WINDOWS = 512
+"""Windows whose losses are measured by position, at most."""
+_BATCH_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupSums:
+    """The sums of the losses of C groups of characters, in K blocks of the text."""
+
+    names: tuple[str, ...]
+    """(C,)"""
+    cells: BlockSums
+    """K * C blocks: those of all groups in the first block of the text, in the second, …"""
+
+    @classmethod
+    def zeros(cls, names: tuple[str, ...], num_blocks: int) -> GroupSums:
+        """Start without any loss."""
+        return cls(names, BlockSums.zeros(num_blocks * len(names)))
+
+    def add(self, nats: NDArray[np.float32], blocks: NDArray[np.int64], groups: NDArray[Any]) -> None:
+        """Add losses of any shape, each to a block of the text and a group."""
+        self.cells.add(nats, blocks * len(self.names) + groups)
+
+    def groups(self, reference: GroupSums | None = None) -> tuple[LossGroup, ...]:
+        """Return the record of every group that has any character, with its difference to that of a reference."""
+        total = self.cells.sums.sum()
+        return tuple(
+            LossGroup(
+                name=name,
+                num_chars=blocks.num_values,
+                nats_per_char=blocks.mean,
+                share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
+                nats_ci=blocks.interval(),
+                difference=None if reference is None else block_difference(blocks, reference._blocks(index)),
+            )
+            for index, name in enumerate(self.names)
+            if (blocks := self._blocks(index)).num_values
+        )
+
+    def _blocks(self, index: int) -> BlockSums:
+        return BlockSums(self.cells.sums[index :: len(self.names)], self.cells.counts[index :: len(self.names)])
+
+
+def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
+    """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
+    num_blocks = num_blocks_of(len(losses))
+    characters = [chr(byte) if byte < 128 else "\udcff" for byte in range(256)] if vocab.kind == "byte" else None
+    table = np.array([CLASSES.index(class_name(character)) for character in characters or vocab.characters], np.uint8)
+    found = GroupSums.zeros(CLASSES, num_blocks)
+    found.add(losses.nats, np.arange(len(losses)) * num_blocks // len(losses), table[ids[losses.positions]])
+    return found
+
+
+def context_length(num_chars: int) -> int:
+    """Return the length of the windows of `sums_by_position`: a power of 2, so that twenty of them fit into the text.
+
+    Raises DataError for a text with too few characters for any interval.
+    """
+    length = MAX_CONTEXT
+    while length * 2 * MIN_BLOCKS > num_chars and length > 16:
+        length //= 2
+    if length * MIN_BLOCKS > num_chars:
+        raise DataError(
+            f"The text has {counted(num_chars, 'character')}; loss by position needs at least "
+            f"{16 * MIN_BLOCKS}, so that it has an interval."
+        )
+    return length
+
+
+def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto") -> GroupSums:
+    """Add up the losses of ids (N,) by the number of characters that were read before, from a zero state.
+
+    Windows of `context_length(N)` characters are spread evenly over the text. Their characters are grouped by the
+    number of characters before them: 1, 2, 3-4, 5-8, …. In a text of documents it is counted from the last END, which
+    resets the state.
+    """
+    length = context_length(len(ids))
+    num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
+    starts = np.arange(num_windows) * (len(ids) - length) // num_windows
+    num_blocks = num_blocks_of(len(ids), length)
+    found = GroupSums.zeros(position_names(length), num_blocks)
+    with task("reading", num_windows * length) as advance:
+        for begin in range(0, num_windows, _BATCH_SIZE):
+            targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
+            losses = losses_from_start(network, ids, targets, precision)
+            num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
+            # Group k has read 2^(k-1)+1 to 2^k characters: `position_names`.
+            found.add(losses, targets * num_blocks // len(ids), np.frexp(num_read - 1)[1])
+            advance(targets.size)
+    return found
+
+
+def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np.int64]:
+    """Return how many characters of ids (T, B) the state contains after each of them: the last END and those after."""
+    index = np.arange(len(ids))[:, None]
+    if end_id is None:
+        return np.broadcast_to(index + 1, ids.shape)
+    last_end = np.maximum.accumulate(np.where(ids == end_id, index, 0), axis=0)
+    return index - last_end + 1
+
+
+def position_names(length: int) -> tuple[str, ...]:
+    """Return the names of the groups of positions up to `length`, a power of 2."""
+    ends: Sequence[int] = [1 << power for power in range(length.bit_length())]
+    return tuple(str(end) if end < 3 else f"{end // 2 + 1}-{end}" for end in ends)
+
+
+def _prepare(comparison: Comparison, by: Collection[str]) -> Callable[[], None]:
+    """Check the ways and the lengths of the texts, and return a function that adds the breakdowns of all runs.
+
+    Raises UsageError for an unknown way, DataError for a text too short.
+    """
+    for word in by:
+        if word not in BREAKDOWNS:
+            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
+    lengths = [context_length(run.text.num_chars) if "position" in by else 0 for run in comparison.runs]
+
+    def add_breakdowns() -> None:
+        first: dict[str, GroupSums] = {}
+        for run, losses, length in zip(comparison.runs, comparison.losses, lengths, strict=True):
+            text, found = run.text, dict[str, tuple[str, GroupSums]]()
+            if "class" in by:
+                found["class"] = STATEFUL, sums_by_class(losses, run.vocab, text.ids)
+            if "position" in by:
+                sums = sums_by_position(run.network, text.ids[text.first :], precision=comparison.precision)
+                found["position"] = f"windowed-{length}", sums
+            # A byte and a character are not the same thing to predict.
+            is_paired = text.unit == comparison.runs[0].text.unit
+            for way, (protocol, sums) in found.items():
+                groups = sums.groups(first.get(way) if is_paired else None)
+                first.setdefault(way, sums)
+                comparison.breakdowns.append(LossBreakdown(name=run.name, by=way, protocol=protocol, groups=groups))
+
+    return add_breakdowns
+
+
+EXTENSIONS = (ExtraRows(name="by", prepare=_prepare),)
+"""`evaluate --by`."""

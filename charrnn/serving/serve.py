@@ -1,0 +1,99 @@
+"""charrnn serve: a model for a browser and for OpenAI's clients, by default for those of this machine only."""
+
+import contextlib
+import ipaddress
+import os
+import re
+import socket
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.arguments import load_model
+from charrnn.cli.command_options import DebugOption, QuietOption, RunArgument
+from charrnn.cli.streams import print_path, write_aside
+from charrnn.errors import UsageError, install_command, named
+
+OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+"""What requests of this machine may call it."""
+TOKEN = "CHARRNN_TOKEN"
+"""The environment variable with the token: on a command line every user of the machine could read it."""
+MAX_CONNECTIONS = 32
+"""Connections and requests at a time, at most; more get status 503."""
+STOP_SECONDS = 2
+"""Time that requests have to end after Ctrl-C; a prompt that is being read is read to its end."""
+
+
+def bind(address: str) -> tuple[socket.socket, str]:
+    """Return a listening socket and the host of HOST:PORT. Raises UsageError if there can be none."""
+    host, _, port = address.lower().rpartition(":")
+    try:
+        if not host or host.startswith("[") != host.endswith("]"):
+            raise ValueError
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        return socket.create_server((host.strip("[]"), int(port)), family=family), host
+    except (OSError, ValueError, OverflowError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or "it must be HOST:PORT, with a port up to 65535"
+        message = f"{named('host')} is {address[:60]}: {reason}. Try 127.0.0.1:8001, or port 0 for any free one."
+        raise UsageError(message) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address or name."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return host == "localhost"
+
+
+def serve(
+    run: RunArgument = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            help=f"Address, such as 127.0.0.1:9000; one that other machines reach needs a token in {TOKEN}.",
+            metavar="HOST:PORT",
+        ),
+    ] = "127.0.0.1:8000",
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Serve a model to a browser and to OpenAI's clients.
+
+    The page of charrnn export is at /, completions are at /v1/completions, where max_tokens counts characters. The
+    address is printed on stdout. Ctrl-C ends it.
+    """
+    for package in ("starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise UsageError(f"charrnn serve needs the package {package}. Install it: {install_command('serve')}")
+    import uvicorn
+
+    from charrnn.serving.completions import Server
+
+    token = os.environ.get(TOKEN) or None
+    listening, name = bind(host)
+    with listening:
+        if token is not None and not re.fullmatch("[!-~]+", token):
+            raise UsageError(f"{TOKEN} must be printable ASCII characters without spaces. Set it to other ones.")
+        if not is_loopback(name) and token is None:
+            raise UsageError(
+                f"{named('host', host)} is open to other machines: set {TOKEN} to a token, or use 127.0.0.1."
+            )
+        model = load_model(run, quiet=quiet)
+        model.generator.model_for("int8", {})  # raises CheckpointError for weights that predict nothing finite
+        served = Server(model, token, is_over=lambda: server.should_exit)
+        print_path(f"http://{name}:{listening.getsockname()[1]}")
+        if not quiet:
+            write_aside(f"{model.name} is served; Ctrl-C ends it")
+        config = uvicorn.Config(
+            served.app((*OWN_NAMES, name) if is_loopback(name) else ("*",)),
+            log_level="error" if debug else "critical",
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            limit_concurrency=MAX_CONNECTIONS + 1,  # from so many on, it refuses
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        server.run(sockets=[listening])

@@ -1,0 +1,1 @@
+"""Intervals of means over a text, and of few values."""

@@ -1,0 +1,190 @@
+"""charrnn sweep: train a grid of runs, and compare them."""
+
+import os
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charrnn.cli.command_options import JsonOption, QuietOption
+from charrnn.cli.progress_bars import print_above_bars, training_bar
+from charrnn.cli.root import Invocation
+from charrnn.cli.signals import Signals
+from charrnn.cli.streams import print_json, printable, result_console, with_flags
+from charrnn.cli.train import FIELD_OPTIONS, RECIPE, SET, configure, parse_settings
+from charrnn.config.options import Option
+from charrnn.config.settings import Config
+from charrnn.errors import Message, UsageError, counted
+from charrnn.system.lazy import LazyModule
+
+if TYPE_CHECKING:
+    from charrnn.sweeps import sweep as sweeping
+else:
+    sweeping = LazyModule("charrnn.sweeps.sweep")
+
+SWEEP = "Sweep"
+"""Group of the options of the sweep itself."""
+BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remaining}{postfix}]"
+"""The progress bar, in the format of tqdm."""
+
+
+SEEDS = Option("--seeds", "Train each setting with N seeds.", "N", SWEEP, kind=int, default=3)
+JOBS = Option("--jobs", "Train N runs at a time, which share the cores.", "N", SWEEP, kind=int, default=1)
+OUT = Option("--out", "Folder of the sweep; default: checkpoints/sweep-TEXT.", "DIR", SWEEP, kind=Path)
+SETTINGS = tuple(replace(option, repeatable=option.kind is not bool) for option in FIELD_OPTIONS)
+"""The options that set a field; one that is given again adds values."""
+OPTIONS = (SEEDS, JOBS, OUT, *SETTINGS, RECIPE, SET)
+"""The options of the sweep itself, and those of the settings of a run."""
+
+
+def sweep(
+    context: typer.Context,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CORPUS", help="The text, as for train. Default: the standard library's own source."),
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    *,
+    values: Mapping[str, Any],
+) -> int:
+    """Train every combination of settings, and compare the runs.
+
+    Every setting takes several values, separated by commas: --cell lstm,gru --set learning_rate=3e-3,6e-3. Each
+    combination and seed is an ordinary run in the sweep's folder: `charrnn sample sweep-TEXT/RUN`.
+
+    The table gives the mean validation loss over the seeds, its spread and 95 % interval, best first.
+
+    The same command continues a sweep that was stopped or killed. The exit code is 1 if a run failed.
+    """
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
+    invocation: Invocation = context.obj
+    config, axes = plan_settings(corpus or [], values)
+    events = sweeping.sweep(
+        config,
+        axes,
+        seeds=values[SEEDS.flag],
+        jobs=values[JOBS.flag],
+        out=values[OUT.flag],
+        should_stop=lambda: invocation.signals.number,
+    )
+    view = SweepView(invocation.signals, quiet=quiet)
+    report = view.show(events)
+    if json:
+        print_json(report.to_json())
+    elif any(row.mean is not None for row in report.rows):
+        result_console().print(sweeping.sweep_view(report))
+    view.explain(report)
+    if invocation.signals.number:
+        return 128 + invocation.signals.number
+    return int(any(run.status == "failed" for run in report.runs))
+
+
+sweep.further_options = lambda: OPTIONS  # type: ignore[attr-defined]
+
+
+def plan_settings(corpus: Sequence[str], values: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """Part the settings of a command line into those with one value and the swept ones, with several.
+
+    Raises UsageError that names the option or the --set at fault.
+    """
+    texts: dict[str, str] = {}
+
+    def parse(name: str, text: str | list[str]) -> "sweeping.Axis":
+        new = text if isinstance(text, str) else ",".join(text)
+        texts[name] = f"{texts[name]},{new}" if name in texts else new
+        return sweeping.parse_axis(name, texts[name])
+
+    given = parse_settings(values, parse, example="learning_rate=3e-3,6e-3")
+    # A swept field, too, replaces what a file or the environment sets: merged by its first value.
+    config, origins = configure(corpus, {name: axis[0] for name, axis in given.items()}, values[RECIPE.flag])
+    axes = {name: axis for name, axis in given.items() if len(axis) > 1}
+    # What follows from the first value is left open with it: the documents, and the optimizer, if 0 chose it.
+    derived = ["documents"] if "column" in axes else []
+    if "muon_scale" in axes and "optimizer" not in given and origins["optimizer"] == "flag":
+        derived.append("optimizer")
+    default = Config()
+    return replace(config, **{name: getattr(default, name) for name in (*axes, *derived)}), axes
+
+
+class SweepView:
+    """Shows the progress of a sweep on stderr: one bar, or off a terminal one line per run."""
+
+    def __init__(self, signals: Signals, *, quiet: bool) -> None:
+        self._signals = signals
+        signals.is_quiet = quiet
+        self._console: Any = None if quiet else result_console(stderr=True)
+        self._bar: Any = None
+        self._shares: dict[str, float] = {}
+        """How far each run has come, from 0 to 1."""
+        self._num_runs = self._num_ended = 0
+
+    def show(self, events: "Generator[sweeping.AnySweepEvent, None, None]") -> "sweeping.SweepReport":
+        """Show all events; return the table."""
+        try:
+            # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
+            with closing(events):
+                for event in events:
+                    self._signals.defers = True
+                    if isinstance(event, sweeping.SweepEndEvent):
+                        return event.report
+                    if self._console is None:
+                        continue
+                    if isinstance(event, sweeping.SweepStartEvent):
+                        self._show_start(event)
+                    elif isinstance(event, sweeping.RunProgressEvent):
+                        self._advance(event.name, event.step / max(1, event.num_steps))
+                    else:
+                        self._show_end(event)
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+        raise AssertionError("a sweep ends with its table")
+
+    def _show_start(self, event: "sweeping.SweepStartEvent") -> None:
+        self._num_runs = event.num_runs
+        done = f", {event.num_finished} of them finished" if event.num_finished else ""
+        threads = counted(event.threads, "thread")
+        jobs = f"{event.jobs} at a time on {threads} each" if event.jobs > 1 else f"on {threads}"
+        self._print(f"{counted(event.num_runs, 'run')} in {event.folder}{done}, {jobs}")
+        self._bar = training_bar(event.num_runs, BAR_FORMAT)
+
+    def _show_end(self, event: "sweeping.RunEndEvent") -> None:
+        run = event.run
+        self._num_ended += 1
+        self._advance(run.name, 1.0)
+        if event.is_new or run.status == "failed":
+            state = "failed" if run.nats_per_char is None else f"{run.nats_per_char:.4f} nats/char"
+            note = f"; {run.message}" if run.message else ""
+            line = f"{self._num_ended}/{self._num_runs}  {run.name}: {state}{with_flags(note)}"
+            self._print(line, style="yellow" if note else None)
+
+    def _advance(self, name: str, share: float) -> None:
+        self._bar.update(share - self._shares.get(name, 0.0))
+        self._shares[name] = share
+
+    def _print(self, text: str, **style: Any) -> None:
+        print_above_bars(self._console, printable(text), soft_wrap=True, **style)
+
+    def explain(self, report: "sweeping.SweepReport") -> None:
+        """Print what limits the table, and the next commands."""
+        if self._console is None:
+            return
+        for note in report.notes:
+            self._print(f"note: {with_flags(Message(note))}", style="yellow")
+        finished = [run for run in report.runs if run.nats_per_char is not None]
+        best = [run for run in finished if run.values == report.rows[0].values]
+        if self._signals.number:
+            num_ended = len(finished) + sum(run.status == "failed" for run in report.runs)
+            ended = f"{num_ended} of {self._num_runs} runs have ended"
+            self._print(f"Stopped: {ended}; everything is saved. The same command continues.")
+        elif best:
+            folder, name = Path(report.folder), min(best, key=lambda run: run.nats_per_char or 0.0).name
+            path = f"{folder.name}/{name}" if folder.parent == Path("checkpoints") else str(folder / name)
+            self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(path))}")

@@ -1,0 +1,52 @@
+"""Objects that show themselves in a notebook.
+
+Records are plain data; what draws them stands in a room, which they may not import: it is found when the first object
+is shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from charrnn.hooks.extensions import NotebookDrawing, offered_by_rooms
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Record = TypeVar("Record")
+"""The type of the records of a list."""
+
+
+class Displayable:
+    """Base class of objects that a notebook shows as HTML."""
+
+    __slots__ = ()
+    DERIVED: ClassVar[tuple[str, ...]] = ()
+    """Properties that `to_json` returns beside the fields."""
+
+    def view(self) -> "Sequence[RenderableType]":
+        """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export.
+
+        By default the object itself, if it is one.
+        """
+        return [cast("RenderableType", self)] if hasattr(self, "__rich_console__") else ()
+
+    def to_json(self) -> Any:
+        """Return all fields of a dataclass, and the properties in DERIVED, as one object."""
+        return asdict(cast(Any, self)) | {name: getattr(self, name) for name in self.DERIVED}
+
+    def _repr_html_(self) -> str | None:
+        """Return the object as HTML for Jupyter; None, for its `repr` instead, if nothing draws it."""
+        drawn = (import_module(one.module).to_html(self) for one in offered_by_rooms(NotebookDrawing))
+        return next((html for html in drawn if html is not None), None)
+
+
+class RecordList(list[Record], Displayable):
+    """A list of records that a notebook shows as one table or one chart."""
+
+
+class RecordTuple(tuple[Record, ...], Displayable):
+    """A tuple of records that a notebook shows as one table or one chart."""
+
+    __slots__ = ()

@@ -1,0 +1,58 @@
+"""A stand-in for torch that imports it at the first use of one of its attributes.
+
+    from __future__ import annotations
+    from charrnn.system.lazy import inference_mode, torch
+
+A module that starts so costs nothing until it computes: `--help` and drawing import no torch. Annotations and functions
+may use `torch.Tensor`; a class statement (`torch.nn.Module`) or a default value would import torch at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+"""The parameters of a decorated function."""
+Result = TypeVar("Result")
+"""The type of the result of a decorated function."""
+
+
+class LazyModule(ModuleType):
+    """A module that is imported at the first use of one of its attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        # Not kept: a test or a user may replace the attribute of the module.
+        return getattr(import_module(self.__name__), name)
+
+
+if TYPE_CHECKING:
+    import torch as torch
+    from torch import Tensor as Tensor
+else:
+    torch = LazyModule("torch")
+    """torch, or its stand-in until it is used."""
+    Tensor = Any
+    """A name for annotations."""
+
+
+def inference_mode(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function, not a generator, to run in `torch.inference_mode()` without importing torch before."""
+    return _in_mode("inference_mode", function)
+
+
+def no_grad(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function as `inference_mode` does: its results may take part in the computation of gradients."""
+    return _in_mode("no_grad", function)
+
+
+def _in_mode(name: str, function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    @wraps(function)
+    def call(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        with getattr(torch, name)():
+            return function(*arguments, **options)
+
+    return call

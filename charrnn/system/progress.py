@@ -1,0 +1,112 @@
+"""The progress of long work: whoever works reports it, whoever started the work decides how it is shown.
+
+    with task("reading", len(text), unit="chars") as advance:
+        for window in windows:
+            ...
+            advance(len(window))
+
+Nothing is shown by default. `using` sets where reports go in this thread and context: a bar in a terminal
+(`cli.progress_bars`), a line of the explorer, or a function. A report may raise `Cancelled` to end the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from charrnn import errors
+
+
+class Cancelled(Exception):
+    """Raised by a report of progress: whoever waits for the result does not want it any more."""
+
+
+class Task:
+    """A piece of work. Call it with each amount that is done."""
+
+    def __init__(
+        self, label: str, total: int = 0, unit: str = "chars", report: Callable[[Task], object] = lambda task: None
+    ) -> None:
+        """Start with nothing done. `total` is 0 while it is not known, and may be set later.
+
+        `report` is called with the task after each amount of it.
+        """
+        self.label, self.total, self.unit = label, total, unit
+        self.done, self.report = 0, report
+
+    def __call__(self, amount: int = 1) -> None:
+        """Count `amount` as done. Raises Cancelled if the work is to end."""
+        self.done += amount
+        self.report(self)
+
+    def close(self) -> None:
+        """Remove what is shown of the task. Called once, however the work ended."""
+
+
+class Progress:
+    """Where reports of progress go. This base class shows nothing."""
+
+    def start(self, label: str, total: int, unit: str) -> Task:
+        """Return a new task, which is closed by `task`."""
+        return Task(label, total, unit)
+
+    def tell(self, news: object) -> None:
+        """Show what is known before the work is done: a message, or facts that a command knows how to show."""
+
+    def warn(self, message: str) -> None:
+        """Issue a RuntimeWarning about something that makes the work slower."""
+        errors.warn(message)
+
+
+class CallbackProgress(Progress):
+    """Calls `function` with a task after each amount of it; the function may raise Cancelled. Shows no warning."""
+
+    def __init__(self, function: Callable[[Task], object]) -> None:
+        self.function = function
+
+    def start(self, label: str, total: int, unit: str) -> Task:
+        """Return a task that calls the function."""
+        return Task(label, total, unit, self.function)
+
+    def warn(self, message: str) -> None:
+        """Show nothing: an interface has no line for it."""
+
+
+_SILENT = Progress()
+_current: ContextVar[Progress] = ContextVar("progress", default=_SILENT)
+
+
+@contextmanager
+def using(progress: Progress) -> Iterator[None]:
+    """Send the reports of this block to `progress`. A thread that the block starts has to do the same itself."""
+    token = _current.set(progress)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Progress:
+    """Return where reports go now: for `using` in another thread."""
+    return _current.get()
+
+
+def tell(news: object) -> None:
+    """Report what is known before the work is done. See `Progress.tell`."""
+    _current.get().tell(news)
+
+
+def warn(message: str) -> None:
+    """Show a warning about something that makes the work slower, such as a cache that cannot be written."""
+    _current.get().warn(message)
+
+
+@contextmanager
+def task(label: str, total: int = 0, *, unit: str = "chars") -> Iterator[Task]:
+    """Report a piece of work: yields what to call with each amount that is done. See `Task`."""
+    started = _current.get().start(label, total, unit)
+    try:
+        yield started
+    finally:
+        started.close()

@@ -1,0 +1,568 @@
+"""The explorer: cells in a table, a text coloured by the selected one, and threads that measure the cells meanwhile.
+
+Over it stand the page of a cell, and two texts to compare.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widgets import DataTable, Static
+
+from charrnn.api import Model
+from charrnn.cells.analysis import CellAnalysis
+from charrnn.cells.findings import CellFindings, CellPassage, CellScore
+from charrnn.cells.trace import Trace, trace_text
+from charrnn.cells.values import extreme_passages, number_sentences, read_passages
+from charrnn.cli.streams import printable, with_flags
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.text.vocab import EncodedText
+from charrnn.tui.explore import state
+from charrnn.tui.explore.state import ALL, BEST, CellIndex, Clamp, Exploration, TracedText, TypedText
+from charrnn.tui.full_screen import FullScreenApp, Help, Job, Keys, Question, StatusLine, bind, bind_all, one_line
+from charrnn.views.cell_page import page_pictures, passages_pictures, summary_pictures
+from charrnn.views.heatmap import fold, without_carriage_returns
+from charrnn.views.tables import MEANINGS
+from charrnn.views.theme import Scale, all_visible, block, palette_of
+
+PAGE, COMPARISON = "page", "comparison"
+"""Kinds of the jobs of the screens."""
+PAGE_KEYS: tuple[Keys, ...] = (
+    ("↑ ↓ k j", "a line up, down", {"j,down": "scroll(1)", "k,up": "scroll(-1)"}),
+    ("PgDn PgUp", "a screen down, up; Space too", {"pagedown,space": "scroll(0, 1)", "pageup": "scroll(0, -1)"}),
+    ("Home End", "the beginning, the end", {"home": "scroll(0, -1000000)", "end": "scroll(0, 1000000)"}),
+    ("← →", "the page of the cell before, after in the list", {"left": "turn(-1)", "right": "turn(1)"}),
+    ("c", "clamp the cell, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    ("?", "these keys", {"question_mark": "app.help"}),
+    ("q Esc", "back to the list of cells; Enter and p too", {"escape,q,enter,p": "dismiss"}),
+)
+"""The keys of the page of a cell."""
+NUM_NUMBERED = 9
+"""Cells of a list by score that have a key: the number beside them."""
+TABLE_KEYS: tuple[Keys, ...] = (
+    ("↑ ↓", "the cell before, the cell after", {"up": "cursor_up", "down": "cursor_down"}),
+    ("Home End", "the first cell of the list, the last", {"home": "scroll_top", "end": "scroll_bottom"}),
+)
+"""The keys of the list of cells."""
+BROWSER_KEYS: tuple[Keys, ...] = (
+    ("← →", "along the text, character by character", {"left": "move(-1)", "right": "move(1)"}),
+    ("j k", "a line of text down, up", {"j": "move(0, 1)", "k": "move(0, -1)"}),
+    ("PgDn PgUp", "a page of text down, up", {"pagedown": "move(0, 0, 1)", "pageup": "move(0, 0, -1)"}),
+    ("1 to 9", "the cell of the list with that number", {str(n): f"choose({n - 1})" for n in range(1, 10)}),
+    ("Enter p", "the page of the cell: passages, what it writes, its cost, values, what sets it", {"enter,p": "page"}),
+    ("s S", "the next list, the one before: best cells, all by one detector, all", {"s": "turn(1)", "S": "turn(-1)"}),
+    ("/", "go to a cell, layer:unit", {"slash": "go_to"}),
+    ("t", "type a text; the cells follow. Backspace deletes", {}),
+    ("Esc", "stop typing; once more: back to the text that was given", {}),
+    ("c", "clamp the cell, and compare what the model generates from the cursor", {"c": "app.clamp"}),
+    ("?", "these keys", {"question_mark": "app.help"}),
+    ("q", "quit; Ctrl-C too, from everywhere", {"q": "app.quit"}),
+)
+"""The keys of the browser; those without an action are handled where they are typed."""
+NOTES = ("Red is a cell's -1, blue its +1.", *(f"{mark} after a score: {what}." for mark, what in MEANINGS.items()))
+"""What the colours and the marks mean, for the help."""
+HINT = "? help  q quit  Enter page  ↑↓ cell  ←→ text  c clamp  t type  s list  / go to"
+"""Keys at the bottom of the screen: as many as fit."""
+TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
+"""Keys at the bottom while a text is typed."""
+LEGEND_STEPS = 15
+"""Blocks of the colour scale."""
+DELETE_LAST = "delete last"
+"""Stands for Backspace among the typed characters."""
+NAMED_KEYS = {"enter": "\n", "tab": "\t", "backspace": DELETE_LAST}
+"""What keys without a printable character type."""
+CELLS = "cells"
+"""The kind of the job of the browser."""
+
+
+class TextView(ScrollView, can_focus=False):
+    """A text coloured by one value per character."""
+
+    GUTTER = 2
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._characters = ""
+        self._values: Sequence[float] | None = None
+        """From -1 to 1."""
+        self._cursor: int | None = None
+        self._lines: list[list[tuple[str, int]]] = []
+        self._folded: tuple[str, int] | None = None
+
+    def show(self, characters: str, values: Sequence[float] | None, cursor: int | None = None) -> None:
+        """Show the characters with their values, or without, and the one at `cursor` in view."""
+        self._characters, self._values, self._cursor = characters, values, cursor
+        self._lay_out()
+
+    def on_resize(self) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        width = max(1, self.scrollable_content_region.width - self.GUTTER)
+        if self._folded != (self._characters, width):
+            self._folded = self._characters, width
+            indexed = zip(self._characters, range(len(self._characters)), strict=True)
+            self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
+            self.virtual_size = Size(width + self.GUTTER, len(self._lines) * self.rows_per_line)
+        height = self.scrollable_content_region.height
+        row, top = self.current_line * self.rows_per_line, self.scroll_offset.y
+        last = row + self.rows_per_line - 1
+        if self._cursor is not None and height and not top <= row <= last < top + height:
+            self.scroll_to(y=row if row < top else last - height + 1, animate=False)
+        self.refresh()
+
+    @property
+    def rows_per_line(self) -> int:
+        """Rows of the screen that a line of text takes: without colours, a line of blocks is below each."""
+        return 2 if self.app.no_color else 1
+
+    @property
+    def current_line(self) -> int:
+        """Which line the cursor is on."""
+        return next((row for row, line in enumerate(self._lines) if line[-1][1] >= (self._cursor or 0)), 0)
+
+    def line_further(self, by: int) -> int:
+        """The character so many lines down from the cursor, in the same place of its line."""
+        if not self._lines:
+            return 0
+        row = self.current_line
+        place = (self._cursor or 0) - self._lines[row][0][1]
+        line = self._lines[min(len(self._lines) - 1, max(0, row + by))]
+        return line[min(place, len(line) - 1)][1]
+
+    def sparkline(self, row: int | None = None) -> str:
+        """The values over a line, by default that of the cursor: a block as wide as each character."""
+        if self._values is None or not self._lines:
+            return ""
+        line = self._lines[self.current_line if row is None else row]
+        return " " * self.GUTTER + "".join(block(self._values[index]) * cell_len(shown) for shown, index in line)
+
+    def render_line(self, y: int) -> Strip:
+        row, is_below = divmod(y + self.scroll_offset.y, self.rows_per_line)
+        if row >= len(self._lines):
+            return Strip.blank(self.size.width)
+        if is_below:
+            return Strip([Segment(self.sparkline(row))]).adjust_cell_length(self.size.width)
+        segments = [Segment("▸ " if self._cursor is not None and row == self.current_line else "  ")]
+        runs = groupby(self._lines[row], lambda item: self._style_at(item[1]))
+        segments += [Segment("".join(shown for shown, _ in run), style) for style, run in runs]
+        return Strip(segments).adjust_cell_length(self.size.width)
+
+    def _style_at(self, index: int) -> Style:
+        style = Style()
+        if self._values is not None and not self.app.no_color:
+            style = palette_of(self.app.console).value(self._values[index])
+        return style + Style(reverse=True) if index == self._cursor else style
+
+
+@dataclass(frozen=True)
+class Legible:
+    """A renderable without dim text and, if `is_plain`, as for a terminal without colours.
+
+    The console of Textual always has them.
+    """
+
+    drawn: RenderableType
+    is_plain: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.is_plain:
+            width = options.max_width
+            console = Console(file=console.file, width=width, color_system=None, markup=False, highlight=False)
+        for text, style, control in console.render(self.drawn, options):
+            yield Segment(text, style and style + Style(dim=False), control)
+
+
+def passages_in(text: str, values: NDArray[np.float32]) -> tuple[CellPassage, ...]:
+    """Return the top, the bottom and the decile passages of a text by a cell's values (N,) over it."""
+    drawn = np.random.default_rng(0).permutation(len(values))
+    places = list(extreme_passages(values.astype(np.float16), text, number_sentences(text), drawn))
+    return read_passages(text, places, [values[place.begin : place.end] for place in places])
+
+
+class Page(Screen[None]):
+    """A title, a summary that stays, and pictures to scroll through, which arrive one after the other."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(PAGE_KEYS)
+    app: "Explorer"
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="caption")
+        yield Static(id="summary")
+        with VerticalScroll(id="pictures", can_focus=False):
+            yield Static(id="page")
+        yield StatusLine()
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        self.show_subject()
+
+    def on_unmount(self) -> None:
+        self.app.work.stop(PAGE)
+
+    def show_subject(self) -> None:
+        """Name the selected cell, and measure and draw one part of its page after the other."""
+        explorer, exploration = self.app, self.app.browser.exploration
+        cell, score = exploration.cell, exploration.rows[exploration.row].score
+        name, about = exploration.caption()
+        self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(about)))
+        self._draw([], self._early_pictures(cell))
+        self.query_one("#pictures").scroll_home(animate=False)
+        hint = "↑↓ PgUp PgDn scroll  ←→ other cells  c clamp  ? help  Esc back"
+        self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
+
+        def measure(job: Job) -> None:
+            for page in explorer.study.page_in_parts(*cell):
+                job.show(self._draw, summary_pictures(page, score.detector if score else None), page_pictures(page))
+                job.pause()
+
+        explorer.measure(PAGE, measure, self.query_one(StatusLine).say)
+
+    def _early_pictures(self, cell: CellIndex) -> list[RenderableType]:
+        """Draw the passages of the text of the browser, if it was read: to read the one that is scored takes longer."""
+        given = self.app.browser.given
+        values = given.values(cell)
+        if values is None:
+            return []
+        title = f"Where cell {cell[0]}:{cell[1]} is high and low in the first {len(values):,} characters"
+        return passages_pictures(title, passages_in(given.text, values))
+
+    def _draw(self, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
+        for widget, drawn in (("#summary", summary), ("#page", pictures)):
+            self.query_one(widget, Static).update(Legible(Group(*drawn), is_plain=self.app.no_color))
+
+    def action_scroll(self, lines: int, pages: int = 0) -> None:
+        pictures = self.query_one("#pictures")
+        pictures.scroll_relative(y=lines + pages * max(1, pictures.size.height - 1), animate=False)
+
+    def action_turn(self, by: int) -> None:
+        """Show the page of the cell before or after in the list."""
+        exploration = self.app.browser.exploration
+        row = exploration.row + by
+        if 0 <= row < len(exploration.rows):
+            self.app.browser.choose(row)
+            self.show_subject()
+
+
+class Comparison(Screen[None]):
+    """Two generated texts side by side: with a cell clamped, and without."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bind(
+        {"escape,q": "dismiss", "r": "again", "j,down": "scroll(1)", "k,up": "scroll(-1)"}
+    )
+    app: "Explorer"
+
+    def __init__(self, clamp: Clamp) -> None:
+        super().__init__()
+        self._clamp = clamp
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title")
+        with Horizontal():
+            for side in ("clamped", "free"):
+                with Vertical():
+                    yield Static(id=f"{side}-title", classes="bold")
+                    yield TextView(id=side)
+        yield Static(Text("jk scroll  r other random numbers  Esc back"), id="hint")
+
+    def on_mount(self) -> None:
+        self._generate()
+
+    def on_unmount(self) -> None:
+        self.app.work.stop(COMPARISON)
+
+    def action_again(self) -> None:
+        self._clamp = replace(self._clamp, seed=self._clamp.seed + 1)
+        self._generate()
+
+    def action_scroll(self, by: int) -> None:
+        for view in self.query(TextView):
+            view.scroll_relative(y=by, animate=False)
+
+    def _take(self, clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
+        self.query_one("#clamped", TextView).show(*clamped)
+        self.query_one("#free", TextView).show(*free)
+
+    def _say(self, message: str) -> None:
+        title = message or "{}:{}".format(*self._clamp.cell) + f" clamped at {self._clamp.value:.4g}"
+        self.query_one("#clamped-title", Static).update(Text(printable(title)))
+
+    def _generate(self) -> None:
+        clamp, model = self._clamp, self.app.model
+        after = all_visible(clamp.prime[-30:])
+        self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
+        self.query_one("#free-title", Static).update(Text("not clamped, coloured by {}:{}".format(*clamp.cell)))
+        self._say("generating ...")
+
+        self.app.measure(COMPARISON, lambda job: job.show(self._take, *clamp.generate(model, job.pause)), self._say)
+
+
+class CellTable(DataTable[Text], inherit_bindings=False):
+    """The list of cells, best first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(TABLE_KEYS)
+
+
+class Browser(Screen[None]):
+    """Cells in a table, a text coloured by the selected one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bind_all(BROWSER_KEYS)
+    app: "Explorer"
+
+    def __init__(self, model: Model, shown: EncodedText) -> None:
+        super().__init__()
+        self.model, self.shown = model, shown
+        self.given, self.typed = TracedText(model, shown.text), TypedText(model)
+        self.exploration = Exploration(model, self.given)
+        self.is_typing = self._has_moved = False
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Static(id="title")
+            yield Static(id="legend")
+        with Horizontal(id="body"):
+            yield CellTable(cursor_type="row")
+            with Vertical(id="reading"):
+                yield Static(id="caption")
+                yield TextView(id="text")
+                yield Static(id="sparkline")
+                yield Static(id="readout")
+        yield StatusLine()
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        self.list_cells()
+        self.query_one(CellTable).focus()
+        # After the first screen is drawn, because importing torch takes a second.
+        self.call_after_refresh(self.app.measure, CELLS, self._measure, self.say, self._end)
+
+    def _measure(self, job: Job) -> None:
+        """Measure the cells and show the trace of the text, the best cells, and all cells ranked, one by one."""
+        study = self.app.study
+        job.show(self._take_trace, trace_text(study.network(), self.shown, num_guesses=state.NUM_GUESSES))
+        findings = study.findings()
+        job.show(self._take_findings, findings, {})
+        if findings.scores:
+            job.show(self._take_findings, findings, study.ranking([score.detector for score in findings.scores]))
+
+    def _take_trace(self, trace: Trace) -> None:
+        self.given.trace = trace
+        self._show()
+
+    def _take_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
+        was_new = BEST not in self.exploration.orders
+        self.exploration.set_findings(findings, ranked)
+        if was_new and not self._has_moved and BEST in self.exploration.orders:
+            self.exploration.turn_to(BEST)
+        self.list_cells()
+
+    def _legend(self, scale: Scale) -> Text:
+        values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
+        palette = palette_of(self.app.console)
+        steps = [(block(value), "") if self.app.no_color else (" ", palette.value(value)) for value in values]
+        low, high = scale.ends
+        return Text.assemble("its own range " if scale.is_own else "", f"{low} ", *steps, f" {high}")
+
+    def say(self, message: str) -> None:
+        """Replace the status message; "" removes it."""
+        self.query_one(StatusLine).say(message)
+
+    def _end(self, message: str) -> None:
+        self.say(message or " ".join(map(with_flags, self.app.warnings)))
+
+    # Drawing
+
+    def list_cells(self) -> None:
+        """Fill the table with the current list."""
+        table, row = self.query_one(CellTable), self.exploration.row
+        with self.prevent(DataTable.RowHighlighted):
+            table.clear(columns=True)
+            order = self.exploration.order
+            num_numbered = 0 if order == ALL else NUM_NUMBERED
+            shown = [row.shown(order) for row in self.exploration.rows]
+            table.add_column(Text(""), width=1)
+            # With explicit widths, because a table that is filled again cuts values off at the width of their headings.
+            for heading, *values in zip(state.columns(order), *shown, strict=True):
+                table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
+            for number, cells in enumerate(shown, start=1):
+                table.add_row(*(Text(value) for value in (str(number) if number <= num_numbered else "", *cells)))
+            table.move_cursor(row=row, animate=False)
+        self._show()
+
+    def _show(self) -> None:
+        """Draw everything but the table."""
+        parts = [self.model.name, cell_type(self.model.config.cell).shows, self.exploration.order]
+        self.query_one("#title", Static).update(one_line(*parts))
+        name, what_it_does = self.exploration.caption()
+        self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
+        viewed, values = self.exploration.viewed, self.exploration.values
+        view = self.query_one("#text", TextView)
+        scale = self.exploration.scale
+        places = None if values is None else [scale.place(value) for value in values.tolist()]
+        view.show(viewed.text, places, viewed.cursor)
+        self.query_one("#legend", Static).update(self._legend(scale))
+        self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
+        self.query_one("#readout", Static).update(self._readout())
+        hint = Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True, overflow="ellipsis")
+        self.query_one("#hint", Static).update(hint)
+
+    def _readout(self) -> Text:
+        """Return the character at the cursor, the cell's value there, and the most likely next characters."""
+        viewed, values = self.exploration.viewed, self.exploration.values
+        if values is None or not len(values):
+            return Text("")
+        shown = [f"{_shown(character)} {probability:.2f}" for character, probability in viewed.guesses()]
+        return Text.assemble(
+            (f"{_shown(viewed.text[viewed.cursor])} {values[viewed.cursor]:+.2f}", "bold"),
+            "   next: " + "  ".join(shown) if shown else "",
+            no_wrap=True,
+        )
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if event.cursor_row != self.exploration.row and event.cursor_row < len(self.exploration.rows):
+            self._has_moved = True
+            self.exploration.select(event.cursor_row)
+            self._show()
+
+    def on_resize(self) -> None:
+        self._show()
+
+    # Moving
+
+    def action_move(self, characters: int, lines: int = 0, pages: int = 0) -> None:
+        """Move the cursor along the text, or by lines and pages down."""
+        viewed, view = self.exploration.viewed, self.query_one("#text", TextView)
+        down = lines + pages * max(1, view.scrollable_content_region.height // view.rows_per_line)
+        cursor = view.line_further(down) if down else viewed.cursor + characters
+        viewed.cursor = max(0, min(cursor, len(viewed.text) - 1))
+        self._show()
+
+    def action_turn(self, by: int) -> None:
+        self._has_moved = True
+        self.exploration.turn(by)
+        self.list_cells()
+
+    def action_go_to(self) -> None:
+        def go(where: str) -> None:
+            self.exploration.go_to(where)
+            self._has_moved = True
+            self.call_later(self.list_cells)
+
+        self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
+
+    def action_choose(self, row: int) -> None:
+        # Someone who does not wait for the scores would else get a cell that follows nothing.
+        if self.exploration.order != ALL and row < len(self.exploration.rows):
+            self.choose(row)
+
+    def choose(self, row: int) -> None:
+        """Select the cell of a row of the list."""
+        self._has_moved = True
+        self.exploration.select(row)
+        with self.prevent(DataTable.RowHighlighted):
+            self.query_one(CellTable).move_cursor(row=row, animate=False)
+        self._show()
+
+    def action_page(self) -> None:
+        self.app.push_screen(Page())
+
+    # Typing
+
+    def on_key(self, event: events.Key) -> None:
+        """Handle characters as text while a text is typed, and as commands otherwise."""
+        # Not by bindings, which run later: what is typed right after `t` must be text already.
+        if event.key == "t" and not self.is_typing:
+            self.is_typing, self.exploration.viewed = True, self.typed
+            self._show()
+        elif event.key == "escape":
+            self.exploration.viewed = self.typed if self.is_typing else self.given
+            self.is_typing = False
+            self._show()
+        elif self.is_typing and (typed := NAMED_KEYS.get(event.key) or (event.is_printable and event.character)):
+            self._type([typed])
+        else:
+            return
+        event.stop()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self.is_typing:
+            self._type(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def _type(self, characters: Iterable[str]) -> None:
+        """Let the model read what was typed or pasted."""
+        for character in characters:
+            if character == DELETE_LAST:
+                self.typed.delete_last()
+            elif self.typed.is_full:
+                self.say(f"no more than {state.MAX_TYPED:,} characters can be typed")
+                break
+            elif not self.model.vocab.has_unknown_symbol and self.model.vocab.unknown_characters(character):
+                self.say(f"{_shown(character)} is not in the vocabulary: it is left out")
+            else:
+                self.typed.feed(character)
+                if self.model.vocab.unknown_characters(character):
+                    self.say(f"{_shown(character)} is not in the vocabulary: it counts as unknown")
+        self._show()
+
+
+def _shown(character: str) -> str:
+    """Return a character as it is shown by itself: the unknown symbol by name."""
+    return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip(" ")
+
+
+class Explorer(FullScreenApp[None]):
+    """`charrnn explore`: the browser, and what it needs of the model."""
+
+    COMMAND = "explore"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    CSS_PATH = ["../full_screen.tcss", "app.tcss"]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = bind({"ctrl+c,ctrl+q": "quit"}, priority=True)
+
+    def __init__(self, model: Model, text: EncodedText, *, num_shown: int, num_scored: int) -> None:
+        """Show the first `num_shown` characters of a text, and score the cells on the first `num_scored`."""
+        super().__init__()
+        self.model, self._scored = model, text.part(0, num_scored)
+        self.browser = Browser(model, text.part(0, num_shown))
+        self.warnings: list[str] = []
+        """What the findings of the run cannot be right about."""
+        model.findings.on_warning = self.warnings.append
+
+    def on_mount(self) -> None:
+        """Show the browser."""
+        self.push_screen(self.browser)
+
+    @cached_property
+    def study(self) -> CellAnalysis:
+        """What measures the cells; its cache is that of `charrnn visualize`."""
+        return self.model.study(self._scored, cached=True)
+
+    def action_help(self) -> None:
+        """Show the keys of the screen."""
+        self.push_screen(Help(PAGE_KEYS if isinstance(self.screen, Page) else TABLE_KEYS + BROWSER_KEYS, NOTES))
+
+    def action_clamp(self) -> None:
+        """Ask for a value, and compare what the model generates with the cell clamped at it."""
+        exploration = self.browser.exploration
+        question = "Clamp cell {}:{} at which value? From -1 to 1".format(*exploration.cell)
+
+        def compare(value: str) -> None:
+            self.call_later(self.push_screen, Comparison(Clamp.parse(value, exploration)))
+
+        self.push_screen(Question(question, compare))

@@ -1,0 +1,279 @@
+"""The state of the explorer, without its widgets: lists of cells, the text they colour, two texts to compare.
+
+Shapes: N characters or ids, L layers, H units per layer. Without torch.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from charrnn.api import Model
+from charrnn.cells.findings import CellFindings, CellScore
+from charrnn.cells.trace import Float32Array, Trace
+from charrnn.config.settings import resolved
+from charrnn.detectors.registry import DETECTORS
+from charrnn.errors import UsageError
+from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE, Clamps, Shaping
+from charrnn.generation.sampling import PrimedState, start_ids
+from charrnn.model.cell_type_registry import cell_type
+from charrnn.text.vocab import decode_each, undo_decode_each
+from charrnn.views.tables import choosing_score_text, ends_text, meaning, polarity_text, score_mark, score_text
+from charrnn.views.theme import Scale, scale_of
+
+CellIndex = tuple[int, int]
+"""(layer, unit)"""
+ALL, BEST = "all cells", "best cell for each detector"
+"""Orders of the list of cells that need no detector."""
+NUM_GUESSES = 5
+"""Next characters that are shown for the cursor."""
+MAX_TYPED = 2_000
+"""Characters that can be typed or pasted: all are read before the next key, and the values after each are kept."""
+MAX_PRIME = 500
+"""Characters up to the cursor that the model reads before it generates."""
+NUM_GENERATED = 600
+"""Characters that are generated with and without a clamped cell."""
+
+
+class _Text:
+    """A text, and the character at the cursor."""
+
+    def __init__(self, model: Model, text: str = "") -> None:
+        """View a decoded text with one character per id, as in a `Trace`."""
+        self.model, self.text = model, text
+        self.cursor = 0
+
+    def before_cursor(self) -> str:
+        """Return the text up to and including the cursor: its last MAX_PRIME characters."""
+        return self.text[: self.cursor + 1][-MAX_PRIME:]
+
+
+class TracedText(_Text):
+    """A text that is given as a whole; its values are known once `trace` is set."""
+
+    trace: "Trace | None" = None
+
+    def values(self, cell: CellIndex) -> Float32Array | None:
+        return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
+
+    def guesses(self) -> list[tuple[str, float]]:
+        return [] if self.trace is None else self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))[0]
+
+
+class TypedText(_Text):
+    """A text that grows as it is typed; the model reads it character by character from its initial state."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        stepper, end_id = model.stepper, model.config.end_id
+        self._start = stepper.initial_state(1)
+        if end_id is not None:
+            _, self._start = stepper.read(start_ids(model.vocab, end_id))
+        self._read: list[PrimedState] = []
+        """The logits (1, V) and the state (L, S, 1, H) after each id."""
+        self._cells: list[Float32Array] = []
+        """(L, H) after each id."""
+        self._ends: list[int] = []
+        """The number of ids after each character: of bytes, several for a character."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit of MAX_TYPED characters is reached."""
+        return len(self._ends) >= MAX_TYPED
+
+    def feed(self, character: str) -> None:
+        """Let the model read one more character, and move the cursor to it."""
+        stepper, ids = self.model.stepper, self.model.vocab.encode(character)
+        for place in range(len(ids)):
+            logits, state = stepper.step(ids[place : place + 1], self._read[-1].state if self._read else self._start)
+            self._read.append(PrimedState(logits, state))
+            self._cells.append(stepper.values(state)[:, 0])
+        self._ends.append(len(self._read))
+        self.text += decode_each(self.model.vocab, ids)
+        self.cursor = len(self.text) - 1
+
+    def delete_last(self) -> None:
+        """Delete the last character, if there is one."""
+        del self._ends[-1:]
+        end = self._ends[-1] if self._ends else 0
+        self._read, self._cells, self.text = self._read[:end], self._cells[:end], self.text[:end]
+        self.cursor = max(0, end - 1)
+
+    def values(self, cell: CellIndex) -> Float32Array:
+        return np.array([cells[cell] for cells in self._cells], np.float32)
+
+    def guesses(self) -> list[tuple[str, float]]:
+        if not self.text:
+            return []
+        probs = next_char_probs(self._read[self.cursor].logits, Shaping())[0]
+        best = np.argsort(-probs, kind="stable")[:NUM_GUESSES].tolist()
+        return [(self.model.character(id), float(probs[id])) for id in best]
+
+
+ViewedText = TracedText | TypedText
+"""A text with the values of all cells at each of its characters, and the guesses after the cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A cell in a list, with its score if it is known."""
+
+    cell: CellIndex
+    score: CellScore | None = None
+
+    def shown(self, order: str) -> list[str]:
+        """Return the texts of the row, one per column of `columns(order)`."""
+        if self.score is None:
+            return [_name(self.cell), "", "", "", ""]
+        sorted_by = f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
+        shown = score_text(self.score) + score_mark(self.score)
+        return [_name(self.cell), self.score.detector, shown, sorted_by, polarity_text(self.score)]
+
+
+def columns(order: str) -> tuple[str, ...]:
+    """Return the columns of a list; the one that it is sorted by is marked.
+
+    `strength` puts AUC and rho on one scale, from chance (0) to perfect (1). `1st half` is the score on the half of the
+    text that a cell is chosen on, `score` that on the other.
+    """
+    if order == ALL:
+        return ("cell ▲", "follows", "score", "1st half", "polarity")
+    return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "polarity")
+
+
+@dataclass
+class Exploration:
+    """The lists of cells, which of them is shown, the selected row, and the text that its cell colours."""
+
+    model: Model
+    viewed: ViewedText
+    order: str = ALL
+    row: int = 0
+    orders: dict[str, list[Row]] = field(default_factory=dict)
+    """The lists by name: of all cells, and once they are scored, BEST and one for each detector."""
+
+    def __post_init__(self) -> None:
+        self.given = self.viewed
+        config = self.model.config
+        cells = np.ndindex(resolved(config.num_layers), resolved(config.hidden_size))
+        self.orders[ALL] = [Row((layer, unit)) for layer, unit in cells]
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.orders[self.order]
+
+    @property
+    def cell(self) -> CellIndex:
+        """The selected cell."""
+        return self.rows[self.row].cell
+
+    @property
+    def values(self) -> Float32Array | None:
+        """What colours the text (N,): the values of the selected cell, if known."""
+        return self.viewed.values(self.cell)
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the selected cell's values over the text that was given: the same while another is typed."""
+        values = self.given.values(self.cell)
+        return Scale() if values is None else scale_of(values.tolist())
+
+    def select(self, row: int) -> None:
+        """Select the cell of a row, the last one if there are fewer."""
+        self.row = max(0, min(row, len(self.rows) - 1))
+
+    def set_findings(self, findings: CellFindings, ranked: Mapping[str, tuple[CellScore, ...]]) -> None:
+        """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
+        scores = [*findings.scores, *(score for of_detector in ranked.values() for score in of_detector)]
+        scores.sort(key=lambda score: score.strength, reverse=True)
+        strongest = {(score.layer, score.unit): score for score in reversed(scores)}  # of equals the first one
+        by_name = {BEST: findings.scores, **ranked} if findings.scores else {}
+        lists = {name: [Row((score.layer, score.unit), score) for score in scores] for name, scores in by_name.items()}
+        self.orders = lists | {ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]}
+
+    def turn_to(self, order: str) -> None:
+        """Switch to the list of that name and select its first cell."""
+        self.order, self.row = order, 0
+
+    def turn(self, by: int) -> None:
+        """Switch to the list `by` places further on, cyclically."""
+        names = list(self.orders)
+        self.turn_to(names[(names.index(self.order) + by) % len(names)])
+
+    def go_to(self, where: str) -> None:
+        """Select cell `layer:unit`, in this list or, if it is missing, in that of all cells. Raises UsageError."""
+        match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
+        if match is None:
+            raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
+        cell = (int(match[1]), int(match[2]))
+        self.model.stepper.check_unit(*cell)
+        if all(row.cell != cell for row in self.rows):
+            self.turn_to(ALL)
+        self.select(next(index for index, row in enumerate(self.rows) if row.cell == cell))
+
+    def caption(self) -> tuple[str, str]:
+        """Return the name of the selected cell, and what is known about it."""
+        score = self.rows[self.row].score
+        title = f"cell {_name(self.cell)}"
+        if score is None:
+            return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
+        # The score first: a terminal with few lines may cut off the end.
+        interval = ends_text(score.ci_low, score.ci_high)
+        parts = [score_text(score) + score_mark(score), f"95 % {interval}" if interval else "", meaning(score)]
+        about = f": {', '.join(filter(None, parts))}; {polarity_text(score)}: {DETECTORS[score.detector].looks_for}"
+        about += f"; {choosing_score_text(score)} on the first half"
+        if score.untrained is not None:
+            about += f", untrained baseline {score.untrained:.3f}"
+        return f"{title} follows {score.detector}", about
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """A text to generate with a cell clamped and, with the same random numbers, without."""
+
+    prime: str
+    """Decoded, one character per id."""
+    cell: CellIndex
+    value: float
+    seed: int = 0
+
+    def generate(self, model: Model, pause: Callable[[], object]) -> list[tuple[str, list[float]]]:
+        """Generate the text after the prime with and without the clamp, each with the cell's value at its characters.
+
+        `pause` is called before each of them; what it raises ends the work.
+        """
+        texts = []
+        clamped: Clamps = {self.cell: self.value}
+        for clamps in (clamped, {}):
+            pause()
+            pieces = model.stream(
+                length=NUM_GENERATED,
+                temperature=SAMPLE_TEMPERATURE,
+                seed=self.seed,
+                prime=undo_decode_each(self.prime, model.vocab.kind),
+                unknown="nearest",
+                clamps=clamps,
+                cell=self.cell,
+                on_draw=lambda num_chars: pause(),
+            )
+            drawn = [(character, piece.value) for piece in pieces for character in piece.text]
+            texts.append(("".join(character for character, _ in drawn), [value for _, value in drawn]))
+        return texts
+
+    @classmethod
+    def parse(cls, value: str, exploration: Exploration) -> "Clamp":
+        """Clamp the selected cell at a value that was typed. Raises UsageError."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not -1 <= number <= 1:
+            raise UsageError("Write a number from -1 to 1.")
+        return cls(exploration.viewed.before_cursor(), exploration.cell, number)
+
+
+def _name(cell: CellIndex) -> str:
+    return f"{cell[0]}:{cell[1]}"

@@ -1,0 +1,491 @@
+"""The editor: the draft, the continuations below it, the keys, until it is left or a signal ends it.
+
+The text that is edited has no characters that a terminal would interpret.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.document._document import EditResult
+from textual.document._edit import Edit
+from textual.screen import Screen
+from textual.widgets import Static, TextArea
+
+from charrnn.api import Model
+from charrnn.errors import CharRNNError, DataError, UsageError, counted
+from charrnn.generation.sample_options import SAMPLE_TEMPERATURE
+from charrnn.system.progress import task
+from charrnn.tui.full_screen import Choice, FullScreenApp, Help, Job, Keys, Question, StatusLine, one_line
+from charrnn.tui.write import continuations as assistant
+from charrnn.tui.write import drafts
+from charrnn.views.theme import visible
+
+_BASE = 0x100000
+"""Start of plane 16, which is private use as a whole."""
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters except a tab and a newline; line separators; marks that change the direction of the text; lone
+surrogates, which no terminal can be sent."""
+_PRIVATE = re.compile("[\U00100000-\U0010ffff]")
+_NARROW = "␦"
+"""Mark of a character whose own mark would be wider than one column."""
+OFFER_KEYS = ("1", "2", "3", "4", "5", "escape")
+"""Keys that belong to the continuations while they are shown."""
+MAX_UNDO = 1000
+"""Steps that can be undone."""
+KEYS: tuple[Keys, ...] = (
+    ("Tab", "five continuations; once more: five others. Other keys than digits dismiss them", {"tab": "offer"}),
+    ("1 to 5", "insert that one; Ctrl-Z takes it out again", {}),
+    ("Esc", "dismiss the continuations, or stop looking for them", {}),
+    ("Ctrl-U F3", "where continuations end: word, line or sentence", {"ctrl+u,f3": "until"}),
+    ("Ctrl-T F2", "the temperature of the samples", {"ctrl+t,f2": "temperature"}),
+    ("Ctrl-Z Ctrl-Y", "undo, redo", {}),
+    ("Ctrl-S", "save; F5 saves under another name", {"ctrl+s": "save", "f5": "save_as"}),
+    ("Ctrl-X Ctrl-C Ctrl-V", "cut, copy and paste the selection (Shift with arrow keys)", {"ctrl+c": "copy_or_leave"}),
+    ("Ctrl-Q", "quit; asks if something is not saved. So does Ctrl-C where nothing is selected", {}),
+    ("F1", "these keys, and how the model reads the draft", {"f1": "help"}),
+)
+"""The keys; those without an action are the editor's own, or handled where they are typed."""
+ACTIONS = {key: action for _, _, actions in KEYS for keys, action in actions.items() for key in keys.split(",")}
+"""The action of each key by its Textual name."""
+TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
+"""Temperatures that Ctrl-T goes through."""
+HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
+"""Keys at the bottom of the screen."""
+OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
+"""Keys at the bottom while continuations are shown."""
+OFFERS, NOTES = "offers", "notes"
+"""Kinds of the jobs of the editor."""
+LOOKING = "looking for continuations ..."
+"""The message while continuations are looked for."""
+
+
+def hide(text: str) -> str:
+    """Replace what cannot be shown, one character by one. Raises DataError for a text with such private characters."""
+    if found := _PRIVATE.search(text):
+        raise DataError(
+            f"the text has the private-use character U+{ord(found[0]):X}, which the editor needs for itself: "
+            "leave such characters out"
+        )
+    return _STEERING.sub(lambda match: chr(_BASE + ord(match[0])), text)
+
+
+def hide_pasted(text: str) -> str:
+    """Replace what cannot be shown in a text that comes from elsewhere; line ends of any kind become a newline."""
+    return hide_copied(re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text))
+
+
+def hide_copied(text: str) -> str:
+    """Replace what cannot be shown in a text that was copied in the editor; its own line separators stay."""
+    return hide(_PRIVATE.sub("\ufffd", text))
+
+
+def reveal(text: str) -> str:
+    """Return the text that `hide` was given."""
+    return _PRIVATE.sub(lambda match: chr(ord(match[0]) - _BASE), text)
+
+
+def marks(text: str) -> str:
+    """Return what is drawn for a text from `hide`: a mark of one column for each character that was replaced."""
+    return _PRIVATE.sub(_mark, text)
+
+
+def _mark(match: "re.Match[str]") -> str:
+    mark = visible(chr(ord(match[0]) - _BASE))
+    return mark if len(mark) == 1 else _NARROW
+
+
+class Editor(TextArea):
+    """A text with line ends "\\n" that is edited."""
+
+    def __init__(self, text: str, press: Callable[[str], Awaitable[bool]], refuse: Callable[[str], object]) -> None:
+        """Edit a text.
+
+        `press` is called with a key and returns whether it was obeyed, `refuse` with the reason why a change is not
+        made.
+        """
+        self._text: str | None = None
+        self._draft: str | None = None
+        super().__init__(hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False)
+        self.cursor_blink = False
+        self.match_cursor_bracket = False
+        self._press, self._refuse = press, refuse
+
+    @property
+    def text(self) -> str:
+        """The text as it is in the widget; kept until it changes, because every line that is drawn asks for it."""
+        if self._text is None:
+            self._text = self.document.text
+        return self._text
+
+    @text.setter
+    def text(self, value: str) -> None:
+        self.load_text(value)
+
+    @property
+    def draft(self) -> str:
+        """The text as it is saved, but with line ends "\\n"."""
+        if self._draft is None:
+            self._draft = reveal(self.text)
+        return self._draft
+
+    def _forget_text(self) -> None:
+        self._text = self._draft = None
+
+    def load_text(self, text: str) -> None:
+        """Replace the text and what can be undone."""
+        self._forget_text()
+        super().load_text(text)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Make a change, unless it makes a line too long."""
+        if (length := self._longest_line_after(edit)) > drafts.MAX_LINE_CHARS:
+            limit = f"a line would have {length:,} characters; at most {drafts.MAX_LINE_CHARS:,}"
+            self._refuse(f"not changed: {limit}. Enter begins a new line.")
+            return EditResult(end_location=self.selection.end, replaced_text="")
+        self._forget_text()
+        return super().edit(edit)
+
+    def _longest_line_after(self, edit: Edit) -> int:
+        """Return the length of the longest line that a change makes."""
+        row, column = edit.bottom
+        lengths = [len(line) for line in edit.text.split("\n")]
+        lengths[0] += edit.top[1]
+        lengths[-1] += len(self.document.get_line(row)) - column
+        return max(lengths)
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        self._forget_text()
+        super().undo()
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
+        self._forget_text()
+        super().redo()
+
+    def get_line(self, line_index: int) -> Text:
+        """Return a line with marks for what a terminal would interpret."""
+        return Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
+
+    def before_cursor(self) -> str:
+        """Return the draft up to the cursor."""
+        row, column = self.cursor_location
+        return self.draft[: sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column]
+
+    def insert_continuation(self, text: str) -> None:
+        """Insert a text at the cursor, as one step to undo."""
+        self._insert(hide_pasted(text))
+
+    def action_paste(self) -> None:
+        """Insert what was copied in the editor."""
+        if copied := self.app.clipboard:
+            self._insert(hide_copied(copied))
+
+    def _insert(self, text: str) -> None:
+        self.history.checkpoint()
+        self.move_cursor(self.replace(text, *self.selection, maintain_selection_offset=False).end_location)
+        self.history.checkpoint()
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Keys may arrive together with text. Textual obeys a binding with priority before the letters typed ahead of
+        # it are inserted, and any other one after letters typed behind it: here each has its turn.
+        is_obeyed = await self._press(event.key)
+        if not is_obeyed and not event.is_printable and (bound := self.screen.active_bindings.get(event.key)):
+            is_obeyed = await self.app.run_action(bound.binding.action, bound.node)
+        if is_obeyed:
+            event.stop()
+            event.prevent_default()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self._insert(hide_pasted(event.text))
+
+
+class DraftScreen(Screen[None]):
+    """The draft, five continuations of it, and the keys."""
+
+    app: "Writer"
+
+    def __init__(self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions) -> None:
+        """Edit a draft."""
+        super().__init__()
+        self.model, self.file, self.options = model, draft, options
+        self.editor = Editor(draft.text, self._press, self.say)
+        self.note = ""
+        """What the model reads as something else."""
+        self.offered: list[assistant.Continuation] = []
+        """The continuations that are shown."""
+        self.is_looking = False
+        """Whether continuations are being looked for."""
+        self._continuations: assistant.Continuations | None = None
+
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether the text differs from what was read or saved last."""
+        return self.editor.draft != self.file.text
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Static(id="title")
+            yield Static(id="settings")
+        yield self.editor
+        yield Static(id="offers")
+        yield StatusLine()
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        """Show the draft with the cursor before the last line end, and let the model read it meanwhile."""
+        self.editor.focus()
+        row, column = self.editor.document.end
+        if column == 0 and row > 0:
+            row -= 1
+        self.editor.move_cursor((row, len(self.editor.document.get_line(row))))
+        self._show()
+        self._note_reading()
+
+    # What is shown
+
+    def say(self, message: str) -> None:
+        """Replace the status message; "" removes it."""
+        self.query_one(StatusLine).say(message)
+
+    def _show(self) -> None:
+        """Draw everything but the draft."""
+        settings = f"{self.options.until}  temperature {self.options.temperature:g}"
+        self.query_one("#settings", Static).update(Text(settings))
+        name = "unnamed" if self.file.path is None else self.file.path.name
+        title = one_line("* " * self.is_unsaved + name, self.model.name)  # * is for changes that are not saved
+        self.query_one("#title", Static).update(title)
+        offers = self.query_one("#offers", Static)
+        offers.display = bool(self.offered)
+        if self.offered:
+            offers.update(offer_table(self.offered, self.app.console, self.size.width))
+        hint = OFFER_HINT if self.offered else "Esc stop" if self.is_looking else HINT
+        self.query_one("#hint", Static).update(Text(hint, no_wrap=True, overflow="ellipsis"))
+
+    # Continuations
+
+    def action_offer(self) -> None:
+        """Look for five continuations, or for five others where some are offered already."""
+        model, options = self.model, self.options
+        known, text = self._continuations if self.offered else None, self.editor.before_cursor()
+
+        def search(job: Job) -> None:
+            if (continuations := known) is None:
+                with task("reading the draft", len(text)) as advance:
+                    continuations = assistant.continue_text(model, text, options, on_read=advance)
+            job.show(self.say, LOOKING)
+            offered = continuations.take(on_step=job.pause)
+            if not offered:
+                raise UsageError(f"{model.name} has no other continuation to the end of a {options.until}")
+            job.show(self._offer, continuations, offered)
+
+        self.is_looking = True
+        self.say(LOOKING)
+        self._show()
+        self.app.measure(OFFERS, search, self.say, self._end_search)
+
+    def _offer(self, continuations: assistant.Continuations, offered: list[assistant.Continuation]) -> None:
+        self._continuations, self.offered = continuations, offered
+
+    def _end_search(self, message: str) -> None:
+        self.is_looking = False
+        self.say(message)
+        self._show()
+
+    def _dismiss(self) -> None:
+        """Offer no continuations, and stop looking for them."""
+        self.app.work.stop(OFFERS)
+        if self.is_looking:
+            self.say("")
+        self.is_looking, self.offered, self._continuations = False, [], None
+        self._show()
+
+    async def _press(self, key: str) -> bool:
+        """Obey a key; return False if it has nothing to do with continuations, nor with the screen."""
+        if key in OFFER_KEYS and self._answer(key):
+            return True
+        return key in ACTIONS and await self.app.run_action(ACTIONS[key], self)
+
+    def _answer(self, key: str) -> bool:
+        """Insert a continuation by its number, or dismiss them all; return False if there are none."""
+        offered = self.offered
+        if not offered and not self.is_looking:
+            return False
+        self._dismiss()
+        if key != "escape":
+            self.editor.insert_continuation(offered[int(key) - 1].text if int(key) <= len(offered) else key)
+        return True
+
+    # Changes
+
+    def on_text_area_changed(self) -> None:
+        """Dismiss the continuations and the message, which belong to another text."""
+        self._dismiss()
+        self.say("")
+
+    def on_text_area_selection_changed(self) -> None:
+        """Dismiss the continuations once the cursor is elsewhere."""
+        if self.offered or self.is_looking:
+            self._dismiss()
+
+    def on_resize(self) -> None:
+        """Draw for another size."""
+        self._show()
+
+    # Settings
+
+    def action_until(self) -> None:
+        """Continue to the next of word, line and sentence."""
+        words = [*assistant.MAX_CHARS]
+        self._change(until=words[(words.index(self.options.until) + 1) % len(words)])
+
+    def action_temperature(self) -> None:
+        """Take the next higher temperature, after the highest the lowest."""
+        higher = [one for one in TEMPERATURES if one > self.options.temperature]
+        self._change(temperature=(higher or TEMPERATURES)[0])
+
+    def _change(self, **changes: Any) -> None:
+        is_offering = bool(self.offered) or self.is_looking
+        self._dismiss()
+        self.options = replace(self.options, **changes)
+        self._show()
+        if is_offering:
+            self.action_offer()
+
+    # Notes
+
+    def _note_reading(self) -> None:
+        """Find out what the model reads as something else, and let it read the draft."""
+        model, text = self.model, self.editor.draft
+
+        def measure(job: Job) -> None:
+            job.show(self._take_note, drafts.describe_reading(assistant.substitutions(model.vocab, text), model.name))
+            ids = assistant.read_as_known(model.vocab, text)
+            assistant.reader_of(model).state_after(ids, lambda num_chars: job.pause())
+
+        # A message of something else stays if there is no error.
+        self.app.measure(NOTES, measure, lambda message: self.say(message) if message else None)
+
+    def _take_note(self, note: str) -> None:
+        self.note = note
+        if self.note and not self.offered and not self.is_looking:
+            self.say(self.note)
+
+    def action_help(self) -> None:
+        """Show the keys and the notes."""
+        self.app.push_screen(Help(KEYS, [*filter(None, [self.note]), f"Seed {self.options.seed}."]))
+
+    # Saving and leaving
+
+    def action_save(
+        self, path: Path | None = None, *, overwrite: bool = False, then: Callable[[], object] = lambda: None
+    ) -> None:
+        """Save, under another name if it is given, and then call `then`; ask for a name if there is none."""
+        if path is None and self.file.path is None:
+            self.action_save_as(then)
+            return
+        text = self.editor.draft
+        try:
+            self.file.save(text, path, overwrite=overwrite)
+        except drafts.ChangedOnDiskError as error:
+            answers = {
+                "o": ("overwrite it", lambda: self.action_save(path, overwrite=True, then=then)),
+                "n": ("another name", lambda: self.action_save_as(then)),
+            }
+            self.app.push_screen(Choice(f"{error}.", answers))
+        except DataError as error:
+            self.say(f"not saved: {error}")
+        except CharRNNError as error:
+            self.say(f"not saved: {error}. F5 saves under another name.")
+        else:
+            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}")
+            self._show()
+            then()
+
+    def action_save_as(self, then: Callable[[], object] = lambda: None) -> None:
+        """Ask for a name, and save under it."""
+
+        def answer(name: str) -> None:
+            path = drafts.parse_path(name)
+            self.app.call_later(lambda: self.action_save(path, then=then))
+
+        self.app.push_screen(Question("Save as which file?", answer))
+
+    def action_copy_or_leave(self) -> None:
+        """Copy what is selected, or quit."""
+        if self.editor.selected_text:
+            self.editor.action_copy()
+        else:
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        """Quit; ask first if something is not saved."""
+        if not self.is_unsaved:
+            self._leave()
+            return
+        name = "The draft" if self.file.path is None else str(self.file.path)
+        answers = {
+            "s": ("save and quit", lambda: self.action_save(then=self._leave)),
+            "d": ("discard and quit", self._leave),
+        }
+        self.app.push_screen(Choice(f"{name} has changes that are not saved.", answers))
+
+    def _leave(self) -> None:
+        self.app.exit(True)
+
+
+def offer_table(offered: Sequence[assistant.Continuation], console: Console, width: int) -> Table:
+    """List continuations by number for a screen of so many columns, each on two lines at most."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
+    for style in ("bold", "", ""):
+        table.add_column(style=style, no_wrap=True)
+    table.add_column(ratio=1)
+    for number, one in enumerate(offered, start=1):
+        lines = Text(drafts.shown_continuation(one)).wrap(console, max(20, width - 20))
+        if len(lines) > 2:
+            lines[1].append(" …")
+        source = "beam" if one.temperature is None else f"T {one.temperature:g}"
+        table.add_row(str(number), source, f"{one.nats_per_char:.2f}", Text("\n").join(lines[:2]))
+    return table
+
+
+class Writer(FullScreenApp[bool]):
+    """`charrnn write`: a draft, and continuations of it. The result is True if it was left by its keys."""
+
+    COMMAND = "write"
+    CSS_PATH = ["../full_screen.tcss", "screen.tcss"]  # noqa: RUF012
+
+    def __init__(self, model: Model, draft: drafts.Draft, options: assistant.ContinuationOptions) -> None:
+        """Edit a draft with continuations by a model."""
+        super().__init__()
+        self.draft_screen = DraftScreen(model, draft, options)
+
+    def on_mount(self) -> None:
+        """Show the draft."""
+        self.push_screen(self.draft_screen)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy a text; that of the draft with the author's own characters."""
+        super().copy_to_clipboard(reveal(text) if self.screen is self.draft_screen else text)
+
+    async def action_quit(self) -> None:
+        """Quit from any screen; ask first if something is not saved."""
+        self.action_help_quit()
+
+    def action_help_quit(self) -> None:
+        """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
+        if not isinstance(self.screen, Choice):
+            self.draft_screen.editor.call_later(self.draft_screen.action_leave)  # after the keys typed before
